@@ -1,0 +1,1 @@
+"""Where everything is kept: settings, tables, the telemetry store, the object store."""

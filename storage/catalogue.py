@@ -1,0 +1,83 @@
+"""Which datasets there are, and which device-days telemetry has touched since they were made.
+
+The ledger's order of steps is what makes an export miss nothing:
+
+- ingestion commits telemetry first, and marks its device-days `dirty` afterwards, in a transaction of its own;
+- an export clears `dirty` (keeping `claimed_at`) first, and reads telemetry afterwards.
+
+So a reading that an export did not see is marked after that export cleared the mark, and is exported by the next one.
+"""
+
+from datetime import date, datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, Identity, Index, UniqueConstraint, text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlmodel import Field, SQLModel, Text
+
+from storage.database import Timestamp, utc_now
+
+
+class Dataset(SQLModel, table=True):
+    """A Parquet file of one device over whole UTC days, both ends inclusive.
+
+    `superseded_at` is when a newer one took its key.
+    """
+
+    __tablename__ = "datasets"
+    __table_args__ = (
+        Index("datasets_current", "key", unique=True, postgresql_where=text("superseded_at IS NULL")),
+        Index("datasets_by_device", "device_id", "start_date"),
+    )
+
+    id: int | None = Field(None, sa_type=BigInteger, sa_column_args=[Identity()], primary_key=True)
+    key: str = Field(max_length=500)
+    kind: str = Field(max_length=10)
+    device_id: str = Field(max_length=50)
+    tenant_id: str | None = Field(None, index=True, max_length=50)
+    start_date: date
+    end_date: date
+    rows: int = Field(sa_type=BigInteger)
+    bytes: int = Field(sa_type=BigInteger)
+    sha256: str = Field(max_length=64)
+    metrics: dict[str, Any] = Field(sa_type=JSONB)
+    run_id: str | None = Field(None, max_length=100)
+    created_at: datetime = Timestamp(default_factory=utc_now)
+    superseded_at: datetime | None = Timestamp(default=None)
+
+
+class TouchedDay(SQLModel, table=True):
+    """A device's UTC day that telemetry came for; `dirty` since its last export, `claimed_at` while one is at work."""
+
+    __tablename__ = "touched_days"
+    __table_args__ = (Index("touched_days_waiting", "day", postgresql_where=text("dirty OR claimed_at IS NOT NULL")),)
+
+    device_id: str = Field(primary_key=True, max_length=50)
+    day: date = Field(primary_key=True)
+    dirty: bool = True
+    first_touched_at: datetime = Timestamp(default_factory=utc_now)
+    touched_at: datetime = Timestamp(default_factory=utc_now)
+    claimed_at: datetime | None = Timestamp(default=None)
+
+
+class ExportCheckpoint(SQLModel, table=True):
+    """The handover's history of exports, one row per export of a device."""
+
+    __tablename__ = "export_checkpoints"
+    __table_args__ = (
+        UniqueConstraint("device_id", "last_exported_at", name="uq_checkpoint_device_exported"),
+        Index("idx_checkpoint_device_id", "device_id"),
+        Index("idx_checkpoint_status", "status"),
+        Index("idx_checkpoint_updated", "updated_at"),
+    )
+
+    id: int | None = Field(None, primary_key=True)
+    device_id: str = Field(max_length=50)
+    last_exported_at: datetime = Timestamp()
+    last_sequence: int = Field(0, sa_column_kwargs={"server_default": "0"})
+    status: str = Field(max_length=50)
+    s3_key: str | None = Field(None, max_length=500)
+    record_count: int = Field(0, sa_column_kwargs={"server_default": "0"})
+    error_message: str | None = Field(None, sa_type=Text)
+    created_at: datetime = Timestamp(default_factory=utc_now, sa_column_kwargs={"server_default": text("now()")})
+    updated_at: datetime = Timestamp(default_factory=utc_now, sa_column_kwargs={"server_default": text("now()")})

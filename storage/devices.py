@@ -1,0 +1,134 @@
+"""The registry of machines, and what their metadata says to the platform."""
+
+import json
+from datetime import datetime
+from typing import Annotated, Any, Self
+from zoneinfo import ZoneInfo
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field as Key, ValidationError, model_validator
+from sqlmodel import Field, SQLModel, Text
+
+from storage.database import Timestamp, utc_now
+from storage.settings import Zone
+
+IDENTIFIER = r"^[A-Za-z0-9](?:[A-Za-z0-9_-]|\.(?!\.)){0,49}$"
+METRIC = r"^[a-z][a-z0-9_]{0,62}$"
+MAX_METADATA_BYTES = 64 * 1024
+
+# Names that a metric cannot have: they are columns of their own.
+RESERVED = frozenset(
+    ["time", "timestamp", "device_id", "device_type", "location", "tenant_id", "schema_version", "enrichment_status",
+     "received_at", "hour", "day_of_week", "is_weekend", "out_of_band"]
+)  # fmt: skip
+NAMED_METRICS = ("voltage", "current", "power", "temperature")
+UNITS = {"voltage": "V", "current": "A", "power": "W", "temperature": "°C", "power_factor": "1"}
+
+
+class Device(SQLModel, table=True):
+    """A machine. `device_id` is the business key and never changes."""
+
+    __tablename__ = "devices"
+
+    device_id: str = Field(primary_key=True, max_length=50)
+    tenant_id: str | None = Field(None, index=True, max_length=50)
+    device_name: str = Field(max_length=255)
+    device_type: str = Field(index=True, max_length=100)
+    manufacturer: str | None = Field(None, max_length=255)
+    model: str | None = Field(None, max_length=255)
+    location: str | None = Field(None, max_length=500)
+    status: str = Field("active", index=True, max_length=50)
+    metadata_json: str | None = Field(None, sa_type=Text)
+    created_at: datetime = Timestamp(default_factory=utc_now)
+    updated_at: datetime = Timestamp(default_factory=utc_now)
+    deleted_at: datetime | None = Timestamp(default=None)
+
+
+def _ordered(bounds: tuple[float, float]) -> tuple[float, float]:
+    if not bounds[0] < bounds[1]:
+        raise ValueError("give [low, high] with low below high")
+    return bounds
+
+
+def _no_reserved(name: str) -> str:
+    if name in RESERVED:
+        raise ValueError(f"{name!r} is a reserved name and no metric")
+    return name
+
+
+Metric = Annotated[str, Key(pattern=METRIC), AfterValidator(_no_reserved)]
+Number = Annotated[float, Key(allow_inf_nan=False, strict=True)]
+Bounds = Annotated[tuple[Number, Number], AfterValidator(_ordered)]
+
+
+class Counter(BaseModel):
+    """A register that only rises, such as a kWh meter, until it rolls over at a declared size."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    unit: str = Key(min_length=1, max_length=20)
+    rollover: Number | None = Key(None, gt=0)
+
+
+class DeviceMetadata(BaseModel):
+    """The keys of `metadata_json` that the platform reads; others are kept and left alone."""
+
+    model_config = ConfigDict(extra="allow")
+
+    timezone: Zone | None = None
+    bands: dict[Metric, Bounds] = {}
+    limits: dict[Metric, Bounds] = {}
+    ignore: list[Metric] = []
+    counters: dict[Metric, Counter] = {}
+    cadence_seconds: Number | None = Key(None, gt=0, le=86_400)
+
+    @classmethod
+    def parse(cls, metadata_json: str | None) -> Self:
+        """Read what a device's row holds; what an older version wrote wrongly counts as not said."""
+        try:
+            return cls.model_validate_json(metadata_json or "{}")
+        except ValidationError:
+            return cls()
+
+    @model_validator(mode="after")
+    def _ignored_have_no_band(self) -> Self:
+        both = set(self.ignore) & (set(self.bands) | set(self.limits))
+        if both:
+            raise ValueError(f"{', '.join(sorted(both))} is ignored and has a band or limits; keep one of the two")
+        return self
+
+    def zone(self, site: ZoneInfo) -> ZoneInfo:
+        return ZoneInfo(self.timezone) if self.timezone else site
+
+
+def metadata_text(metadata: dict[str, Any] | str | None) -> str | None:
+    """`metadata_json` as it is stored, from the object or its text.
+
+    Raises:
+        ValueError: it is no JSON object, too large, or a key that the platform reads is wrong.
+
+    """
+    if metadata is None:
+        return None
+    if isinstance(metadata, str):
+        try:
+            parsed = json.loads(metadata)
+        except (ValueError, RecursionError):
+            raise ValueError('is no JSON; give an object such as {"timezone": "Europe/Paris"}') from None
+        if not isinstance(parsed, dict):
+            raise ValueError('is no JSON object; give one such as {"timezone": "Europe/Paris"}')  # noqa: TRY004 - a field's wrong value
+        metadata = parsed
+    try:
+        text = json.dumps(metadata, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    except ValueError:
+        raise ValueError("contains NaN or an infinite number, which JSON has no word for") from None
+    if "\\u0000" in text:
+        raise ValueError("contains the character NUL, which the database cannot keep")
+    if len(text.encode("utf-8", "surrogatepass")) > MAX_METADATA_BYTES:
+        raise ValueError(f"is larger than {MAX_METADATA_BYTES // 1024} kB")
+    try:
+        DeviceMetadata.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ValueError(f"{where}: {first['msg'].removeprefix('Value error, ')}" if where else first["msg"]) from None
+    return text

@@ -1,0 +1,170 @@
+"""The object store: datasets and reports by key, in a local folder or an S3 bucket, through one interface (obstore)."""
+
+import hashlib
+import hmac
+import os
+import secrets
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from urllib.parse import quote
+
+import obstore
+from obstore.exceptions import BaseError
+from obstore.store import LocalStore, S3Store
+
+from storage.database import utc_now
+from storage.settings import Settings
+
+FILES_PATH = "/api/v1/files/"
+
+
+class ObjectStoreUnavailable(Exception):
+    """The object store does not answer; the same call may succeed later."""
+
+
+class LinkRefused(Exception):
+    """A signed link is forged, was changed, or has expired."""
+
+
+@dataclass(frozen=True)
+class StoredObject:
+    """What is known of an object without reading it; `size` in bytes."""
+
+    key: str
+    size: int
+    last_modified: datetime
+
+
+class ObjectStore(ABC):
+    """Whole objects by key. A put replaces atomically: readers see the old object or the new one.
+
+    Every method raises `ObjectStoreUnavailable` when the store does not answer, and `KeyError` for a key it has not.
+    """
+
+    address: str
+
+    def __init__(self, store: LocalStore | S3Store) -> None:
+        self._store = store
+
+    def put(self, key: str, data: bytes) -> None:
+        with _translated(key):
+            obstore.put(self._store, key, data)
+
+    def get(self, key: str) -> bytes:
+        with _translated(key):
+            return bytes(obstore.get(self._store, key).bytes())
+
+    def head(self, key: str) -> StoredObject:
+        with _translated(key):
+            meta = obstore.head(self._store, key)
+        return StoredObject(meta["path"], meta["size"], meta["last_modified"])
+
+    def delete(self, key: str) -> None:
+        """Remove the object; that it is not there is no error."""
+        with _translated(key):
+            obstore.delete(self._store, key)
+
+    def list(self, prefix: str) -> Iterator[StoredObject]:
+        """Objects below a folder, `prefix` being its key."""
+        with _translated(prefix):
+            for page in obstore.list(self._store, prefix):
+                for meta in page:
+                    yield StoredObject(meta["path"], meta["size"], meta["last_modified"])
+
+    def check(self) -> None:
+        """Return when the store answers."""
+        with _translated("health"):
+            next(iter(obstore.list(self._store, "health", chunk_size=1)), None)
+
+    @abstractmethod
+    def download_url(self, key: str, valid: timedelta) -> str:
+        """A link with which its holder may download this object until it expires.
+
+        Where the store is a folder it is a path of the API.
+        """
+
+
+class LocalObjects(ObjectStore):
+    """Objects as files below a folder; the API serves the links."""
+
+    def __init__(self, folder: Path, secret_file: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.address = str(folder)
+        self._secret_file = secret_file
+        super().__init__(LocalStore(folder))
+
+    def download_url(self, key: str, valid: timedelta) -> str:
+        expires = int((utc_now() + valid).timestamp())
+        return f"{FILES_PATH}{quote(key)}?expires={expires}&signature={self._signature(key, expires)}"
+
+    def verify(self, key: str, expires: int, signature: str) -> None:
+        """Let a link pass that this store gave out and whose time is not over.
+
+        Raises:
+            LinkRefused: it is not.
+
+        """
+        if not hmac.compare_digest(self._signature(key, expires).encode(), signature.encode("utf-8", "replace")):
+            raise LinkRefused("the link's signature is wrong; ask for a new one")
+        if expires < utc_now().timestamp():
+            raise LinkRefused("the link has expired; ask for a new one")
+
+    def _signature(self, key: str, expires: int) -> str:
+        return hmac.new(_secret(self._secret_file), f"{key}\n{expires}".encode(), hashlib.sha256).hexdigest()
+
+
+class S3Objects(ObjectStore):
+    """Objects in a bucket; credentials come from the environment (`AWS_*`) alone."""
+
+    def __init__(self, bucket: str, endpoint: str | None, public_endpoint: str | None) -> None:
+        self.address = f"{endpoint or 's3:/'}/{bucket}"
+        store = _bucket(bucket, endpoint)
+        super().__init__(store)
+        # Browsers may know the server by another name than we do, and a signature covers the name.
+        self._public = _bucket(bucket, public_endpoint) if public_endpoint else store
+
+    def download_url(self, key: str, valid: timedelta) -> str:
+        with _translated(key):
+            return obstore.sign(self._public, "GET", key, valid)
+
+
+def open_object_store(settings: Settings) -> LocalObjects | S3Objects:
+    """The store that the settings name."""
+    if settings.s3_bucket_name:
+        return S3Objects(settings.s3_bucket_name, settings.s3_endpoint_url, settings.s3_public_endpoint_url)
+    return LocalObjects(settings.energy_home / "objects", settings.energy_home / "link-secret")
+
+
+def _bucket(bucket: str, endpoint: str | None) -> S3Store:
+    if endpoint is None:
+        return S3Store(bucket)
+    return S3Store(bucket, endpoint=endpoint, client_options={"allow_http": endpoint.startswith("http://")})
+
+
+@contextmanager
+def _translated(key: str) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError:
+        raise KeyError(key) from None
+    except (BaseError, OSError) as error:
+        raise ObjectStoreUnavailable(f"object store: {str(error).splitlines()[0]}") from error
+
+
+def _secret(file: Path) -> bytes:
+    """The signing secret, made by whichever process needs it first."""
+    try:
+        return file.read_bytes()
+    except FileNotFoundError:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        made = file.with_name(f"{file.name}.{os.getpid()}.{secrets.token_hex(4)}")
+        made.touch(mode=0o600)
+        made.write_bytes(secrets.token_bytes(32))
+        with suppress(FileExistsError):  # another process was first: then its secret is the secret
+            os.link(made, file)
+        made.unlink()
+        return file.read_bytes()

@@ -1,0 +1,279 @@
+"""Every variable the platform reads, in one typed place.
+
+Names are those of the handover's configuration reference and of `docs/configuration.md`. A host, a URL or a
+bucket that is given replaces the embedded part; a port alone only moves it.
+"""
+
+import os
+import re
+from collections.abc import Mapping
+from datetime import date
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Self
+from urllib.parse import quote, unquote, urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import AfterValidator, AliasChoices, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+
+# Old and new names of one thing: either may be given, both only when they agree.
+SYNONYMS = (("API_PORT", "PORT"), ("S3_BUCKET_NAME", "S3_BUCKET"), ("POSTGRES_HOST", "CHECKPOINT_DB_HOST"),
+            ("POSTGRES_DB", "CHECKPOINT_DB_NAME"))  # fmt: skip
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+class SettingsError(Exception):
+    """A variable is wrong. The message names it, says why, and how to mend it."""
+
+
+def _default_home() -> Path:
+    """`.energy/` in the checkout; as root, below a folder that others cannot enter, `/var/lib/energy-platform`.
+
+    PostgreSQL refuses to run as root, and the user that it gets instead must be able to reach its files.
+    """
+    if os.geteuid() == 0 and not can_be_entered(CHECKOUT):
+        return Path("/var/lib/energy-platform")
+    return CHECKOUT / ".energy"
+
+
+def can_be_entered(folder: Path) -> bool:
+    """Whether users other than the owner can reach the folder."""
+    return all(part.stat().st_mode & 0o001 for part in (folder, *folder.parents))
+
+
+def _known_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError(f"{name!r} is no time zone; give an IANA name such as Europe/Paris") from None
+    return name
+
+
+def _http_url(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("give it as http://host:port or https://host:port")
+    return url.rstrip("/")
+
+
+def _postgres_url(url: str) -> str:
+    parts = urlsplit(url)
+    if not re.fullmatch(r"postgres(ql)?(\+\w+)?", parts.scheme) or not parts.hostname or not parts.path.strip("/"):
+        raise ValueError("give it as postgresql://user:password@host:5432/database (any +driver is accepted)")
+    return f"postgresql://{url.split('://', 1)[1]}"
+
+
+def _identifier(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,63}", name):
+        raise ValueError("letters, digits, _ and - only")
+    return name
+
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+Count = Annotated[int, Field(ge=1)]
+Zone = Annotated[str, AfterValidator(_known_zone)]
+HttpUrl = Annotated[str, AfterValidator(_http_url)]
+
+
+class Settings(BaseSettings):
+    """The platform's settings, read from the environment.
+
+    Read them with `load()`, whose error message is meant for people. Secrets never appear in a `repr`.
+    """
+
+    model_config = SettingsConfigDict(extra="ignore", frozen=True, env_ignore_empty=True)
+
+    energy_home: Path = Field(default_factory=_default_home)
+    log_level: str = Field("INFO", pattern=r"^(?i:debug|info|warning|error|critical)$")
+    site_timezone: Zone = "UTC"
+
+    # Doors
+    api_host: str = "127.0.0.1"
+    api_port: Port = Field(8000, validation_alias=AliasChoices("API_PORT", "PORT"))
+    dagster_port: Port = 3000
+    ingest_metrics_port: Port = 9101
+    allow_anonymous: bool = False
+
+    # Relational store: one URL, or its parts
+    given_database_url: Annotated[str, AfterValidator(_postgres_url)] | None = Field(
+        None, validation_alias="DATABASE_URL", repr=False
+    )
+    postgres_host: str | None = Field(None, validation_alias=AliasChoices("POSTGRES_HOST", "CHECKPOINT_DB_HOST"))
+    given_postgres_port: Port | None = Field(None, validation_alias="POSTGRES_PORT")
+    postgres_db: str = Field(
+        "energy_platform", validation_alias=AliasChoices("POSTGRES_DB", "CHECKPOINT_DB_NAME"), min_length=1
+    )
+    postgres_user: str = Field("energy", min_length=1)
+    postgres_password: SecretStr | None = None
+
+    # Telemetry store
+    influxdb_url: HttpUrl | None = None
+    influxdb_token: SecretStr | None = None
+    influxdb_org: str = "energy"
+    influxdb_bucket: str = Field("telemetry", min_length=1)
+
+    # Broker
+    mqtt_broker_host: str | None = None
+    mqtt_broker_port: Port = 1883
+    mqtt_username: str | None = None
+    mqtt_password: SecretStr | None = None
+    mqtt_topic: str = "devices/+/telemetry"
+    mqtt_tls_ca: Path | None = None
+
+    # Object store
+    s3_endpoint_url: HttpUrl | None = None
+    s3_public_endpoint_url: HttpUrl | None = None
+    s3_bucket_name: str | None = Field(
+        None,
+        validation_alias=AliasChoices("S3_BUCKET_NAME", "S3_BUCKET"),
+        pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$",
+    )
+
+    # Rules
+    notification_cooldown_minutes: Annotated[int, Field(ge=0, le=525_600)] = 15
+    rule_evaluation_timeout: Annotated[float, Field(gt=0, le=300)] = 5
+    max_rules_per_device: Count = 100
+
+    # Exports
+    dataset_start_date: date = date(2020, 1, 1)
+    export_interval_seconds: Annotated[int, Field(ge=5, le=86_400)] = 60
+    export_batch_size: Count = 1000
+    lookback_hours: Annotated[float, Field(ge=0)] = 1
+    max_export_window_hours: Annotated[float, Field(ge=24)] = 24
+
+    # Jobs
+    max_concurrent_jobs: Count = 3
+    job_timeout_seconds: Count = 3600
+    report_timeout_seconds: Count = 300
+    max_report_size_mb: Annotated[float, Field(gt=0)] = 100
+    dagster_url: HttpUrl | None = None
+    quarto_path: Path | None = None
+
+    @classmethod
+    def load(cls) -> Self:
+        """The settings of this process.
+
+        Raises:
+            SettingsError: a variable has a wrong value, or two of them disagree; each is named.
+
+        """
+        try:
+            _refuse_disagreement(os.environ)
+            return cls()
+        except ValidationError as error:
+            lines = [_complaint(e["loc"], e["msg"], e.get("input")) for e in error.errors(include_url=False)]
+            raise SettingsError("\n".join(lines)) from None
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Self:
+        if self.given_database_url:
+            url = urlsplit(self.given_database_url)
+            given_parts = {f.removeprefix("given_") for f in self.model_fields_set}
+            for name, given, stands in (
+                ("POSTGRES_HOST", self.postgres_host, url.hostname),
+                ("POSTGRES_PORT", self.given_postgres_port, url.port or 5432),
+                ("POSTGRES_DB", self.postgres_db, url.path[1:]),
+                ("POSTGRES_USER", self.postgres_user, url.username),
+            ):
+                if name.lower() in given_parts and given != stands:
+                    raise ValueError(f"DATABASE_URL and {name} disagree ({stands!r} and {given!r}); give one of them")
+        if self.influxdb_url and not self.influxdb_token:
+            raise ValueError("INFLUXDB_TOKEN is missing; INFLUXDB_URL needs one that may read and write the bucket")
+        if self.s3_endpoint_url and not self.s3_bucket_name:
+            raise ValueError("S3_BUCKET_NAME is missing; S3_ENDPOINT_URL needs the bucket's name")
+        if self.api_host not in LOOPBACK and not self.allow_anonymous:
+            raise ValueError(
+                f"API_HOST={self.api_host} would open the API to the network without any key; keep 127.0.0.1, or set"
+                " ALLOW_ANONYMOUS=true if that network is closed"
+            )
+        if self.dataset_start_date > date.today():  # noqa: DTZ011 - a day of slack at either end does no harm
+            raise ValueError("DATASET_START_DATE lies in the future; it is the first day that datasets are made of")
+        return self
+
+    # What is embedded
+    @property
+    def embeds_postgres(self) -> bool:
+        return self.given_database_url is None and self.postgres_host is None
+
+    @property
+    def embeds_broker(self) -> bool:
+        return self.mqtt_broker_host is None
+
+    @property
+    def postgres_port(self) -> int:
+        return self.given_postgres_port or (5433 if self.embeds_postgres else 5432)
+
+    @property
+    def broker_host(self) -> str:
+        return self.mqtt_broker_host or "127.0.0.1"
+
+    @property
+    def dagster_home(self) -> Path:
+        return self.energy_home / "dagster"
+
+    @property
+    def dagster_address(self) -> str:
+        """Where Dagster's webserver answers."""
+        return self.dagster_url or f"http://127.0.0.1:{self.dagster_port}"
+
+    @property
+    def postgres_password_file(self) -> Path:
+        return self.energy_home / "postgres-password"
+
+    @property
+    def zone(self) -> ZoneInfo:
+        return ZoneInfo(self.site_timezone)
+
+    @cached_property
+    def database_url(self) -> str:
+        """`postgresql://…` of the relational store.
+
+        Raises:
+            SettingsError: it is the embedded one and was never started in this home.
+
+        """
+        if self.given_database_url:
+            return self.given_database_url
+        password = self.postgres_password.get_secret_value() if self.postgres_password else None
+        if self.embeds_postgres:
+            try:
+                password = self.postgres_password_file.read_text().strip()
+            except OSError:
+                raise SettingsError(
+                    f"no platform was ever started in {self.energy_home};"
+                    " run `energy up`, or set DATABASE_URL or ENERGY_HOME"
+                ) from None
+        login = quote(self.postgres_user, safe="") + (f":{quote(password, safe='')}" if password else "")
+        host = self.postgres_host or "127.0.0.1"
+        return f"postgresql://{login}@{host}:{self.postgres_port}/{quote(self.postgres_db)}"
+
+    def database_url_for(self, driver: str) -> str:
+        """The same with a driver's name, as SQLAlchemy writes it."""
+        return self.database_url.replace("postgresql://", f"postgresql+{driver}://", 1)
+
+    @property
+    def database_address(self) -> str:
+        """The relational store without its password, for people."""
+        url = urlsplit(self.database_url)
+        return f"{unquote(url.username or '')}@{url.hostname}:{url.port or 5432}{url.path}"
+
+
+def _refuse_disagreement(environment: Mapping[str, str]) -> None:
+    for one, other in SYNONYMS:
+        values = {environment.get(one), environment.get(other)} - {None, ""}
+        if len(values) > 1:
+            raise SettingsError(f"{one} and {other} are the same thing and disagree ({environment[one]!r} and"
+                                f" {environment[other]!r}); give one of them")  # fmt: skip
+
+
+def _complaint(location: tuple[int | str, ...], message: str, value: Any) -> str:
+    """One line that names the variable; a secret's value is not repeated."""
+    message = message.removeprefix("Value error, ")
+    if not location:
+        return message
+    name = str(location[0]).upper()
+    secret = re.search("PASSWORD|TOKEN|KEY|DATABASE_URL", name)
+    return f"{name}={'…' if secret else value}: {message}"
