@@ -1,0 +1,117 @@
+"""Real servers for the tests: each is started once, on free ports, in a temporary folder."""
+
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from sqlalchemy import Engine
+from sqlmodel import Session
+
+from cli import postgres
+from storage.database import migrate, open_engine
+from storage.settings import Settings
+
+PLATFORM_VARIABLES = {field.upper() for field in Settings.model_fields} | {
+    "DATABASE_URL", "PORT", "POSTGRES_PORT", "S3_BUCKET", "CHECKPOINT_DB_HOST", "CHECKPOINT_DB_NAME"
+}  # fmt: skip
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_until(condition: Callable[[], object], what: str, seconds: float = 30) -> None:
+    """Poll until the condition holds; its exceptions count as not yet."""
+    deadline = time.monotonic() + seconds
+    failure: Exception | None = None
+    while time.monotonic() < deadline:
+        try:
+            if condition():
+                return
+            failure = None
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is shown when time is up
+            failure = error
+        time.sleep(0.05)
+    raise AssertionError(f"not within {seconds} s: {what}" + (f" ({failure!r})" if failure else ""))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _clean_environment() -> Iterator[None]:
+    """No variable of the developer's own platform reaches a test."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in list(os.environ):
+            if name in PLATFORM_VARIABLES or (
+                name.startswith(("AWS_", "DAGSTER_", "NOTIFY_")) and "CA_BUNDLE" not in name
+            ):
+                patch.delenv(name)
+        yield
+
+
+@pytest.fixture(scope="session")
+def home() -> Iterator[Path]:
+    """A folder that the server's own user can enter, which pytest's are not."""
+    folder = Path(tempfile.mkdtemp(prefix="energy-test-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres_server(home: Path) -> Iterator[str]:
+    """`postgresql://…` of a server of our own, without a database name; it holds `template_energy`, migrated."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ENERGY_HOME", str(home / "postgres-home"))
+        patch.setenv("POSTGRES_PORT", str(free_port()))
+        settings = Settings.load()
+        server = postgres.prepare(settings)
+        with (home / "postgres.log").open("wb") as log:
+            # Not durable: these databases live as long as the tests.
+            process = subprocess.Popen(
+                [*server.command, "-c", "fsync=off"], stdout=log, stderr=log, cwd="/", **server.identity
+            )
+        try:
+            wait_until(lambda: psycopg.connect(settings.database_url).close() is None, "PostgreSQL answers")
+            migrate(settings)
+            url = settings.database_url
+            with psycopg.connect(url.replace("/energy_platform", "/postgres"), autocommit=True) as connection:
+                connection.execute("ALTER DATABASE energy_platform RENAME TO template_energy")
+            yield url.removesuffix("/energy_platform")
+        finally:
+            process.send_signal(2)
+            process.wait(20)
+
+
+@pytest.fixture
+def settings(postgres_server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Settings]:
+    """Settings of a platform of the test's own: a migrated database, an empty home. Further variables: `setenv`, `load()`."""
+    name = f"test_{secrets.token_hex(6)}"
+    with psycopg.connect(f"{postgres_server}/postgres", autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE template_energy")
+    monkeypatch.setenv("DATABASE_URL", f"{postgres_server}/{name}")
+    monkeypatch.setenv("ENERGY_HOME", str(tmp_path / "home"))
+    yield Settings.load()
+    with psycopg.connect(f"{postgres_server}/postgres", autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def engine(settings: Settings) -> Iterator[Engine]:
+    engine = open_engine(settings)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def session(engine: Engine) -> Iterator[Session]:
+    with Session(engine) as session:
+        yield session
