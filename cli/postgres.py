@@ -140,7 +140,7 @@ def _initialise(settings: Settings, binaries: Path, data: Path, identity: dict[s
 
 def _run(command: list[str | Path], identity: dict[str, Any], stdin: str = "") -> str:
     try:
-        done = subprocess.run(
+        done: subprocess.CompletedProcess[str] = subprocess.run(
             [str(part) for part in command],
             input=stdin,
             capture_output=True,

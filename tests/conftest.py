@@ -45,6 +45,11 @@ def wait_until(condition: Callable[[], object], what: str, seconds: float = 30) 
     raise AssertionError(f"not within {seconds} s: {what}" + (f" ({failure!r})" if failure else ""))
 
 
+def can_connect(url: str) -> bool:
+    with psycopg.connect(url, connect_timeout=2):
+        return True
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _clean_environment() -> Iterator[None]:
     """No variable of the developer's own platform reaches a test."""
@@ -80,7 +85,7 @@ def postgres_server(home: Path) -> Iterator[str]:
                 [*server.command, "-c", "fsync=off"], stdout=log, stderr=log, cwd="/", **server.identity
             )
         try:
-            wait_until(lambda: psycopg.connect(settings.database_url).close() is None, "PostgreSQL answers")
+            wait_until(lambda: can_connect(settings.database_url), "PostgreSQL answers")
             migrate(settings)
             url = settings.database_url
             with psycopg.connect(url.replace("/energy_platform", "/postgres"), autocommit=True) as connection:
@@ -93,7 +98,7 @@ def postgres_server(home: Path) -> Iterator[str]:
 
 @pytest.fixture
 def settings(postgres_server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Settings]:
-    """Settings of a platform of the test's own: a migrated database, an empty home. Further variables: `setenv`, `load()`."""
+    """Settings of a platform of the test's own: a migrated database, an empty home."""
     name = f"test_{secrets.token_hex(6)}"
     with psycopg.connect(f"{postgres_server}/postgres", autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name} TEMPLATE template_energy")
