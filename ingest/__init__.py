@@ -1,0 +1,1 @@
+"""Telemetry in: subscribe, decode, validate, enrich, keep; evaluate rules and raise alerts."""

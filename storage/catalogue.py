@@ -8,12 +8,13 @@ The ledger's order of steps is what makes an export miss nothing:
 So a reading that an export did not see is marked after that export cleared the mark, and is exported by the next one.
 """
 
+from collections.abc import Iterable
 from datetime import date, datetime
 from typing import Any
 
 from sqlalchemy import BigInteger, Identity, Index, UniqueConstraint, text
 from sqlalchemy.dialects.postgresql import JSONB
-from sqlmodel import Field, SQLModel, Text
+from sqlmodel import Field, Session, SQLModel, Text
 
 from storage.database import Timestamp, utc_now
 
@@ -30,18 +31,18 @@ class Dataset(SQLModel, table=True):
         Index("datasets_by_device", "device_id", "start_date"),
     )
 
-    id: int | None = Field(None, sa_type=BigInteger, sa_column_args=[Identity()], primary_key=True)
+    id: int | None = Field(default=None, sa_type=BigInteger, sa_column_args=[Identity()], primary_key=True)
     key: str = Field(max_length=500)
     kind: str = Field(max_length=10)
     device_id: str = Field(max_length=50)
-    tenant_id: str | None = Field(None, index=True, max_length=50)
+    tenant_id: str | None = Field(default=None, index=True, max_length=50)
     start_date: date
     end_date: date
     rows: int = Field(sa_type=BigInteger)
     bytes: int = Field(sa_type=BigInteger)
     sha256: str = Field(max_length=64)
     metrics: dict[str, Any] = Field(sa_type=JSONB)
-    run_id: str | None = Field(None, max_length=100)
+    run_id: str | None = Field(default=None, max_length=100)
     created_at: datetime = Timestamp(default_factory=utc_now)
     superseded_at: datetime | None = Timestamp(default=None)
 
@@ -71,13 +72,32 @@ class ExportCheckpoint(SQLModel, table=True):
         Index("idx_checkpoint_updated", "updated_at"),
     )
 
-    id: int | None = Field(None, primary_key=True)
+    id: int | None = Field(default=None, primary_key=True)
     device_id: str = Field(max_length=50)
     last_exported_at: datetime = Timestamp()
-    last_sequence: int = Field(0, sa_column_kwargs={"server_default": "0"})
+    last_sequence: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
     status: str = Field(max_length=50)
-    s3_key: str | None = Field(None, max_length=500)
-    record_count: int = Field(0, sa_column_kwargs={"server_default": "0"})
-    error_message: str | None = Field(None, sa_type=Text)
+    s3_key: str | None = Field(default=None, max_length=500)
+    record_count: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    error_message: str | None = Field(default=None, sa_type=Text)
     created_at: datetime = Timestamp(default_factory=utc_now, sa_column_kwargs={"server_default": text("now()")})
     updated_at: datetime = Timestamp(default_factory=utc_now, sa_column_kwargs={"server_default": text("now()")})
+
+
+# While a day is dirty its row is left alone, but for a refresh every half minute: late days wait until they are quiet.
+_TOUCH = text("""
+INSERT INTO touched_days AS t (device_id, day, dirty, first_touched_at, touched_at)
+SELECT device_id, day, true, now(), now()
+FROM unnest(CAST(:devices AS text[]), CAST(:days AS date[])) AS d (device_id, day)
+WHERE NOT EXISTS (SELECT FROM touched_days k WHERE k.device_id = d.device_id AND k.day = d.day
+                  AND k.dirty AND k.touched_at > now() - interval '30 seconds')
+ORDER BY device_id, day
+ON CONFLICT (device_id, day) DO UPDATE SET
+    dirty = true, touched_at = now(), first_touched_at = CASE WHEN t.dirty THEN t.first_touched_at ELSE now() END
+""")
+
+
+def touch(session: Session, device_days: Iterable[tuple[str, date]]) -> None:
+    """Mark device-days dirty. Call it after the telemetry is committed, in another transaction; the caller commits."""
+    pairs = sorted(set(device_days))
+    session.execute(_TOUCH, {"devices": [device_id for device_id, _ in pairs], "days": [day for _, day in pairs]})

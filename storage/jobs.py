@@ -26,17 +26,17 @@ class Job(SQLModel):
 
     id: UUID = Field(default_factory=uuid4, primary_key=True)
     job_id: str = Field(unique=True, index=True, max_length=100)
-    tenant_id: str | None = Field(None, index=True, max_length=50)
+    tenant_id: str | None = Field(default=None, index=True, max_length=50)
     device_id: str = Field(index=True, max_length=50)
-    parameters: dict[str, Any] | None = Field(None, sa_type=JSONB)
-    status: str = Field("pending", max_length=50, sa_column_kwargs={"server_default": "pending"})
+    parameters: dict[str, Any] | None = Field(default=None, sa_type=JSONB)
+    status: str = Field(default="pending", max_length=50, sa_column_kwargs={"server_default": "pending"})
     progress: float | None = 0.0
-    message: str | None = Field(None, sa_type=Text)
-    error_message: str | None = Field(None, sa_type=Text)
-    results: dict[str, Any] | None = Field(None, sa_type=JSONB)
+    message: str | None = Field(default=None, sa_type=Text)
+    error_message: str | None = Field(default=None, sa_type=Text)
+    results: dict[str, Any] | None = Field(default=None, sa_type=JSONB)
     execution_time_seconds: int | None = None
-    run_id: str | None = Field(None, max_length=100)
-    launches: int = Field(0, sa_column_kwargs={"server_default": "0"})
+    run_id: str | None = Field(default=None, max_length=100)
+    launches: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
     created_at: datetime = Timestamp(default_factory=utc_now, sa_column_kwargs={"server_default": text("now()")})
     started_at: datetime | None = Timestamp(default=None)
     completed_at: datetime | None = Timestamp(default=None)
@@ -54,13 +54,13 @@ class AnalyticsJob(Job, table=True):
     prefix: ClassVar[str] = "job"
 
     # The view `analytics_results` shows it as `id`, which the handover has as a number.
-    number: int | None = Field(None, sa_type=BigInteger, sa_column_args=[Identity()], nullable=False)
+    number: int | None = Field(default=None, sa_type=BigInteger, sa_column_args=[Identity()], nullable=False)
     analysis_type: str = Field(max_length=50)
     model_name: str = Field(max_length=100)
-    dataset_key: str | None = Field(None, max_length=500)
+    dataset_key: str | None = Field(default=None, max_length=500)
     date_range_start: datetime = Timestamp()
     date_range_end: datetime = Timestamp()
-    accuracy_metrics: dict[str, Any] | None = Field(None, sa_type=JSONB)
+    accuracy_metrics: dict[str, Any] | None = Field(default=None, sa_type=JSONB)
 
 
 class ExportJob(Job, table=True):

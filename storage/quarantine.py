@@ -13,11 +13,11 @@ class QuarantinedReading(SQLModel, table=True):
 
     __tablename__ = "quarantine"
 
-    id: int | None = Field(None, sa_type=BigInteger, sa_column_args=[Identity()], primary_key=True)
-    device_id: str | None = Field(None, index=True, max_length=50)
+    id: int | None = Field(default=None, sa_type=BigInteger, sa_column_args=[Identity()], primary_key=True)
+    device_id: str | None = Field(default=None, index=True, max_length=50)
     topic: str = Field(sa_type=Text)
     payload: bytes
     reason: str = Field(sa_type=Text)
-    metric: str | None = Field(None, max_length=63)
+    metric: str | None = Field(default=None, max_length=63)
     received_at: datetime = Timestamp(default_factory=utc_now, index=True)
     replayed_at: datetime | None = Timestamp(default=None)

@@ -19,16 +19,16 @@ class Rule(SQLModel, table=True):
     __table_args__ = (CheckConstraint("condition IN ('>', '<', '=', '!=', '>=', '<=')", name="rules_condition"),)
 
     rule_id: UUID = Field(default_factory=uuid4, primary_key=True)
-    tenant_id: str | None = Field(None, index=True, max_length=50)
+    tenant_id: str | None = Field(default=None, index=True, max_length=50)
     rule_name: str = Field(max_length=255)
-    description: str | None = Field(None, sa_type=Text)
+    description: str | None = Field(default=None, sa_type=Text)
     scope: str = Field(max_length=50)
     device_ids: list[str] = Field(default_factory=list, sa_type=ARRAY(String(50)))
     property: str = Field(index=True, max_length=100)
     condition: str = Field(max_length=20)
     threshold: float
-    severity: str | None = Field(None, max_length=50)
-    status: str = Field("active", index=True, max_length=50)
+    severity: str | None = Field(default=None, max_length=50)
+    status: str = Field(default="active", index=True, max_length=50)
     notification_channels: list[str] = Field(default_factory=list, sa_type=ARRAY(String(50)))
     cooldown_minutes: int = 15
     last_triggered_at: datetime | None = Timestamp(default=None)
@@ -49,7 +49,7 @@ class Alert(SQLModel, table=True):
     )
 
     alert_id: UUID = Field(default_factory=uuid4, primary_key=True)
-    tenant_id: str | None = Field(None, index=True, max_length=50)
+    tenant_id: str | None = Field(default=None, index=True, max_length=50)
     # RESTRICT, where the handover cascades: history is never deleted with a rule.
     rule_id: UUID = Field(foreign_key="rules.rule_id", ondelete="RESTRICT", index=True)
     device_id: str = Field(index=True, max_length=50)
@@ -57,8 +57,8 @@ class Alert(SQLModel, table=True):
     message: str = Field(sa_type=Text)
     actual_value: float
     threshold_value: float
-    status: str = Field("open", index=True, max_length=50, sa_column_kwargs={"server_default": "open"})
-    acknowledged_by: str | None = Field(None, max_length=255)
+    status: str = Field(default="open", index=True, max_length=50, sa_column_kwargs={"server_default": "open"})
+    acknowledged_by: str | None = Field(default=None, max_length=255)
     acknowledged_at: datetime | None = Timestamp(default=None)
     resolved_at: datetime | None = Timestamp(default=None)
     created_at: datetime = Timestamp(default_factory=utc_now)

@@ -66,10 +66,11 @@ def _postgres_url(url: str) -> str:
     return f"postgresql://{url.split('://', 1)[1]}"
 
 
-def _identifier(name: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9_-]{1,63}", name):
-        raise ValueError("letters, digits, _ and - only")
-    return name
+def _topic_filter(topic: str) -> str:
+    levels = topic.split("/")
+    if levels.count("+") != 1 or any(level != "+" and set(level) & set("+#\0") for level in levels):
+        raise ValueError("give a filter with one level + for the device's id, such as devices/+/telemetry")
+    return topic
 
 
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -120,7 +121,7 @@ class Settings(BaseSettings):
     mqtt_broker_port: Port = 1883
     mqtt_username: str | None = None
     mqtt_password: SecretStr | None = None
-    mqtt_topic: str = "devices/+/telemetry"
+    mqtt_topic: Annotated[str, AfterValidator(_topic_filter)] = "devices/+/telemetry"
     mqtt_tls_ca: Path | None = None
 
     # Object store
