@@ -8,13 +8,14 @@ The ledger's order of steps is what makes an export miss nothing:
 So a reading that an export did not see is marked after that export cleared the mark, and is exported by the next one.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Identity, Index, UniqueConstraint, text
+from sqlalchemy import BigInteger, Identity, Index, UniqueConstraint, or_, text
 from sqlalchemy.dialects.postgresql import JSONB
-from sqlmodel import Field, Session, SQLModel, Text
+from sqlmodel import Field, Session, SQLModel, Text, col, select, update
 
 from storage.database import Timestamp, utc_now
 
@@ -101,3 +102,98 @@ def touch(session: Session, device_days: Iterable[tuple[str, date]]) -> None:
     """Mark device-days dirty. Call it after the telemetry is committed, in another transaction; the caller commits."""
     pairs = sorted(set(device_days))
     session.execute(_TOUCH, {"devices": [device_id for device_id, _ in pairs], "days": [day for _, day in pairs]})
+
+
+def touched(session: Session, *, day: date | None = None, device_id: str | None = None) -> list[TouchedDay]:
+    """Device-days that wait for an export, oldest first; one whose export never ended waits as well."""
+    waiting = select(TouchedDay).where(or_(col(TouchedDay.dirty), col(TouchedDay.claimed_at).is_not(None)))
+    if day is not None:
+        waiting = waiting.where(col(TouchedDay.day) == day)
+    if device_id is not None:
+        waiting = waiting.where(col(TouchedDay.device_id) == device_id)
+    return list(session.exec(waiting.order_by(col(TouchedDay.day), col(TouchedDay.device_id))))
+
+
+@contextmanager
+def exporting(session: Session, device_id: str, day: date) -> Iterator[None]:
+    """Hold a device-day for an export: one writer at a time, and a mark that stays if this one dies.
+
+    Read telemetry inside only; commits.
+    """
+    # A connection of its own: the lock lives as long as the export, whatever the session commits meanwhile.
+    with session.get_bind().connect() as connection:  # type: ignore[union-attr] # sessions here are bound to engines
+        key = {"key": f"export/{device_id}/{day}"}
+        connection.execute(text("SELECT pg_advisory_lock(hashtextextended(:key, 0))"), key)
+        connection.commit()
+        try:
+            row = session.get(TouchedDay, (device_id, day)) or TouchedDay(device_id=device_id, day=day)
+            row.dirty, row.claimed_at = False, utc_now()
+            session.add(row)
+            session.commit()
+            yield
+            session.exec(
+                update(TouchedDay)
+                .where(col(TouchedDay.device_id) == device_id, col(TouchedDay.day) == day)
+                .values(claimed_at=None)
+            )
+            session.commit()
+        finally:
+            session.rollback()
+            connection.execute(text("SELECT pg_advisory_unlock(hashtextextended(:key, 0))"), key)
+            connection.commit()
+
+
+def current(session: Session, key: str) -> Dataset | None:
+    """The dataset that stands under a key."""
+    return session.exec(select(Dataset).where(Dataset.key == key, col(Dataset.superseded_at).is_(None))).first()
+
+
+def datasets_of(
+    session: Session, device_id: str, *, start: date | None = None, end: date | None = None, kind: str | None = None
+) -> list[Dataset]:
+    """A device's current datasets that lie within the days, both inclusive, in time order."""
+    found = select(Dataset).where(Dataset.device_id == device_id, col(Dataset.superseded_at).is_(None))
+    if start is not None:
+        found = found.where(col(Dataset.start_date) >= start)
+    if end is not None:
+        found = found.where(col(Dataset.end_date) <= end)
+    if kind is not None:
+        found = found.where(Dataset.kind == kind)
+    return list(session.exec(found.order_by(col(Dataset.start_date), col(Dataset.end_date))))
+
+
+def record(session: Session, made: Dataset) -> Dataset:
+    """Enter a file that was written; returns the row that stands for it. The caller commits.
+
+    Equal content changes nothing. While its last day is open a file's row is replaced; after that the catalogue only
+    grows: the old row stays, superseded.
+    """
+    standing = current(session, made.key)
+    if standing is None:
+        session.add(made)
+        return made
+    if standing.sha256 == made.sha256:
+        return standing
+    if standing.created_at.date() <= standing.end_date:
+        made.id = standing.id
+        return session.merge(made)
+    standing.superseded_at = made.created_at
+    session.add(standing)
+    session.flush()
+    session.add(made)
+    return made
+
+
+def checkpoint(session: Session, dataset: Dataset) -> None:
+    """Note an export in the handover's history: a row per file, moved on by each export of it. The caller commits."""
+    row = session.exec(
+        select(ExportCheckpoint)
+        .where(ExportCheckpoint.device_id == dataset.device_id, ExportCheckpoint.s3_key == dataset.key)
+        .order_by(col(ExportCheckpoint.last_exported_at).desc())
+    ).first() or ExportCheckpoint(
+        device_id=dataset.device_id, s3_key=dataset.key, status="COMPLETED", last_exported_at=utc_now()
+    )
+    row.last_exported_at = row.updated_at = utc_now()
+    row.last_sequence += 1
+    row.record_count = dataset.rows
+    session.add(row)

@@ -1,0 +1,221 @@
+import hashlib
+import io
+import math
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from sqlalchemy import Engine
+from sqlmodel import Session, select
+
+from assets import datasets
+from assets.datasets import Workshop, export_day, export_range
+from storage import catalogue
+from storage.catalogue import Dataset, ExportCheckpoint, TouchedDay
+from storage.devices import Device
+from storage.objects import open_object_store
+from storage.settings import Settings
+from storage.telemetry import Reading, microseconds, open_telemetry_store
+
+DAY = date(2026, 2, 12)
+START = microseconds(datetime(2026, 2, 12, tzinfo=UTC))
+MINUTE = 60_000_000
+TWELVE = [
+    "timestamp",
+    "device_id",
+    "device_type",
+    "location",
+    "voltage",
+    "current",
+    "power",
+    "temperature",
+    "hour",
+    "day_of_week",
+    "is_weekend",
+    "power_factor",
+]
+
+
+@pytest.fixture
+def workshop(settings: Settings, session: Session) -> Iterator[Workshop]:
+    telemetry = open_telemetry_store(settings)
+    yield Workshop(session, telemetry, open_object_store(settings), ZoneInfo("UTC"), run_id="run-1")
+    telemetry.close()
+
+
+def reading(minute: float, **metrics: float) -> Reading:
+    time = START + int(minute * MINUTE)
+    return Reading(
+        device_id="D1",
+        time=time,
+        metrics={k: float(v) for k, v in metrics.items()} or {"power": 100.0 + minute},
+        received_at=time + 1000,
+        device_type="pump",
+        location="Hall 1",
+        enrichment_status="success",
+    )
+
+
+def store(workshop: Workshop, *readings: Reading) -> None:
+    workshop.telemetry.write(readings)
+    catalogue.touch(
+        workshop.session, {(r.device_id, datetime.fromtimestamp(r.time / 1e6, UTC).date()) for r in readings}
+    )
+    workshop.session.commit()
+
+
+def file(workshop: Workshop, dataset: Dataset) -> pa.Table:
+    return pq.read_table(io.BytesIO(workshop.objects.get(dataset.key)))
+
+
+def test_a_day_of_one_device(workshop: Workshop) -> None:
+    workshop.session.add(
+        Device(
+            device_id="D1",
+            device_name="Pump",
+            device_type="pump",
+            tenant_id="acme",
+            metadata_json='{"timezone": "Asia/Kolkata", "counters": {"kwh": {"unit": "kWh"}}}',
+        )
+    )
+    store(
+        workshop, reading(0, voltage=230, current=2, power=391), reading(1439, kwh=7.5), reading(1440), reading(-0.001)
+    )
+    exported = export_day(workshop, "D1", DAY)
+    assert exported is not None
+    assert exported.changed
+    dataset, table = exported.dataset, file(workshop, exported.dataset)
+    assert dataset.key == "datasets/D1/20260212_20260212.parquet"
+    assert (dataset.rows, dataset.kind, dataset.tenant_id, dataset.run_id) == (2, "day", "acme", "run-1")
+    assert dataset.sha256 == hashlib.sha256(workshop.objects.get(dataset.key)).hexdigest()
+    assert dataset.metrics["voltage"] == {"count": 1, "min": 230, "max": 230, "sum": 230}
+    assert "temperature" not in dataset.metrics
+    assert table.column_names == [*TWELVE, "kwh"]
+    first, last = table.to_pylist()
+    assert first["timestamp"] == datetime(2026, 2, 12, tzinfo=UTC)
+    assert first["power_factor"] == pytest.approx(0.85)
+    assert (first["hour"], first["day_of_week"], first["is_weekend"]) == (5, 3, False)
+    assert (last["hour"], last["day_of_week"], last["power_factor"], last["kwh"]) == (5, 4, None, 7.5)
+    assert table.schema.field("power").metadata == {b"unit": b"W"}
+    assert table.schema.field("kwh").metadata == {b"unit": b"kWh"}
+    assert (
+        pq.ParquetFile(io.BytesIO(workshop.objects.get(dataset.key))).metadata.row_group(0).column(0).compression
+        == "SNAPPY"
+    )
+
+
+@pytest.mark.parametrize(
+    ("metrics", "expected"),
+    [
+        ({"voltage": 230, "current": 1, "power": 230}, 1.0),
+        ({"voltage": 230, "current": 1, "power": 241}, 241 / 230),
+        ({"voltage": 230, "current": 1, "power": 242}, None),
+        ({"voltage": 230, "current": 1, "power": -5}, None),
+        ({"voltage": 230, "current": 0, "power": 5}, None),
+        ({"voltage": 230, "power": 5}, None),
+        ({"voltage": 230, "current": 1, "power": 115, "power_factor": 0.9}, 0.9),
+    ],
+)
+def test_power_factor(workshop: Workshop, metrics: dict[str, float], expected: float | None) -> None:
+    store(workshop, reading(0, **metrics), reading(1, power_factor=0.7), reading(2, power=1.0))
+    exported = export_day(workshop, "D1", DAY)
+    assert exported is not None
+    table = file(workshop, exported.dataset)
+    value = table["power_factor"][0].as_py()
+    assert value == expected if expected is None else math.isclose(value, expected)
+    assert table.column_names == TWELVE
+
+
+def test_the_same_readings_make_the_same_bytes(workshop: Workshop) -> None:
+    store(workshop, *(reading(m) for m in range(100)))
+    first = export_day(workshop, "D1", DAY)
+    again = export_day(workshop, "D1", DAY)
+    assert first is not None
+    assert again is not None
+    assert (again.changed, again.dataset.id, again.dataset.sha256) == (False, first.dataset.id, first.dataset.sha256)
+    (row,) = workshop.session.exec(select(ExportCheckpoint)).all()
+    assert (row.last_sequence, row.record_count, row.status) == (2, 100, "COMPLETED")
+
+
+def test_late_data_makes_a_new_version_of_a_closed_day(workshop: Workshop) -> None:
+    store(workshop, reading(0))
+    assert export_day(workshop, "D1", DAY)
+    store(workshop, reading(1))
+    assert [(t.device_id, t.day) for t in catalogue.touched(workshop.session)] == [("D1", DAY)]
+    newer = export_day(workshop, "D1", DAY)
+    assert newer is not None
+    assert newer.changed
+    rows = workshop.session.exec(select(Dataset).order_by(Dataset.id)).all()  # type: ignore[arg-type] # a column
+    assert [(r.rows, r.superseded_at is None) for r in rows] == [(1, False), (2, True)]
+    assert not catalogue.touched(workshop.session)
+
+
+def test_the_open_days_row_is_replaced(workshop: Workshop) -> None:
+    today = datetime.now(UTC).date()
+    minutes = (datetime.now(UTC) - datetime(2026, 2, 12, tzinfo=UTC)) / timedelta(minutes=1)
+    store(workshop, reading(minutes))
+    one = export_day(workshop, "D1", today)
+    store(workshop, reading(minutes + 0.001))
+    two = export_day(workshop, "D1", today)
+    assert one is not None
+    assert two is not None
+    if today == datetime.now(UTC).date():  # not at this very midnight
+        (row,) = workshop.session.exec(select(Dataset)).all()
+        assert (row.rows, row.id) == (2, one.dataset.id)
+
+
+def test_a_range_is_one_file_and_an_empty_one_says_so(workshop: Workshop) -> None:
+    store(workshop, reading(0), reading(1440, voltage=230), reading(2 * 1440 + 5, extra=1.0))
+    for day in (12, 13, 14):
+        export_day(workshop, "D1", date(2026, 2, day))
+    made = export_range(workshop, "D1", date(2026, 2, 11), date(2026, 2, 14)).dataset
+    assert (made.key, made.kind, made.rows) == ("datasets/D1/20260211_20260214.parquet", "range", 3)
+    assert file(workshop, made)["extra"].to_pylist() == [None, None, 1.0]
+    assert export_range(workshop, "D1", DAY, DAY).dataset.kind == "day"
+    with pytest.raises(datasets.NoTelemetry, match="D1 has no readings from 2026-03-01"):
+        export_range(workshop, "D1", date(2026, 3, 1), date(2026, 3, 2))
+    assert export_day(workshop, "D1", date(2026, 3, 1)) is None
+
+
+def test_an_export_that_dies_leaves_its_mark(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    store(workshop, reading(0))
+
+    def dies(*_: object) -> None:
+        raise OSError("disk full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(workshop.objects, "put", dies)
+        with pytest.raises(OSError, match="disk full"):
+            export_day(workshop, "D1", DAY)
+    assert [t.claimed_at is not None for t in catalogue.touched(workshop.session)] == [True]
+    assert export_day(workshop, "D1", DAY)
+    assert not catalogue.touched(workshop.session)
+
+
+def test_what_arrives_during_an_export_is_exported_by_the_next(workshop: Workshop) -> None:
+    store(workshop, reading(0))
+    with catalogue.exporting(workshop.session, "D1", DAY):
+        catalogue.touch(workshop.session, [("D1", DAY)])
+        workshop.session.commit()
+    (row,) = catalogue.touched(workshop.session)
+    assert (row.dirty, row.claimed_at) == (True, None)
+
+
+def test_two_writers_of_one_device_day_wait_for_each_other(workshop: Workshop, engine: Engine) -> None:
+    store(workshop, *(reading(m) for m in range(50)))
+
+    def export(_: int) -> bool:
+        with Session(engine, expire_on_commit=False) as session:
+            mine = Workshop(session, workshop.telemetry, workshop.objects, workshop.zone)
+            exported = export_day(mine, "D1", DAY)
+            assert exported is not None
+            return exported.changed
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sorted(pool.map(export, range(4))) == [False, False, False, True]
+    assert len(workshop.session.exec(select(Dataset)).all()) == 1
+    assert not workshop.session.exec(select(TouchedDay).where(TouchedDay.dirty)).all()
