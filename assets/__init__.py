@@ -1,1 +1,1 @@
-"""What is made from telemetry: datasets, analyses, reports. Plain functions on Arrow; Dagster stands in `orchestration`."""
+"""What is made from telemetry: datasets, analyses, reports. Plain functions on Arrow; Dagster is in `orchestration`."""

@@ -1,0 +1,1 @@
+"""When and how things are made: Dagster's definitions, thin over `assets`."""

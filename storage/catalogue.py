@@ -8,6 +8,7 @@ The ledger's order of steps is what makes an export miss nothing:
 So a reading that an export did not see is marked after that export cleared the mark, and is exported by the next one.
 """
 
+import hashlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import date, datetime
@@ -114,6 +115,13 @@ def touched(session: Session, *, day: date | None = None, device_id: str | None 
     return list(session.exec(waiting.order_by(col(TouchedDay.day), col(TouchedDay.device_id))))
 
 
+def has_telemetry(session: Session, device_id: str) -> bool:
+    """Whether anything ever came from a device, registered or not."""
+    return (
+        session.exec(select(col(TouchedDay.day)).where(TouchedDay.device_id == device_id).limit(1)).first() is not None
+    )
+
+
 @contextmanager
 def exporting(session: Session, device_id: str, day: date) -> Iterator[None]:
     """Hold a device-day for an export: one writer at a time, and a mark that stays if this one dies.
@@ -160,6 +168,18 @@ def datasets_of(
     if kind is not None:
         found = found.where(Dataset.kind == kind)
     return list(session.exec(found.order_by(col(Dataset.start_date), col(Dataset.end_date))))
+
+
+def history_version(session: Session, device_id: str, *, before: date) -> str:
+    """A name for the content of all of a device's day files before a day: equal files, equal name."""
+    hashes = select(Dataset.sha256).where(
+        Dataset.device_id == device_id,
+        Dataset.kind == "day",
+        col(Dataset.superseded_at).is_(None),
+        col(Dataset.end_date) < before,
+    )
+    parts = session.exec(hashes.order_by(col(Dataset.start_date)))
+    return hashlib.sha256("".join(parts).encode()).hexdigest()[:16]
 
 
 def record(session: Session, made: Dataset) -> Dataset:

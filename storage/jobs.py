@@ -13,6 +13,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, Session, SQLModel, Text, col, select, update
 
 from storage.database import Timestamp, utc_now
+from storage.settings import Settings
 
 ACTIVE = ("pending", "running")
 STATES = (*ACTIVE, "completed", "failed", "cancelled")
@@ -189,3 +190,20 @@ def waiting(session: Session, kind: type[JobT], older_than: datetime, limit: int
             .limit(limit)
         )
     )
+
+
+# Dagster knows a job by its row's id in this tag; the other one is what MAX_CONCURRENT_JOBS counts.
+ID_TAG = "energy/job_id"
+KIND_TAG = "energy/job"
+
+
+def run_tags(job: AnyJob, settings: Settings) -> dict[str, str]:
+    """Tags of a run that does the job."""
+    timeout = settings.report_timeout_seconds if isinstance(job, ReportJob) else settings.job_timeout_seconds
+    tags = {ID_TAG: job.job_id, KIND_TAG: job.prefix, "dagster/max_runtime": str(timeout)}
+    return tags if isinstance(job, ExportJob) else {**tags, "dagster/partition": job.device_id}
+
+
+def dagster_job(job: AnyJob) -> str:
+    """The name of the Dagster job that does such jobs."""
+    return f"{job.analysis_type}_job" if isinstance(job, AnalyticsJob) else f"{job.prefix}_job"

@@ -1,0 +1,132 @@
+"""Analyses as assets: the partition of a device shows its latest result. A job of REST is one run of one partition."""
+
+from datetime import UTC, datetime, time, timedelta
+from typing import Any
+
+import dagster as dg
+from assets.analyses import ANALYSES, analyse
+from sqlmodel import Session
+
+from assets import history, pictures
+from assets.datasets import Workshop
+from orchestration.datasets import DEVICE_HISTORY
+from orchestration.jobs import perform
+from orchestration.metadata import code_version, picture
+from orchestration.partitions import devices
+from orchestration.resources import Platform
+from storage import jobs
+from storage.database import utc_now
+from storage.jobs import ID_TAG, AnalyticsJob
+
+
+def _asset(analysis_type: str, name: str, description: str) -> dg.AssetsDefinition:
+    @dg.asset(
+        name=name,
+        deps=[DEVICE_HISTORY],
+        partitions_def=devices,
+        group_name="analytics",
+        kinds={"python", "scikitlearn"} if analysis_type == "anomaly" else {"python"},
+        owners=["team:data"],
+        code_version=code_version(),
+        output_required=False,
+        description=description,
+    )
+    def result(context: dg.AssetExecutionContext, platform: Platform) -> Any:
+        job_id = context.run.tags.get(ID_TAG)
+        if job_id is None:  # asked for in Dagster, by hand or by a backfill
+            with platform.session() as session:
+                job_id = _job_by_hand(session, context.partition_key, analysis_type)
+        facts = perform(context, platform, AnalyticsJob, job_id, _analyse)
+        if facts is not None:
+            yield dg.MaterializeResult(metadata=facts)
+
+    return result
+
+
+def _job_by_hand(session: Session, device_id: str, analysis_type: str) -> str:
+    """A job over all of a device's days with the first model, as a client would have asked for it."""
+    days = history.chosen_datasets(session, device_id)
+    job = AnalyticsJob(
+        job_id=jobs.new_job_id(AnalyticsJob),
+        tenant_id=days[-1].tenant_id,
+        device_id=device_id,
+        analysis_type=analysis_type,
+        model_name=ANALYSES[analysis_type].models[0],
+        date_range_start=datetime.combine(days[0].start_date, time(), UTC),
+        date_range_end=datetime.combine(days[-1].end_date + timedelta(days=1), time(), UTC),
+    )
+    session.add(job)
+    session.commit()
+    return job.job_id
+
+
+def _analyse(workshop: Workshop, job: AnalyticsJob) -> dict[str, Any]:
+    session = workshop.session
+    started = utc_now()
+    chosen = history.chosen_datasets(
+        session,
+        job.device_id,
+        key=job.dataset_key,
+        start=job.date_range_start.date(),
+        end=(job.date_range_end - timedelta(microseconds=1)).date(),
+    )
+    jobs.report_progress(session, job, 5.0, f"Reading {len(chosen)} datasets")
+    table = history.history(workshop, chosen)
+    parameters = ANALYSES[job.analysis_type].parameters.model_validate(job.parameters or {})
+    result = analyse(
+        job.analysis_type,
+        job.model_name,
+        table,
+        parameters,
+        lambda percent, message: jobs.report_progress(session, job, 5 + 0.9 * percent, message),
+    )
+    provenance = {
+        "datasets": history.provenance(chosen),
+        "rows": len(table),
+        "code_version": code_version(),
+        "parameters": parameters.model_dump(mode="json"),
+    }
+    results = {**result.results, "provenance": provenance}
+    seconds = (utc_now() - started).total_seconds()
+    jobs.complete(session, job, "Completed", results=results, accuracy_metrics=result.accuracy_metrics)
+    return {
+        "job": job.job_id,
+        "model": job.model_name,
+        "dagster/row_count": len(table),
+        "seconds": seconds,
+        "datasets": dg.MetadataValue.json(provenance["datasets"]),
+        **{name: value for name, value in result.accuracy_metrics.items() if isinstance(value, int | float | str)},
+        **_result_facts(job, table, results),
+    }
+
+
+def _result_facts(job: AnalyticsJob, table: Any, results: dict[str, Any]) -> dict[str, Any]:
+    if job.analysis_type == "anomaly":
+        return {
+            "events": len(results["events"]),
+            "anomalous rows": len(results["anomalies"]),
+            "the result": picture(pictures.anomaly_picture(job.device_id, table, results)),
+        }
+    return {"the result": picture(pictures.forecast_picture(job.device_id, results))}
+
+
+anomaly_result = _asset(
+    "anomaly",
+    "anomaly_result",
+    "Readings that deviate from how the device behaved: scores, events, the channel that showed them.",
+)
+forecast = _asset(
+    "forecast", "forecast", "The next hours of a metric with calibrated bands, beside the seasonal-naive baseline."
+)
+
+
+def _job(name: str, asset: dg.AssetsDefinition, description: str) -> Any:
+    return dg.define_asset_job(
+        name, selection=[asset], partitions_def=devices, executor_def=dg.in_process_executor, description=description
+    )
+
+
+analysis_jobs = [
+    _job("anomaly_job", anomaly_result, "Anomaly detection of one device (POST /api/v1/analytics/run)."),
+    _job("forecast_job", forecast, "Forecast of one device (POST /api/v1/analytics/run)."),
+]

@@ -1,0 +1,52 @@
+"""Runs that were asked for over REST: the run claims the job's row, works, and writes how it ended."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import dagster as dg
+from assets.analyses import CannotAnalyse
+
+from assets.datasets import NoTelemetry, Workshop
+from assets.reports import ReportError
+from orchestration.resources import Platform
+from storage import jobs
+from storage.jobs import AnalyticsJob, ExportJob, JobCancelled, ReportJob
+
+JobT = TypeVar("JobT", AnalyticsJob, ExportJob, ReportJob)
+Result = TypeVar("Result")
+
+# What is the user's to mend: told in full words, and no traceback.
+EXPECTED = (CannotAnalyse, NoTelemetry, ReportError)
+
+
+def perform(
+    context: dg.OpExecutionContext | dg.AssetExecutionContext,
+    platform: Platform,
+    kind: type[JobT],
+    job_id: str,
+    work: Callable[[Workshop, JobT], Result],
+) -> Result | None:
+    """Do a job's work if it is still to be done; None: another run has it, or nobody wants it any more.
+
+    Raises:
+        dg.Failure: it cannot be done; the job's row says why.
+
+    """
+    with platform.workshop(context.run_id) as workshop:
+        job = jobs.claim(workshop.session, kind, job_id, context.run_id)
+        if job is None:
+            context.log.info(f"{job_id} is not waiting any more: it was cancelled, or another run has it")
+            return None
+        try:
+            return work(workshop, job)
+        except JobCancelled:
+            context.log.info(f"{job_id} was cancelled")
+            return None
+        except EXPECTED as error:
+            workshop.session.rollback()
+            jobs.fail(workshop.session, job, str(error))
+            raise dg.Failure(description=str(error), allow_retries=False) from error
+        except BaseException as error:
+            workshop.session.rollback()
+            jobs.fail(workshop.session, job, f"{type(error).__name__}: {error}")
+            raise

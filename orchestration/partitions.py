@@ -1,0 +1,13 @@
+"""The two dimensions: UTC days, and devices in step with the registry. They are never multiplied.
+
+Dagster's limit is 100,000 partitions an asset; a daily run holds its devices inside instead.
+"""
+
+import dagster as dg
+
+from storage.settings import Settings
+
+# Today is a partition too: it is materialized many times until it closes.
+first_day = Settings.load().dataset_start_date
+days = dg.DailyPartitionsDefinition(start_date=first_day.isoformat(), timezone="UTC", end_offset=1)
+devices = dg.DynamicPartitionsDefinition(name="devices")

@@ -1,0 +1,130 @@
+"""Exports on demand: a device's touched days, or one file over a range of days."""
+
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Annotated, Literal
+
+from fastapi import APIRouter
+from pydantic import BaseModel, Field
+from sqlmodel import col, select
+
+from serving import jobs as shared
+from serving.dependencies import DagsterClient, DatabaseSession, DeviceId, DevicePath, JobPath, Moment, PlatformSettings
+from serving.errors import Invalid, NotFound, problems
+from storage import catalogue
+from storage.catalogue import ExportCheckpoint
+from storage.database import utc_now
+from storage.devices import Device
+from storage.jobs import ExportJob, new_job_id
+
+router = APIRouter(prefix="/api/v1/exports", tags=["exports"])
+
+LONGEST_RANGE_DAYS = 3660
+
+
+class ExportRequest(BaseModel):
+    """Without a range the days that telemetry touched are brought up to date; both ends are included."""
+
+    device_id: DeviceId
+    start_date: date | None = None
+    end_date: date | None = None
+
+
+class ExportStarted(BaseModel):
+    device_id: str
+    status: Literal["started"] = "started"
+    job_id: str
+
+
+class ExportStatus(BaseModel):
+    """The newest export of a device."""
+
+    device_id: str
+    status: str
+    last_exported_at: Moment | None
+    record_count: int
+    s3_key: str | None
+    job_id: str | None = None
+    progress: Annotated[float | None, Field(description="Percent")] = None
+    message: str | None = None
+    error_message: str | None = None
+
+
+@router.post("/run", status_code=202, responses=problems(NotFound))
+def run_export(
+    session: DatabaseSession, settings: PlatformSettings, dagster: DagsterClient, body: ExportRequest
+) -> ExportStarted:
+    """Ask for an export; `GET /api/v1/exports/status/{device_id}` tells how it goes."""
+    device = session.get(Device, body.device_id)
+    if device is None and not catalogue.has_telemetry(session, body.device_id):
+        raise NotFound(f"there is no device {body.device_id}, and no telemetry of one")
+    job = ExportJob(
+        job_id=new_job_id(ExportJob),
+        tenant_id=device.tenant_id if device else None,
+        device_id=body.device_id,
+    )
+    job.date_range_start, job.date_range_end = _range(body, settings.dataset_start_date)
+    shared.ask(session, dagster, job)
+    return ExportStarted(device_id=job.device_id, job_id=job.job_id)
+
+
+@router.get("/status/{device_id}", responses=problems(NotFound))
+def get_export_status(session: DatabaseSession, device_id: DevicePath) -> ExportStatus:
+    """The newest export that was asked for, or else the newest of the minute cadence."""
+    checkpoint = session.exec(
+        select(ExportCheckpoint)
+        .where(ExportCheckpoint.device_id == device_id)
+        .order_by(col(ExportCheckpoint.last_exported_at).desc())
+    ).first()
+    job = session.exec(
+        select(ExportJob).where(ExportJob.device_id == device_id).order_by(col(ExportJob.created_at).desc())
+    ).first()
+    if job:
+        return _status(job, checkpoint)
+    if checkpoint is None:
+        raise NotFound(f"{device_id} was never exported; POST /api/v1/exports/run asks for it")
+    return ExportStatus(
+        device_id=device_id,
+        status=checkpoint.status.lower(),
+        last_exported_at=checkpoint.last_exported_at,
+        record_count=checkpoint.record_count,
+        s3_key=checkpoint.s3_key,
+    )
+
+
+@router.post("/jobs/{job_id}/cancel", responses=problems(NotFound))
+def cancel_export(session: DatabaseSession, dagster: DagsterClient, job_id: JobPath) -> ExportStatus:
+    """Take an export back; one that is over stays as it is."""
+    return _status(shared.cancel(session, dagster, shared.found(session, ExportJob, job_id)), None)
+
+
+def _range(body: ExportRequest, first_day: date) -> tuple[datetime | None, datetime | None]:
+    start, end = body.start_date, body.end_date
+    if start is None and end is None:
+        return None, None
+    if start is None or end is None:
+        raise Invalid("give start_date and end_date, or neither", field="start_date" if start is None else "end_date")
+    if start > end:
+        raise Invalid("start_date lies after end_date", field="start_date")
+    if start < first_day:
+        raise Invalid(f"datasets begin at {first_day} (DATASET_START_DATE)", field="start_date")
+    if end > utc_now().date() + timedelta(days=1):
+        raise Invalid("end_date lies in the future", field="end_date")
+    if (end - start).days >= LONGEST_RANGE_DAYS:
+        raise Invalid(f"the range is longer than {LONGEST_RANGE_DAYS} days; ask for parts of it", field="start_date")
+    return datetime.combine(start, time(), UTC), datetime.combine(end, time(), UTC)
+
+
+def _status(job: ExportJob, checkpoint: ExportCheckpoint | None) -> ExportStatus:
+    result = job.results or {}
+    exported_at = checkpoint.last_exported_at if checkpoint else None
+    return ExportStatus(
+        device_id=job.device_id,
+        status=job.status,
+        last_exported_at=job.completed_at if job.status == "completed" else exported_at,
+        record_count=result.get("record_count", checkpoint.record_count if checkpoint else 0),
+        s3_key=result.get("s3_key", checkpoint.s3_key if checkpoint else None),
+        job_id=job.job_id,
+        progress=job.progress,
+        message=job.message,
+        error_message=job.error_message,
+    )
