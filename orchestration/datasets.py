@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import dagster as dg
-from sqlmodel import Session, col, func, select
+from sqlmodel import Session, col, func, or_, select
 
 from assets import datasets
 from assets.datasets import Exported, NoTelemetry, Workshop
@@ -192,12 +192,14 @@ def export_touched_days(context: dg.SensorEvaluationContext, platform: Platform)
 
 def ready_days(session: Session, now: datetime) -> list[date]:
     """Touched days whose time has come."""
-    rows = session.exec(
-        select(TouchedDay.day, func.max(col(TouchedDay.touched_at)), func.min(col(TouchedDay.first_touched_at)))
-        .where(TouchedDay.dirty | col(TouchedDay.claimed_at).is_not(None))
-        .group_by(col(TouchedDay.day))
-    )
-    return [day for day, last, first in rows if day >= now.date() or last < now - QUIET or first < now - LONGEST_WAIT]
+    day, last, first = col(TouchedDay.day), col(TouchedDay.touched_at), col(TouchedDay.first_touched_at)
+    waiting = or_(col(TouchedDay.dirty), col(TouchedDay.claimed_at).is_not(None))
+    rows = session.exec(select(day, func.max(last), func.min(first)).where(waiting).group_by(day))
+    return [
+        touched
+        for touched, latest, earliest in rows
+        if touched >= now.date() or latest < now - QUIET or earliest < now - LONGEST_WAIT
+    ]
 
 
 def _closing_day(session: Session, now: datetime, cursor: str | None) -> list[date]:

@@ -10,9 +10,9 @@ from assets.datasets import NoTelemetry, Workshop
 from assets.reports import ReportError
 from orchestration.resources import Platform
 from storage import jobs
-from storage.jobs import AnalyticsJob, ExportJob, JobCancelled, ReportJob
+from storage.jobs import Job, JobCancelled
 
-JobT = TypeVar("JobT", AnalyticsJob, ExportJob, ReportJob)
+JobT = TypeVar("JobT", bound=Job)
 Result = TypeVar("Result")
 
 # What is the user's to mend: told in full words, and no traceback.

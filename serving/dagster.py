@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 
 from storage import jobs
-from storage.jobs import AnyJob, ExportJob
+from storage.jobs import ExportJob, Job
 from storage.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ class Dagster:
         self._settings = settings
         self._client = httpx.Client(base_url=settings.dagster_address, timeout=5)
 
-    def launch(self, job: AnyJob) -> str | None:
+    def launch(self, job: Job) -> str | None:
         """Start a run for the job; its id, or None when Dagster does not answer (the sensor will do it)."""
         try:
             if not isinstance(job, ExportJob):

@@ -7,9 +7,9 @@ from sqlmodel import Session
 from serving.dagster import Dagster
 from serving.errors import NotFound
 from storage import jobs
-from storage.jobs import AnalyticsJob, ExportJob, ReportJob
+from storage.jobs import Job
 
-JobT = TypeVar("JobT", AnalyticsJob, ExportJob, ReportJob)
+JobT = TypeVar("JobT", bound=Job)
 
 
 def ask(session: Session, dagster: Dagster, job: JobT) -> JobT:

@@ -144,7 +144,7 @@ def list_rules(
     """Rules, newest first; with `device_id` those that watch that device, among them those of all devices."""
     found = select(Rule).where(col(Rule.deleted_at).is_(None))
     if device_id is not None:
-        found = found.where(or_(Rule.scope == "all_devices", col(Rule.device_ids).contains([device_id])))
+        found = found.where(or_(col(Rule.scope) == "all_devices", col(Rule.device_ids).contains([device_id])))
     if status is not None:
         found = found.where(Rule.status == status)
     total = session.exec(select(func.count()).select_from(found.subquery())).one()
@@ -218,7 +218,7 @@ def evaluate_rules(session: DatabaseSession, settings: PlatformSettings, body: R
     if not decoded.readings:
         raise Invalid(decoded.rejected[0].reason, field=decoded.rejected[0].metric or "body")
     active = select(Rule).where(Rule.status == "active", col(Rule.deleted_at).is_(None))
-    watching = active.where(or_(Rule.scope == "all_devices", col(Rule.device_ids).contains([body.device_id])))
+    watching = active.where(or_(col(Rule.scope) == "all_devices", col(Rule.device_ids).contains([body.device_id])))
     rules = RuleSet(session.exec(watching).all())
     breaches = rules.evaluate(decoded.readings, [facts.tenant_id])
     raised = {alert.rule_id: alert.alert_id for alert in AlertRaiser().raise_alerts(session, breaches)}

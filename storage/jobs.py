@@ -88,16 +88,15 @@ class ReportJob(Job, table=True):
     date_range_end: datetime = Timestamp()
 
 
-JobT = TypeVar("JobT", AnalyticsJob, ExportJob, ReportJob)
-AnyJob = AnalyticsJob | ExportJob | ReportJob
-KINDS: dict[str, type[AnyJob]] = {kind.prefix: kind for kind in (AnalyticsJob, ExportJob, ReportJob)}
+JobT = TypeVar("JobT", bound=Job)
+KINDS: dict[str, type[Job]] = {kind.prefix: kind for kind in (AnalyticsJob, ExportJob, ReportJob)}
 
 
-def new_job_id(kind: type[AnyJob]) -> str:
+def new_job_id(kind: type[Job]) -> str:
     return f"{kind.prefix}-{uuid4().hex[:12]}"
 
 
-def kind_of(job_id: str) -> type[AnyJob]:
+def kind_of(job_id: str) -> type[Job]:
     """The table a job id belongs to.
 
     Raises:
@@ -123,7 +122,7 @@ def claim(session: Session, kind: type[JobT], job_id: str, run_id: str) -> JobT 
     return find(session, kind, job_id) if taken.rowcount else None
 
 
-def _change(session: Session, job: AnyJob, states: tuple[str, ...], values: Mapping[str, Any]) -> bool:
+def _change(session: Session, job: Job, states: tuple[str, ...], values: Mapping[str, Any]) -> bool:
     """Change the row while it is in one of the states; commit. False: it has left them (cancelled, say)."""
     kind = type(job)
     changed = session.exec(
@@ -140,7 +139,7 @@ class JobCancelled(Exception):
     """The job was cancelled while its run was at work."""
 
 
-def report_progress(session: Session, job: AnyJob, percent: float, message: str) -> None:
+def report_progress(session: Session, job: Job, percent: float, message: str) -> None:
     """Say how far the job is.
 
     Raises:
@@ -151,28 +150,28 @@ def report_progress(session: Session, job: AnyJob, percent: float, message: str)
         raise JobCancelled(job.job_id)
 
 
-def complete(session: Session, job: AnyJob, message: str, **results: Any) -> bool:
+def complete(session: Session, job: Job, message: str, **results: Any) -> bool:
     """Note the result; False when the job was cancelled meanwhile."""
     return _end(session, job, {"status": "completed", "progress": 100.0, "message": message, **results})
 
 
-def fail(session: Session, job: AnyJob, reason: str) -> bool:
+def fail(session: Session, job: Job, reason: str) -> bool:
     """Note why there is no result; False when the job was over already."""
     return _end(session, job, {"status": "failed", "message": "Failed", "error_message": reason})
 
 
-def cancel(session: Session, job: AnyJob) -> bool:
+def cancel(session: Session, job: Job) -> bool:
     """Take the job back; False when it was over already."""
     return _end(session, job, {"status": "cancelled", "message": "Cancelled"})
 
 
-def _end(session: Session, job: AnyJob, values: dict[str, Any]) -> bool:
+def _end(session: Session, job: Job, values: dict[str, Any]) -> bool:
     now = utc_now()
     seconds = round((now - job.started_at).total_seconds()) if job.started_at else None
     return _change(session, job, ACTIVE, {**values, "completed_at": now, "execution_time_seconds": seconds})
 
 
-def note_launch(session: Session, job: AnyJob, run_id: str | None) -> None:
+def note_launch(session: Session, job: Job, run_id: str | None) -> None:
     """Count a launch; commit. The run id is known unless a sensor asked for the run."""
     values: dict[str, Any] = {"launches": job.launches + 1}
     if run_id:
@@ -197,13 +196,13 @@ ID_TAG = "energy/job_id"
 KIND_TAG = "energy/job"
 
 
-def run_tags(job: AnyJob, settings: Settings) -> dict[str, str]:
+def run_tags(job: Job, settings: Settings) -> dict[str, str]:
     """Tags of a run that does the job."""
     timeout = settings.report_timeout_seconds if isinstance(job, ReportJob) else settings.job_timeout_seconds
     tags = {ID_TAG: job.job_id, KIND_TAG: job.prefix, "dagster/max_runtime": str(timeout)}
     return tags if isinstance(job, ExportJob) else {**tags, "dagster/partition": job.device_id}
 
 
-def dagster_job(job: AnyJob) -> str:
+def dagster_job(job: Job) -> str:
     """The name of the Dagster job that does such jobs."""
     return f"{job.analysis_type}_job" if isinstance(job, AnalyticsJob) else f"{job.prefix}_job"

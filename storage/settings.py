@@ -6,6 +6,7 @@ bucket that is given replaces the embedded part; a port alone only moves it.
 
 import os
 import re
+import shutil
 from collections.abc import Mapping
 from datetime import date
 from functools import cached_property
@@ -193,6 +194,12 @@ class Settings(BaseSettings):
         if self.dataset_start_date > date.today():  # noqa: DTZ011 - a day of slack at either end does no harm
             raise ValueError("DATASET_START_DATE lies in the future; it is the first day that datasets are made of")
         return self
+
+    @property
+    def quarto(self) -> Path | None:
+        """The Quarto program, if there is one: QUARTO_PATH, else on PATH."""
+        found = self.quarto_path or shutil.which("quarto")
+        return Path(found) if found else None
 
     # What is embedded
     @property

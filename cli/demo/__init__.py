@@ -1,0 +1,1 @@
+"""`energy demo`: the whole flow on real data."""

@@ -1,0 +1,109 @@
+"""The demo's machines: three feeders, disjoint stretches of one real household series, and rules that watch them."""
+
+import csv
+import gzip
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from storage.settings import Settings
+
+SERIES = Path(__file__).parent / "house-a.csv.gz"
+METRICS = ("voltage", "current", "power", "reactive_power")
+
+# What the series does on a good day, and what its sensors could say at all.
+METADATA = {
+    "timezone": "Europe/Paris",
+    "cadence_seconds": 60,
+    "bands": {"voltage": [226, 253], "current": [0, 42], "power": [0, 9_500]},
+    "limits": {"voltage": [0, 500], "current": [0, 100], "power": [0, 25_000]},
+}
+DEVICES = [
+    {
+        "device_id": f"FEEDER-{number}",
+        "device_name": f"Feeder {number}",
+        "device_type": "feeder",
+        "location": "Sceaux, France (household series, see the demo's README)",
+        "metadata_json": METADATA,
+    }
+    for number in (1, 2, 3)
+]
+DEVICE_IDS = [str(device["device_id"]) for device in DEVICES]
+RULES = [
+    {
+        "rule_name": name,
+        "scope": "selected_devices",
+        "device_ids": DEVICE_IDS,
+        "property": metric,
+        "condition": condition,
+        "threshold": threshold,
+        "severity": severity,
+        "cooldown_minutes": 60,
+    }
+    for name, metric, condition, threshold, severity in (
+        ("Voltage sag", "voltage", "<", 226.0, "high"),
+        ("Voltage swell", "voltage", ">", 253.0, "high"),
+        ("Overcurrent", "current", ">", 42.0, "critical"),
+    )
+]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One reading of a device, ready to be sent."""
+
+    device_id: str
+    time: datetime
+    metrics: dict[str, float]
+
+    @property
+    def topic(self) -> str:
+        return f"devices/{self.device_id}/telemetry"
+
+    def payload(self) -> bytes:
+        return json.dumps({"timestamp": self.time.isoformat(), **self.metrics}).encode()
+
+
+def first_start(settings: Settings) -> datetime:
+    """The minute this home was first started with the demo; kept, so that every run repeats the same readings."""
+    file = settings.energy_home / "demo.json"
+    try:
+        return datetime.fromisoformat(json.loads(file.read_text())["first_start"])
+    except FileNotFoundError:
+        now = datetime.now(UTC).replace(second=0, microsecond=0)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        new = file.with_suffix(".new")
+        new.write_text(json.dumps({"first_start": now.isoformat()}))
+        new.replace(file)
+        return now
+
+
+def history(end: datetime) -> list[Sample]:
+    """Every device's stretch, moved in time to end at a moment; in the order of time, as a fleet sends."""
+    samples = [
+        Sample(device_id, end - (stretch[-1][0] - time), metrics)
+        for device_id, stretch in _stretches()
+        for time, metrics in stretch
+    ]
+    return sorted(samples, key=lambda sample: (sample.time, sample.device_id))
+
+
+def live(now: datetime, start: datetime) -> Iterator[Sample]:
+    """What the devices would say now: their stretches once more from the beginning, a step a minute."""
+    for device_id, stretch in _stretches():
+        step = int((now - start) / timedelta(minutes=1))
+        yield Sample(device_id, now, stretch[step % len(stretch)][1])
+
+
+def _stretches() -> Iterator[tuple[str, list[tuple[datetime, dict[str, float]]]]]:
+    with gzip.open(SERIES, "rt") as file:
+        rows = [_row(row) for row in csv.DictReader(file)]
+    for i, device_id in enumerate(DEVICE_IDS):
+        yield device_id, rows[i * len(rows) // len(DEVICES) : (i + 1) * len(rows) // len(DEVICES)]
+
+
+def _row(row: dict[str, Any]) -> tuple[datetime, dict[str, float]]:
+    return datetime.fromisoformat(row["timestamp"]), {metric: float(row[metric]) for metric in METRICS}

@@ -1,0 +1,280 @@
+"""The demo's flow, as a client of the platform would do it: register, publish, export, analyse, report, download."""
+
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+import paho.mqtt.client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion
+from prometheus_client.parser import text_string_to_metric_families
+
+from cli.demo import fleet
+from cli.demo.fleet import DEVICE_IDS, Sample
+from storage.settings import Settings
+
+PATIENCE = 180.0
+IN_FLIGHT = 500  # a paho publisher with more outstanding than its window becomes quadratic
+REPORTED = DEVICE_IDS[1]
+
+
+class StepFailed(Exception):
+    """A step of the demo did not come to its end; the message says why."""
+
+
+@dataclass
+class Summary:
+    """What the demo did, as it prints it."""
+
+    readings: dict[str, int] = field(default_factory=lambda: {"received": 0, "stored": 0, "quarantined": 0})
+    alerts: int = 0
+    datasets: list[dict[str, Any]] = field(default_factory=list)
+    analytics: list[dict[str, Any]] = field(default_factory=list)
+    reports: list[dict[str, Any]] = field(default_factory=list)
+    failed: list[dict[str, str]] = field(default_factory=list)
+
+
+class Flow:
+    """One run of the demo on a platform that is up. `say` is told what happens: a step, and how far it is (0 to 1)."""
+
+    def __init__(self, settings: Settings, say: Callable[[str, float], None]) -> None:
+        self._settings = settings
+        self._say = say
+        self._rest = httpx.Client(base_url=f"http://127.0.0.1:{settings.api_port}", timeout=30)
+        self._start = fleet.first_start(settings)
+        self.summary = Summary()
+
+    def run(self) -> Summary:
+        """Do every step; one that fails is noted with its reason, and the next one is tried."""
+        steps: list[tuple[str, Callable[[], None]]] = [
+            ("register the fleet", self._register),
+            ("publish the readings", self._publish),
+            ("export datasets", self._export),
+            ("analyse", self._analyse),
+            ("make reports", self._report),
+        ]
+        for name, step in steps:
+            try:
+                self._say(name, 0.0)
+                step()
+                self._say(name, 1.0)
+            except (StepFailed, httpx.HTTPError) as error:
+                self.summary.failed.append({"step": name, "reason": str(error) or type(error).__name__})
+        return self.summary
+
+    def live(self, stopping: threading.Event, every: float = 5.0) -> None:
+        """Go on with readings of now, until told to stop."""
+        client = self._connect()
+        while not stopping.wait(every):
+            for sample in fleet.live(datetime.now(UTC), self._start):
+                client.publish(sample.topic, sample.payload(), qos=1)
+        client.disconnect()
+        client.loop_stop()
+
+    def _register(self) -> None:
+        for device in fleet.DEVICES:
+            answer = self._rest.post("/api/v1/devices", json=device)
+            if answer.status_code == httpx.codes.CONFLICT:
+                answer = self._rest.put(f"/api/v1/devices/{device['device_id']}", json=device)
+            _checked(answer)
+        standing = {rule["rule_name"] for rule in self._get("/api/v1/rules", page_size=100)["data"]}
+        for rule in fleet.RULES:
+            if rule["rule_name"] not in standing:
+                _checked(self._rest.post("/api/v1/rules", json=rule))
+
+    def _publish(self) -> None:
+        samples = fleet.history(self._start)
+        before = self._books()
+        client = self._connect()
+        _publish_all(client, samples, lambda share: self._say("publish the readings", 0.8 * share))
+        client.disconnect()
+        client.loop_stop()
+
+        def all_stored() -> bool:
+            books = self._books()
+            return books["received"] - before["received"] >= len(samples) and not books["in_flight"]
+
+        _wait(all_stored, f"{len(samples)} readings were published and not all of them arrived", PATIENCE)
+        after = self._books()
+        self.summary.readings = {name: after[name] - before[name] for name in ("received", "stored", "quarantined")}
+        self.summary.alerts = sum(
+            self._get("/api/v1/alerts", device_id=device_id, page_size=1)["total"] for device_id in DEVICE_IDS
+        )
+
+    def _export(self) -> None:
+        start, end = self._days()
+        asked = [
+            self._post("/api/v1/exports/run", {"device_id": device_id, "start_date": start, "end_date": end})
+            for device_id in DEVICE_IDS
+        ]
+        for i, export in enumerate(asked):
+            state = self._finished(f"/api/v1/exports/status/{export['device_id']}", "export datasets", i, len(asked))
+            listed = self._get("/api/v1/analytics/datasets", device_id=export["device_id"])["datasets"]
+            made = next(d for d in listed if d["key"] == state["s3_key"])
+            self.summary.datasets.append({"device_id": export["device_id"], **made, "days": len(listed) - 1})
+
+    def _analyse(self) -> None:
+        models = self._get("/api/v1/analytics/models")
+        wanted = [
+            {
+                "device_id": dataset["device_id"],
+                "analysis_type": analysis_type,
+                "model_name": models[family][0],
+                "dataset_key": dataset["key"],
+            }
+            for dataset in self.summary.datasets
+            for analysis_type, family in (("anomaly", "anomaly_detection"), ("forecast", "forecasting"))
+        ]
+        asked = [(request, self._done_before(request) or self._ask(request)) for request in wanted]
+        for i, (request, job_id) in enumerate(asked):
+            state = self._finished(f"/api/v1/analytics/status/{job_id}", "analyse", i, len(asked))
+            result = self._get(f"/api/v1/analytics/results/{job_id}")
+            self.summary.analytics.append(
+                {
+                    "job_id": job_id,
+                    "device_id": request["device_id"],
+                    "analysis_type": request["analysis_type"],
+                    "model_name": request["model_name"],
+                    "state": state["status"],
+                    "figures": _figures(request["analysis_type"], result),
+                }
+            )
+
+    def _ask(self, request: dict[str, Any]) -> str:
+        return str(self._post("/api/v1/analytics/run", request)["job_id"])
+
+    def _done_before(self, request: dict[str, Any]) -> str | None:
+        """The result of an earlier demo, if it was made from the same bytes: the same work is not done twice."""
+        sha256 = next(d["sha256"] for d in self.summary.datasets if d["key"] == request["dataset_key"])
+        done = self._get("/api/v1/analytics/jobs", device_id=request["device_id"], status="completed", limit=100)[
+            "jobs"
+        ]
+        for job in jobs["jobs"]:
+            if all(job[name] == request[name] for name in ("analysis_type", "model_name", "dataset_key")):
+                made_from = self._get(f"/api/v1/analytics/results/{job['job_id']}")["results"]["provenance"]["datasets"]
+                if [d["sha256"] for d in made_from] == [sha256]:
+                    return str(job["job_id"])
+        return None
+
+    def _report(self) -> None:
+        start, _ = self._days()
+        request = {
+            "device_id": REPORTED,
+            "analysis_types": ["anomaly", "forecast"],
+            "date_range_start": f"{start}T00:00:00Z",
+            "date_range_end": (self._start + timedelta(minutes=1)).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        }
+        standing = {
+            (report["format"], report["date_range_start"], report["date_range_end"]): report["job_id"]
+            for report in self._get("/api/reports/jobs", device_id=REPORTED, page_size=100)["data"]
+            if report["status"] == "completed"
+        }
+        period = (request["date_range_start"], request["date_range_end"])
+        for i, kind in enumerate(("pdf", "json", "excel")):
+            job_id = standing.get((kind, *period))
+            if job_id is None:
+                job_id = self._post("/api/reports/generate", {**request, "format": kind})["job_id"]
+            state = self._finished(f"/api/reports/status/{job_id}", "make reports", i, 3)
+            link = self._get(f"/api/reports/download/{job_id}")["download_url"]
+            size = len(_checked(self._rest.get(link)).content)
+            self.summary.reports.append(
+                {
+                    "job_id": job_id,
+                    "device_id": REPORTED,
+                    "format": kind,
+                    "state": state["status"],
+                    "figures": {"size_bytes": size, "sha256": state["sha256"]},
+                    "download": str(self._rest.base_url.join(f"/api/reports/download/{job_id}")),
+                }
+            )
+
+    def _days(self) -> tuple[str, str]:
+        """First and last UTC day of the history."""
+        first = fleet.history(self._start)[0].time
+        return first.astimezone(UTC).date().isoformat(), self._start.astimezone(UTC).date().isoformat()
+
+    def _finished(self, path: str, step: str, done: int, of: int) -> dict[str, Any]:
+        state: dict[str, Any] = {}
+
+        def over() -> bool:
+            state.update(self._get(path))
+            self._say(step, (done + (state.get("progress") or 0) / 100) / of)
+            return state["status"] in ("completed", "failed", "cancelled")
+
+        _wait(over, f"{path} did not end", PATIENCE)
+        if state["status"] != "completed":
+            raise StepFailed(f"{state.get('job_id')} {state['status']}: {state.get('error_message')}")
+        return state
+
+    def _books(self) -> dict[str, int]:
+        text = httpx.get(f"http://127.0.0.1:{self._settings.ingest_metrics_port}/metrics").raise_for_status().text
+        samples = {s.name: s.value for f in text_string_to_metric_families(text) for s in f.samples}
+        counted = {n: int(samples[f"energy_ingest_{n}_total"]) for n in ("received", "stored", "quarantined")}
+        return {**counted, "in_flight": int(samples["energy_ingest_in_flight"])}
+
+    def _connect(self) -> mqtt.Client:
+        client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id="energy-demo")
+        if self._settings.mqtt_username:
+            password = self._settings.mqtt_password.get_secret_value() if self._settings.mqtt_password else None
+            client.username_pw_set(self._settings.mqtt_username, password)
+        if self._settings.mqtt_tls_ca:
+            client.tls_set(ca_certs=str(self._settings.mqtt_tls_ca))
+        client.max_inflight_messages_set(2 * IN_FLIGHT)
+        try:
+            client.connect(self._settings.broker_host, self._settings.mqtt_broker_port)
+        except OSError as error:
+            raise StepFailed(f"the broker at {self._settings.broker_host} does not answer: {error}") from error
+        client.loop_start()
+        return client
+
+    def _get(self, path: str, **parameters: Any) -> dict[str, Any]:
+        body: dict[str, Any] = _checked(self._rest.get(path, params=parameters)).json()
+        return body
+
+    def _post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        answer: dict[str, Any] = _checked(self._rest.post(path, json=body)).json()
+        return answer
+
+
+def _publish_all(client: mqtt.Client, samples: list[Sample], say: Callable[[float], None]) -> None:
+    """Publish with QoS 1, and return when the broker has acknowledged every message."""
+    outstanding: list[mqtt.MQTTMessageInfo] = []
+    for i, sample in enumerate(samples):
+        outstanding.append(client.publish(sample.topic, sample.payload(), qos=1))
+        if len(outstanding) >= IN_FLIGHT:
+            outstanding.pop(0).wait_for_publish(PATIENCE)
+            say(i / len(samples))
+    for message in outstanding:
+        message.wait_for_publish(PATIENCE)
+    if not all(message.is_published() for message in outstanding):
+        raise StepFailed("the broker did not acknowledge every reading")
+
+
+def _checked(answer: httpx.Response) -> httpx.Response:
+    if answer.is_error:
+        try:
+            detail = answer.json()["detail"]
+        except (ValueError, KeyError):
+            detail = answer.text[:200]
+        raise StepFailed(f"{answer.request.method} {answer.request.url.path}: {answer.status_code} {detail}")
+    return answer
+
+
+def _wait(condition: Callable[[], bool], complaint: str, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise StepFailed(f"{complaint} within {seconds:.0f} s")
+        time.sleep(0.3)
+
+
+def _figures(analysis_type: str, result: dict[str, Any]) -> dict[str, Any]:
+    """The few numbers of a result that fit in a line."""
+    results, accuracy = result["results"], result["accuracy_metrics"]
+    if analysis_type == "anomaly":
+        return {"events": len(results["events"]), "anomalies": len(results["anomalies"])}
+    wanted: Iterable[str] = ("mae", "mase", "coverage_95", "beats_baseline")
+    return {name: accuracy.get(name) for name in wanted}
