@@ -149,9 +149,8 @@ class Flow:
     def _done_before(self, request: dict[str, Any]) -> str | None:
         """The result of an earlier demo, if it was made from the same bytes: the same work is not done twice."""
         sha256 = next(d["sha256"] for d in self.summary.datasets if d["key"] == request["dataset_key"])
-        done = self._get("/api/v1/analytics/jobs", device_id=request["device_id"], status="completed", limit=100)[
-            "jobs"
-        ]
+        completed = {"device_id": request["device_id"], "status": "completed", "limit": 100}
+        jobs = self._get("/api/v1/analytics/jobs", **completed)
         for job in jobs["jobs"]:
             if all(job[name] == request[name] for name in ("analysis_type", "model_name", "dataset_key")):
                 made_from = self._get(f"/api/v1/analytics/results/{job['job_id']}")["results"]["provenance"]["datasets"]

@@ -1,0 +1,54 @@
+"""From the input to the report's content."""
+
+from datetime import UTC
+from importlib.metadata import version
+
+from assets.reports import findings, measures
+from assets.reports.content import Device, Energy, File, Generator, Kpi, Period, ReportContent
+from assets.reports.measures import Measured
+from assets.reports.quality import quality
+from assets.reports.wording import energy_rule
+
+
+def compose(measured: Measured) -> ReportContent:
+    """All that the report says; the same input gives the same content."""
+    data = measured.data
+    found = quality(data, measured.times)
+    alerts = findings.alerts(data)
+    anomalies, outside = findings.anomalies(data)
+    searched = any(a.type == "anomaly" and a.status == "completed" for a in findings.analyses(data))
+    source = measured.energy_curve[0] if measured.energy_curve else None
+    return ReportContent(
+        report_id=data.report_id,
+        generated_at=data.generated_at.astimezone(UTC),
+        generator=Generator(name="energy-platform", version=data.code_version or version("energy-platform")),
+        device=Device(
+            id=findings.text(data.device_id),
+            name=findings.text(data.device_name) or findings.text(data.device_id),
+            type=findings.text(data.device_type),
+            location=findings.text(data.location) if data.location else None,
+        ),
+        period=Period(start=data.start.astimezone(UTC), end=data.end.astimezone(UTC), tz=data.zone.key),
+        kpis=[
+            *measures.kpis(measured, found),
+            Kpi(key="alerts", label="Alerts", value=len(alerts), unit="1"),
+            Kpi(
+                key="anomalies",
+                label="Anomalies",
+                value=len(anomalies) if searched else None,
+                unit="1",
+                note=None if searched else "there is no result of an anomaly analysis",
+            ),
+        ],
+        energy=Energy(source=source, rule=energy_rule(source)),
+        daily=measures.days(measured, found),
+        metrics=list(measures.summaries(measured)),
+        series=list(measures.series(measured)),
+        analyses=findings.analyses(data),
+        anomalies=anomalies,
+        anomalies_outside_period=outside,
+        forecast=findings.forecast(data),
+        alerts=alerts,
+        data_quality=found,
+        files=[File(name=findings.text(d["key"]), sha256=d.get("sha256"), rows=d.get("rows")) for d in data.datasets],
+    )

@@ -1,0 +1,241 @@
+"""The report's figures as SVG, in one restrained palette. What they show is the content's, nothing is measured here."""
+
+import io
+import math
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
+
+from assets.reports.content import Anomaly, ReportContent, Series
+from assets.reports.wording import day_name, metric_name
+from storage.telemetry import EPOCH
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+INK, MUTED, LINE = "#24313d", "#66727d", "#d9dfe4"
+ACCENT, PALE, SIGNAL = "#2b6591", "#c4d6e4", "#c2571a"
+FONTS = Path(__file__).parent / "fonts"
+WIDTH, HEIGHT = 6.54, 1.95  # inches; the width is that of the text on A4
+# A day of which less is measured is drawn paler.
+WHOLE_DAY = 0.9
+MOST_LABELS = 10
+MOST_PANELS = 6
+
+
+def save(svg: str | None, folder: Path, name: str) -> str | None:
+    """Where the figure stands in the folder, once it is written."""
+    if svg is None:
+        return None
+    (folder / "figures" / f"{name}.svg").write_text(svg, "utf-8")
+    return f"figures/{name}.svg"
+
+
+def daily_energy(content: ReportContent) -> str | None:
+    """A bar per day; None where no day has energy."""
+    days = content.daily
+    if not any(day.energy_kwh is not None for day in days):
+        return None
+    figure, (axis,) = _canvas()
+    whole = [day.covered_hours >= WHOLE_DAY * 24 for day in days]
+    axis.bar(
+        range(len(days)),
+        [day.energy_kwh if day.energy_kwh is not None else math.nan for day in days],
+        width=0.72 if len(days) <= 62 else 1.0,
+        color=[ACCENT if w else PALE for w in whole],
+    )
+    step = -(-len(days) // MOST_LABELS)
+    ticks = range(0, len(days), step)
+    axis.set_xticks(ticks, [day_name(days[i].day) for i in ticks])
+    axis.set_xlim(-0.6, max(len(days), 7) - 0.4)
+    axis.tick_params(axis="x", length=0)
+    _label(axis, "kWh")
+    return _svg(figure)
+
+
+def profile(content: ReportContent, metric: str) -> str | None:
+    """One metric over the period with the anomalies shaded; None where it was not measured."""
+    series = next((s for s in content.series if s.metric == metric), None)
+    if series is None:
+        return None
+    figure, (axis,) = _canvas()
+    band = next(m.band for m in content.metrics if m.metric == metric)
+    _draw(axis, series, band, content)
+    _mark(axis, content.anomalies, content)
+    _legend(axis)
+    return _svg(figure)
+
+
+def other_metrics(content: ReportContent, metrics: Sequence[str]) -> str | None:
+    """Small pictures of further metrics above each other, at most six; None where there is none."""
+    chosen = [s for s in content.series if s.metric in metrics][:MOST_PANELS]
+    if not chosen:
+        return None
+    figure, axes = _canvas(len(chosen))
+    for axis, series in zip(axes, chosen, strict=True):
+        _draw(axis, series, None, content)
+        unit = axis.get_ylabel()
+        title = metric_name(series.metric).capitalize() + (f" in {unit}" if unit else "")
+        axis.set_ylabel("")
+        axis.set_title(title, loc="left", fontsize=7, color=MUTED, fontfamily=_family(), parse_math=False)
+    return _svg(figure)
+
+
+def forecast(content: ReportContent) -> str | None:
+    """What was, what is expected, and between which bounds; None without a forecast."""
+    found = content.forecast
+    if found is None:
+        return None
+    figure, (axis,) = _canvas()
+    zone = ZoneInfo(content.period.tz)
+    times = [point.timestamp for point in found.points]
+    since = times[0] - max(3 * (times[-1] - times[0]), timedelta(days=2))
+    past = [point for point in found.history if point.timestamp >= since]
+    values = [point.value for point in found.points] + [point.value for point in past]
+    factor, unit = _multiple(found.unit, values)
+    if past:
+        axis.plot(
+            _dates([p.timestamp for p in past]), [p.value / factor for p in past], color=INK, lw=0.9, label="Measured"
+        )
+    for low, high, colour, words in (
+        ("lower", "upper", "#dbe6ee", "95 % of cases"),
+        ("lower_80", "upper_80", PALE, "80 % of cases"),
+    ):
+        bounds = [(getattr(p, low), getattr(p, high)) for p in found.points]
+        if all(a is not None and b is not None for a, b in bounds):
+            lows, highs = ([bound[i] / factor for bound in bounds] for i in (0, 1))
+            axis.fill_between(_dates(times), lows, highs, color=colour, lw=0, label=words)
+    axis.plot(_dates(times), [p.value / factor for p in found.points], color=ACCENT, lw=1.3, label="Expected")
+    axis.axvline(_dates(times[:1])[0], color=MUTED, lw=0.6, ls=(0, (3, 3)))
+    _time_axis(axis, past[0].timestamp if past else times[0], times[-1], zone)
+    _label(axis, unit)
+    _legend(axis)
+    return _svg(figure)
+
+
+def _draw(axis: "Axes", series: Series, band: tuple[float, float] | None, content: ReportContent) -> None:
+    factor, unit = _multiple(series.unit, [v for v in series.max if v is not None])
+    mean, low, high = (
+        [math.nan if value is None else value / factor for value in values]
+        for values in (series.mean, series.min, series.max)
+    )
+    middles = _dates([start + timedelta(seconds=series.window_seconds / 2) for start in series.start])
+    if band is not None:
+        for edge, words in zip(band, ("Nominal band", None), strict=True):
+            axis.axhline(edge / factor, color=MUTED, lw=0.7, ls=(0, (4, 3)), label=words)
+    if any(a != b for a, b in zip(low, high, strict=True) if not math.isnan(a)):
+        axis.fill_between(middles, low, high, color=PALE, lw=0, label="Lowest to highest")
+    # A lone window between gaps is a dot, which a line would not show.
+    axis.plot(middles, mean, color=ACCENT, lw=0.9, label="Mean")
+    axis.plot(middles, _lone(mean), ls="", marker=".", ms=3, color=ACCENT)
+    _time_axis(axis, content.period.start, content.period.end, ZoneInfo(content.period.tz))
+    _label(axis, unit)
+
+
+def _lone(values: list[float]) -> list[float]:
+    padded = [math.nan, *values, math.nan]
+    return [
+        value if math.isnan(before) and math.isnan(after) else math.nan
+        for before, value, after in zip(padded, values, padded[2:], strict=False)
+    ]
+
+
+def _mark(axis: "Axes", anomalies: list[Anomaly], content: ReportContent) -> None:
+    start, end = _dates([content.period.start, content.period.end])
+    least = (end - start) / 250  # the narrowest stripe that is seen on paper
+    for i, event in enumerate(anomalies):
+        first, last = _dates([event.start, event.end])
+        spread = max(least - (last - first), 0) / 2
+        axis.axvspan(first - spread, last + spread, color=SIGNAL, alpha=0.3, lw=0, label="Anomaly" if i == 0 else None)
+
+
+def _multiple(unit: str, values: Sequence[float]) -> tuple[float, str]:
+    """By what to divide for the unit in which the values read best."""
+    largest = max((abs(value) for value in values), default=0)
+    if unit == "W" and largest >= 1e6:
+        return 1e6, "MW"
+    return (1e3, "kW") if unit == "W" and largest >= 2e3 else (1.0, unit)
+
+
+def _canvas(rows: int = 1) -> tuple["Figure", list["Axes"]]:
+    # A figure without pyplot: nothing global, so that threads of one process do not meet.
+    from matplotlib.backends.backend_svg import FigureCanvasSVG  # noqa: PLC0415 - 0.4 s that JSON and Excel need not pay
+    from matplotlib.figure import Figure  # noqa: PLC0415
+
+    figure = Figure(figsize=(WIDTH, HEIGHT if rows == 1 else 1.25 * rows), layout="constrained")
+    FigureCanvasSVG(figure)
+    axes = list(figure.subplots(rows, 1, sharex=rows > 1, squeeze=False)[:, 0])
+    for axis in axes:
+        axis.tick_params(labelsize=7, colors=MUTED, labelfontfamily=_family(), length=2.5, width=0.6, color=LINE)
+        axis.spines[["top", "right", "left"]].set_visible(False)
+        axis.spines["bottom"].set_color(LINE)
+        axis.tick_params(axis="y", length=0)
+        axis.grid(axis="y", color=LINE, lw=0.5)
+        axis.set_axisbelow(True)
+        axis.margins(y=0.08)
+    return figure, axes
+
+
+@cache
+def _family() -> str:
+    from matplotlib.font_manager import fontManager  # noqa: PLC0415
+
+    for file in sorted(FONTS.glob("*.otf")):
+        fontManager.addfont(file)
+    return "Inter"
+
+
+def _dates(moments: Sequence[datetime]) -> list[float]:
+    """Days since 1970, which matplotlib counts in and its stubs know."""
+    return [moment.timestamp() / 86_400 for moment in moments]
+
+
+def _time_axis(axis: "Axes", start: datetime, end: datetime, zone: ZoneInfo) -> None:
+    from matplotlib.dates import AutoDateLocator  # noqa: PLC0415
+
+    axis.set_xlim(*_dates([start, end]))
+    axis.xaxis.set_major_locator(AutoDateLocator(tz=zone, minticks=4, maxticks=9))
+    axis.xaxis.set_major_formatter(lambda value, _: _time_label(value, end - start, zone))
+
+
+def _time_label(value: float, length: timedelta, zone: ZoneInfo) -> str:
+    local = (EPOCH + timedelta(days=value)).astimezone(zone)
+    if length > timedelta(days=400):
+        return f"{local:%b %Y}"
+    if length > timedelta(days=20):
+        return f"{local.day} {local:%b}"
+    return f"{local:%H:%M}" if local.hour or local.minute else day_name(local.date())
+
+
+def _label(axis: "Axes", unit: str) -> None:
+    axis.set_ylabel(unit if unit not in ("", "1") else "", fontsize=7, color=MUTED, fontfamily=_family(), rotation=0)
+    axis.yaxis.label.set_parse_math(False)  # a unit is whatever a device's metadata calls it
+    axis.yaxis.set_label_coords(0, 1.06)
+    axis.yaxis.label.set_horizontalalignment("right")
+    axis.yaxis.set_major_formatter(lambda value, _: f"{value:,.6g}".replace("-", "\u2212"))
+
+
+def _legend(axis: "Axes") -> None:
+    from matplotlib.font_manager import FontProperties  # noqa: PLC0415
+
+    axis.legend(
+        loc="lower right",
+        bbox_to_anchor=(1.0, 1.0),
+        ncols=5,
+        frameon=False,
+        prop=FontProperties(family=_family(), size=7),
+        labelcolor=MUTED,
+        handlelength=1.4,
+        borderaxespad=0.1,
+        columnspacing=1.4,
+    )
+
+
+def _svg(figure: "Figure") -> str:
+    sink = io.StringIO()
+    figure.savefig(sink, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
+    return sink.getvalue()

@@ -1,0 +1,127 @@
+"""The PDF: by Quarto where it is found, else by pandoc and Typst from wheels, from the same Markdown and template."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from assets.reports.budget import Budget
+from assets.reports.content import ReportContent, ReportError
+from assets.reports.document import write
+
+TEMPLATES = Path(__file__).parent / "templates"
+FONTS = Path(__file__).parent / "fonts"
+# What a renderer needs of the environment; nothing else reaches it, secrets least of all.
+KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH")
+QUARTO_VERSION = ">=1.9"
+# Typst cannot be interrupted, so it has a process of its own.
+_TYPST = "import sys, typst; typst.compile(sys.argv[1], output=sys.argv[2], root='.', font_paths=['fonts'])"
+
+
+@dataclass(frozen=True)
+class Rendered:
+    content: bytes
+    pages: int
+    renderer: str
+
+
+def render(content: ReportContent, folder: Path, quarto: Path | None, budget: Budget) -> Rendered:
+    """The report as a PDF.
+
+    Raises:
+        ReportError: the time is over, or the renderer failed; the message has its last words.
+
+    """
+    budget.step(20, "Drawing")
+    _lay_out(folder)
+    write(content, folder)
+    budget.step(50, "Typesetting")
+    made = content.generated_at
+    environment = _environment(folder, {"SOURCE_DATE_EPOCH": str(int(made.timestamp()))})
+    if quarto is not None:
+        environment |= {"QUARTO_VERSION_REQUIREMENT": QUARTO_VERSION}
+        _run([str(quarto), "render", "report.qmd", "--to", "typst", "--no-execute"], folder, environment, budget)
+    else:
+        _run(_pandoc(), folder, environment, budget)
+        _run([sys.executable, "-I", "-c", _TYPST, "report.typ", "report.pdf"], folder, environment, budget)
+    return _checked(folder / "report.pdf", content, "quarto" if quarto else "pandoc and typst")
+
+
+def _lay_out(folder: Path) -> None:
+    """The template's files and the fonts; both renderers want them beside the document."""
+    import matplotlib  # noqa: PLC0415
+
+    for file in TEMPLATES.iterdir():
+        shutil.copyfile(file, folder / file.name)
+    (folder / "fonts").mkdir()
+    # What Inter lacks (Arabic, Hebrew, symbols) comes from matplotlib's font, the rest from the machine if it has it.
+    fallback = Path(matplotlib.get_data_path()) / "fonts/ttf"
+    for font in (*FONTS.glob("*.otf"), fallback / "DejaVuSans.ttf", fallback / "DejaVuSans-Bold.ttf"):
+        shutil.copyfile(font, folder / "fonts" / font.name)
+
+
+def _pandoc() -> list[str]:
+    import pypandoc  # noqa: PLC0415
+
+    # The document is ours, but a bound on memory and no network or files but those named cost nothing.
+    return [
+        pypandoc.get_pandoc_path(),
+        *("+RTS", "-M512M", "-RTS", "--sandbox", "report.qmd", "--from=markdown", "--to=typst", "--standalone"),
+        *("--template=pandoc-template.typ", "--lua-filter=report.lua", "--wrap=none", "--output=report.typ"),
+    ]
+
+
+def _environment(folder: Path, more: Mapping[str, str]) -> dict[str, str]:
+    homes = dict.fromkeys(
+        ("HOME", "TMPDIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_RUNTIME_DIR"), str(folder)
+    )
+    kept = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
+    return {**kept, **homes, **more}
+
+
+def _run(command: Sequence[str], folder: Path, environment: Mapping[str, str], budget: Budget) -> None:
+    """Run a renderer in a process group of its own, and end the whole group when the time is over."""
+    name = Path(command[0]).name
+    try:
+        process = subprocess.Popen(
+            command,
+            cwd=folder,
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise ReportError(f"{command[0]} cannot be started: {error.strerror}; correct QUARTO_PATH") from error
+    with process:
+        try:
+            _, said = process.communicate(timeout=budget.seconds_left())
+        except BaseException as error:
+            # Quarto's launcher starts Deno and Typst as children, which would live on.
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            if isinstance(error, subprocess.TimeoutExpired):
+                raise budget.exceeded() from None
+            raise
+    if process.returncode != 0:
+        words = said.decode("utf-8", "replace").strip()[-1500:]
+        raise ReportError(f"{name} could not make the PDF (exit {process.returncode}): {words or 'it said nothing'}")
+
+
+def _checked(file: Path, content: ReportContent, renderer: str) -> Rendered:
+    """The file, once it is known to be a PDF and this report: exit 0 alone promises neither."""
+    if not file.is_file():
+        raise ReportError(f"{renderer} ended without an error and without a PDF")
+    found = file.read_bytes()
+    if not found.startswith(b"%PDF"):
+        raise ReportError(f"{renderer} wrote something else than a PDF")
+    if content.report_id.encode() not in found:
+        raise ReportError(f"{renderer} wrote a PDF that does not name the report {content.report_id}")
+    return Rendered(found, len(re.findall(rb"/Type\s*/Page\b", found)), renderer)

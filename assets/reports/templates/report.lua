@@ -1,0 +1,60 @@
+-- What the report's Markdown says in blocks, said in Typst. Quarto and pandoc run the same filter.
+if FORMAT ~= "typst" then return {} end
+
+local SET_BY_TEMPLATE = { masthead = true, facts = true, ["key-figure"] = true, summary = true, remark = true, whole = true }
+
+local function raw(text) return pandoc.RawBlock("typst", text) end
+
+local function wrapped(before, blocks, after)
+  local result = pandoc.Blocks({ raw(before) })
+  result:extend(blocks)
+  result:insert(raw(after))
+  return result
+end
+
+local function quoted(text) return '"' .. text:gsub("[\\\"]", "\\%0") .. '"' end
+
+-- Tables first: their columns as wide as the block around them says, in hundredths of the text's width.
+local tables = {
+  Div = function(div)
+    if not div.attributes.widths then return nil end
+    local widths = {}
+    for width in div.attributes.widths:gmatch("%d+") do widths[#widths + 1] = tonumber(width) / 100 end
+    div.attributes.widths = nil
+    return div:walk({
+      Table = function(tbl)
+        for i, spec in ipairs(tbl.colspecs) do tbl.colspecs[i] = { spec[1], widths[i] } end
+        tbl.classes:insert("typst:no-figure") -- in a figure it would not break over pages
+        return tbl
+      end,
+    })
+  end,
+}
+
+-- Then the one function that takes many blocks, while they are still blocks of their own.
+local key_figures = {
+  Div = function(div)
+    if div.classes[1] ~= "key-figures" then return nil end
+    local result = pandoc.Blocks({ raw("#key-figures(") })
+    for _, figure in ipairs(div.content) do result:extend(wrapped("[", { figure }, "],")) end
+    result:insert(raw(")"))
+    return result
+  end,
+}
+
+local others = {
+  Div = function(div)
+    local name = div.classes[1]
+    if name == "table" then return div.content end
+    if SET_BY_TEMPLATE[name] then return wrapped("#" .. name .. "[", div.content, "]") end
+  end,
+  Figure = function(figure)
+    local image
+    figure:walk({ Image = function(found) image = found end })
+    local start = "#figure(image(" .. quoted(image.src) .. ", width: 100%, alt: "
+      .. quoted(image.attributes["fig-alt"]) .. "), caption: ["
+    return wrapped(start, figure.caption.long, "])")
+  end,
+}
+
+return { tables, key_figures, others }

@@ -1,0 +1,80 @@
+"""What parts print: each to a file of bounded size, and all of them, prefixed, to the terminal."""
+
+import logging
+import os
+import queue
+import re
+import sys
+import threading
+import time
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+
+MAX_BYTES = 5_000_000  # per file; the one before is kept beside it
+COLOURS = (36, 32, 33, 35, 34, 96, 92, 93)
+ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+
+
+class Screen:
+    """Lines to standard output, from a thread of its own: a terminal that stands still does not hold the platform."""
+
+    def __init__(self) -> None:
+        self._lines: queue.Queue[bytes | None] = queue.Queue(maxsize=10_000)
+        self._colours: dict[str, int] | None = {} if sys.stdout.isatty() and not os.environ.get("NO_COLOR") else None
+        self._thread = threading.Thread(target=self._print, name="screen", daemon=True)
+        self._thread.start()
+
+    def show(self, name: str, line: str) -> None:
+        """Print a part's line; it is left out if thousands already wait."""
+        prefix = f"{time.strftime('%H:%M:%S')} {name:<11} |"
+        if self._colours is not None:
+            colour = self._colours.setdefault(name, COLOURS[len(self._colours) % len(COLOURS)])
+            prefix = f"\x1b[{colour}m{prefix}\x1b[0m"
+        try:
+            self._lines.put_nowait(f"{prefix} {line}\n".encode())
+        except queue.Full:
+            return
+
+    def close(self) -> None:
+        """Print what waits, unless nobody reads."""
+        try:
+            self._lines.put_nowait(None)
+        except queue.Full:
+            return
+        self._thread.join(timeout=2)
+
+    def _print(self) -> None:
+        # Not through sys.stdout: its lock, held in a write that stands still, would hold the end of the process too.
+        while (line := self._lines.get()) is not None:
+            try:
+                while line:
+                    line = line[os.write(1, line) :]
+            except OSError:
+                return  # whoever read has gone
+
+
+class _BoundedFile(RotatingFileHandler):
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        """Lose the line: a full disk is told of by the parts that need it."""
+
+
+class PartLog:
+    """One part's lines, without colours: to `{folder}/{name}.log`, with the time, and to the screen if there is one."""
+
+    def __init__(self, name: str, folder: Path, screen: Screen | None) -> None:
+        self._name, self._screen = name, screen
+        self.path = folder / f"{name}.log"
+        self.path.touch(mode=0o600)
+        self._file = _BoundedFile(self.path, maxBytes=MAX_BYTES, backupCount=1, encoding="utf-8")
+        self._file.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+        self.last = ""
+
+    def write(self, line: str) -> None:
+        line = ESCAPES.sub("", line).rstrip()
+        self.last = line or self.last
+        self._file.handle(logging.makeLogRecord({"name": self._name, "levelno": logging.INFO, "msg": line}))
+        if self._screen:
+            self._screen.show(self._name, line)
+
+    def close(self) -> None:
+        self._file.close()

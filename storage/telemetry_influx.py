@@ -1,0 +1,344 @@
+"""Telemetry in InfluxDB 2: measurement, tags and fields as the handover has them; `line_protocol` says what is added.
+
+A point is known by its tags too, so a reading that comes again after its device was enriched anew is a second point, in
+another series. Every question begins with a cheap one: which series does the range hold? One, nearly always: that is
+read, or aggregated by the server, as it stands. Several are collapsed here, the newest `received_at` first. Of two
+copies with the same tags the server keeps the one that was written last.
+"""
+
+import json
+import re
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Any, TypeVar
+
+import pyarrow as pa
+from influxdb_client import InfluxDBClient, WritePrecision
+from influxdb_client.client.exceptions import InfluxDBError
+from influxdb_client.client.write_api import SYNCHRONOUS
+from urllib3.exceptions import HTTPError
+from urllib3.util import Retry
+
+from storage import flux_csv, series
+from storage.devices import METRIC, NAMED_METRICS
+from storage.line_protocol import MEASUREMENT, OUT_OF_BAND, RECEIVED_AT, TAGS, lines, tag_text
+from storage.settings import Settings
+from storage.telemetry import (
+    COUNT,
+    DAY,
+    TIME,
+    Aggregate,
+    MetricStatistics,
+    Reading,
+    Refused,
+    Statistics,
+    StoreUnavailable,
+    merge,
+    moment,
+    order_metrics,
+)
+
+MAX_BATCH = 5_000
+LATEST = (2**63 - 1) // 1000  # microseconds: InfluxDB counts nanoseconds in 64 bits, until 2262
+TIMEOUT = (5_000, 60_000)  # milliseconds to connect and to answer
+# A couple of quick ones: who writes telemetry asks again and again anyway. What timed out is not repeated.
+RETRIES = Retry(total=2, read=0, status_forcelist=(429, 500, 502, 503, 504), allowed_methods=None, backoff_factor=0.1,
+                retry_after_max=2, raise_on_status=False)  # fmt: skip
+UNFIT = ("invalid", "unprocessable entity", "request too large")  # what InfluxDB calls lines that it does not take
+
+# Worked out by the server beside its files. It has median and stddev too, ten times slower than we read.
+PUSHED_DOWN = ("mean", "min", "max", "sum", "count", "first", "last")
+
+Tags = tuple[str | None, ...]  # the values of TAGS, as they are stored
+Parsed = TypeVar("Parsed")
+
+_metric = re.compile(METRIC)
+_conflict = re.compile(r'input field "([^"]+)"')
+_LONG = '|> keep(columns: ["_time", "_field", "_value"])'
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What a range of a device holds: for each series and field its tags and its first moment."""
+
+    rows: list[dict[str, Any]]
+
+    @cached_property
+    def first(self) -> dict[str, int]:
+        """Every field with the moment of its first value."""
+        return {row["_field"]: row["_time"] for row in self.rows}
+
+    @cached_property
+    def series(self) -> list[Tags]:
+        return list(dict.fromkeys(tuple(row.get(tag) for tag in TAGS) for row in self.rows))
+
+    @cached_property
+    def metrics(self) -> list[str]:
+        return order_metrics({name for name in self.first if _metric.fullmatch(name)} - {RECEIVED_AT})
+
+    @cached_property
+    def flagged(self) -> list[str]:
+        """Metrics that were out of band somewhere."""
+        return [name for name in self.metrics if name + OUT_OF_BAND in self.first]
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether there is one series, and a `received_at` for every reading (older platforms wrote none)."""
+        return len(self.first) == len(self.rows) > 0 and self.first.get(RECEIVED_AT) == min(self.first.values())
+
+
+class InfluxTelemetry:
+    """The telemetry store of the production profile; see `storage.telemetry.TelemetryStore` for the contract."""
+
+    def __init__(self, settings: Settings) -> None:
+        if settings.influxdb_url is None or settings.influxdb_token is None:
+            raise ValueError("INFLUXDB_URL and INFLUXDB_TOKEN are not set")
+        self._url = settings.influxdb_url
+        self._org = settings.influxdb_org
+        self._bucket = settings.influxdb_bucket
+        token = settings.influxdb_token.get_secret_value()
+        self._client = InfluxDBClient(self._url, token, org=self._org, timeout=TIMEOUT, retries=RETRIES)
+        self._writing = self._client.write_api(write_options=SYNCHRONOUS)
+        self._querying = self._client.query_api()
+        self._bucket_is_there = False
+        self._finding_bucket = threading.Lock()
+
+    def write(self, readings: Sequence[Reading]) -> list[Refused]:
+        batch = merge(readings)
+        parts = (batch[i : i + MAX_BATCH] for i in range(0, len(batch), MAX_BATCH))
+        return [refused for part in parts for refused in self._write(part)]
+
+    def _write(self, batch: list[Reading]) -> list[Refused]:
+        """Writing twice changes nothing: what spoils a batch is found by writing its parts."""
+        reason = self._refusal(batch)
+        if reason is None:
+            return []
+        if len(batch) == 1 or reason.endswith(f" dropped={len(batch)}"):
+            return [Refused(reading, re.sub(r" dropped=\d+$", "", reason)) for reading in batch]
+        return [refused for part in _parts(batch, reason) for refused in self._write(part)]
+
+    def _refusal(self, batch: list[Reading]) -> str | None:
+        """Write the batch; the server's reason if it does not take all of these lines."""
+        with self._asking():
+            try:
+                self._writing.write(self._bucket, record=lines(batch), write_precision=WritePrecision.US)
+            except InfluxDBError as error:
+                code, message = _complaint(error)
+                if code not in UNFIT:
+                    raise
+                return message
+        return None
+
+    def read(
+        self,
+        device_id: str,
+        start: int,
+        end: int,
+        *,
+        metrics: Sequence[str] | None = None,
+        context: bool = False,
+        newest: int | None = None,
+    ) -> pa.Table:
+        survey = self._survey(device_id, start, end)
+        wanted = survey.metrics if metrics is None else _checked(metrics)
+        fields = set(wanted)
+        if context:
+            fields.update(survey.flagged, (name + OUT_OF_BAND for name in survey.flagged))
+        if context or len(survey.series) > 1:
+            fields.add(RECEIVED_AT)
+        points = self._points(survey, device_id, start, end, sorted(fields), newest)
+        table = series.readings(points, wanted, survey.flagged, context=context)
+        if newest is not None:
+            table = table.slice(max(0, len(table) - newest))
+        if metrics is None:  # an extra one may have been there earlier than the newest readings
+            gone = [n for n in wanted if n not in NAMED_METRICS and table[n].null_count == len(table)]
+            table = table.drop_columns(gone)
+        return table
+
+    def aggregate(
+        self,
+        device_id: str,
+        start: int,
+        end: int,
+        *,
+        function: Aggregate,
+        every: int,
+        metrics: Sequence[str] | None = None,
+    ) -> pa.Table:
+        survey = self._survey(device_id, start, end)
+        wanted = survey.metrics if metrics is None else _checked(metrics)
+        if function not in PUSHED_DOWN or not survey.is_plain:
+            return series.windows(self.read(device_id, start, end), function, every, wanted)
+        window = f'|> aggregateWindow(every: {int(every)}us, createEmpty: false, timeSrc: "_start", fn:'
+        query = f'data() {_only([RECEIVED_AT])} {window} count) {_LONG} |> yield(name: "readings")'
+        if present := [name for name in wanted if name in survey.first]:
+            query += f'\ndata() {_only(present)} {window} {function}) {_LONG} |> yield(name: "metrics")'
+        found = self._ask(query, partial(flux_csv.wide, fields=[RECEIVED_AT, *wanted]), start, end, device_id)
+        starts = series.window_starts(found["time"], every)  # the server cuts the first one off at the range's start
+        columns = {"time": pa.array(starts).cast(TIME), COUNT: found[RECEIVED_AT].cast(pa.int64())}
+        return pa.table({**columns, **{name: found[name] for name in wanted}})
+
+    def statistics(self, device_id: str, start: int, end: int) -> Statistics:
+        survey = self._survey(device_id, start, end)
+        if not survey.is_plain:
+            return series.statistics(self.read(device_id, start, end))
+        present = [name for name in survey.metrics if name in survey.first]
+        query = "\n".join(
+            f'data() {_only([RECEIVED_AT, *present])} |> {function}() |> keep(columns: ["_field", "_value"])'
+            f' |> rename(columns: {{_value: "{function}"}}) |> yield(name: "{function}")'
+            for function in ("count", "min", "max", "sum")
+        )
+        found: dict[str, dict[str, float]] = {name: {} for name in (RECEIVED_AT, *present)}
+        for row in self._ask(query, flux_csv.rows, start, end, device_id):
+            found[row.pop("_field")].update(row)
+        return Statistics(
+            readings=int(found[RECEIVED_AT]["count"]),
+            metrics={
+                name: MetricStatistics(int(s["count"]), s["min"], s["max"], s["sum"] / s["count"], s["sum"])
+                for name, s in found.items()
+                if name != RECEIVED_AT
+            },
+        )
+
+    def device_days(self, since: int) -> list[tuple[str, int]]:
+        """Readings from since then were received since then; older ones are found by the newest `received_at` of a day.
+
+        That looks at every day there is, in seconds to minutes: a question for a first start.
+        """
+        day = f'aggregateWindow(every: {DAY}us, createEmpty: false, timeSrc: "_start", fn:'
+        found = self._ask(
+            f'data() |> {day} count) |> group(columns: ["device_id"]) |> unique(column: "_time")'
+            ' |> keep(columns: ["device_id", "_time"])',
+            flux_csv.rows, since, LATEST,
+        )  # fmt: skip
+        found += self._ask(
+            f'data() {_only([RECEIVED_AT])} |> {day} max) |> filter(fn: (r) => r._value >= _since)'
+            ' |> keep(columns: ["device_id", "_time"])',
+            flux_csv.rows, -LATEST, since, _since=since,
+        )  # fmt: skip
+        return sorted({(row["device_id"], row["_time"] // DAY * DAY) for row in found})
+
+    def check(self) -> None:
+        self._bucket_is_there = False
+        with self._asking():
+            pass
+
+    def close(self) -> None:
+        self._client.close()
+
+    def _survey(self, device_id: str, start: int, end: int) -> Survey:
+        columns = ", ".join(f'"{name}"' for name in ("_time", "_field", "_value", *TAGS))
+        query = f"data() |> first() |> keep(columns: [{columns}])"
+        return Survey(self._ask(query, flux_csv.rows, start, end, device_id) if start < end else [])
+
+    def _points(
+        self, survey: Survey, device_id: str, start: int, end: int, fields: list[str], newest: int | None
+    ) -> pa.Table:
+        """The series of a range as one: `time`, the fields, the tags."""
+        present = [name for name in fields if name in survey.first]
+        if not present:
+            columns = [("time", pa.int64()), *((f, pa.float64()) for f in fields), *((t, pa.string()) for t in TAGS)]
+            return pa.schema(columns).empty_table()
+        tail = "" if newest is None else f"|> tail(n: {int(newest)})"
+        parts = []
+        for tags in survey.series:
+            given = {name: value for name, value in zip(TAGS, tags, strict=True) if value is not None}
+            same = " and ".join(f"r.{name} == _{name}" if name in given else f"not exists r.{name}" for name in TAGS)
+            query = f"data() |> filter(fn: (r) => {same}) {_only(present)} {tail} {_LONG}"
+            texts = {f"_{name}": value for name, value in given.items()}
+            part = self._ask(query, partial(flux_csv.wide, fields=fields), start, end, device_id, **texts)
+            for name in TAGS:
+                text = tag_text(given[name]) if name in given else None
+                part = part.append_column(name, pa.repeat(pa.scalar(text, pa.string()), len(part)))
+            parts.append(part)
+        return series.collapse(parts)
+
+    def _ask(
+        self,
+        query: str,
+        parse: Callable[[bytes], Parsed],
+        start: int,
+        end: int,
+        device_id: str | None = None,
+        **parameters: str | int,
+    ) -> Parsed:
+        """The answer to a query over `data()`. Values travel as parameters, never in the text."""
+        given = {"_bucket": self._bucket, "_start": moment(max(start, -LATEST)), "_stop": moment(min(end, LATEST))}
+        device = "" if device_id is None else " and r.device_id == _device"
+        flux = f"""data = () => from(bucket: _bucket) |> range(start: _start, stop: _stop)
+  |> filter(fn: (r) => r._measurement == "{MEASUREMENT}"{device})
+{query}"""
+        with self._asking():
+            params = {**given, **parameters, "_device": device_id}
+            return parse(self._querying.query_raw(flux, dialect=flux_csv.DIALECT, params=params).read())
+
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        """Whatever goes wrong with the server becomes `StoreUnavailable`; the first question makes the bucket."""
+        try:
+            with self._finding_bucket:
+                if not self._bucket_is_there:
+                    self._make_bucket()
+            yield
+        except InfluxDBError as error:
+            status = error.response.status if error.response else None
+            self._bucket_is_there &= status != 404  # somebody took it away: it is made again
+            raise StoreUnavailable(f"InfluxDB at {self._url}: {_complaint(error)[1]}{self._advice(status)}") from error
+        except (HTTPError, flux_csv.QueryFailed) as error:
+            raise StoreUnavailable(f"InfluxDB at {self._url}: {error}") from error
+
+    def _make_bucket(self) -> None:
+        """Make the bucket unless it is there; what is in it is kept for ever."""
+        buckets = self._client.buckets_api()
+        if not buckets.find_buckets(name=self._bucket, org=self._org).buckets:
+            try:
+                buckets.create_bucket(bucket_name=self._bucket)
+            except InfluxDBError as error:
+                if _complaint(error)[0] != "conflict":  # another process was first
+                    raise
+        self._bucket_is_there = True
+
+    def _advice(self, status: int | None) -> str:
+        if status in (401, 403):
+            return (
+                f"; INFLUXDB_TOKEN must be one that may read and write the bucket {self._bucket!r} of the organization"
+                f" {self._org!r}, and make it if it is not there"
+            )
+        if status == 404:
+            return f"; see INFLUXDB_ORG ({self._org!r}) and INFLUXDB_BUCKET ({self._bucket!r})"
+        return ""
+
+
+def _parts(batch: list[Reading], reason: str) -> tuple[list[Reading], list[Reading]]:
+    """Two halves; by the field that the server complains of, if it names one and only some readings have it."""
+    if named := _conflict.search(reason):
+        having = [reading for reading in batch if named[1].removesuffix(OUT_OF_BAND) in reading.metrics]
+        if 0 < len(having) < len(batch):
+            return having, [reading for reading in batch if named[1].removesuffix(OUT_OF_BAND) not in reading.metrics]
+    middle = len(batch) // 2
+    return batch[:middle], batch[middle:]
+
+
+def _checked(metrics: Sequence[str]) -> list[str]:
+    """Names go into the text of a query: those of an allow-list only."""
+    for name in metrics:
+        if not _metric.fullmatch(name):
+            raise ValueError(f"{name!r} is no metric name")
+    return list(metrics)
+
+
+def _only(fields: Sequence[str]) -> str:
+    condition = " or ".join(f'r._field == "{name}"' for name in fields)
+    return f"|> filter(fn: (r) => {condition})"
+
+
+def _complaint(error: InfluxDBError) -> tuple[str | None, str]:
+    """InfluxDB's code and message; no code if the answer is somebody else's, a proxy's for one."""
+    try:
+        said = json.loads(error.response.data)
+        return said["code"], said["message"]
+    except (AttributeError, TypeError, ValueError, LookupError):
+        return None, str(error.message)
