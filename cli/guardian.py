@@ -54,8 +54,8 @@ def main() -> None:
     stages: dict[int, dict[int, int]] = {}
     for line in sys.stdin:
         match line.split():
-            case "+", stage, group, number:
-                stages.setdefault(int(stage), {})[int(group)] = int(number)
+            case "+", stage, group, wanted:
+                stages.setdefault(int(stage), {})[int(group)] = int(wanted)
             case "-", group:
                 for groups in stages.values():
                     groups.pop(int(group), None)

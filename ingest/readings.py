@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from ingest.registry import DeviceFacts
-from storage.devices import IDENTIFIER, METRIC, NAMED_METRICS, RESERVED
+from storage.devices import IDENTIFIER, MAX_IDENTIFIER, METRIC, NAMED_METRICS, RESERVED
 from storage.telemetry import SECOND, Reading, microseconds
 
 MAX_PAYLOAD_BYTES = 256_000
@@ -72,7 +72,7 @@ def decode(
         facts_of: the registry's answer for a device id.
 
     """
-    if not _identifier.fullmatch(device_id):
+    if len(device_id) > MAX_IDENTIFIER or not _identifier.fullmatch(device_id):
         reason = f"the topic's device id {_cut(device_id)} is none (letters, digits, _ . -, at most 50)"
         return Decoded([], [Rejected(topic, None, payload, reason)])
     try:

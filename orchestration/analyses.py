@@ -4,10 +4,10 @@ from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
 import dagster as dg
-from assets.analyses import ANALYSES, analyse
 from sqlmodel import Session
 
 from assets import history, pictures
+from assets.analyses import ANALYSES, analyse
 from assets.datasets import Workshop
 from orchestration.datasets import DEVICE_HISTORY
 from orchestration.jobs import perform
@@ -94,7 +94,7 @@ def _analyse(workshop: Workshop, job: AnalyticsJob) -> dict[str, Any]:
         "model": job.model_name,
         "dagster/row_count": len(table),
         "seconds": seconds,
-        "datasets": dg.MetadataValue.json(provenance["datasets"]),
+        "datasets": dg.MetadataValue.json(history.provenance(chosen)),
         **{name: value for name, value in result.accuracy_metrics.items() if isinstance(value, int | float | str)},
         **_result_facts(job, table, results),
     }

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import dagster as dg
-from assets.analyses import CannotAnalyse
 
+from assets.analyses import CannotAnalyse
 from assets.datasets import NoTelemetry, Workshop
 from assets.reports import ReportError
 from orchestration.resources import Platform

@@ -3,11 +3,11 @@
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Annotated, Any, Literal
 
-from assets.analyses import ANALYSES
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field, ValidationError
 from sqlmodel import Session, col, func, select
 
+from assets.analyses import ANALYSES
 from serving import jobs as shared
 from serving.dependencies import DagsterClient, DatabaseSession, DeviceId, JobPath, Moment, Text
 from serving.errors import Conflict, Invalid, NotFound, problems

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, Field, PlainSeria
 from sqlmodel import Session
 
 from serving.dagster import Dagster
-from storage.devices import IDENTIFIER
+from storage.devices import IDENTIFIER, MAX_IDENTIFIER
 from storage.objects import LocalObjects, S3Objects
 from storage.settings import Settings
 from storage.telemetry import TelemetryStore
@@ -63,8 +63,8 @@ def _rfc3339(moment: datetime) -> str:
 
 
 Text = Annotated[str, AfterValidator(_keepable)]
-DeviceId = Annotated[str, Field(pattern=IDENTIFIER, max_length=50, examples=["D1"])]
-DevicePath = Annotated[str, Path(pattern=IDENTIFIER, max_length=50, examples=["D1"])]
+DeviceId = Annotated[str, Field(pattern=IDENTIFIER, max_length=MAX_IDENTIFIER, examples=["D1"])]
+DevicePath = Annotated[str, Path(pattern=IDENTIFIER, max_length=MAX_IDENTIFIER, examples=["D1"])]
 JobPath = Annotated[str, Path(pattern=r"^(job|export|report)-[a-z0-9]{6,32}$", examples=["job-0123456789ab"])]
 Moment = Annotated[datetime, PlainSerializer(_rfc3339, return_type=str, when_used="json")]
 Past = AwareDatetime

@@ -11,7 +11,9 @@ from sqlmodel import Field, SQLModel, Text
 from storage.database import Timestamp, utc_now
 from storage.settings import Zone
 
-IDENTIFIER = r"^[A-Za-z0-9](?:[A-Za-z0-9_-]|\.(?!\.)){0,49}$"
+# No two dots in a row, and no look-around, which Pydantic's engine does not have.
+IDENTIFIER = r"^[A-Za-z0-9](?:\.?[A-Za-z0-9_-])*\.?$"
+MAX_IDENTIFIER = 50
 METRIC = r"^[a-z][a-z0-9_]{0,62}$"
 MAX_METADATA_BYTES = 64 * 1024
 

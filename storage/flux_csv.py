@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from influxdb_client import Dialect
+from influxdb_client.domain.dialect import Dialect
 from pyarrow import csv
 
-DIALECT = Dialect(header=True, annotations=["datatype", "default"])  # default: spares every row the result's name
+DIALECT = Dialect(header=True, annotations=["datatype", "default"])  # type: ignore[no-untyped-call] # default: spares every row the result's name
 
 _NUMBERS = {"double", "long", "unsignedLong"}
 # Whole numbers as floats too: exact for microseconds until 2255. Times as nanoseconds, which other writers may leave.

@@ -16,9 +16,10 @@ from functools import cached_property, partial
 from typing import Any, TypeVar
 
 import pyarrow as pa
-from influxdb_client import InfluxDBClient, WritePrecision
+from influxdb_client.client.influxdb_client import InfluxDBClient
 from influxdb_client.client.exceptions import InfluxDBError
 from influxdb_client.client.write_api import SYNCHRONOUS
+from influxdb_client.domain.write_precision import WritePrecision
 from urllib3.exceptions import HTTPError
 from urllib3.util import Retry
 
@@ -124,7 +125,7 @@ class InfluxTelemetry:
         """Write the batch; the server's reason if it does not take all of these lines."""
         with self._asking():
             try:
-                self._writing.write(self._bucket, record=lines(batch), write_precision=WritePrecision.US)
+                self._writing.write(self._bucket, record=lines(batch), write_precision=WritePrecision.US)  # type: ignore[arg-type] # an enumeration of plain texts
             except InfluxDBError as error:
                 code, message = _complaint(error)
                 if code not in UNFIT:
@@ -227,7 +228,7 @@ class InfluxTelemetry:
             pass
 
     def close(self) -> None:
-        self._client.close()
+        self._client.close()  # type: ignore[no-untyped-call]
 
     def _survey(self, device_id: str, start: int, end: int) -> Survey:
         columns = ", ".join(f'"{name}"' for name in ("_time", "_field", "_value", *TAGS))
@@ -293,7 +294,7 @@ class InfluxTelemetry:
     def _make_bucket(self) -> None:
         """Make the bucket unless it is there; what is in it is kept for ever."""
         buckets = self._client.buckets_api()
-        if not buckets.find_buckets(name=self._bucket, org=self._org).buckets:
+        if not buckets.find_buckets(name=self._bucket, org=self._org).buckets:  # type: ignore[no-untyped-call]
             try:
                 buckets.create_bucket(bucket_name=self._bucket)
             except InfluxDBError as error:

@@ -3,11 +3,9 @@
 import os
 import secrets
 import shutil
-import socket
 import subprocess
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
@@ -18,31 +16,11 @@ from sqlmodel import Session
 from cli import postgres
 from storage.database import migrate, open_engine
 from storage.settings import Settings
+from tests.servers import free_port, wait_until
 
 PLATFORM_VARIABLES = {field.upper() for field in Settings.model_fields} | {
     "DATABASE_URL", "PORT", "POSTGRES_PORT", "S3_BUCKET", "CHECKPOINT_DB_HOST", "CHECKPOINT_DB_NAME"
 }  # fmt: skip
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def wait_until(condition: Callable[[], object], what: str, seconds: float = 30) -> None:
-    """Poll until the condition holds; its exceptions count as not yet."""
-    deadline = time.monotonic() + seconds
-    failure: Exception | None = None
-    while time.monotonic() < deadline:
-        try:
-            if condition():
-                return
-            failure = None
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is shown when time is up
-            failure = error
-        time.sleep(0.05)
-    raise AssertionError(f"not within {seconds} s: {what}" + (f" ({failure!r})" if failure else ""))
 
 
 def can_connect(url: str) -> bool:
