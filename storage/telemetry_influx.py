@@ -16,8 +16,8 @@ from functools import cached_property, partial
 from typing import Any, TypeVar
 
 import pyarrow as pa
-from influxdb_client.client.influxdb_client import InfluxDBClient
 from influxdb_client.client.exceptions import InfluxDBError
+from influxdb_client.client.influxdb_client import InfluxDBClient
 from influxdb_client.client.write_api import SYNCHRONOUS
 from influxdb_client.domain.write_precision import WritePrecision
 from urllib3.exceptions import HTTPError
