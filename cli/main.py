@@ -4,6 +4,8 @@ import sys
 
 import typer
 
+from cli.demo.command import demo
+from cli.up import status, up
 from storage.settings import SettingsError
 
 app = typer.Typer(
@@ -15,9 +17,9 @@ app = typer.Typer(
 )
 
 
-@app.callback()
-def _options() -> None:
-    """The platform for the energy and health of a plant's machines."""
+app.command()(up)
+app.command()(status)
+app.command()(demo)
 
 
 def main() -> None:

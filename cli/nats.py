@@ -29,7 +29,7 @@ def prepare(settings: Settings) -> list[str]:
         # Its own protocol is not used, and cannot be switched off: the server takes any free port.
         "listen": "127.0.0.1:-1",
         "max_payload": MAX_PAYLOAD,
-        "jetstream": {"store_dir": str(folder), "max_memory_store": "64MB", "sync_interval": "10s"},
+        "jetstream": {"store_dir": str(folder), "max_memory_store": 64 * 1024 * 1024, "sync_interval": "10s"},
         "mqtt": {
             "listen": f"127.0.0.1:{settings.mqtt_broker_port}",
             "max_ack_pending": MAX_IN_FLIGHT,

@@ -1,5 +1,6 @@
 """The relational store: engine, sessions, migrations."""
 
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -66,3 +67,16 @@ def migrate(settings: Settings, revision: str = "head") -> None:
         raise SettingsError(f"PostgreSQL at {settings.database_address} does not answer: {reason}") from error
     finally:
         engine.dispose()
+
+
+def main() -> None:
+    """Migrate the database that the settings name: `python -m storage.database`; exit code 2 when that fails."""
+    try:
+        migrate(Settings.load())
+    except SettingsError as error:
+        print(f"migrations: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,38 @@
+"""Dagster's own configuration in the home: the repository's `dagster.yaml` with the settings' values written in.
+
+Limits take no `env:` there, and whoever works in this home by hand needs no variable but DAGSTER_HOME.
+"""
+
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import yaml
+
+from storage.settings import CHECKOUT, Settings
+
+# Exports and what is asked for in Dagster's UI run beside the jobs that MAX_CONCURRENT_JOBS counts.
+RUNS_BESIDE_JOBS = 2
+
+
+def prepare(settings: Settings) -> Path:
+    """Write the file, readable by its owner only since it holds the database's password; returns its folder."""
+    home = settings.dagster_home
+    home.mkdir(mode=0o700, exist_ok=True)
+    configuration = yaml.safe_load((CHECKOUT / "dagster.yaml").read_text())
+    url = urlsplit(settings.database_url)
+    configuration["storage"]["postgres"]["postgres_db"] |= {
+        "username": unquote(url.username or ""),
+        "password": unquote(url.password or ""),
+        "hostname": url.hostname,
+        "port": url.port or 5432,
+        "db_name": unquote(url.path[1:]),
+    }
+    runs = configuration["concurrency"]["runs"]
+    runs["max_concurrent_runs"] = settings.max_concurrent_jobs + RUNS_BESIDE_JOBS
+    for limit in runs["tag_concurrency_limits"]:
+        limit["limit"] = settings.max_concurrent_jobs
+    new = home / "dagster.yaml.new"
+    new.touch(mode=0o600)
+    new.write_text(f"# Written by `energy up` at every start; edits are lost.\n{yaml.safe_dump(configuration)}")
+    new.replace(home / "dagster.yaml")
+    return home
