@@ -1,5 +1,6 @@
 """The `energy` command. Each group of subcommands is a module of its own; this one only puts them together."""
 
+import os
 import sys
 
 import typer
@@ -23,13 +24,22 @@ app.command()(demo)
 
 
 def main() -> None:
-    """Run the command; a wrong setting is a line on standard error and exit code 2, never a traceback."""
+    """Run the command. What is the user's to mend is a line on standard error and exit code 2, never a traceback."""
     try:
         app()
     except SettingsError as error:
         for line in str(error).splitlines():
             print(f"energy: {line}", file=sys.stderr)
         sys.exit(2)
+    except Exception as error:
+        if os.environ.get("LOG_LEVEL", "").upper() == "DEBUG":
+            raise
+        print(
+            f"energy: this is a fault of the platform, not yours: {type(error).__name__}: {error}"
+            " (LOG_LEVEL=DEBUG shows where)",
+            file=sys.stderr,
+        )
+        sys.exit(70)
 
 
 if __name__ == "__main__":

@@ -87,10 +87,14 @@ def _part(part: dict[str, Any]) -> dict[str, Any]:
     ready = reason == "done"
     if part["probe"] and part["pid"]:
         try:
+            if psutil.Process(part["pid"]).status() == psutil.STATUS_ZOMBIE:
+                raise psutil.NoSuchProcess(part["pid"])
             probes.ask(part["probe"], part["started_at"])
             ready, reason = True, "ready"
         except probes.NotReady as error:
             reason = str(error)
+        except psutil.Error:
+            reason = "has ended; starts again"
     return {
         "name": part["name"],
         "ready": ready,

@@ -1,4 +1,4 @@
-"""`energy demo`: the platform started, a small fleet's real readings sent through all of it, and a table of what came out."""
+"""`energy demo`: the platform, a small fleet whose real readings go through all of it, a table of what came out."""
 
 import json
 import signal

@@ -200,7 +200,7 @@ class Flow:
 
         def over() -> bool:
             state.update(self._get(path))
-            self._say(step, (done + (state.get("progress") or 0) / 100) / of)
+            self._say(step, min(0.99, (done + (state.get("progress") or 0) / 100) / of))
             return state["status"] in ("completed", "failed", "cancelled")
 
         _wait(over, f"{path} did not end", PATIENCE)
