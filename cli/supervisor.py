@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -63,6 +64,7 @@ class Supervisor:
         }
         self._stopping = threading.Event()
         self._changing = threading.Lock()
+        self._preparing = threading.Lock()
         self._failure: str | None = None
         self._began = time.monotonic()
         self._guardian = self._start_guardian()
@@ -148,7 +150,15 @@ class Supervisor:
             self._guardian.stdin.flush()
 
     def _keep(self, running: _Running) -> None:
-        """A part's thread: start it, and again whenever it ends."""
+        """A part's thread."""
+        try:
+            self._keep_running(running)
+        except Exception as error:  # noqa: BLE001 - a thread that dies unseen would leave the platform half alive
+            running.log.write(traceback.format_exc())
+            self._failure = f"{running.part.name} cannot be run: {error!r} (its log has more)"
+
+    def _keep_running(self, running: _Running) -> None:
+        """Start a part, and again whenever it ends."""
         part = running.part
         needed = [self._running[name] for name in part.needs]
         while not all(other.ready.wait(0.1) for other in needed):
@@ -179,7 +189,8 @@ class Supervisor:
         """Start a part, pass on what it prints until it ends, end what it left; its exit code."""
         part = running.part
         try:
-            start = part.prepare()
+            with self._preparing:  # parts share files: Dagster's three their configuration
+                start = part.prepare()
         except SettingsError as error:
             if not running.once_ready:
                 self._failure = str(error)
