@@ -107,7 +107,9 @@ def _result_facts(job: AnalyticsJob, table: Any, results: dict[str, Any]) -> dic
             "anomalous rows": len(results["anomalies"]),
             "the result": picture(pictures.anomaly_picture(job.device_id, table, results)),
         }
-    return {"the result": picture(pictures.forecast_picture(job.device_id, results))}
+    if job.analysis_type == "forecast":
+        return {"the result": picture(pictures.forecast_picture(job.device_id, results))}
+    return {}
 
 
 anomaly_result = _asset(
@@ -115,18 +117,22 @@ anomaly_result = _asset(
     "anomaly_result",
     "Readings that deviate from how the device behaved: scores, events, the channel that showed them.",
 )
+failure_prediction = _asset(
+    "prediction",
+    "failure_prediction",
+    "How likely the device fails within the horizon, learnt from its recorded failures; without any the job says so.",
+)
 forecast = _asset(
     "forecast", "forecast", "The next hours of a metric with calibrated bands, beside the seasonal-naive baseline."
 )
 
 
 def _job(name: str, asset: dg.AssetsDefinition, description: str) -> Any:
-    return dg.define_asset_job(
-        name, selection=[asset], partitions_def=devices, executor_def=dg.in_process_executor, description=description
-    )
+    return dg.define_asset_job(name, selection=[asset], executor_def=dg.in_process_executor, description=description)
 
 
 analysis_jobs = [
     _job("anomaly_job", anomaly_result, "Anomaly detection of one device (POST /api/v1/analytics/run)."),
+    _job("prediction_job", failure_prediction, "Failure prediction of one device (POST /api/v1/analytics/run)."),
     _job("forecast_job", forecast, "Forecast of one device (POST /api/v1/analytics/run)."),
 ]

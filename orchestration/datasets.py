@@ -49,7 +49,7 @@ class ExportConfig(dg.Config):
 )
 def telemetry_dataset(context: dg.AssetExecutionContext, config: ExportConfig, platform: Platform) -> None:
     """Bring the day's files up to date, device by device; a range of days is one run."""
-    with platform.workshop(context.run_id) as workshop:
+    with platform.workshop(context.run.run_id) as workshop:
         for key in context.partition_keys:
             day = date.fromisoformat(key)
             chosen = config.devices or _devices_of(workshop.session, day, only_touched=config.only_touched)
@@ -111,7 +111,6 @@ device_history = dg.AssetSpec(
 dataset_job = dg.define_asset_job(
     "dataset_job",
     selection=[TELEMETRY_DATASET],
-    partitions_def=days,
     executor_def=dg.in_process_executor,
     description="Brings the files of a day up to date; the sensor `export_touched_days` asks for it.",
 )

@@ -13,6 +13,7 @@ def defs() -> dg.Definitions:
             datasets.telemetry_dataset,
             datasets.device_history,
             analyses.anomaly_result,
+            analyses.failure_prediction,
             analyses.forecast,
             reports.device_report,
         ],

@@ -32,8 +32,8 @@ def perform(
         dg.Failure: it cannot be done; the job's row says why.
 
     """
-    with platform.workshop(context.run_id) as workshop:
-        job = jobs.claim(workshop.session, kind, job_id, context.run_id)
+    with platform.workshop(context.run.run_id) as workshop:
+        job = jobs.claim(workshop.session, kind, job_id, context.run.run_id)
         if job is None:
             context.log.info(f"{job_id} is not waiting any more: it was cancelled, or another run has it")
             return None

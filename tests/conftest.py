@@ -13,9 +13,12 @@ import pytest
 from sqlalchemy import Engine
 from sqlmodel import Session
 
+from assets.datasets import Workshop
 from cli import postgres
 from storage.database import migrate, open_engine
+from storage.objects import open_object_store
 from storage.settings import Settings
+from storage.telemetry import open_telemetry_store
 from tests.servers import free_port, wait_until
 
 PLATFORM_VARIABLES = {field.upper() for field in Settings.model_fields} | {
@@ -98,3 +101,12 @@ def engine(settings: Settings) -> Iterator[Engine]:
 def session(engine: Engine) -> Iterator[Session]:
     with Session(engine) as session:
         yield session
+
+
+@pytest.fixture
+def workshop(settings: Settings, engine: Engine) -> Iterator[Workshop]:
+    """What makers of assets work with, on stores of the test's own."""
+    telemetry = open_telemetry_store(settings)
+    with Session(engine, expire_on_commit=False) as session:
+        yield Workshop(session, telemetry, open_object_store(settings), settings.zone, run_id="run-1")
+    telemetry.close()

@@ -1,10 +1,8 @@
 import hashlib
 import io
 import math
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
-from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -17,13 +15,8 @@ from assets.datasets import Workshop, export_day, export_range
 from storage import catalogue
 from storage.catalogue import Dataset, ExportCheckpoint, TouchedDay
 from storage.devices import Device
-from storage.objects import open_object_store
-from storage.settings import Settings
-from storage.telemetry import Reading, microseconds, open_telemetry_store
+from tests.plant import DAY, reading, store
 
-DAY = date(2026, 2, 12)
-START = microseconds(datetime(2026, 2, 12, tzinfo=UTC))
-MINUTE = 60_000_000
 TWELVE = [
     "timestamp",
     "device_id",
@@ -38,34 +31,6 @@ TWELVE = [
     "is_weekend",
     "power_factor",
 ]
-
-
-@pytest.fixture
-def workshop(settings: Settings, session: Session) -> Iterator[Workshop]:
-    telemetry = open_telemetry_store(settings)
-    yield Workshop(session, telemetry, open_object_store(settings), ZoneInfo("UTC"), run_id="run-1")
-    telemetry.close()
-
-
-def reading(minute: float, **metrics: float) -> Reading:
-    time = START + int(minute * MINUTE)
-    return Reading(
-        device_id="D1",
-        time=time,
-        metrics={k: float(v) for k, v in metrics.items()} or {"power": 100.0 + minute},
-        received_at=time + 1000,
-        device_type="pump",
-        location="Hall 1",
-        enrichment_status="success",
-    )
-
-
-def store(workshop: Workshop, *readings: Reading) -> None:
-    workshop.telemetry.write(readings)
-    catalogue.touch(
-        workshop.session, {(r.device_id, datetime.fromtimestamp(r.time / 1e6, UTC).date()) for r in readings}
-    )
-    workshop.session.commit()
 
 
 def file(workshop: Workshop, dataset: Dataset) -> pa.Table:

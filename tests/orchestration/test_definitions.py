@@ -1,0 +1,40 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import dagster as dg
+
+from assets.analyses import ANALYSES
+from orchestration.definitions import defs
+from storage.jobs import AnalyticsJob, ExportJob, Job, ReportJob, dagster_job
+from storage.settings import Settings
+
+
+def test_everything_loads(settings: Settings) -> None:
+    definitions = defs()
+    dg.Definitions.validate_loadable(definitions)
+    jobs = {job.name for job in definitions.resolve_all_job_defs()}
+    asked: list[Job] = [AnalyticsJob.model_construct(analysis_type=kind) for kind in ANALYSES]
+    asked += [ExportJob.model_construct(), ReportJob.model_construct()]
+    assert {dagster_job(job) for job in asked} <= jobs
+
+
+def test_what_a_data_team_sees_is_described(settings: Settings) -> None:
+    definitions = defs()
+    for spec in definitions.resolve_all_asset_specs():
+        assert spec.description, spec.key
+        assert spec.group_name != "default", spec.key
+        assert spec.owners, spec.key
+        assert spec.kinds, spec.key
+    for thing in (*(definitions.sensors or ()), *(definitions.schedules or ())):
+        assert thing.description, thing.name
+    for job in definitions.resolve_all_job_defs():
+        assert job.description or job.name == "__ASSET_JOB", job.name
+
+
+def test_dagsters_own_check_finds_no_fault(settings: Settings, tmp_path: Path) -> None:
+    checked = subprocess.run(
+        [sys.executable, "-m", "dagster", "definitions", "validate", "-m", "orchestration.definitions"],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert checked.returncode == 0, checked.stderr
