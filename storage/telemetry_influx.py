@@ -19,6 +19,7 @@ import pyarrow as pa
 from influxdb_client.client.exceptions import InfluxDBError
 from influxdb_client.client.influxdb_client import InfluxDBClient
 from influxdb_client.client.write_api import SYNCHRONOUS
+from influxdb_client.domain.bucket_retention_rules import BucketRetentionRules
 from influxdb_client.domain.write_precision import WritePrecision
 from urllib3.exceptions import HTTPError
 from urllib3.util import Retry
@@ -100,6 +101,7 @@ class InfluxTelemetry:
         self._url = settings.influxdb_url
         self._org = settings.influxdb_org
         self._bucket = settings.influxdb_bucket
+        self._retention_days = settings.telemetry_retention_days
         token = settings.influxdb_token.get_secret_value()
         self._client = InfluxDBClient(self._url, token, org=self._org, timeout=TIMEOUT, retries=RETRIES)
         self._writing = self._client.write_api(write_options=SYNCHRONOUS)
@@ -292,11 +294,19 @@ class InfluxTelemetry:
             raise StoreUnavailable(f"InfluxDB at {self._url}: {error}") from error
 
     def _make_bucket(self) -> None:
-        """Make the bucket unless it is there; what is in it is kept for ever."""
+        """Make the bucket unless it is there, with the retention that the settings ask for, if they ask for one."""
         buckets = self._client.buckets_api()
-        if not buckets.find_buckets(name=self._bucket, org=self._org).buckets:  # type: ignore[no-untyped-call]
+        rules = [BucketRetentionRules(every_seconds=self._retention_days * 86_400)] if self._retention_days else []
+        try:
+            (found,) = buckets.find_buckets(name=self._bucket, org=self._org).buckets  # type: ignore[no-untyped-call]
+            if rules and [rule.every_seconds for rule in found.retention_rules] != [rules[0].every_seconds]:
+                found.retention_rules = rules
+                buckets.update_bucket(found)
+        except InfluxDBError as error:
+            if _complaint(error)[0] != "not found":
+                raise
             try:
-                buckets.create_bucket(bucket_name=self._bucket)
+                buckets.create_bucket(bucket_name=self._bucket, retention_rules=rules)
             except InfluxDBError as error:
                 if _complaint(error)[0] != "conflict":  # another process was first
                     raise

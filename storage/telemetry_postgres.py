@@ -159,7 +159,7 @@ class PostgresTelemetry:
             columns.append("extra::text AS _extra")
         if context:
             columns += ["device_type", "location", "schema_version", "enrichment_status", "out_of_band", "received_at"]
-        query = f"SELECT time, {', '.join(columns)} FROM device_telemetry WHERE {_RANGE}"
+        query = f"SELECT {', '.join(['time', *columns])} FROM device_telemetry WHERE {_RANGE}"
         if metrics is not None:
             query += f" AND coalesce({', '.join(map(_metric, wanted)) or 'NULL'}) IS NOT NULL"
         query += " ORDER BY time" if newest is None else f" ORDER BY time DESC LIMIT {int(newest)}"

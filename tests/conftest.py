@@ -19,7 +19,7 @@ from storage.database import migrate, open_engine
 from storage.objects import open_object_store
 from storage.settings import Settings
 from storage.telemetry import open_telemetry_store
-from tests.servers import free_port, wait_until
+from tests.servers import free_port, influxdb, set_up_influxdb, wait_until
 
 PLATFORM_VARIABLES = {field.upper() for field in Settings.model_fields} | {
     "DATABASE_URL", "PORT", "POSTGRES_PORT", "S3_BUCKET", "CHECKPOINT_DB_HOST", "CHECKPOINT_DB_NAME"
@@ -75,6 +75,14 @@ def postgres_server(home: Path) -> Iterator[str]:
         finally:
             process.send_signal(2)
             process.wait(20)
+
+
+@pytest.fixture(scope="session")
+def influxdb_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """The variables of a real InfluxDB, without a bucket: tests that share it name one of their own."""
+    server = influxdb(tmp_path_factory.mktemp("influxdb"))
+    with server.running():
+        yield set_up_influxdb(server)
 
 
 @pytest.fixture
