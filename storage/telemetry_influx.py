@@ -119,8 +119,10 @@ class InfluxTelemetry:
         reason = self._refusal(batch)
         if reason is None:
             return []
-        if len(batch) == 1 or reason.endswith(f" dropped={len(batch)}"):
-            return [Refused(reading, re.sub(r" dropped=\d+$", "", reason)) for reading in batch]
+        if len(batch) == 1 or f" dropped={len(batch)}" in re.findall(r" dropped=\d+", reason):
+            # What follows are examples and counts of the request, and nothing of the reading.
+            reason = re.split(r" - oldest point | dropped=\d", reason, maxsplit=1)[0]
+            return [Refused(reading, reason) for reading in batch]
         return [refused for part in _parts(batch, reason) for refused in self._write(part)]
 
     def _refusal(self, batch: list[Reading]) -> str | None:
@@ -287,7 +289,7 @@ class InfluxTelemetry:
                     self._make_bucket()
             yield
         except InfluxDBError as error:
-            status = error.response.status if error.response else None
+            status = error.response.status if error.response else 404  # the client itself finds no organization
             self._bucket_is_there &= status != 404  # somebody took it away: it is made again
             raise StoreUnavailable(f"InfluxDB at {self._url}: {_complaint(error)[1]}{self._advice(status)}") from error
         except (HTTPError, flux_csv.QueryFailed) as error:
@@ -296,7 +298,7 @@ class InfluxTelemetry:
     def _make_bucket(self) -> None:
         """Make the bucket unless it is there, with the retention that the settings ask for, if they ask for one."""
         buckets = self._client.buckets_api()
-        rules = [BucketRetentionRules(every_seconds=self._retention_days * 86_400)] if self._retention_days else []
+        rules = [_keep_for(self._retention_days)] if self._retention_days else []
         try:
             (found,) = buckets.find_buckets(name=self._bucket, org=self._org).buckets  # type: ignore[no-untyped-call]
             if rules and [rule.every_seconds for rule in found.retention_rules] != [rules[0].every_seconds]:
@@ -323,12 +325,18 @@ class InfluxTelemetry:
         return ""
 
 
+def _keep_for(days: int) -> BucketRetentionRules:
+    return BucketRetentionRules(every_seconds=days * 86_400)  # type: ignore[no-untyped-call]
+
+
 def _parts(batch: list[Reading], reason: str) -> tuple[list[Reading], list[Reading]]:
-    """Two halves; by the field that the server complains of, if it names one and only some readings have it."""
+    """Two halves: by the field that the server complains of, or by time if it does of age, so that one may be clean."""
     if named := _conflict.search(reason):
         having = [reading for reading in batch if named[1].removesuffix(OUT_OF_BAND) in reading.metrics]
         if 0 < len(having) < len(batch):
             return having, [reading for reading in batch if named[1].removesuffix(OUT_OF_BAND) not in reading.metrics]
+    if "retention" in reason:
+        batch = sorted(batch, key=lambda reading: reading.time)
     middle = len(batch) // 2
     return batch[:middle], batch[middle:]
 

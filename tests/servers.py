@@ -138,5 +138,5 @@ def mosquitto(folder: Path, passwords: Mapping[str, str]) -> Server:
         given = given.replace(theirs, ours)
     # As root it would change to a user who cannot reach the folder.
     (folder / "mosquitto.conf").write_text(f"{given}\nuser {getpass.getuser()}\n")
-    command = [program("mosquitto"), "-c", folder / "mosquitto.conf"]
+    command: list[str | Path] = [program("mosquitto"), "-c", folder / "mosquitto.conf"]
     return Server(command, port, folder / "mosquitto.log", lambda: can_connect(port))

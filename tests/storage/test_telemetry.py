@@ -59,8 +59,17 @@ def influxdb_telemetry(influxdb_server: dict[str, str], monkeypatch: pytest.Monk
 def reading(time: int = START, device_id: str = "D1", **more: Any) -> Reading:
     """Keywords are metrics, but for those that are a reading's own."""
     own = {name: more.pop(name) for name in list(more) if name in Reading.__struct_fields__}
-    context = {"enrichment_status": "success", "device_type": "pump", "location": "Hall 1", "received_at": time + SECOND}
+    context = {
+        "enrichment_status": "success",
+        "device_type": "pump",
+        "location": "Hall 1",
+        "received_at": time + SECOND,
+    }
     return Reading(device_id=device_id, time=time, metrics=more or {"power": 100.0}, **{**context, **own})
+
+
+def extra(metrics: dict[str, Any], there: bool = True) -> dict[str, Any]:
+    return metrics if there else {}
 
 
 def rows(table: pa.Table) -> list[dict[str, Any]]:
@@ -183,7 +192,7 @@ def test_several_series_that_share_no_moment(store: TelemetryStore) -> None:
 
 def test_the_newest(store: TelemetryStore) -> None:
     store.write([reading(START, early=1.0, power=0.0)])
-    store.write([reading(START + 1 + i, **{"power" if i % 2 else "voltage": float(i)}) for i in range(10)])
+    store.write([reading(START + 1 + i, **extra({"power" if i % 2 else "voltage": float(i)})) for i in range(10)])
     newest = store.read("D1", START, END, newest=3)
     assert newest.column_names == ["time", *NAMED_METRICS]
     assert rows(newest) == [
@@ -202,7 +211,7 @@ def test_the_newest(store: TelemetryStore) -> None:
 def test_aggregates(store: TelemetryStore, function: Aggregate) -> None:
     values = [[5.0, 1.0, 3.0, 2.0], [], [7.0]]
     store.write([
-        reading(START + i * MINUTE + j * SECOND, power=value, **({"oil": 10 * value} if j else {}))
+        reading(START + i * MINUTE + j * SECOND, power=value, **extra({"oil": 10 * value}, j > 0))
         for i, window in enumerate(values) for j, value in enumerate(window)
     ])  # fmt: skip
     table = store.aggregate("D1", START + 1, END, function=function, every=MINUTE)
@@ -232,7 +241,7 @@ def test_aggregate_windows_are_aligned_to_1970(store: TelemetryStore) -> None:
 
 
 def test_statistics(store: TelemetryStore) -> None:
-    store.write([reading(START + i, power=float(i), **({"oil": -1.5} if i == 2 else {})) for i in range(5)])
+    store.write([reading(START + i, power=float(i), **extra({"oil": -1.5}, i == 2)) for i in range(5)])
     statistics = store.statistics("D1", START + 1, END)
     assert statistics.readings == 4
     assert statistics.metrics == {
