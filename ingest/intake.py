@@ -24,6 +24,7 @@ from storage.telemetry import StoreUnavailable, TelemetryStore, moment
 log = logging.getLogger(__name__)
 
 MAX_BATCH = 5_000
+MAX_BATCH_BYTES = 2 * 1024 * 1024
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
 
 
@@ -77,7 +78,7 @@ class Intake:
     def run(self, subscription: Subscription, stopping: threading.Event) -> None:
         """Take batches until told to stop; what arrived while one was being stored is the next one."""
         while not stopping.is_set():
-            messages = subscription.take(MAX_BATCH, timeout=1.0)
+            messages = subscription.take(MAX_BATCH, MAX_BATCH_BYTES, timeout=1.0)
             if messages and self.process(messages, stopping):
                 subscription.acknowledge(messages)
             if not subscription.alive:

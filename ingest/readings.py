@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -72,7 +73,7 @@ def decode(
         facts_of: the registry's answer for a device id.
 
     """
-    if len(device_id) > MAX_IDENTIFIER or not _identifier.fullmatch(device_id):
+    if not _is_identifier(device_id):
         reason = f"the topic's device id {_cut(device_id)} is none (letters, digits, _ . -, at most 50)"
         return Decoded([], [Rejected(topic, None, payload, reason)])
     try:
@@ -91,6 +92,11 @@ def decode(
             decoded.readings.append(reading)
             decoded.ignored += ignored
     return decoded
+
+
+@lru_cache(maxsize=100_000)
+def _is_identifier(text: str) -> bool:
+    return len(text) <= MAX_IDENTIFIER and _identifier.fullmatch(text) is not None
 
 
 def _items(payload: bytes) -> list[Any]:
@@ -120,8 +126,7 @@ def _reading(item: Any, device_id: str, received_at: int, facts: DeviceFacts) ->
     if item.get("device_id", device_id) != device_id:
         raise _Unfit(f"device_id {_cut(item['device_id'])} is not the topic's {device_id!r}")
     time = _time(item.get("timestamp"), received_at)
-    metrics, ignored = _metrics(item, facts)
-    out_of_band = [m for m, value in metrics.items() if _is_outside(value, facts.bands.get(m) or NOMINAL.get(m))]
+    metrics, out_of_band, ignored = _metrics(item, facts)
     version = item.get("schema_version")
     return (
         Reading(
@@ -129,11 +134,11 @@ def _reading(item: Any, device_id: str, received_at: int, facts: DeviceFacts) ->
             time=time,
             metrics=metrics,
             received_at=received_at,
-            schema_version=version if isinstance(version, str) and _schema_version.fullmatch(version) else "v1",
+            schema_version=version if isinstance(version, str) and _is_schema_version(version) else "v1",
             enrichment_status=facts.enrichment_status,
             device_type=facts.device_type,
             location=facts.location,
-            out_of_band=out_of_band or None,
+            out_of_band=out_of_band,
         ),
         ignored,
     )
@@ -158,31 +163,51 @@ def _time(value: Any, received_at: int) -> int:
     return time
 
 
-def _metrics(item: Mapping[str, Any], facts: DeviceFacts) -> tuple[dict[str, float], int]:
+def _metrics(item: Mapping[str, Any], facts: DeviceFacts) -> tuple[dict[str, float], list[str] | None, int]:
+    """The metrics, those that are out of their band if any is, and how many keys are no metrics."""
+    limits, bands, ignore = facts.limits, facts.bands, facts.ignore
     metrics: dict[str, float] = {}
+    out_of_band: list[str] | None = None
     ignored = 0
     for name, value in item.items():
-        if value is None or name in RESERVED or name in facts.ignore:
-            ignored += name in facts.ignore or (name in RESERVED and name not in _EXPECTED)
+        if value is None or name in RESERVED or name in ignore:
+            ignored += name in ignore or (name in RESERVED and name not in _EXPECTED)
             continue
-        number = _number(value)
-        if name in NAMED_METRICS:
-            if number is None:
+        low, high = (limits and limits.get(name)) or PLAUSIBLE.get(name, PLAUSIBLE_EXTRA)
+        # Nearly every value is a number within its limits; NaN is within none.
+        if type(value) not in _NUMBERS or not low <= value <= high:
+            number = _number(value)
+            if number is None and name in NAMED_METRICS:
                 raise _Unfit(f"{name} is no number: {_cut(value)}", name)
-        elif number is None or not _metric_name.fullmatch(name):
+            if number is not None and _is_metric(name):
+                raise _Unfit(f"{name} = {number:g} is outside its plausible limits {low:g} to {high:g}", name)
             ignored += 1
             continue
-        low, high = facts.limits.get(name) or PLAUSIBLE.get(name, PLAUSIBLE_EXTRA)
-        if not low <= number <= high:
-            raise _Unfit(f"{name} = {number:g} is outside its plausible limits {low:g} to {high:g}", name)
-        metrics[name] = number
+        band = (bands and bands.get(name)) or NOMINAL.get(name)
+        if band is None and not _is_metric(name):
+            ignored += 1
+            continue
+        metrics[name] = float(value)
+        if band is not None and not band[0] <= value <= band[1]:
+            out_of_band = [*(out_of_band or ()), name]
     if not metrics:
         raise _Unfit("no metric: the reading has none of voltage, current, power, temperature and no other number")
     if len(metrics) > MAX_METRICS:
         raise _Unfit(f"the reading has {len(metrics)} metrics, at most {MAX_METRICS} are taken")
-    return metrics, ignored
+    return metrics, out_of_band, ignored
 
 
+@lru_cache(maxsize=10_000)
+def _is_metric(name: str) -> bool:
+    return _metric_name.fullmatch(name) is not None
+
+
+@lru_cache(maxsize=1_000)
+def _is_schema_version(text: str) -> bool:
+    return _schema_version.fullmatch(text) is not None
+
+
+_NUMBERS = (float, int)  # and no subclass: a truth value is no number
 _EXPECTED = ("timestamp", "device_id", "schema_version")
 
 
@@ -194,10 +219,6 @@ def _number(value: Any) -> float | None:
     except OverflowError:
         return None
     return number if math.isfinite(number) else None
-
-
-def _is_outside(value: float, band: tuple[float, float] | None) -> bool:
-    return band is not None and not band[0] <= value <= band[1]
 
 
 def _cut(value: Any) -> str:

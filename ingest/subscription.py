@@ -9,21 +9,21 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import paho.mqtt.client as mqtt
-from paho.mqtt.enums import CallbackAPIVersion
 
+from ingest.bulk_client import Arrived, BulkClient
 from storage.settings import Settings
 
 log = logging.getLogger(__name__)
 
-CLIENT_ID = "energy-ingest"
+# Payloads that may wait here. Beyond it nothing is read, and the broker keeps what comes.
+MAX_WAITING_BYTES = 32 * 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(msgspec.Struct, frozen=True, gc=False):
     """A message as it came; `received_at` in microseconds."""
 
     topic: str
@@ -35,21 +35,24 @@ class Message:
 
 
 class Subscription:
-    """A client of the broker in a thread of its own. The broker's in-flight window bounds what waits here."""
+    """A client of the broker in a thread of its own.
+
+    What waits here is bounded by the broker's in-flight window, and by `MAX_WAITING_BYTES`.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._arrived = threading.Condition()
+        group = settings.mqtt_shared_group
+        self._filter = f"$share/{group}/{settings.mqtt_topic}" if group else settings.mqtt_topic
+        self._changed = threading.Condition()
         self._waiting: deque[Message] = deque()
+        self._waiting_bytes = 0
         self._unacknowledged: set[int] = set()
         self._connection = 0
         self.connected = False
-        self._client = mqtt.Client(
-            CallbackAPIVersion.VERSION2, client_id=CLIENT_ID, clean_session=False, manual_ack=True
-        )
+        self._client = BulkClient(settings.mqtt_client_id, self._put, self._has_room)
         self._client.on_connect = self._on_connect
         self._client.on_disconnect = self._on_disconnect
-        self._client.on_message = self._on_message
         self._client.reconnect_delay_set(min_delay=1, max_delay=10)
         if settings.mqtt_username:
             password = settings.mqtt_password.get_secret_value() if settings.mqtt_password else None
@@ -67,19 +70,28 @@ class Subscription:
         self._client.disconnect()
         self._client.loop_stop()
 
-    def take(self, most: int, *, timeout: float) -> list[Message]:
-        """What arrived, at least one message unless nothing came in `timeout` seconds."""
-        with self._arrived:
-            self._arrived.wait_for(lambda: self._waiting, timeout)
-            return [self._waiting.popleft() for _ in range(min(most, len(self._waiting)))]
+    def take(self, most: int, most_bytes: int, *, timeout: float) -> list[Message]:
+        """What arrived, at least one message unless nothing came in `timeout` seconds.
+
+        No more than `most` messages, and none after those that have `most_bytes` of payload together.
+        """
+        taken: list[Message] = []
+        size = 0
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting, timeout)
+            while self._waiting and len(taken) < most and size < most_bytes:
+                taken.append(self._waiting.popleft())
+                size += len(taken[-1].payload)
+            self._waiting_bytes -= size
+            self._changed.notify_all()
+        return taken
 
     def acknowledge(self, messages: Iterable[Message]) -> None:
         """Tell the broker that it may forget these."""
-        with self._arrived:
-            for message in messages:
-                if message.packet_id and message.connection == self._connection:
-                    self._unacknowledged.discard(message.packet_id)
-                    self._client.ack(message.packet_id, 1)
+        with self._changed:
+            ours = [m.packet_id for m in messages if m.packet_id and m.connection == self._connection]
+            self._unacknowledged.difference_update(ours)
+            self._client.acknowledge(ours)
 
     @property
     def alive(self) -> bool:
@@ -91,35 +103,36 @@ class Subscription:
         if reason.is_failure:
             log.error("the broker refused the connection: %s", reason)
             return
-        with self._arrived:
-            self._connection += 1
-            self._unacknowledged.clear()
-            # The broker delivers these again: to keep both copies would only count them twice.
-            self._waiting = deque(message for message in self._waiting if not message.packet_id)
-        client.subscribe(self._settings.mqtt_topic, qos=1)
+        client.subscribe(self._filter, qos=1)
         self.connected = True
-        log.info("subscribed to %s (%s session)", self._settings.mqtt_topic, "kept" if flags.session_present else "new")
+        log.info("subscribed to %s (%s session)", self._filter, "kept" if flags.session_present else "new")
 
     def _on_disconnect(self, _: mqtt.Client, __: Any, ___: Any, reason: Any, ____: Any) -> None:
+        """The broker delivers again what was not acknowledged: to keep those copies would only count them twice."""
         self.connected = False
+        with self._changed:
+            self._connection += 1
+            self._unacknowledged.clear()
+            self._waiting = deque(message for message in self._waiting if not message.packet_id)
+            self._waiting_bytes = sum(len(message.payload) for message in self._waiting)
         if reason.is_failure:
             log.warning("the connection to the broker was lost: %s", reason)
 
-    def _on_message(self, _: mqtt.Client, __: Any, message: mqtt.MQTTMessage) -> None:
-        packet_id = message.mid if message.qos else 0
-        with self._arrived:
-            if packet_id in self._unacknowledged:
-                return  # NATS delivers again while the first copy is still at work: the same message
-            if packet_id:
-                self._unacknowledged.add(packet_id)
-            self._waiting.append(
-                Message(
-                    topic=message.topic,
-                    payload=bytes(message.payload),
-                    received_at=time.time_ns() // 1000,
-                    redelivered=message.dup,
-                    packet_id=packet_id,
-                    connection=self._connection,
-                )
-            )
-            self._arrived.notify()
+    def _put(self, arrived: list[Arrived]) -> None:
+        """Queue what arrived. What NATS delivers again while its first copy is still at work is the same message."""
+        now = time.time_ns() // 1000
+        with self._changed:
+            known = self._unacknowledged
+            for topic, payload, packet_id, again in arrived:
+                if packet_id in known:
+                    continue
+                if packet_id:
+                    known.add(packet_id)
+                name = topic.decode(errors="replace")
+                self._waiting.append(Message(name, payload, now, again, packet_id, self._connection))
+                self._waiting_bytes += len(payload)
+            self._changed.notify_all()
+
+    def _has_room(self) -> bool:
+        with self._changed:
+            return self._changed.wait_for(lambda: self._waiting_bytes < MAX_WAITING_BYTES, timeout=1)

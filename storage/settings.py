@@ -125,6 +125,9 @@ class Settings(BaseSettings):
     mqtt_password: SecretStr | None = None
     mqtt_topic: Annotated[str, AfterValidator(_topic_filter)] = "devices/+/telemetry"
     mqtt_tls_ca: Path | None = None
+    # Several ingesters side by side: the same group, and a client id of its own for each.
+    mqtt_shared_group: str | None = Field(None, pattern=r"^[A-Za-z0-9_-]{1,50}$")
+    mqtt_client_id: str = Field("energy-ingest", pattern=r"^[A-Za-z0-9_.-]{1,65}$")
 
     # Object store
     s3_endpoint_url: HttpUrl | None = None

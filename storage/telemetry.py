@@ -39,7 +39,7 @@ CONTEXT = pa.schema(
 )
 
 
-class Reading(msgspec.Struct, kw_only=True):
+class Reading(msgspec.Struct, kw_only=True, gc=False):
     """What a device measured at one moment.
 
     `metrics` holds the named metrics in V, A, W and °C and any further ones in the device's own units.
