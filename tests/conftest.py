@@ -19,7 +19,8 @@ from storage.database import migrate, open_engine
 from storage.objects import open_object_store
 from storage.settings import Settings
 from storage.telemetry import open_telemetry_store
-from tests.servers import free_port, influxdb, set_up_influxdb, wait_until
+from tests.servers import free_port, wait_until
+from tests.stack import influxdb, set_up_influxdb
 
 PLATFORM_VARIABLES = {field.upper() for field in Settings.model_fields} | {
     "DATABASE_URL", "PORT", "POSTGRES_PORT", "S3_BUCKET", "CHECKPOINT_DB_HOST", "CHECKPOINT_DB_NAME"

@@ -1,0 +1,107 @@
+"""A source of load that costs next to nothing: MQTT packets built ahead, sent in bulk over a plain socket, QoS 1.
+
+It knows which of its messages the broker has acknowledged, and publishes nothing while too many are not.
+"""
+
+import socket
+import struct
+import threading
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+
+ROUND = 60_000  # packet ids in use
+
+
+def field(data: bytes) -> bytes:
+    return struct.pack("!H", len(data)) + data
+
+
+def packet(kind: int, body: bytes) -> bytes:
+    length, rest = b"", len(body)
+    while True:
+        length += bytes([rest & 0x7F | (0x80 if rest > 0x7F else 0)])
+        rest >>= 7
+        if not rest:
+            return bytes([kind]) + length + body
+
+
+def message(topic: str, payload: bytes, number: int) -> bytes:
+    """A PUBLISH of QoS 1 whose packet id follows from its number."""
+    return packet(0x32, field(topic.encode()) + struct.pack("!H", number % ROUND + 1) + payload)
+
+
+class Publisher:
+    """One connection. Numbers name messages; at most `window` of them are without an answer."""
+
+    def __init__(self, port: int, login: tuple[str, str] | None = None, *, window: int = 20_000) -> None:
+        self.acknowledged: set[int] = set()
+        self.refused_connection = False
+        self._outstanding: dict[int, int] = {}
+        self._window = window
+        self._changed = threading.Condition()
+        self._lost = False
+        self._socket = socket.create_connection(("127.0.0.1", port), 10)
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        flags = 0xC2 if login else 0x02
+        names = b"".join(field(part.encode()) for part in ("source-" + str(id(self)), *(login or ())))
+        self._socket.sendall(packet(0x10, field(b"MQTT") + bytes([4, flags, 0, 0]) + names))
+        answer = self._socket.recv(4)
+        if answer[3:] != b"\0":
+            raise ConnectionRefusedError(f"the broker answers {answer!r}")
+        self._socket.settimeout(None)
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    def publish(self, numbers: Sequence[int], packets: bytes) -> None:
+        """Send packets that were built ahead, one for each number.
+
+        Raises:
+            ConnectionError: the broker is gone; what it acknowledged until then is known.
+
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._lost or len(self._outstanding) < self._window, 60)
+            if self._lost or len(self._outstanding) >= self._window:
+                raise ConnectionError("the broker does not answer")
+            self._outstanding.update((number % ROUND + 1, number) for number in numbers)
+        try:
+            self._socket.sendall(packets)
+        except OSError as error:
+            raise ConnectionError(str(error)) from error
+
+    def settle(self, seconds: float = 30) -> bool:
+        """Wait until everything published is acknowledged."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._lost or not self._outstanding, seconds)
+            return not self._outstanding
+
+    def close(self) -> None:
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+        self._thread.join(10)
+
+    def _read(self) -> None:
+        rest = b""
+        while True:
+            try:
+                read = self._socket.recv(65_536)
+            except OSError:
+                read = b""
+            if not read:
+                break
+            data = rest + read
+            whole = len(data) - len(data) % 4
+            rest = data[whole:]
+            self._count(packet_id for _, _, packet_id in struct.iter_unpack("!BBH", data[:whole]))
+        with self._changed:
+            self._lost = True
+            self._changed.notify_all()
+
+    def _count(self, packet_ids: Iterable[int]) -> None:
+        with self._changed:
+            for packet_id in packet_ids:
+                number = self._outstanding.pop(packet_id, None)
+                if number is not None:
+                    self.acknowledged.add(number)
+            self._changed.notify_all()
