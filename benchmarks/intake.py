@@ -83,18 +83,18 @@ def main() -> None:
 
 
 def production(seconds: float) -> None:
-    with folder() as place, Stack("production", place) as stack:
+    with folder() as place, Stack("production", place) as stack, httpx.Client() as http:
         populate(stack.settings)
         fleet = Fleet()
         url = stack.variables["INFLUXDB_URL"]
-        ours = run("energy platform", stack, fleet, 0, seconds, lambda: points_written(url), "ingester")
+        ours = run("energy platform", stack, fleet, 0, seconds, lambda: points_written(http, url), "ingester")
         check_books(stack, ours)
         stack.kill("ingester", 15)
         influx_count(url, "telemetry", ours)
         with ExitStack() as ends:
             stack.servers["telegraf"] = telegraf(stack, place)
             stack.processes["telegraf"] = ends.enter_context(stack.servers["telegraf"].running())
-            theirs = run("telegraf", stack, fleet, 5_000, seconds, lambda: points_written(url), "telegraf")
+            theirs = run("telegraf", stack, fleet, 5_000, seconds, lambda: points_written(http, url), "telegraf")
         influx_count(url, "telegraf", theirs)
         ratio = ours["rate"] / theirs["rate"]
         say("ratio to Telegraf", f"{ratio:.2f}", "at least 0.7", met=ratio >= 0.7)
@@ -152,9 +152,9 @@ def cpu(process: psutil.Process) -> float:
     return total
 
 
-def points_written(url: str) -> float:
+def points_written(http: httpx.Client, url: str) -> float:
     """InfluxDB's own count, the same for whoever writes."""
-    for line in httpx.get(f"{url}/metrics").text.splitlines():
+    for line in http.get(f"{url}/metrics").text.splitlines():
         if line.startswith("storage_writer_ok_points_sum"):
             return float(line.rsplit(" ", 1)[1])
     return 0.0

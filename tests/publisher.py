@@ -93,15 +93,13 @@ class Publisher:
             data = rest + read
             whole = len(data) - len(data) % 4
             rest = data[whole:]
-            self._count(packet_id for _, _, packet_id in struct.iter_unpack("!BBH", data[:whole]))
+            self._count(struct.unpack(f"!{whole // 2}H", data[:whole])[1::2])
         with self._changed:
             self._lost = True
             self._changed.notify_all()
 
     def _count(self, packet_ids: Iterable[int]) -> None:
         with self._changed:
-            for packet_id in packet_ids:
-                number = self._outstanding.pop(packet_id, None)
-                if number is not None:
-                    self.acknowledged.add(number)
+            take = self._outstanding.pop
+            self.acknowledged.update([take(packet_id) for packet_id in packet_ids])
             self._changed.notify_all()

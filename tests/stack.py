@@ -111,6 +111,7 @@ class Stack:
         self.servers: dict[str, Server] = {}
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self._ends = ExitStack()
+        self._http = self._ends.enter_context(httpx.Client())
 
     @property
     def settings(self) -> Settings:
@@ -155,7 +156,7 @@ class Stack:
 
     def counts(self, name: str = "ingester") -> dict[str, float]:
         """An ingester's metrics by their names without `energy_ingest_`, and its resident bytes."""
-        text = httpx.get(f"http://127.0.0.1:{self.servers[name].port}/metrics").text
+        text = self._http.get(f"http://127.0.0.1:{self.servers[name].port}/metrics").text
         pairs = (line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
         return {
             metric.removeprefix("energy_ingest_").removesuffix("_total"): float(value)
