@@ -20,6 +20,7 @@ class IntakeCounts(Collector):
         self.ignored_keys = 0
         self.alerts = 0
         self.store_failures = 0
+        self.dropped_by_broker = 0
         self.last_processed = time.monotonic()
 
     def begin(self, readings: int, *, redelivered: int = 0, ignored_keys: int = 0) -> None:
@@ -62,3 +63,7 @@ class IntakeCounts(Collector):
         for name, (value, meaning) in counters.items():
             yield CounterMetricFamily(f"energy_ingest_{name}", meaning, value=value)
         yield GaugeMetricFamily("energy_ingest_in_flight", "Readings decoded and not yet committed", value=in_flight)
+        dropped = self.dropped_by_broker
+        yield GaugeMetricFamily(
+            "energy_ingest_dropped_by_broker", "Messages that the broker dropped, by its own account", value=dropped
+        )

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 
 from sqlalchemy import Engine
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
 from sqlmodel import Session
 
 from ingest.alerts import AlertRaiser
@@ -35,6 +35,7 @@ class Work:
         self.message = message
         self.decoded = decoded
         self.count = len(decoded.readings) + len(decoded.rejected) if count is None else count
+        self.is_given_up = count is not None
 
     def given_up(self) -> "Work":
         """The message as a whole, for the quarantine."""
@@ -81,6 +82,7 @@ class Intake:
             messages = subscription.take(MAX_BATCH, MAX_BATCH_BYTES, timeout=1.0)
             if messages and self.process(messages, stopping):
                 subscription.acknowledge(messages)
+            self._counts.dropped_by_broker = subscription.dropped
             if not subscription.alive:
                 raise RuntimeError("the MQTT client's thread has ended; see the log above")
 
@@ -105,22 +107,26 @@ class Intake:
         while True:
             try:
                 self._commit(batch)
-            except (StoreUnavailable, OperationalError, InterfaceError) as error:
-                if pause == FIRST_PAUSE:
-                    log.warning("intake waits, the broker keeps what comes: %s", str(error).splitlines()[0])
-                self._counts.fail()
-                if stopping.wait(pause):
-                    return False
-                pause = min(2 * pause, LONGEST_PAUSE)
-            except Exception:
+            except (StoreUnavailable, OperationalError, InterfaceError, InternalError) as error:
+                reason = str(error).splitlines()[0]
+            except Exception as error:
                 # Nothing that a device sends may stop the others: find the message, quarantine it, say so loudly.
                 if len(batch) > 1:
                     middle = len(batch) // 2
                     return self._keep(batch[:middle], stopping) and self._keep(batch[middle:], stopping)
-                log.exception("a message on %s cannot be kept and goes to quarantine", batch[0].message.topic)
-                batch = [batch[0].given_up()]
+                if not batch[0].is_given_up:
+                    log.exception("a message on %s cannot be kept and goes to quarantine", batch[0].message.topic)
+                    batch = [batch[0].given_up()]
+                    continue
+                reason = f"quarantine does not take a message: {error}"
             else:
                 return True
+            if pause == FIRST_PAUSE:
+                log.warning("intake waits, the broker keeps what comes: %s", reason)
+            self._counts.fail()
+            if stopping.wait(pause):
+                return False
+            pause = min(2 * pause, LONGEST_PAUSE)
 
     def _commit(self, batch: list[Work]) -> None:
         readings = [reading for work in batch for reading in work.decoded.readings]

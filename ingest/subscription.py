@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 
 # Payloads that may wait here. Beyond it nothing is read, and the broker keeps what comes.
 MAX_WAITING_BYTES = 32 * 1024 * 1024
+# Where Mosquitto says how many messages it has dropped for want of room; other brokers have no such topic.
+DROPPED = "$SYS/broker/publish/messages/dropped"
 
 
 class Message(msgspec.Struct, frozen=True, gc=False):
@@ -50,6 +52,7 @@ class Subscription:
         self._unacknowledged: set[int] = set()
         self._connection = 0
         self.connected = False
+        self.dropped = 0  # by the broker, for whomever, since it started
         self._client = BulkClient(settings.mqtt_client_id, self._put, self._has_room)
         self._client.on_connect = self._on_connect
         self._client.on_disconnect = self._on_disconnect
@@ -103,7 +106,7 @@ class Subscription:
         if reason.is_failure:
             log.error("the broker refused the connection: %s", reason)
             return
-        client.subscribe(self._filter, qos=1)
+        client.subscribe([(self._filter, 1)] if self._settings.embeds_broker else [(self._filter, 1), (DROPPED, 0)])
         self.connected = True
         log.info("subscribed to %s (%s session)", self._filter, "kept" if flags.session_present else "new")
 
@@ -129,9 +132,17 @@ class Subscription:
                 if packet_id:
                     known.add(packet_id)
                 name = topic.decode(errors="replace")
+                if name == DROPPED:
+                    self._note_dropped(int(payload))
+                    continue
                 self._waiting.append(Message(name, payload, now, again, packet_id, self._connection))
                 self._waiting_bytes += len(payload)
             self._changed.notify_all()
+
+    def _note_dropped(self, count: int) -> None:
+        if count > self.dropped:
+            log.error("the broker has dropped %d messages: its queue limit is too low for what comes", count)
+        self.dropped = count
 
     def _has_room(self) -> bool:
         with self._changed:

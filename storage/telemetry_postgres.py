@@ -134,7 +134,7 @@ class PostgresTelemetry:
             if self._writer is None or self._writer.closed:
                 self._writer = database.connect(self._settings, autocommit=True)
             yield self._writer
-        except psycopg.OperationalError as error:
+        except (psycopg.OperationalError, psycopg.InterfaceError, psycopg.InternalError) as error:
             if self._writer:
                 self._writer.close()
             self._writer = None
