@@ -14,8 +14,9 @@ from contextlib import contextmanager
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Identity, Index, UniqueConstraint, and_, or_, text, type_coerce
+from sqlalchemy import BigInteger, ColumnElement, Identity, Index, UniqueConstraint, and_, func, or_, text, type_coerce
 from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import defer
 from sqlmodel import Field, Session, SQLModel, Text, col, select, update
 
 from storage.database import Timestamp, utc_now
@@ -41,6 +42,11 @@ class Dataset(SQLModel, table=True):
         Index("datasets_current", "key", unique=True, postgresql_where=text("superseded_at IS NULL")),
         Index("datasets_by_device", "device_id", "start_date"),
         Index("datasets_days", "start_date", postgresql_where=text("superseded_at IS NULL AND kind = 'day'")),
+        Index(
+            "datasets_unchecked",
+            "start_date",
+            postgresql_where=text("superseded_at IS NULL AND kind = 'day' AND checks IS NULL"),
+        ),
     )
 
     id: int | None = Field(default=None, sa_type=BigInteger, sa_column_args=[Identity()], primary_key=True)
@@ -207,6 +213,30 @@ def datasets_of(
     if kind is not None:
         found = found.where(Dataset.kind == kind)
     return list(session.exec(found.order_by(col(Dataset.start_date), col(Dataset.end_date))))
+
+
+def of_day(session: Session, day: date) -> list[Dataset]:
+    """Every device's file of a day, without what is known of its hours and quarters, which is read when asked for."""
+    without = (defer(col(Dataset.hourly)), defer(col(Dataset.energy)))  # type: ignore[arg-type] # columns are mapped
+    found = select(Dataset).where(*_current_days(), Dataset.start_date == day).order_by(col(Dataset.device_id))
+    return list(session.exec(found.options(*without)))
+
+
+def unchecked(session: Session, *, before: date) -> dict[date, int]:
+    """Days before a day with files that were last made while their day was open, and how many those are."""
+    waiting = select(col(Dataset.start_date), func.count()).where(
+        *_current_days(), col(Dataset.checks).is_(None), Dataset.start_date < before
+    )
+    return dict(session.exec(waiting.group_by(col(Dataset.start_date))).all())
+
+
+def unchecked_devices(session: Session, day: date) -> list[str]:
+    found = select(Dataset.device_id).where(*_current_days(), col(Dataset.checks).is_(None), Dataset.start_date == day)
+    return list(session.exec(found))
+
+
+def _current_days() -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    return col(Dataset.superseded_at).is_(None), col(Dataset.kind) == "day"
 
 
 def history_version(session: Session, device_id: str, *, before: date) -> str:

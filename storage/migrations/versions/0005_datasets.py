@@ -22,6 +22,12 @@ def upgrade() -> None:
     op.create_index(
         "datasets_days", "datasets", ["start_date"], postgresql_where=sa.text("superseded_at IS NULL AND kind = 'day'")
     )
+    op.create_index(
+        "datasets_unchecked",
+        "datasets",
+        ["start_date"],
+        postgresql_where=sa.text("superseded_at IS NULL AND kind = 'day' AND checks IS NULL"),
+    )
     op.add_column("touched_days", sa.Column("expired_at", sa.DateTime(timezone=True), nullable=True))
     for table, index in MADE_FROM:
         op.execute(
@@ -33,6 +39,7 @@ def downgrade() -> None:
     for _, index in MADE_FROM:
         op.drop_index(index)
     op.drop_column("touched_days", "expired_at")
+    op.drop_index("datasets_unchecked", "datasets")
     op.drop_index("datasets_days", "datasets")
     for column in ("version_key", "checks", "energy", "hourly"):
         op.drop_column("datasets", column)
