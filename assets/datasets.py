@@ -1,10 +1,23 @@
-"""Datasets: a device's telemetry of whole UTC days as one Parquet file, the same bytes for the same readings."""
+"""Datasets: a device's telemetry of whole UTC days as one Parquet file, the same bytes for the same readings.
+
+An export may die anywhere, and two may meet. In this order nothing is missing, double or half:
+
+1. the device-day is locked, its mark in the ledger cleared but claimed (`catalogue.exporting`);
+2. the readings are read;
+3. the file that stands there is kept as a version, if a result was made from it;
+4. the new file replaces it, atomically;
+5. the catalogue's row and the checkpoint are written in one transaction, and the claim is given up.
+
+Dying before 5 leaves the claim, so that the next tick makes the day again. A reader of the new file with the old row
+notices by its hash.
+"""
 
 import hashlib
 import io
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from typing import Literal
 from zoneinfo import ZoneInfo
 
 import pyarrow as pa
@@ -12,26 +25,35 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from sqlmodel import Session
 
+from assets.columns import COLUMNS, HOUR, HOURS, dataset_table, hourly_statistics, metric_statistics, with_units
+from assets.energy import day_energy
+from assets.quality import check_day
 from storage import catalogue
 from storage.catalogue import Dataset
 from storage.database import utc_now
-from storage.devices import NAMED_METRICS, UNITS, Device, DeviceMetadata
+from storage.devices import Device, DeviceMetadata
 from storage.objects import ObjectStore
-from storage.telemetry import CONTEXT, TIME, TelemetryStore, microseconds
+from storage.settings import DEFAULT_THRESHOLDS, QualityCheck, Thresholds
+from storage.telemetry import TelemetryStore, microseconds
 
 ROW_GROUP = 100_000
-HIGHEST_POWER_FACTOR = 1.05  # what rounding of V, I and P may make of a true 1.0
+REREADS = 5
 
 
 @dataclass(frozen=True)
 class Workshop:
-    """What the makers of assets work with. `zone` is the site's, for devices that name none."""
+    """What the makers of assets work with.
+
+    `zone` is the site's, for devices that name none; `fetch_rows` about how many readings are fetched at a time.
+    """
 
     session: Session
     telemetry: TelemetryStore
     objects: ObjectStore
     zone: ZoneInfo
     run_id: str | None = None
+    fetch_rows: int = 1000
+    thresholds: Mapping[QualityCheck, Thresholds] = field(default_factory=lambda: DEFAULT_THRESHOLDS)
 
 
 @dataclass(frozen=True)
@@ -46,6 +68,10 @@ class NoTelemetry(Exception):
     """There are no readings to make a dataset of."""
 
 
+class DatasetReplaced(Exception):
+    """A file is not the one that the catalogue's row told of: it is just being made again. Choose anew."""
+
+
 def dataset_key(device_id: str, start: date, end: date) -> str:
     """The object key of a file over days, both inclusive."""
     return f"datasets/{device_id}/{start:%Y%m%d}_{end:%Y%m%d}.parquet"
@@ -53,35 +79,79 @@ def dataset_key(device_id: str, start: date, end: date) -> str:
 
 def export_day(workshop: Workshop, device_id: str, day: date) -> Exported | None:
     """Bring a device's file of one UTC day up to date; None where the day holds no readings."""
-    with catalogue.exporting(workshop.session, device_id, day):
-        start = microseconds(datetime(day.year, day.month, day.day, tzinfo=UTC))
-        end = start + 86_400_000_000
-        readings = workshop.telemetry.read(device_id, start, end, context=True)
-        if not len(readings):
-            return None
-        table = _dataset(readings, _device(workshop, device_id), workshop.zone)
-        return _keep(workshop, table, device_id, (day, day), kind="day")
+    session, key = workshop.session, dataset_key(device_id, day, day)
+    try:
+        with catalogue.exporting(session, device_id, day) as touched:
+            readings = _fetch(workshop, device_id, day)
+            device = _device(workshop, device_id)
+            table = dataset_table(readings, device, workshop.zone)
+            standing = catalogue.current(session, key)
+            if standing and touched.expired_at:
+                table = _joined(read(workshop.objects, [standing]), table, device)
+            if not len(table):
+                return None
+            content = parquet(table)
+            made = _row(workshop, table, content, (day, day), kind="day", tenant_id=device.tenant_id)
+            _describe_day(workshop, made, table, device, readings)
+            return _keep(workshop, made, content, standing)
+    except Exception as error:
+        session.rollback()
+        catalogue.checkpoint_failed(session, device_id, key, f"{type(error).__name__}: {error}")
+        session.commit()
+        raise
 
 
-def export_range(workshop: Workshop, device_id: str, start: date, end: date) -> Exported:
-    """One file over a range of days, both inclusive, made of the days' files.
+def export_range(
+    workshop: Workshop, device_id: str, start: date, end: date, *, kind: Literal["range", "month"] = "range"
+) -> Exported:
+    """One file over a range of days, both inclusive, made of the days' files; of one day it is that day's.
 
     Raises:
         NoTelemetry: no day of the range has a file.
 
     """
-    days = catalogue.datasets_of(workshop.session, device_id, start=start, end=end, kind="day")
-    if not days:
-        raise NoTelemetry(f"{device_id} has no readings from {start} to {end}")
-    if start == end:
-        return Exported(days[0], changed=False)
-    return _keep(workshop, read(workshop.objects, days), device_id, (start, end), kind="range")
+    session, key = workshop.session, dataset_key(device_id, start, end)
+    with catalogue.writing(session, key):
+        days, table = load(
+            workshop, lambda: catalogue.datasets_of(session, device_id, start=start, end=end, kind="day")
+        )
+        if not days:
+            raise NoTelemetry(f"{device_id} has no readings from {start} to {end}")
+        if start == end:
+            return Exported(days[0], changed=False)
+        content = parquet(table)
+        made = _row(workshop, table, content, (start, end), kind=kind, tenant_id=days[-1].tenant_id)
+        return _keep(workshop, made, content, catalogue.current(session, key))
+
+
+def load(
+    workshop: Workshop, choose: Callable[[], list[Dataset]], columns: list[str] | None = None
+) -> tuple[list[Dataset], pa.Table]:
+    """The datasets that `choose` finds in the catalogue, with their rows; chosen again when one is replaced meanwhile.
+
+    Raises:
+        DatasetReplaced: again and again; an export that died before its last step is mended within a minute.
+
+    """
+    for _ in range(REREADS):
+        chosen = choose()
+        try:
+            return chosen, read(workshop.objects, chosen, columns)
+        except DatasetReplaced as error:
+            replaced = error
+            workshop.session.rollback()  # what the catalogue says now, not what it said
+    raise replaced
 
 
 def read(objects: ObjectStore, datasets: Iterable[Dataset], columns: list[str] | None = None) -> pa.Table:
-    """The datasets' rows in one table, in the order given; a metric that one of them lacks is null there."""
-    parts = [pq.read_table(pa.BufferReader(objects.get(d.key)), columns=_present(d, columns)) for d in datasets]
-    return pa.concat_tables(parts, promote_options="default")
+    """The datasets' rows in one table, in the order given; a metric that one of them lacks is null there.
+
+    Raises:
+        DatasetReplaced: a file is not the one of its row.
+
+    """
+    parts = [_table(objects, dataset, columns) for dataset in datasets]
+    return pa.concat_tables(parts, promote_options="default") if parts else pa.table({})
 
 
 def days_between(start: date, end: date) -> Iterator[date]:
@@ -89,66 +159,59 @@ def days_between(start: date, end: date) -> Iterator[date]:
     return (start + timedelta(days=i) for i in range((end - start).days + 1))
 
 
-def _present(dataset: Dataset, columns: list[str] | None) -> list[str] | None:
-    if columns is None:
-        return None
-    absent = set(columns) - set(_FIXED) - set(dataset.metrics)
-    return [name for name in columns if name not in absent]
-
-
-_FIXED = ("timestamp", "device_id", "device_type", "location", *NAMED_METRICS, "hour", "day_of_week", "is_weekend",
-          "power_factor")  # fmt: skip
+def _table(objects: ObjectStore, dataset: Dataset, columns: list[str] | None) -> pa.Table:
+    try:
+        content = objects.get(dataset.object_key)
+    except KeyError:
+        raise DatasetReplaced(f"{dataset.object_key} is not there any more") from None
+    if hashlib.sha256(content).hexdigest() != dataset.sha256:
+        raise DatasetReplaced(f"{dataset.object_key} is just being made again; try again in a minute")
+    absent = set(columns or ()) - set(COLUMNS) - set(dataset.metrics)
+    wanted = None if columns is None else [name for name in columns if name not in absent]
+    return pq.read_table(pa.BufferReader(content), columns=wanted)
 
 
 def _device(workshop: Workshop, device_id: str) -> Device:
     return workshop.session.get(Device, device_id) or Device(device_id=device_id, device_name="", device_type="")
 
 
-def _dataset(readings: pa.Table, device: Device, site: ZoneInfo) -> pa.Table:
-    """The handover's twelve columns, then further metrics by name; units stand in the columns' metadata."""
-    metadata = DeviceMetadata.parse(device.metadata_json)
-    zone = metadata.zone(site)
-    local = readings["time"].cast(pa.timestamp("us", tz=zone.key))
-    weekday = pc.day_of_week(local).cast(pa.int8())
-    extras = [n for n in readings.column_names if n not in ("time", "power_factor", *NAMED_METRICS, *CONTEXT.names)]
-    columns = {
-        "timestamp": readings["time"].cast(TIME),
-        "device_id": pa.repeat(pa.scalar(device.device_id), len(readings)),
-        "device_type": readings["device_type"],
-        "location": readings["location"],
-        **{name: readings[name] for name in NAMED_METRICS},
-        "hour": pc.hour(local).cast(pa.int8()),
-        "day_of_week": weekday,
-        "is_weekend": pc.greater_equal(weekday, 5),
-        "power_factor": power_factor(readings),
-        **{name: readings[name] for name in extras},
-    }
-    units = {**{name: counter.unit for name, counter in metadata.counters.items()}, **UNITS}
-    fields = [
-        pa.field(name, column.type, metadata={"unit": units[name]} if name in units else None)
-        for name, column in columns.items()
-    ]
-    return pa.table(list(columns.values()), schema=pa.schema(fields, metadata={"timezone": zone.key}))
+def _midnight(day: date) -> int:
+    return microseconds(datetime(day.year, day.month, day.day, tzinfo=UTC))
 
 
-def power_factor(readings: pa.Table) -> pa.ChunkedArray:
-    """Real over apparent power, P / (V · I); a device's own figure comes first. Null where it is not defined."""
-    apparent = pc.multiply(readings["voltage"], readings["current"])
-    quotient = pc.divide(readings["power"], pc.if_else(pc.equal(apparent, 0), None, apparent))
-    defined = pc.and_(pc.greater_equal(quotient, 0), pc.less_equal(quotient, HIGHEST_POWER_FACTOR))
-    derived = pc.if_else(defined, quotient, pa.scalar(None, pa.float64()))
-    return pc.coalesce(readings["power_factor"], derived) if "power_factor" in readings.column_names else derived
+def _fetch(workshop: Workshop, device_id: str, day: date) -> pa.Table:
+    """The day's readings, about `fetch_rows` at a time in whole hours: how many those are, the hours before tell."""
+    parts: list[pa.Table] = []
+    hour = fetched = 0
+    width = 1
+    while hour < HOURS:
+        until = min(hour + width, HOURS)
+        start = _midnight(day)
+        part = workshop.telemetry.read(device_id, start + hour * HOUR, start + until * HOUR, context=True)
+        parts.append(part)
+        fetched += len(part)
+        hour = until
+        width = max(1, workshop.fetch_rows * hour // fetched if fetched else 2 * width)
+    return pa.concat_tables(parts, promote_options="default")
 
 
-def _keep(workshop: Workshop, table: pa.Table, device_id: str, days: tuple[date, date], *, kind: str) -> Exported:
-    """Write the file, then enter it; dying between the two leaves the new file, which the next export enters."""
-    content = parquet(table)
-    key = dataset_key(device_id, *days)
-    made = Dataset(
-        key=key,
+def _joined(standing: pa.Table, newer: pa.Table, device: Device) -> pa.Table:
+    """A file whose readings the telemetry store gave up, with what came since; the newer one of equal times."""
+    kept = standing.filter(pc.invert(pc.is_in(standing["timestamp"], newer["timestamp"])))
+    both = pa.concat_tables([kept, newer], promote_options="default").sort_by("timestamp")
+    zone = newer.schema.metadata
+    return with_units(both.replace_schema_metadata(zone), DeviceMetadata.parse(device.metadata_json))
+
+
+def _row(
+    workshop: Workshop, table: pa.Table, content: bytes, days: tuple[date, date], *, kind: str, tenant_id: str | None
+) -> Dataset:
+    device_id = table["device_id"][0].as_py()
+    return Dataset(
+        key=dataset_key(device_id, *days),
         kind=kind,
         device_id=device_id,
-        tenant_id=_device(workshop, device_id).tenant_id,
+        tenant_id=tenant_id,
         start_date=days[0],
         end_date=days[1],
         rows=len(table),
@@ -158,12 +221,51 @@ def _keep(workshop: Workshop, table: pa.Table, device_id: str, days: tuple[date,
         run_id=workshop.run_id,
         created_at=utc_now(),
     )
-    workshop.objects.put(key, content)
-    dataset = catalogue.record(workshop.session, made)
+
+
+def _describe_day(workshop: Workshop, made: Dataset, table: pa.Table, device: Device, readings: pa.Table) -> None:
+    """Statistics by the hour, energy by the quarter, and checks once the day is over."""
+    metadata, day, start = DeviceMetadata.parse(device.metadata_json), made.start_date, _midnight(made.start_date)
+    made.hourly = hourly_statistics(table, start, made.metrics)
+    made.energy = day_energy(table, day, metadata.counters)
+    if day < utc_now().date():
+        first = catalogue.is_first_day(workshop.session, made.device_id, day)
+        made.checks = check_day(table, start, metadata, workshop.thresholds, readings, first_day=first)
+
+
+def _keep(workshop: Workshop, made: Dataset, content: bytes, standing: Dataset | None) -> Exported:
+    """Write the file, then enter it."""
+    same = standing is not None and standing.sha256 == made.sha256
+    version = None if standing is None or same else _version(workshop, standing)
+    if not (same and _stands(workshop.objects, made)):
+        workshop.objects.put(made.key, content)
+    dataset = catalogue.record(workshop.session, made, version_key=version)
     workshop.session.flush()
     catalogue.checkpoint(workshop.session, dataset)
     workshop.session.commit()
-    return Exported(dataset, changed=dataset.created_at == made.created_at)
+    return Exported(dataset, changed=not same)
+
+
+def _version(workshop: Workshop, standing: Dataset) -> str | None:
+    """Keep the file that is about to be replaced, if a result was made from it; where it is kept."""
+    if not catalogue.is_used(workshop.session, standing):
+        return None
+    key, objects = f"versions/{standing.sha256}.parquet", workshop.objects
+    try:
+        objects.head(key)
+    except KeyError:
+        content = objects.get(standing.key)
+        if hashlib.sha256(content).hexdigest() != standing.sha256:
+            return None  # an export died after it had replaced the file, when nothing was made from it yet
+        objects.put(key, content)
+    return key
+
+
+def _stands(objects: ObjectStore, dataset: Dataset) -> bool:
+    try:
+        return objects.head(dataset.key).size == dataset.bytes
+    except KeyError:
+        return False
 
 
 def parquet(table: pa.Table) -> bytes:
@@ -171,15 +273,3 @@ def parquet(table: pa.Table) -> bytes:
     sink = io.BytesIO()
     pq.write_table(table.combine_chunks(), sink, compression="snappy", row_group_size=ROW_GROUP)
     return sink.getvalue()
-
-
-def metric_statistics(table: pa.Table) -> dict[str, dict[str, float]]:
-    """Count, minimum, maximum and sum of every metric that has a value, for the catalogue."""
-    found = {}
-    for name in (n for n in table.column_names if n in (*NAMED_METRICS, "power_factor") or n not in _FIXED):
-        column = table[name]
-        count = len(column) - column.null_count
-        if count:
-            bounds = pc.min_max(column).as_py()
-            found[name] = {"count": count, "min": bounds["min"], "max": bounds["max"], "sum": pc.sum(column).as_py()}
-    return found

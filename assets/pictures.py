@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from sqlmodel import col, select
 
 from assets.datasets import Workshop, read
+from storage import catalogue
 from storage.catalogue import Dataset
 from storage.devices import NAMED_METRICS, UNITS
 
@@ -23,10 +23,8 @@ INK, ACCENT, ALARM = "#33414e", "#1f77b4", "#c8423b"
 
 def day_picture(workshop: Workshop, day: date) -> bytes:
     """The day's power in five-minute means, a row per device of the largest (another metric where none has power)."""
-    datasets = workshop.session.exec(
-        select(Dataset).where(Dataset.start_date == day, Dataset.kind == "day", col(Dataset.superseded_at).is_(None))
-    ).all()
-    metric = _shared_metric(list(datasets))
+    datasets = catalogue.of_day(workshop.session, day)
+    metric = _shared_metric(datasets)
     shown = sorted((d for d in datasets if metric in d.metrics), key=lambda d: -abs(_mean(d, metric)))[:MOST_DEVICES]
     figure, axes = _canvas(len(shown))
     for dataset, axis in zip(shown, axes, strict=False):

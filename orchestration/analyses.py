@@ -63,16 +63,16 @@ def _job_by_hand(session: Session, device_id: str, analysis_type: str) -> str:
 def _analyse(workshop: Workshop, job: AnalyticsJob) -> dict[str, Any]:
     session = workshop.session
     started = utc_now()
-    chosen = history.chosen_datasets(
-        session,
+    jobs.report_progress(session, job, 2.0, "Reading datasets")
+    parameters = ANALYSES[job.analysis_type].parameters.model_validate(job.parameters or {})
+    chosen, table = history.history(
+        workshop,
         job.device_id,
         key=job.dataset_key,
         start=job.date_range_start.date(),
         end=(job.date_range_end - timedelta(microseconds=1)).date(),
+        with_errors=parameters.with_errors,
     )
-    jobs.report_progress(session, job, 5.0, f"Reading {len(chosen)} datasets")
-    table = history.history(workshop, chosen)
-    parameters = ANALYSES[job.analysis_type].parameters.model_validate(job.parameters or {})
     result = analyse(
         job.analysis_type,
         job.model_name,

@@ -1,72 +1,116 @@
-"""Telemetry becomes datasets: the daily asset, the export job that REST asks for, the sensor of the minute cadence."""
+"""Telemetry becomes datasets: the daily asset and the two jobs that make it, lean while a day is open."""
 
-from collections.abc import Iterator
-from datetime import UTC, date, datetime, timedelta
+import zlib
+from datetime import date, timedelta
 from typing import Any
 
 import dagster as dg
-from sqlmodel import Session, col, func, or_, select
+from sqlmodel import Session, col, func, select
 
 from assets import datasets
-from assets.datasets import Exported, NoTelemetry, Workshop
+from assets.datasets import Exported, Workshop
 from assets.pictures import day_picture
-from orchestration.jobs import perform
-from orchestration.metadata import code_version, picture
-from orchestration.partitions import days, devices, first_day
+from orchestration.metadata import api_page, code_version, dataset_lineage, dataset_schema, picture
+from orchestration.partitions import days, devices
 from orchestration.resources import Platform
-from storage import catalogue, jobs
+from storage import catalogue
 from storage.catalogue import Dataset, TouchedDay
 from storage.database import utc_now
-from storage.devices import Device
-from storage.jobs import ID_TAG, ExportJob
-from storage.settings import Settings
+from storage.objects import ObjectStoreUnavailable
+from storage.telemetry import StoreUnavailable
 
-# Late days wait until their telemetry is quiet: a device that empties its buffer is one export, not twenty.
-QUIET, LONGEST_WAIT = timedelta(minutes=5), timedelta(minutes=15)
-MAX_DAYS_A_TICK = 20
-
+TELEMETRY = dg.AssetKey("telemetry")
 TELEMETRY_DATASET = dg.AssetKey("telemetry_dataset")
 DEVICE_HISTORY = dg.AssetKey("device_history")
+MOST_NAMED = 5
 
 
 class ExportConfig(dg.Config):
-    """Which devices of the day; without any, all that have telemetry or a dataset there."""
+    """Which devices of the day; without any, all that have telemetry there.
+
+    `only_touched` leaves out those with nothing new. A large fleet is split over `shards` runs, of which this is the
+    one with the number `shard`.
+    """
 
     devices: list[str] = []  # noqa: RUF012 - Pydantic copies defaults
     only_touched: bool = False
+    shard: int = 0
+    shards: int = 1
+
+
+telemetry = dg.AssetSpec(
+    TELEMETRY,
+    group_name="telemetry",
+    kinds={"mqtt"},
+    owners=["team:data"],
+    description="Readings as devices published them over MQTT, in the telemetry store (PostgreSQL or InfluxDB): one per"
+    " device and moment, the newest wins.",
+)
 
 
 @dg.asset(
     key=TELEMETRY_DATASET,
+    deps=[telemetry],
     partitions_def=days,
     backfill_policy=dg.BackfillPolicy.single_run(),
     group_name="datasets",
     kinds={"parquet", "pyarrow"},
     owners=["team:data"],
     code_version=code_version(),
+    freshness_policy=dg.FreshnessPolicy.time_window(fail_window=timedelta(days=1), warn_window=timedelta(hours=1)),
+    metadata={
+        "dagster/column_schema": dataset_schema(),
+        "dagster/column_lineage": dataset_lineage(TELEMETRY),
+        "REST": api_page(),
+    },
     description="Telemetry of a UTC day: one Parquet file per device, atomic, the same bytes for the same readings."
     " The open day is brought up to date every minute; late data makes its day again.",
 )
 def telemetry_dataset(context: dg.AssetExecutionContext, config: ExportConfig, platform: Platform) -> None:
     """Bring the day's files up to date, device by device; a range of days is one run."""
     with platform.workshop(context.run.run_id) as workshop:
+        failed: dict[str, Exception] = {}
         for key in context.partition_keys:
             day = date.fromisoformat(key)
-            chosen = config.devices or _devices_of(workshop.session, day, only_touched=config.only_touched)
-            exported = [e for device_id in chosen if (e := datasets.export_day(workshop, device_id, day))]
-            context.add_asset_metadata(_facts(workshop, day, exported), partition_key=key)
-            _observe(context.instance, workshop.session, day, exported)
+            exported = _export(context, workshop, day, devices_of(workshop.session, day, config), failed)
+            context.add_asset_metadata(day_facts(workshop, day, exported), partition_key=key)
+            observe_devices(context.instance, workshop.session, day, exported)
+        if failed:
+            named = "; ".join(f"{name}: {error}" for name, error in list(failed.items())[:MOST_NAMED])
+            raise dg.Failure(f"{len(failed)} files could not be made, the others are: {named}")
 
 
-def _devices_of(session: Session, day: date, *, only_touched: bool) -> list[str]:
-    waiting = [row.device_id for row in catalogue.touched(session, day=day)]
-    if only_touched:
-        return waiting
-    known = session.exec(select(TouchedDay.device_id).where(TouchedDay.day == day))
-    return sorted({*waiting, *known})
+def _export(
+    context: dg.AssetExecutionContext, workshop: Workshop, day: date, chosen: list[str], failed: dict[str, Exception]
+) -> list[Exported]:
+    """One device that cannot be exported does not hold the others; a store that is away ends the run."""
+    exported = []
+    for device_id in chosen:
+        try:
+            made = datasets.export_day(workshop, device_id, day)
+        except (ObjectStoreUnavailable, StoreUnavailable):
+            raise
+        except Exception as error:
+            context.log.exception(f"{device_id} of {day} could not be exported")
+            failed[f"{device_id} of {day}"] = error
+        else:
+            exported += [made] if made else []
+    return exported
 
 
-def _facts(workshop: Workshop, day: date, exported: list[Exported]) -> dict[str, Any]:
+def devices_of(session: Session, day: date, config: ExportConfig) -> list[str]:
+    """The devices that a run is to export."""
+    if config.devices:
+        return config.devices
+    found = {row.device_id for row in catalogue.touched(session, day=day)}
+    if not config.only_touched:
+        found |= set(session.exec(select(TouchedDay.device_id).where(TouchedDay.day == day)))
+    elif day < utc_now().date():
+        found |= set(catalogue.unchecked_devices(session, day))
+    return sorted(d for d in found if zlib.crc32(d.encode()) % config.shards == config.shard)
+
+
+def day_facts(workshop: Workshop, day: date, exported: list[Exported]) -> dict[str, Any]:
     """What Dagster shows of a day; the picture only once it is closed, since an open day is made every minute."""
     rows, size, files = workshop.session.exec(
         select(func.coalesce(func.sum(Dataset.rows), 0), func.coalesce(func.sum(Dataset.bytes), 0), func.count()).where(
@@ -83,15 +127,16 @@ def _facts(workshop: Workshop, day: date, exported: list[Exported]) -> dict[str,
     }
     if files and day < utc_now().date():
         facts["the day"] = picture(day_picture(workshop, day))
+        facts["dagster/column_lineage"] = dataset_lineage(TELEMETRY)
     return facts
 
 
-def _observe(instance: dg.DagsterInstance, session: Session, day: date, exported: list[Exported]) -> None:
+def observe_devices(instance: dg.DagsterInstance, session: Session, day: date, exported: list[Exported]) -> None:
     """Tell Dagster which devices' history changed, so that their results are stale; the open day's growth is none."""
     today = utc_now().date()
     if day >= today:
         return
-    for device_id in (e.dataset.device_id for e in exported if e.changed):
+    for device_id in (e.dataset.device_id for e in exported):
         version = catalogue.history_version(session, device_id, before=today)
         tags = {"dagster/data_version": version}
         instance.report_runless_asset_event(dg.AssetObservation(DEVICE_HISTORY, partition=device_id, tags=tags))
@@ -110,132 +155,15 @@ device_history = dg.AssetSpec(
 
 dataset_job = dg.define_asset_job(
     "dataset_job",
-    selection=[TELEMETRY_DATASET],
+    selection=dg.AssetSelection.assets(TELEMETRY_DATASET).without_checks(),
     executor_def=dg.in_process_executor,
-    description="Brings the files of a day up to date; the sensor `export_touched_days` asks for it.",
+    tags={"energy/purpose": "export"},
+    description="Brings the files of the open day up to date; the sensor `export_touched_days` asks for it.",
 )
-
-
-@dg.op(description="Exports one device for a job of `POST /api/v1/exports/run`.")
-def export_device(context: dg.OpExecutionContext, platform: Platform) -> None:
-    """Bring the device's touched days up to date, and make one file over the range if the job names one."""
-    perform(context, platform, ExportJob, context.run.tags[ID_TAG], lambda w, job: _export(context, w, job))
-
-
-def _export(context: dg.OpExecutionContext, workshop: Workshop, job: ExportJob) -> None:
-    session = workshop.session
-    wanted = list(_days_of(session, job))
-    newest: Exported | None = None
-    for i, day in enumerate(wanted):
-        jobs.report_progress(session, job, 100.0 * i / (len(wanted) + 1), f"Exporting {day}")
-        exported = datasets.export_day(workshop, job.device_id, day)
-        newest = exported or newest
-        if exported:
-            facts = _facts(workshop, day, [exported])
-            context.log_event(dg.AssetMaterialization(TELEMETRY_DATASET, partition=day.isoformat(), metadata=facts))
-            _observe(context.instance, session, day, [exported])
-    if job.date_range_start and job.date_range_end:
-        start, end = job.date_range_start.date(), job.date_range_end.date()
-        answer = datasets.export_range(workshop, job.device_id, start, end).dataset
-    elif standing := catalogue.datasets_of(session, job.device_id, kind="day"):
-        answer = standing[-1]
-    else:
-        raise NoTelemetry(f"{job.device_id} has no readings to export; has it sent any?")
-    result = {"s3_key": answer.key, "record_count": answer.rows, "sha256": answer.sha256, "days": len(wanted)}
-    jobs.complete(session, job, f"{answer.rows} readings in {answer.key}", results=result)
-
-
-def _days_of(session: Session, job: ExportJob) -> Iterator[date]:
-    """Touched days; of a range also those that have no file yet."""
-    waiting = {row.day for row in catalogue.touched(session, device_id=job.device_id)}
-    if not (job.date_range_start and job.date_range_end):
-        yield from sorted(waiting)
-        return
-    start, end = job.date_range_start.date(), job.date_range_end.date()
-    made = {d.start_date for d in catalogue.datasets_of(session, job.device_id, start=start, end=end, kind="day")}
-    yield from (day for day in datasets.days_between(start, end) if day in waiting or day not in made)
-
-
-@dg.job(executor_def=dg.in_process_executor, description="Exports asked for over REST (POST /api/v1/exports/run).")
-def export_job() -> None:
-    export_device()
-
-
-@dg.sensor(
-    job=dataset_job,
-    minimum_interval_seconds=Settings.load().export_interval_seconds,
-    default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Asks for one run per day that telemetry touched: the open day at once, a late day when it is quiet"
-    " (5 minutes, at most 15), each day once when it closes. Where nothing was touched it asks for none.",
+closed_day_job = dg.define_asset_job(
+    "closed_day_job",
+    selection=dg.AssetSelection.assets(TELEMETRY_DATASET),
+    executor_def=dg.in_process_executor,
+    tags={"energy/purpose": "export"},
+    description="Makes a day that closed, or that late data touched, and checks it; asked for by the same sensor.",
 )
-def export_touched_days(context: dg.SensorEvaluationContext, platform: Platform) -> dg.SensorResult | dg.SkipReason:
-    now = utc_now()
-    with platform.session() as session:
-        ready = ready_days(session, now)
-        closing = _closing_day(session, now, context.cursor)
-    early = [day for day in ready if day < first_day]
-    if early:
-        context.log.warning(f"telemetry before DATASET_START_DATE={first_day} is not exported: {early[0]} and others")
-    busy = _days_at_work(context.instance)
-    wanted = [day for day in sorted({*ready, *closing}) if day >= first_day and day.isoformat() not in busy]
-    if not wanted:
-        return dg.SkipReason("no telemetry since the last export")
-    config = dg.RunConfig(ops={"telemetry_dataset": ExportConfig(only_touched=True)})
-    return dg.SensorResult(
-        run_requests=[
-            dg.RunRequest(partition_key=day.isoformat(), run_config=config) for day in wanted[:MAX_DAYS_A_TICK]
-        ],
-        cursor=max(closing).isoformat() if closing and set(closing) <= set(wanted[:MAX_DAYS_A_TICK]) else None,
-    )
-
-
-def ready_days(session: Session, now: datetime) -> list[date]:
-    """Touched days whose time has come."""
-    day, last, first = col(TouchedDay.day), col(TouchedDay.touched_at), col(TouchedDay.first_touched_at)
-    waiting = or_(col(TouchedDay.dirty), col(TouchedDay.claimed_at).is_not(None))
-    rows = session.exec(select(day, func.max(last), func.min(first)).where(waiting).group_by(day))
-    return [
-        touched
-        for touched, latest, earliest in rows
-        if touched >= now.date() or latest < now - QUIET or earliest < now - LONGEST_WAIT
-    ]
-
-
-def _closing_day(session: Session, now: datetime, cursor: str | None) -> list[date]:
-    """Yesterday, once it is over for long enough and if it holds datasets: its last export, with the picture."""
-    yesterday = (now - timedelta(days=1)).date()
-    if now - datetime(now.year, now.month, now.day, tzinfo=UTC) < QUIET or (cursor or "") >= yesterday.isoformat():
-        return []
-    made = select(Dataset.id).where(Dataset.start_date == yesterday, Dataset.kind == "day").limit(1)
-    return [yesterday] if session.exec(made).first() else []
-
-
-def _days_at_work(instance: dg.DagsterInstance) -> set[str]:
-    """Days with a run that has not ended: another one would only repeat it."""
-    unfinished = dg.RunsFilter(
-        job_name="dataset_job",
-        statuses=[
-            dg.DagsterRunStatus.QUEUED,
-            dg.DagsterRunStatus.NOT_STARTED,
-            dg.DagsterRunStatus.STARTING,
-            dg.DagsterRunStatus.STARTED,
-        ],
-    )
-    return {run.tags.get("dagster/partition", "") for run in instance.get_runs(unfinished, limit=200)}
-
-
-@dg.sensor(
-    minimum_interval_seconds=30,
-    default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Keeps the device partitions in step with the registry.",
-)
-def follow_registry(context: dg.SensorEvaluationContext, platform: Platform) -> dg.SensorResult:
-    with platform.session() as session:
-        registered = set(session.exec(select(Device.device_id)))
-    known = set(context.instance.get_dynamic_partitions("devices"))
-    return dg.SensorResult(
-        dynamic_partitions_requests=[
-            devices.build_add_request(sorted(registered - known)),
-            devices.build_delete_request(sorted(known - registered)),
-        ]
-    )

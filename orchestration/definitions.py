@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from orchestration import analyses, datasets, reports, sensors
+from orchestration import analyses, cadence, checks, datasets, exports, reports, sensors
 from orchestration.resources import Platform
 
 
@@ -10,6 +10,7 @@ from orchestration.resources import Platform
 def defs() -> dg.Definitions:
     return dg.Definitions(
         assets=[
+            datasets.telemetry,
             datasets.telemetry_dataset,
             datasets.device_history,
             analyses.anomaly_result,
@@ -17,10 +18,17 @@ def defs() -> dg.Definitions:
             analyses.forecast,
             reports.device_report,
         ],
-        jobs=[datasets.dataset_job, datasets.export_job, *analyses.analysis_jobs, reports.report_job],
+        asset_checks=[checks.day_quality],
+        jobs=[
+            datasets.dataset_job,
+            datasets.closed_day_job,
+            exports.export_job,
+            *analyses.analysis_jobs,
+            reports.report_job,
+        ],
         sensors=[
-            datasets.export_touched_days,
-            datasets.follow_registry,
+            cadence.export_touched_days,
+            cadence.follow_registry,
             sensors.launch_waiting_jobs,
             sensors.note_failed_runs,
             sensors.note_canceled_runs,

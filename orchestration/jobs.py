@@ -6,7 +6,8 @@ from typing import TypeVar
 import dagster as dg
 
 from assets.analyses import CannotAnalyse
-from assets.datasets import NoTelemetry, Workshop
+from assets.datasets import DatasetReplaced, NoTelemetry, Workshop
+from assets.history import UnfitDatasets
 from assets.reports import ReportError
 from orchestration.resources import Platform
 from storage import jobs
@@ -16,7 +17,7 @@ JobT = TypeVar("JobT", bound=Job)
 Result = TypeVar("Result")
 
 # What is the user's to mend: told in full words, and no traceback.
-EXPECTED = (CannotAnalyse, NoTelemetry, ReportError)
+EXPECTED = (CannotAnalyse, DatasetReplaced, NoTelemetry, ReportError, UnfitDatasets)
 
 
 def perform(

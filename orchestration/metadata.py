@@ -5,6 +5,10 @@ from importlib.metadata import version
 
 import dagster as dg
 
+from assets.columns import COLUMNS
+from storage.devices import UNITS
+from storage.settings import Settings
+
 
 def code_version() -> str:
     """Of what is made: changes with the release."""
@@ -14,3 +18,37 @@ def code_version() -> str:
 def picture(png: bytes) -> dg.MarkdownMetadataValue:
     """A PNG that the UI shows where it stands."""
     return dg.MetadataValue.md(f"![picture](data:image/png;base64,{base64.b64encode(png).decode()})")
+
+
+def api_page(path: str = "/docs") -> dg.UrlMetadataValue:
+    """A page of the platform's API, as someone on its machine opens it."""
+    return dg.MetadataValue.url(f"http://127.0.0.1:{Settings.load().api_port}{path}")
+
+
+def dataset_schema() -> dg.TableSchema:
+    """The columns that every dataset has; a device's further metrics follow as float64."""
+    return dg.TableSchema(
+        columns=[
+            dg.TableColumn(
+                name,
+                type=TYPES.get(name, "float64"),
+                description=description,
+                tags={"unit": UNITS[name]} if name in UNITS else {},
+            )
+            for name, description in COLUMNS.items()
+        ],
+        constraints=dg.TableConstraints(other=["one row per timestamp", "ascending in timestamp"]),
+    )
+
+
+def dataset_lineage(telemetry: dg.AssetKey) -> dg.TableColumnLineage:
+    """Which measured columns each column of a dataset is made of."""
+    made_of = {"timestamp": ["time"], "hour": ["time"], "day_of_week": ["time"], "is_weekend": ["time"],
+               "power_factor": ["power", "voltage", "current"]}  # fmt: skip
+    return dg.TableColumnLineage(
+        {name: [dg.TableColumnDep(telemetry, column) for column in made_of.get(name, [name])] for name in COLUMNS}
+    )
+
+
+TYPES = {"timestamp": "timestamp[us, UTC]", "device_id": "string", "device_type": "string", "location": "string",
+         "hour": "int8", "day_of_week": "int8", "is_weekend": "bool"}  # fmt: skip

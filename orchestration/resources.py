@@ -35,6 +35,14 @@ class Platform(dg.ConfigurableResource):  # type: ignore[type-arg] # generic ove
         telemetry = open_telemetry_store(settings)
         try:
             with self.session() as session:
-                yield Workshop(session, telemetry, open_object_store(settings), settings.zone, run_id)
+                yield Workshop(
+                    session,
+                    telemetry,
+                    open_object_store(settings),
+                    settings.zone,
+                    run_id,
+                    settings.export_batch_size,
+                    settings.thresholds,
+                )
         finally:
             telemetry.close()

@@ -6,7 +6,7 @@ import dagster as dg
 from sqlmodel import Session
 
 from orchestration.analyses import analysis_jobs
-from orchestration.datasets import export_job
+from orchestration.exports import export_job
 from orchestration.reports import report_job
 from orchestration.resources import Platform
 from storage import jobs

@@ -14,23 +14,39 @@ from contextlib import contextmanager
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Identity, Index, UniqueConstraint, or_, text
+from sqlalchemy import BigInteger, ColumnElement, Identity, Index, UniqueConstraint, and_, func, or_, text, type_coerce
 from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import defer
 from sqlmodel import Field, Session, SQLModel, Text, col, select, update
 
 from storage.database import Timestamp, utc_now
+from storage.jobs import AnalyticsJob, ReportJob
+
+_JSON = JSONB(none_as_null=True)
 
 
 class Dataset(SQLModel, table=True):
     """A Parquet file of one device over whole UTC days, both ends inclusive.
 
-    `superseded_at` is when a newer one took its key.
+    `superseded_at` is when a newer one took its key, or when it was retired; `version_key` is where it is kept since
+    then if a result was made from it.
+
+    Of a day's file (hours and quarters are those of the UTC day):
+    `hourly`: `{metric: {"count": [24], "min": [24], "max": [24], "sum": [24]}}`, null without values.
+    `energy`: `{"quarters": [96], "source", "first", "last", "gap", "rollover"}`, see `assets.energy.day_energy`.
+    `checks`: `{kind: {"status", "value", "detail"}}`, see `assets.quality`; null while the day is open.
     """
 
     __tablename__ = "datasets"
     __table_args__ = (
         Index("datasets_current", "key", unique=True, postgresql_where=text("superseded_at IS NULL")),
         Index("datasets_by_device", "device_id", "start_date"),
+        Index("datasets_days", "start_date", postgresql_where=text("superseded_at IS NULL AND kind = 'day'")),
+        Index(
+            "datasets_unchecked",
+            "start_date",
+            postgresql_where=text("superseded_at IS NULL AND kind = 'day' AND checks IS NULL"),
+        ),
     )
 
     id: int | None = Field(default=None, sa_type=BigInteger, sa_column_args=[Identity()], primary_key=True)
@@ -44,13 +60,25 @@ class Dataset(SQLModel, table=True):
     bytes: int = Field(sa_type=BigInteger)
     sha256: str = Field(max_length=64)
     metrics: dict[str, Any] = Field(sa_type=JSONB)
+    hourly: dict[str, Any] | None = Field(default=None, sa_type=_JSON)
+    energy: dict[str, Any] | None = Field(default=None, sa_type=_JSON)
+    checks: dict[str, Any] | None = Field(default=None, sa_type=_JSON)
     run_id: str | None = Field(default=None, max_length=100)
     created_at: datetime = Timestamp(default_factory=utc_now)
     superseded_at: datetime | None = Timestamp(default=None)
+    version_key: str | None = Field(default=None, max_length=500)
+
+    @property
+    def object_key(self) -> str:
+        """Where the file is now."""
+        return self.version_key or self.key
 
 
 class TouchedDay(SQLModel, table=True):
-    """A device's UTC day that telemetry came for; `dirty` since its last export, `claimed_at` while one is at work."""
+    """A device's UTC day that telemetry came for; `dirty` since its last export, `claimed_at` while one is at work.
+
+    From `expired_at` on the telemetry store may have given its readings up: its file is added to, never made anew.
+    """
 
     __tablename__ = "touched_days"
     __table_args__ = (Index("touched_days_waiting", "day", postgresql_where=text("dirty OR claimed_at IS NOT NULL")),)
@@ -61,6 +89,7 @@ class TouchedDay(SQLModel, table=True):
     first_touched_at: datetime = Timestamp(default_factory=utc_now)
     touched_at: datetime = Timestamp(default_factory=utc_now)
     claimed_at: datetime | None = Timestamp(default=None)
+    expired_at: datetime | None = Timestamp(default=None)
 
 
 class ExportCheckpoint(SQLModel, table=True):
@@ -122,23 +151,41 @@ def has_telemetry(session: Session, device_id: str) -> bool:
     )
 
 
+def is_first_day(session: Session, device_id: str, day: date) -> bool:
+    """Whether nothing ever came from a device of a day before."""
+    earlier = select(col(TouchedDay.day)).where(TouchedDay.device_id == device_id, col(TouchedDay.day) < day)
+    return session.exec(earlier.limit(1)).first() is None
+
+
 @contextmanager
-def exporting(session: Session, device_id: str, day: date) -> Iterator[None]:
+def writing(session: Session, name: str) -> Iterator[None]:
+    """Hold a name against other writers, in other processes too; a writer that dies holds it no longer."""
+    # A connection of its own: the lock lives as long as the block, whatever the session commits meanwhile.
+    with session.get_bind().connect() as connection:  # type: ignore[union-attr] # sessions here are bound to engines
+        key = {"key": f"export/{name}"}
+        connection.execute(text("SELECT pg_advisory_lock(hashtextextended(:key, 0))"), key)
+        connection.commit()
+        try:
+            yield
+        finally:
+            connection.execute(text("SELECT pg_advisory_unlock(hashtextextended(:key, 0))"), key)
+            connection.commit()
+
+
+@contextmanager
+def exporting(session: Session, device_id: str, day: date) -> Iterator[TouchedDay]:
     """Hold a device-day for an export: one writer at a time, and a mark that stays if this one dies.
 
     Read telemetry inside only; commits.
     """
-    # A connection of its own: the lock lives as long as the export, whatever the session commits meanwhile.
-    with session.get_bind().connect() as connection:  # type: ignore[union-attr] # sessions here are bound to engines
-        key = {"key": f"export/{device_id}/{day}"}
-        connection.execute(text("SELECT pg_advisory_lock(hashtextextended(:key, 0))"), key)
-        connection.commit()
+    with writing(session, f"{device_id}/{day}"):
         try:
-            row = session.get(TouchedDay, (device_id, day)) or TouchedDay(device_id=device_id, day=day)
+            row = session.get(TouchedDay, (device_id, day), populate_existing=True)
+            row = row or TouchedDay(device_id=device_id, day=day)
             row.dirty, row.claimed_at = False, utc_now()
             session.add(row)
             session.commit()
-            yield
+            yield row
             session.exec(
                 update(TouchedDay)
                 .where(col(TouchedDay.device_id) == device_id, col(TouchedDay.day) == day)
@@ -147,8 +194,6 @@ def exporting(session: Session, device_id: str, day: date) -> Iterator[None]:
             session.commit()
         finally:
             session.rollback()
-            connection.execute(text("SELECT pg_advisory_unlock(hashtextextended(:key, 0))"), key)
-            connection.commit()
 
 
 def current(session: Session, key: str) -> Dataset | None:
@@ -170,6 +215,30 @@ def datasets_of(
     return list(session.exec(found.order_by(col(Dataset.start_date), col(Dataset.end_date))))
 
 
+def of_day(session: Session, day: date) -> list[Dataset]:
+    """Every device's file of a day, without what is known of its hours and quarters, which is read when asked for."""
+    without = (defer(col(Dataset.hourly)), defer(col(Dataset.energy)))  # type: ignore[arg-type] # columns are mapped
+    found = select(Dataset).where(*_current_days(), Dataset.start_date == day).order_by(col(Dataset.device_id))
+    return list(session.exec(found.options(*without)))
+
+
+def unchecked(session: Session, *, before: date) -> dict[date, int]:
+    """Days before a day with files that were last made while their day was open, and how many those are."""
+    waiting = select(col(Dataset.start_date), func.count()).where(
+        *_current_days(), col(Dataset.checks).is_(None), Dataset.start_date < before
+    )
+    return dict(session.exec(waiting.group_by(col(Dataset.start_date))).all())
+
+
+def unchecked_devices(session: Session, day: date) -> list[str]:
+    found = select(Dataset.device_id).where(*_current_days(), col(Dataset.checks).is_(None), Dataset.start_date == day)
+    return list(session.exec(found))
+
+
+def _current_days() -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    return col(Dataset.superseded_at).is_(None), col(Dataset.kind) == "day"
+
+
 def history_version(session: Session, device_id: str, *, before: date) -> str:
     """A name for the content of all of a device's day files before a day: equal files, equal name."""
     hashes = select(Dataset.sha256).where(
@@ -182,22 +251,37 @@ def history_version(session: Session, device_id: str, *, before: date) -> str:
     return hashlib.sha256("".join(parts).encode()).hexdigest()[:16]
 
 
-def record(session: Session, made: Dataset) -> Dataset:
+def is_used(session: Session, dataset: Dataset) -> bool:
+    """Whether a result was made from exactly this file, or may just be being made from it."""
+    made_from = type_coerce([{"sha256": dataset.sha256}], JSONB)
+    for kind in (AnalyticsJob, ReportJob):
+        provenance = col(kind.results)["provenance"]["datasets"]
+        at_work = and_(col(kind.device_id) == dataset.device_id, col(kind.status) == "running")
+        if session.exec(select(kind.id).where(or_(provenance.op("@>")(made_from), at_work)).limit(1)).first():
+            return True
+    return False
+
+
+def record(session: Session, made: Dataset, *, version_key: str | None = None) -> Dataset:
     """Enter a file that was written; returns the row that stands for it. The caller commits.
 
-    Equal content changes nothing. While its last day is open a file's row is replaced; after that the catalogue only
-    grows: the old row stays, superseded.
+    Equal content changes nothing but what is said about it. While its last day is open a file's row is replaced; after
+    that, and where `version_key` says that the old file was kept, the catalogue only grows: the old row stays,
+    superseded.
     """
     standing = current(session, made.key)
     if standing is None:
         session.add(made)
         return made
     if standing.sha256 == made.sha256:
+        standing.hourly, standing.energy = made.hourly, made.energy
+        standing.checks = made.checks or standing.checks
+        session.add(standing)
         return standing
-    if standing.created_at.date() <= standing.end_date:
+    if standing.created_at.date() <= standing.end_date and version_key is None:
         made.id = standing.id
         return session.merge(made)
-    standing.superseded_at = made.created_at
+    standing.superseded_at, standing.version_key = made.created_at, version_key
     session.add(standing)
     session.flush()
     session.add(made)
@@ -206,14 +290,28 @@ def record(session: Session, made: Dataset) -> Dataset:
 
 def checkpoint(session: Session, dataset: Dataset) -> None:
     """Note an export in the handover's history: a row per file, moved on by each export of it. The caller commits."""
-    row = session.exec(
-        select(ExportCheckpoint)
-        .where(ExportCheckpoint.device_id == dataset.device_id, ExportCheckpoint.s3_key == dataset.key)
-        .order_by(col(ExportCheckpoint.last_exported_at).desc())
-    ).first() or ExportCheckpoint(
-        device_id=dataset.device_id, s3_key=dataset.key, status="COMPLETED", last_exported_at=utc_now()
-    )
+    row = _checkpoint(session, dataset.device_id, dataset.key)
     row.last_exported_at = row.updated_at = utc_now()
     row.last_sequence += 1
     row.record_count = dataset.rows
+    row.status, row.error_message = "COMPLETED", None
     session.add(row)
+
+
+def checkpoint_failed(session: Session, device_id: str, key: str, reason: str) -> None:
+    """Note there that an export did not come to its end; the next one that does clears it. The caller commits."""
+    row = _checkpoint(session, device_id, key)
+    row.updated_at = utc_now()
+    row.status, row.error_message = "FAILED", reason
+    session.add(row)
+
+
+def _checkpoint(session: Session, device_id: str, key: str) -> ExportCheckpoint:
+    newest = (
+        select(ExportCheckpoint)
+        .where(ExportCheckpoint.device_id == device_id, ExportCheckpoint.s3_key == key)
+        .order_by(col(ExportCheckpoint.last_exported_at).desc())
+    )
+    return session.exec(newest).first() or ExportCheckpoint(
+        device_id=device_id, s3_key=key, status="PENDING", last_exported_at=utc_now()
+    )

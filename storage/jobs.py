@@ -20,6 +20,12 @@ STATES = (*ACTIVE, "completed", "failed", "cancelled")
 MAX_LAUNCHES = 5
 
 
+def _made_from(name: str) -> Index:
+    """What a replaced file is looked up in: the datasets that a result was made from."""
+    path = text("((results -> 'provenance'::text) -> 'datasets'::text)")
+    return Index(name, path, postgresql_using="gin")
+
+
 class Job(SQLModel):
     """Columns that all three kinds of job share."""
 
@@ -51,6 +57,7 @@ class AnalyticsJob(Job, table=True):
     __table_args__ = (
         Index("idx_analytics_jobs_status", "status"),
         Index("idx_analytics_jobs_created_at", "created_at"),
+        _made_from("analytics_jobs_made_from"),
     )
     prefix: ClassVar[str] = "job"
 
@@ -79,7 +86,7 @@ class ReportJob(Job, table=True):
     """A report of one device over a period, in one format."""
 
     __tablename__ = "report_jobs"
-    __table_args__ = (Index("idx_report_jobs_status", "status"),)
+    __table_args__ = (Index("idx_report_jobs_status", "status"), _made_from("report_jobs_made_from"))
     prefix: ClassVar[str] = "report"
 
     analysis_types: list[str] = Field(default_factory=list, sa_type=JSONB)

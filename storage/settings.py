@@ -11,11 +11,20 @@ from collections.abc import Mapping
 from datetime import date
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self, get_args
 from urllib.parse import quote, unquote, urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, AliasChoices, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -78,6 +87,42 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 Count = Annotated[int, Field(ge=1)]
 Zone = Annotated[str, AfterValidator(_known_zone)]
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
+
+
+# What is checked of a device's day.
+QualityCheck = Literal[
+    "completeness", "gaps", "duplicates", "flatline", "out_of_band", "clock_skew", "power_consistency"
+]
+QUALITY_CHECKS: tuple[QualityCheck, ...] = get_args(QualityCheck)
+
+
+class Thresholds(BaseModel):
+    """From where on a measured number is a warning, and from where on an error; null is never."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    warn: float | None = None
+    error: float | None = None
+    below: bool = False
+
+    def status(self, value: float) -> str:
+        """`ok`, `warn` or `error`."""
+        for name, limit in (("error", self.error), ("warn", self.warn)):
+            if limit is not None and (value < limit if self.below else value > limit):
+                return name
+        return "ok"
+
+
+# Shares of the day or of its readings; gaps and flatline in minutes, clock skew in seconds.
+DEFAULT_THRESHOLDS: dict[QualityCheck, Thresholds] = {
+    "completeness": Thresholds(warn=0.95, error=0.1, below=True),
+    "gaps": Thresholds(warn=60),
+    "duplicates": Thresholds(warn=0.01, error=0.5),
+    "flatline": Thresholds(warn=120),
+    "out_of_band": Thresholds(warn=0.05),
+    "clock_skew": Thresholds(warn=60, error=3600),
+    "power_consistency": Thresholds(warn=0.01, error=0.5),
+}
 
 
 class Settings(BaseSettings):
@@ -149,6 +194,13 @@ class Settings(BaseSettings):
     export_batch_size: Count = 1000
     lookback_hours: Annotated[float, Field(ge=0)] = 1
     max_export_window_hours: Annotated[float, Field(ge=24)] = 24
+    split_runs_above_devices: Count = 2000
+    quality_thresholds: dict[QualityCheck, Thresholds] = Field(default_factory=dict)
+
+    # What is kept for how many days; 0 is for ever
+    telemetry_retention_days: Annotated[int, Field(ge=0)] = 0
+    dataset_retention_days: Annotated[int, Field(ge=0)] = 0
+    run_retention_days: Annotated[int, Field(ge=0)] = 14
 
     # Jobs
     max_concurrent_jobs: Count = 3
@@ -198,6 +250,12 @@ class Settings(BaseSettings):
         if self.dataset_start_date > date.today():  # noqa: DTZ011 - a day of slack at either end does no harm
             raise ValueError("DATASET_START_DATE lies in the future; it is the first day that datasets are made of")
         return self
+
+    @property
+    def thresholds(self) -> dict[QualityCheck, Thresholds]:
+        """Of every quality check: what QUALITY_THRESHOLDS says of it, else the default."""
+        said = {kind: given.model_dump(exclude_unset=True) for kind, given in self.quality_thresholds.items()}
+        return {kind: default.model_copy(update=said.get(kind)) for kind, default in DEFAULT_THRESHOLDS.items()}
 
     @property
     def quarto(self) -> Path | None:

@@ -16,9 +16,11 @@ class CannotAnalyse(Exception):
 
 
 class Parameters(BaseModel):
-    """What a client may tell an analysis."""
+    """What a client may tell an analysis; `with_errors` takes days in which quality checks found errors as well."""
 
     model_config = ConfigDict(extra="forbid")
+
+    with_errors: bool = False
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from sqlmodel import Session, col, select
 
-from assets.datasets import Workshop, read
+from assets.datasets import Workshop, load
 from assets.history import provenance
 from assets.reports.content import ReportInput
 from storage import catalogue
-from storage.catalogue import Dataset
 from storage.database import utc_now
 from storage.devices import Device, DeviceMetadata
 from storage.jobs import AnalyticsJob, ReportJob
@@ -30,7 +29,10 @@ def gather(workshop: Workshop, job: ReportJob, code_version: str) -> ReportInput
     metadata = DeviceMetadata.parse(device.metadata_json)
     start, end = job.date_range_start, job.date_range_end
     last = (end - timedelta(microseconds=1)).astimezone(UTC).date()
-    chosen = catalogue.datasets_of(session, job.device_id, start=start.astimezone(UTC).date(), end=last, kind="day")
+    first = start.astimezone(UTC).date()
+    chosen, table = load(
+        workshop, lambda: catalogue.datasets_of(session, job.device_id, start=first, end=last, kind="day")
+    )
     return ReportInput(
         report_id=job.job_id,
         device_id=job.device_id,
@@ -40,7 +42,7 @@ def gather(workshop: Workshop, job: ReportJob, code_version: str) -> ReportInput
         zone=metadata.zone(workshop.zone),
         start=start.astimezone(UTC),
         end=end.astimezone(UTC),
-        readings=_readings(workshop, chosen, start, end),
+        readings=_within(table, start, end),
         alerts=_alerts(session, job),
         analyses={kind: _analysis(session, job, kind) for kind in job.analysis_types},
         generated_at=utc_now(),
@@ -52,10 +54,9 @@ def gather(workshop: Workshop, job: ReportJob, code_version: str) -> ReportInput
     )
 
 
-def _readings(workshop: Workshop, chosen: list[Dataset], start: datetime, end: datetime) -> pa.Table:
-    if not chosen:
+def _within(table: pa.Table, start: datetime, end: datetime) -> pa.Table:
+    if not len(table):
         return pa.table({"timestamp": pa.array([], TIME)})
-    table = read(workshop.objects, chosen)
     within = pc.and_(
         pc.greater_equal(table["timestamp"], pa.scalar(start, TIME)), pc.less(table["timestamp"], pa.scalar(end, TIME))
     )

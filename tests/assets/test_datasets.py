@@ -2,19 +2,24 @@ import hashlib
 import io
 import math
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 from sqlmodel import Session, select
 
 from assets import datasets
 from assets.datasets import Workshop, export_day, export_range
 from storage import catalogue
 from storage.catalogue import Dataset, ExportCheckpoint, TouchedDay
+from storage.database import utc_now
 from storage.devices import Device
+from storage.jobs import AnalyticsJob, new_job_id
 from tests.plant import DAY, reading, store
 
 TWELVE = [
@@ -184,3 +189,191 @@ def test_two_writers_of_one_device_day_wait_for_each_other(workshop: Workshop, e
         assert sorted(pool.map(export, range(4))) == [False, False, False, True]
     assert len(workshop.session.exec(select(Dataset)).all()) == 1
     assert not workshop.session.exec(select(TouchedDay).where(TouchedDay.dirty)).all()
+
+
+def test_each_hour_is_in_the_catalogue(workshop: Workshop) -> None:
+    store(workshop, reading(0, power=5), reading(59, power=-1), reading(61, voltage=230), reading(1439, power=7))
+    exported = export_day(workshop, "D1", DAY)
+    assert exported is not None
+    assert exported.dataset.hourly is not None
+    power = exported.dataset.hourly["power"]
+    assert (power["count"][:2], power["count"][23]) == ([2, 0], 1)
+    assert (power["min"][:2], power["max"][:2], power["sum"][:2]) == ([-1, None], [5, None], [4, 0])
+    assert (power["max"][23], exported.dataset.hourly["voltage"]["sum"][1]) == (7, 230)
+    assert exported.dataset.energy is not None
+    assert exported.dataset.energy["source"] == "integral:power"
+
+
+def result_from(workshop: Workshop, dataset: Dataset) -> None:
+    """An analysis that was made from the file."""
+    job = AnalyticsJob(
+        job_id=new_job_id(AnalyticsJob), device_id="D1", analysis_type="forecast", model_name="any",
+        date_range_start=utc_now(), date_range_end=utc_now(), status="completed",
+        results={"provenance": {"datasets": [{"key": dataset.key, "sha256": dataset.sha256}]}},
+    )  # fmt: skip
+    workshop.session.add(job)
+    workshop.session.commit()
+
+
+def versions(workshop: Workshop) -> list[str]:
+    return [o.key for o in workshop.objects.list("versions")]
+
+
+def test_a_file_that_a_result_was_made_from_is_kept(workshop: Workshop) -> None:
+    store(workshop, reading(0))
+    first = export_day(workshop, "D1", DAY)
+    assert first is not None
+    result_from(workshop, first.dataset)
+    sha256 = first.dataset.sha256
+    store(workshop, reading(1))
+    second = export_day(workshop, "D1", DAY)
+    store(workshop, reading(2))
+    export_day(workshop, "D1", DAY)
+    assert second is not None
+    old, unused, newest = workshop.session.exec(select(Dataset).order_by(Dataset.id)).all()  # type: ignore[arg-type] # a column
+    workshop.session.refresh(old)
+    assert versions(workshop) == [old.version_key] == [f"versions/{sha256}.parquet"]
+    assert (unused.version_key, newest.superseded_at) == (None, None)
+    assert datasets.read(workshop.objects, [old]).num_rows == 1
+    with pytest.raises(datasets.DatasetReplaced):
+        datasets.read(workshop.objects, [unused])
+
+
+def test_an_open_day_that_a_result_was_made_from_stays_in_the_catalogue(workshop: Workshop) -> None:
+    today = utc_now().date()
+    minutes = (today - DAY).days * 1440
+    store(workshop, reading(minutes))
+    first = export_day(workshop, "D1", today)
+    assert first is not None
+    result_from(workshop, first.dataset)
+    store(workshop, reading(minutes + 1e-4))
+    export_day(workshop, "D1", today)
+    if today == utc_now().date():  # not at this very midnight
+        rows = workshop.session.exec(select(Dataset)).all()
+        assert sorted((r.rows, r.version_key is not None) for r in rows) == [(1, True), (2, False)]
+
+
+def test_a_reader_of_a_file_that_is_being_replaced_chooses_again(workshop: Workshop) -> None:
+    store(workshop, reading(0))
+    first = export_day(workshop, "D1", DAY)
+    assert first is not None
+    chosen: list[int] = []
+
+    def choose() -> list[Dataset]:
+        found = catalogue.datasets_of(workshop.session, "D1")
+        if not chosen:
+            store(workshop, reading(1))
+            export_day(workshop, "D1", DAY)
+        chosen.append(len(found))
+        return [Dataset.model_validate(first_facts)] if len(chosen) == 1 else found
+
+    first_facts = first.dataset.model_dump()
+    found, table = datasets.load(workshop, choose)
+    assert (len(table), found[0].rows, len(chosen)) == (2, 2, 2)
+
+
+@pytest.mark.parametrize("moment", ["put", "put_after", "record", "checkpoint", "read"])
+def test_an_export_that_dies_anywhere_is_made_good_by_the_next(
+    workshop: Workshop, moment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store(workshop, reading(0))
+    first = export_day(workshop, "D1", DAY)
+    assert first is not None
+    result_from(workshop, first.dataset)
+    store(workshop, reading(1))
+    objects, put = workshop.objects, workshop.objects.put
+
+    class Killed(BaseException):
+        """As a kill: nothing after it is done."""
+
+    def dies(*_: object, **__: object) -> None:
+        raise Killed
+
+    def put_and_die(key: str, data: bytes) -> None:
+        put(key, data)
+        if key.startswith("datasets"):
+            raise Killed
+
+    with monkeypatch.context() as patch:
+        target, name, fault = {
+            "read": (workshop.telemetry, "read", dies),
+            "put": (objects, "put", dies),
+            "put_after": (objects, "put", put_and_die),
+            "record": (catalogue, "record", dies),
+            "checkpoint": (catalogue, "checkpoint", dies),
+        }[moment]
+        patch.setattr(target, name, fault)
+        with pytest.raises(Killed):
+            export_day(workshop, "D1", DAY)
+    assert [(t.device_id, t.day) for t in catalogue.touched(workshop.session)] == [("D1", DAY)]
+    again = export_day(workshop, "D1", DAY)
+    assert again is not None
+    assert again.dataset.rows == 2
+    assert file(workshop, again.dataset).num_rows == 2
+    assert not catalogue.touched(workshop.session)
+    rows = workshop.session.exec(select(Dataset)).all()
+    assert sorted((r.rows, r.superseded_at is None) for r in rows) == [(1, False), (2, True)]
+    assert versions(workshop) == [f"versions/{first.dataset.sha256}.parquet"]
+    assert [o.key for o in objects.list("datasets")] == [again.dataset.key]
+
+
+def test_what_the_telemetry_store_gave_up_stays_in_the_file(workshop: Workshop, engine: Engine) -> None:
+    store(workshop, reading(0), reading(1, vibration=2.0), reading(2))
+    first = export_day(workshop, "D1", DAY)
+    assert first is not None
+    with engine.begin() as connection:
+        connection.execute(text("DELETE FROM device_telemetry"))
+        connection.execute(text("UPDATE touched_days SET expired_at = now()"))
+    again = export_day(workshop, "D1", DAY)
+    assert again is not None
+    assert (again.changed, again.dataset.sha256) == (False, first.dataset.sha256)
+    store(workshop, reading(1, power=7), reading(0.5))
+    late = export_day(workshop, "D1", DAY)
+    assert late is not None
+    table = file(workshop, late.dataset)
+    assert table["power"].to_pylist() == [100, 100.5, 7, 102]
+    assert table.column_names == [*TWELVE, "vibration"]
+
+
+def test_readings_are_fetched_about_so_many_at_a_time(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    store(workshop, *(reading(m) for m in range(1440)))
+    sizes: list[int] = []
+    read = workshop.telemetry.read
+
+    def counted(*arguments: Any, **options: Any) -> pa.Table:
+        sizes.append(len(found := read(*arguments, **options)))
+        return found
+
+    monkeypatch.setattr(workshop.telemetry, "read", counted)
+    exported = export_day(replace(workshop, fetch_rows=300), "D1", DAY)
+    assert exported is not None
+    assert (exported.dataset.rows, sum(sizes), sizes[0]) == (1440, 1440, 60)
+    assert max(sizes) == 300
+    sizes.clear()
+    export_day(replace(workshop, fetch_rows=7), "D1", DAY)
+    assert set(sizes) == {60}
+
+
+@pytest.mark.parametrize(("day", "hours"), [(date(2026, 3, 29), 23), (date(2026, 10, 25), 25)])
+def test_days_of_23_and_25_hours(workshop: Workshop, day: date, hours: int) -> None:
+    """The partitions stay UTC; the local day of Paris is as long as it was."""
+    workshop.session.add(
+        Device(device_id="D1", device_name="Pump", device_type="pump", metadata_json='{"timezone": "Europe/Paris"}')
+    )
+    first = ((day - DAY).days - 1) * 1440
+    store(workshop, *(reading(first + 30 * i) for i in range(3 * 48)))
+    tables = []
+    for offset in (-1, 0, 1):
+        exported = export_day(workshop, "D1", day + timedelta(days=offset))
+        assert exported is not None
+        assert exported.dataset.rows == 48
+        tables.append(file(workshop, exported.dataset))
+    times = pa.concat_tables(tables)["timestamp"].cast(pa.timestamp("us", tz="Europe/Paris"))
+    local = pc.strftime(pc.local_timestamp(times), "%Y-%m-%d")
+    that_day = pa.concat_tables(tables).filter(pc.equal(local, day.isoformat()))
+    assert len(that_day) == 2 * hours
+    counted = that_day["hour"].value_counts().to_pylist()
+    odd = {c["values"]: c["counts"] for c in counted if c["counts"] != 2}
+    assert odd == ({} if hours == 23 else {2: 4})
+    assert len(counted) == (23 if hours == 23 else 24)
+    assert set(that_day["day_of_week"].to_pylist()) == {6}

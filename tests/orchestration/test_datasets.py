@@ -1,3 +1,4 @@
+import socket
 from datetime import date, timedelta
 from typing import Any
 
@@ -5,16 +6,17 @@ import dagster as dg
 import pytest
 from sqlmodel import select
 
-from assets.datasets import Workshop
+from assets import datasets as assets_datasets
+from assets.datasets import Exported, Workshop
 from orchestration import datasets
 from orchestration.datasets import ExportConfig, telemetry_dataset
 from orchestration.definitions import defs
 from orchestration.resources import Platform
 from storage import catalogue
-from storage.catalogue import Dataset
+from storage.catalogue import Dataset, ExportCheckpoint
 from storage.database import utc_now
-from storage.devices import Device
 from storage.jobs import ID_TAG, ExportJob, new_job_id
+from storage.objects import ObjectStoreUnavailable
 from tests.plant import DAY, DAY_MINUTES, reading, store
 
 
@@ -70,30 +72,6 @@ def test_a_range_of_days_is_one_run(workshop: Workshop, platform: Platform, inst
     assert {d.start_date.day for d in workshop.session.exec(select(Dataset))} == {12, 14}
 
 
-def tick(instance: dg.DagsterInstance, platform: Platform, cursor: str | None = None) -> dg.SensorResult:
-    context = dg.build_sensor_context(instance=instance, cursor=cursor, resources={"platform": platform})
-    answer = datasets.export_touched_days(context)
-    return answer if isinstance(answer, dg.SensorResult) else dg.SensorResult()
-
-
-def test_the_sensor_asks_for_touched_days_and_the_run_does_them(
-    workshop: Workshop, platform: Platform, instance: dg.DagsterInstance
-) -> None:
-    assert not tick(instance, platform).run_requests
-    today = utc_now().date()
-    minutes = (today - DAY).days * DAY_MINUTES
-    store(workshop, reading(minutes), reading(0, "D2"))
-    (request,) = tick(instance, platform).run_requests or []
-    assert request.partition_key == today.isoformat()  # the late day waits until it is quiet
-    job = defs().resolve_job_def("dataset_job")
-    run = job.execute_in_process(
-        partition_key=request.partition_key, run_config=request.run_config, instance=instance
-    )  # fmt: skip
-    assert run.success
-    assert not tick(instance, platform).run_requests
-    assert [t.day for t in catalogue.touched(workshop.session)] == [DAY]
-
-
 def ask_for_export(workshop: Workshop, **range_: Any) -> ExportJob:
     job = ExportJob(job_id=new_job_id(ExportJob), device_id="D1", **range_)
     workshop.session.add(job)
@@ -140,13 +118,40 @@ def test_an_export_without_readings_fails_with_the_reason(
     assert "no readings" in job.error_message
 
 
-def test_the_registry_is_followed(workshop: Workshop, platform: Platform, instance: dg.DagsterInstance) -> None:
-    instance.add_dynamic_partitions("devices", ["gone", "D1"])
-    workshop.session.add(Device(device_id="D1", device_name="Pump", device_type="pump"))
-    workshop.session.add(Device(device_id="D2", device_name="Pump", device_type="pump"))
-    workshop.session.commit()
-    context = dg.build_sensor_context(instance=instance, resources={"platform": platform})
-    answer = datasets.follow_registry(context)
-    assert isinstance(answer, dg.SensorResult)
-    requests = [(type(r).__name__, list(r.partition_keys)) for r in answer.dynamic_partitions_requests or ()]
-    assert requests == [("AddDynamicPartitionsRequest", ["D2"]), ("DeleteDynamicPartitionsRequest", ["gone"])]
+def test_a_device_that_cannot_be_exported_does_not_hold_the_others(
+    workshop: Workshop, platform: Platform, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store(workshop, reading(0), reading(0, "D2"), reading(0, "D3"))
+    export_day = assets_datasets.export_day
+
+    def fails_for_d2(workshop: Workshop, device_id: str, day: date) -> Exported | None:
+        if device_id == "D2":
+            raise ValueError("cannot be read")
+        return export_day(workshop, device_id, day)
+
+    monkeypatch.setattr(assets_datasets, "export_day", fails_for_d2)
+    with pytest.raises(dg.Failure, match="1 files could not be made, the others are: D2 of 2026-02-12: cannot be read"):
+        export(instance, platform, "2026-02-12")
+    assert {d.device_id for d in workshop.session.exec(select(Dataset))} == {"D1", "D3"}
+
+
+def test_a_store_that_is_away_fails_the_run_and_leaves_the_marks(
+    workshop: Workshop, platform: Platform, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store(workshop, reading(0), reading(0, "D2"))
+    with monkeypatch.context() as patch, socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # taken, and nobody answers
+        patch.setenv("S3_ENDPOINT_URL", f"http://127.0.0.1:{nobody.getsockname()[1]}")
+        patch.setenv("S3_BUCKET_NAME", "datasets")
+        patch.setenv("AWS_ACCESS_KEY_ID", "key")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+        with pytest.raises(ObjectStoreUnavailable):
+            export(instance, platform, "2026-02-12")
+    assert len(catalogue.touched(workshop.session)) == 2
+    failed = workshop.session.exec(select(ExportCheckpoint)).one()
+    assert (failed.status, failed.error_message is not None) == ("FAILED", True)
+    assert export(instance, platform, "2026-02-12").success
+    workshop.session.expire_all()
+    states = {c.status for c in workshop.session.exec(select(ExportCheckpoint))}
+    assert states == {"COMPLETED"}
+    assert not catalogue.touched(workshop.session)

@@ -1,0 +1,140 @@
+"""Whether a day of a device can be trusted: checks on its readings, with thresholds that can be configured.
+
+Each check measures one number, and is `ok`, `warn` or `error` by two thresholds. A check that cannot be made (no
+cadence known, no voltage measured) is absent rather than passed.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from storage.devices import NAMED_METRICS, DeviceMetadata
+from storage.settings import QUALITY_CHECKS, QualityCheck, Thresholds
+from storage.telemetry import DAY, SECOND
+
+Floats = npt.NDArray[np.float64]
+Times = npt.NDArray[np.int64]
+
+# A reading that is half a cadence late is late, not missing; one that is five late leaves a gap.
+LATE, GAP, SHORTEST_GAP = 1.5, 5, 300 * SECOND
+# Rounding of V, I and P may make this much more of a true P = V · I.
+ROUNDING = 1.05
+# Two equal readings closer than this share of the cadence are one that was sent twice.
+TWICE = 0.1
+# How far transmission may vary around a constant delay that only a slow clock explains.
+STEADY = 5 * SECOND
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one check measured, and in words what that is."""
+
+    kind: QualityCheck
+    value: float
+    detail: str
+
+
+def check_day(
+    dataset: pa.Table,
+    start: int,
+    metadata: DeviceMetadata,
+    thresholds: Mapping[QualityCheck, Thresholds],
+    readings: pa.Table,
+    *,
+    first_day: bool = False,
+) -> dict[str, dict[str, Any]]:
+    """Every check that can be made on a UTC day's dataset: `{kind: {"status", "value", "detail"}}`.
+
+    Args:
+        dataset: the day's rows.
+        start: the day's beginning, in microseconds.
+        metadata: the device's.
+        thresholds: by kind, as the settings have them.
+        readings: the same rows with their context, as far as the telemetry store still has them.
+        first_day: of the device; what lies before its first reading is not missing.
+
+    """
+    times = dataset["timestamp"].cast(pa.int64()).to_numpy()
+    steps = np.diff(times)
+    begin = int(times[0]) if first_day else start
+    found = [
+        *_timing(times, steps, (begin, start + DAY), metadata.cadence_seconds),
+        *_values(dataset, times, steps),
+        *_context(readings, times),
+    ]
+    return {
+        f.kind: {"status": thresholds[f.kind].status(f.value), "value": round(f.value, 6), "detail": f.detail}
+        for f in sorted(found, key=lambda finding: QUALITY_CHECKS.index(finding.kind))
+    }
+
+
+def worst_status(checks: Mapping[str, Mapping[str, Any]] | None) -> str:
+    """`error`, `warn` or `ok`; of a day that was not checked yet, `ok`."""
+    statuses = {check["status"] for check in (checks or {}).values()}
+    return next((status for status in ("error", "warn") if status in statuses), "ok")
+
+
+def _timing(times: Times, steps: Times, day: tuple[int, int], declared: float | None) -> Iterator[Finding]:
+    if declared is None and not len(steps):
+        return
+    # Where no cadence is declared it is what nine of ten steps keep to: a device may send faster for a while.
+    step = declared * SECOND if declared else float(np.percentile(steps, 90))
+    lengths = np.concatenate([[times[0] - day[0]], steps, [day[1] - times[-1]]])
+    missing = float((lengths[lengths > LATE * step] - step).sum())
+    share = min(max(1 - missing / (day[1] - day[0]), 0.0), 1.0)
+    yield Finding("completeness", share, f"{share:.1%} of the day at one reading each {step / SECOND:g} s")
+    gaps = lengths[lengths > max(GAP * step, SHORTEST_GAP)]
+    longest = float(gaps.max()) / SECOND if len(gaps) else 0.0
+    yield Finding("gaps", longest / 60, f"{len(gaps)} gaps, the longest {longest / 60:.0f} min")
+
+
+def _values(dataset: pa.Table, times: Times, steps: Times) -> Iterator[Finding]:
+    columns = {name: dataset[name].to_numpy() for name in NAMED_METRICS}
+    if len(steps):
+        equal = np.ones(len(steps), bool)
+        for values in columns.values():
+            equal &= (values[1:] == values[:-1]) | (np.isnan(values[1:]) & np.isnan(values[:-1]))
+        twice = int((equal & (steps < TWICE * np.median(steps))).sum())
+        yield Finding("duplicates", twice / len(times), f"{twice} of {len(times)} readings repeat the one before")
+    flat = max(((_longest_flat(values, times), name) for name, values in columns.items()), default=(0, ""))
+    minutes = flat[0] / SECOND / 60
+    yield Finding("flatline", minutes, f"{flat[1]} did not move for {minutes:.0f} min" if flat[0] else "all moved")
+    apparent = columns["voltage"] * columns["current"]
+    known = np.isfinite(apparent) & np.isfinite(columns["power"]) & (apparent > 0)
+    if known.any():
+        over = int((np.abs(columns["power"][known]) > apparent[known] * ROUNDING).sum())
+        share = over / int(known.sum())
+        yield Finding("power_consistency", share, f"power exceeds voltage times current in {over} readings")
+
+
+def _longest_flat(values: Floats, times: Times) -> int:
+    """Microseconds for which a value other than zero stood still; a machine that is off is none that is stuck."""
+    there = np.flatnonzero(np.isfinite(values))
+    if len(there) < 2:
+        return 0
+    kept, at = values[there], times[there]
+    changes = np.flatnonzero(np.diff(kept))
+    first = np.concatenate([[0], changes + 1])
+    last = np.concatenate([changes, [len(kept) - 1]])
+    lengths = np.where(kept[first] != 0, at[last] - at[first], 0)
+    return int(lengths.max())
+
+
+def _context(readings: pa.Table, times: Times) -> Iterator[Finding]:
+    if len(readings) != len(times):
+        return
+    flagged = len(readings) - readings["out_of_band"].null_count
+    share = flagged / len(times)
+    yield Finding("out_of_band", share, f"{flagged} of {len(times)} readings outside the device's nominal bands")
+    delay = readings["received_at"].cast(pa.int64()).to_numpy() - times
+    low, high = np.percentile(delay, [1, 95])
+    if low < 0:
+        yield Finding("clock_skew", -low / SECOND, f"the device's clock is {-low / SECOND:.0f} s ahead")
+    elif high - low < STEADY:
+        yield Finding("clock_skew", low / SECOND, f"readings come {low / SECOND:.0f} s late, as from a slow clock")
+    else:  # it buffered, or the network was slow: that says nothing of its clock
+        yield Finding("clock_skew", 0.0, "no sign of a wrong clock")

@@ -1,0 +1,85 @@
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, strategies as st
+
+from assets.energy import QUARTER, QUARTERS, day_energy, quarter_hours
+from assets.reports.energy import from_counter, from_power
+from storage.devices import Counter
+from storage.telemetry import DAY, SECOND, TIME, microseconds
+
+FIRST = date(2026, 2, 12)
+START = microseconds(datetime(2026, 2, 12, tzinfo=UTC))
+
+
+def dataset(times: list[int], **metrics: list[float | None]) -> pa.Table:
+    columns = {name: pa.array(values, pa.float64()) for name, values in metrics.items()}
+    return pa.table({"timestamp": pa.array(times, pa.int64()).cast(TIME), **columns})
+
+
+def by_days(table: pa.Table, counters: dict[str, Counter]) -> list[tuple[date, Any]]:
+    """As the catalogue has it: each day worked out from its own rows."""
+    day = (table["timestamp"].cast(pa.int64()).to_numpy() - START) // DAY
+    found = []
+    for number in sorted(set(day.tolist())):
+        at = FIRST + timedelta(days=number)
+        found.append((at, day_energy(table.filter(pa.array(day == number)), at, counters)))
+    return found
+
+
+def test_constant_power_is_its_quarter_in_each_quarter() -> None:
+    energy = day_energy(dataset([START + i * 60 * SECOND for i in range(1441)], power=[1000.0] * 1441), FIRST, {})
+    assert energy is not None
+    assert energy["quarters"] == pytest.approx([0.25] * QUARTERS)
+    assert (energy["source"], energy["first"]) == ("integral:power", [START, 1000.0])
+
+
+@given(
+    st.lists(st.floats(0, 5000), min_size=2, max_size=300),
+    st.integers(60, 300),
+    st.integers(0, DAY // SECOND - 1),
+)
+def test_days_put_together_are_the_integral_over_all(power: list[float], cadence: int, offset: int) -> None:
+    times = [START + (offset + i * cadence) * SECOND for i in range(len(power))]
+    days = by_days(dataset(times, power=list(power)), {})
+    whole, covered = from_power(np.array(times), np.array(power)).between(
+        microseconds(datetime.combine(days[0][0], datetime.min.time(), UTC))
+        + np.arange(len(days) * QUARTERS + 1) * QUARTER
+    )
+    expected = [w / 1000 if c else None for w, c in zip(whole.tolist(), covered.tolist(), strict=True)]
+    assert quarter_hours(days) == pytest.approx(expected, nan_ok=True, abs=1e-6)
+
+
+@given(st.lists(st.floats(0, 50), min_size=2, max_size=100), st.booleans())
+def test_a_register_counts_over_midnight_gaps_and_rollovers(rises: list[float], rolls: bool) -> None:
+    counter = Counter(unit="kWh", rollover=100.0 if rolls else None)
+    register = np.cumsum(rises) % 100.0 if rolls else np.cumsum(rises)
+    times = [START + i * 5 * 3600 * SECOND for i in range(len(rises))]
+    days = by_days(dataset(times, kwh=register.tolist()), {"kwh": counter})
+    curve = from_counter(np.array(times), register, counter)
+    assert curve is not None
+    assert sum(kwh or 0 for kwh in quarter_hours(days)) == pytest.approx(curve.energy[-1] / 1000, abs=1e-6)
+    assert all(energy["source"] == "counter:kwh" for _, energy in days)
+
+
+def test_a_gap_over_midnight_is_not_bridged_and_a_missing_day_is_null() -> None:
+    times = [START + i * 60 * SECOND for i in (1300, 1301, 1302)] + [START + 2 * DAY + i * 60 * SECOND for i in (0, 1)]
+    days = by_days(dataset(times, power=[600.0] * 5), {})
+    series = quarter_hours(days)
+    assert len(series) == 3 * QUARTERS
+    assert [i for i, kwh in enumerate(series) if kwh is not None] == [1300 // 15, 2 * QUARTERS]
+    assert sum(kwh for kwh in series if kwh) == pytest.approx(0.6 * 3 / 60)
+
+
+def test_sources_that_differ_are_not_joined_and_no_power_is_no_energy() -> None:
+    times = [START + DAY - 60 * SECOND, START + DAY]
+    table = dataset(times, power=[60.0, None], kwh=[None, 5.0])
+    (_, one), (_, other) = by_days(table, {"kwh": Counter(unit="kWh")})
+    assert (one["source"], other["source"]) == ("integral:power", "counter:kwh")
+    assert quarter_hours([(FIRST, one), (FIRST + timedelta(days=1), other)]) == [None] * (2 * QUARTERS)
+    assert day_energy(dataset(times, voltage=[1.0, 2.0]), FIRST, {}) is None
+    assert day_energy(dataset(times, litres=[1.0, 2.0]), FIRST, {"litres": Counter(unit="l")}) is None
+    assert quarter_hours([]) == []
