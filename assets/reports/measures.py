@@ -20,7 +20,8 @@ from storage.telemetry import microseconds, moment
 HOUR = 3600 * SECOND
 QUARTER = 15 * 60 * SECOND
 MOST_WINDOWS = 1000
-WINDOWS = [s * SECOND for s in (60, 300, 900, 1800, 3600, 10_800, 21_600, 43_200, 86_400, 604_800)]
+# From three hours straight to a day: what lies between shows neither days nor what they have in common.
+WINDOWS = [s * SECOND for s in (1, 10, 60, 300, 900, 1800, 3600, 10_800, 86_400, 604_800)]
 RUNNING_SHARE = 0.1
 _NOT_METRICS = ("timestamp", "device_id", "device_type", "location", "hour", "day_of_week", "is_weekend")
 
@@ -136,7 +137,7 @@ def kpis(measured: Measured, quality: DataQuality) -> list[Kpi]:
             label="Running time",
             value=running,
             unit="h",
-            note="above a tenth of the highest 15-minute demand"
+            note="above a tenth of the highest demand"
             if running is not None
             else no_power or no_demand or "there was no demand",
         ),
@@ -295,9 +296,12 @@ def summaries(measured: Measured) -> Iterator[MetricSummary]:
 
 
 def series(measured: Measured) -> Iterator[Series]:
-    """Each metric in at most a thousand windows, aligned to 1970."""
+    """Each metric in at most a thousand windows, aligned to 1970, none shorter than readings are apart."""
     start, end = microseconds(measured.data.start), microseconds(measured.data.end)
-    width = next((w for w in WINDOWS if (end - start) / w <= MOST_WINDOWS), WINDOWS[-1])
+    shortest = max(
+        (end - start) / MOST_WINDOWS, float(np.median(np.diff(measured.times))) if len(measured.times) > 1 else 0
+    )
+    width = next((w for w in WINDOWS if w >= shortest), WINDOWS[-1])
     for metric in measured.metrics:
         times, values = measured.track(metric)
         windows = np.arange(start // width, -(-end // width))
