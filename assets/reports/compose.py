@@ -6,6 +6,7 @@ from importlib.metadata import version
 from assets.reports import findings, measures
 from assets.reports.content import Device, Energy, File, Generator, Kpi, Period, ReportContent
 from assets.reports.energy import rule
+from assets.reports.kpis import kpis
 from assets.reports.measures import Measured
 from assets.reports.quality import quality
 
@@ -31,7 +32,7 @@ def compose(measured: Measured) -> ReportContent:
         ),
         period=Period(start=data.start.astimezone(UTC), end=data.end.astimezone(UTC), tz=data.zone.key),
         kpis=[
-            *measures.kpis(measured, found),
+            *kpis(measured, found),
             Kpi(key="alerts", label="Alerts", value=total, unit="1"),
             Kpi(
                 key="anomalies",

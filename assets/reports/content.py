@@ -1,6 +1,6 @@
 """What a report is made of and what it says: the input, and the content whose JSON schema is published.
 
-`python -m assets.reports.content` prints the schema; `schema.json` beside this file is kept equal to it by a test.
+`python -m assets.reports` prints the schema; `schema.json` beside this file is kept equal to it by a test.
 """
 
 import json
@@ -309,7 +309,3 @@ def schema() -> str:
     """The published JSON schema of a report."""
     dialect = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
     return json.dumps(dialect | ReportContent.model_json_schema(mode="serialization"), indent=2) + "\n"
-
-
-if __name__ == "__main__":
-    print(schema(), end="")

@@ -13,7 +13,7 @@ import yaml
 _PUNCTUATION = re.compile(r"([!-/:-@\[-`{-~])")
 LONGEST = 300
 # Rows of a table that is not broken over pages.
-LONGEST_WHOLE = 12
+LONGEST_WHOLE = 15
 
 
 def escape(text: str, longest: int = LONGEST) -> str:

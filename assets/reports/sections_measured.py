@@ -102,13 +102,13 @@ def energy(content: ReportContent, folder: Path) -> Iterator[str]:
         (span, "Energy in kWh", "Measured", "Readings", "Highest power", "on")[shown],
         [(name, *_energy_row(part, zone))[shown] for name, part in spans.items()],
         total=("Total", *_energy_row(days, zone))[shown] if len(days) > 1 else None,
-        widths=(21, 15, 13, 13, 17, 21)[shown],
+        widths=[21, 15, 13, 13, 17, 21][shown],
         right=(1, 2, 3, 4, 5),
     )
 
 
 def _day(day: Day) -> str:
-    return day_name(day.day) + ("" if day.hours == 24 else f" ({figure(day.hours)}{SPACE}h)")
+    return day_name(day.day) + ("" if day.hours == 24 else f" ({plain(round(day.hours, 1))}{SPACE}h)")
 
 
 def _energy_row(days: Sequence[Day], zone: ZoneInfo) -> tuple[str, ...]:

@@ -8,6 +8,8 @@ from assets.reports.content import Kpi, Period
 # A unit stays with its number: U+00A0 between them.
 SPACE = "\u00a0"
 DASH = "\u2013"
+# Key figures that are a share of one.
+SHARES = ("voltage_outside_band", "completeness")
 _SCALES = {
     "W": ((1e6, "MW"), (1e3, "kW"), (1.0, "W")),
     "kWh": ((1e4, "MWh"), (1.0, "kWh")),
@@ -56,7 +58,7 @@ def kpi_value(kpi: Kpi) -> str:
     """A key figure as it is read."""
     if kpi.value is None:
         return DASH
-    if kpi.key in ("voltage_outside_band", "completeness"):
+    if kpi.key in SHARES:
         return percent(kpi.value)
     if kpi.key == "load_factor":
         return f"{kpi.value:.2f}"

@@ -14,6 +14,9 @@ import pyarrow as pa
 
 from assets.datasets import power_factor
 from assets.reports import ReportInput
+from assets.reports.compose import compose
+from assets.reports.content import ReportContent
+from assets.reports.measures import Measured
 from cli.demo.fleet import SERIES
 from storage.devices import NAMED_METRICS, UNITS
 from storage.telemetry import TIME
@@ -184,3 +187,14 @@ def _forecast(rows: list[tuple[datetime, dict[str, str]]]) -> dict[str, Any]:
 
 def _file(day: datetime) -> dict[str, Any]:
     return {"key": f"datasets/HOUSE-A/{day:%Y%m%d}_{day:%Y%m%d}.parquet", "sha256": f"{day:%Y%m%d}" * 8, "rows": 1440}
+
+
+def content_of(data: ReportInput) -> ReportContent:
+    return compose(Measured.of(data))
+
+
+def steady(start: datetime, end: datetime, *, watts: float = 1000.0, step: timedelta = MINUTE) -> pa.Table:
+    """Readings of constant power from start up to end."""
+    first = start.astimezone(UTC)
+    times = [first + i * step for i in range(-(-(end.astimezone(UTC) - first) // step))]
+    return table("D1", times, {"power": [watts] * len(times), "voltage": [230.0] * len(times)})
