@@ -93,9 +93,8 @@ def test_key_figures() -> None:
     ],
 )
 def test_periods_by_the_walls_clock(start: str, end: str, zone: str, written: str) -> None:
-    assert (
-        period_words(Period(start=datetime.fromisoformat(start), end=datetime.fromisoformat(end), tz=zone))) == written
-    )
+    period = Period(start=datetime.fromisoformat(start), end=datetime.fromisoformat(end), tz=zone)
+    assert typed(period_words(period)) == written
 
 
 def test_zones_name_their_offsets() -> None:
