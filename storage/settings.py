@@ -161,7 +161,6 @@ class Settings(BaseSettings):
     influxdb_token: SecretStr | None = None
     influxdb_org: str = "energy"
     influxdb_bucket: str = Field("telemetry", min_length=1)
-    telemetry_retention_days: Annotated[int, Field(ge=0)] = 0  # 0: kept for ever
 
     # Broker
     mqtt_broker_host: str | None = None

@@ -61,21 +61,21 @@ def postgres_server(home: Path) -> Iterator[str]:
         patch.setenv("POSTGRES_PORT", str(free_port()))
         settings = Settings.load()
         server = postgres.prepare(settings)
-        with (home / "postgres.log").open("wb") as log:
-            # Not durable: these databases live as long as the tests.
-            process = subprocess.Popen(
-                [*server.command, "-c", "fsync=off"], stdout=log, stderr=log, cwd="/", **server.identity
-            )
-        try:
-            wait_until(lambda: can_connect(settings.database_url), "PostgreSQL answers")
-            migrate(settings)
-            url = settings.database_url
-            with psycopg.connect(url.replace("/energy_platform", "/postgres"), autocommit=True) as connection:
-                connection.execute("ALTER DATABASE energy_platform RENAME TO template_energy")
-            yield url.removesuffix("/energy_platform")
-        finally:
-            process.send_signal(2)
-            process.wait(20)
+    with (home / "postgres.log").open("wb") as log:
+        # Not durable: these databases live as long as the tests.
+        process = subprocess.Popen(
+            [*server.command, "-c", "fsync=off"], stdout=log, stderr=log, cwd="/", **server.identity
+        )
+    try:
+        wait_until(lambda: can_connect(settings.database_url), "PostgreSQL answers")
+        migrate(settings)
+        url = settings.database_url
+        with psycopg.connect(url.replace("/energy_platform", "/postgres"), autocommit=True) as connection:
+            connection.execute("ALTER DATABASE energy_platform RENAME TO template_energy")
+        yield url.removesuffix("/energy_platform")
+    finally:
+        process.send_signal(2)
+        process.wait(20)
 
 
 @pytest.fixture(scope="session")

@@ -5,9 +5,10 @@ from importlib.metadata import version
 
 from assets.reports import findings, measures
 from assets.reports.content import Device, Energy, File, Generator, Kpi, Period, ReportContent
+from assets.reports.energy import rule
+from assets.reports.kpis import kpis
 from assets.reports.measures import Measured
 from assets.reports.quality import quality
-from assets.reports.wording import energy_rule
 
 
 def compose(measured: Measured) -> ReportContent:
@@ -15,6 +16,7 @@ def compose(measured: Measured) -> ReportContent:
     data = measured.data
     found = quality(data, measured.times)
     alerts = findings.alerts(data)
+    total = len(alerts) if data.alerts_total is None else data.alerts_total
     anomalies, outside = findings.anomalies(data)
     searched = any(a.type == "anomaly" and a.status == "completed" for a in findings.analyses(data))
     source = measured.energy_curve[0] if measured.energy_curve else None
@@ -30,8 +32,8 @@ def compose(measured: Measured) -> ReportContent:
         ),
         period=Period(start=data.start.astimezone(UTC), end=data.end.astimezone(UTC), tz=data.zone.key),
         kpis=[
-            *measures.kpis(measured, found),
-            Kpi(key="alerts", label="Alerts", value=len(alerts), unit="1"),
+            *kpis(measured, found),
+            Kpi(key="alerts", label="Alerts", value=total, unit="1"),
             Kpi(
                 key="anomalies",
                 label="Anomalies",
@@ -40,7 +42,7 @@ def compose(measured: Measured) -> ReportContent:
                 note=None if searched else "there is no result of an anomaly analysis",
             ),
         ],
-        energy=Energy(source=source, rule=energy_rule(source)),
+        energy=Energy(source=source, rule=rule(source)),
         daily=measures.days(measured, found),
         metrics=list(measures.summaries(measured)),
         series=list(measures.series(measured)),
@@ -49,6 +51,7 @@ def compose(measured: Measured) -> ReportContent:
         anomalies_outside_period=outside,
         forecast=findings.forecast(data),
         alerts=alerts,
+        alerts_total=total,
         data_quality=found,
         files=[File(name=findings.text(d["key"]), sha256=d.get("sha256"), rows=d.get("rows")) for d in data.datasets],
     )

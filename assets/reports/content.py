@@ -1,6 +1,6 @@
 """What a report is made of and what it says: the input, and the content whose JSON schema is published.
 
-`python -m assets.reports.content` prints the schema; `schema.json` beside this file is kept equal to it by a test.
+`python -m assets.reports` prints the schema; `schema.json` beside this file is kept equal to it by a test.
 """
 
 import json
@@ -28,10 +28,11 @@ class ReportError(Exception):
 class ReportInput:
     """All that a report says, as plain data.
 
-    `readings` has a dataset's columns and may be empty; times are aware, the period is half-open. `analyses` maps a
-    type that was asked for to its newest completed job, or to `{"missing": why}`. `alerts` are as REST answers them.
-    `bands` are the nominal ones, `counters` the registers, `cadence_seconds` the interval that the device is said
-    to keep: as in the device's metadata, where known.
+    `readings` has a dataset's columns and may be empty; those outside the period are left out. Times are aware, the
+    period is half-open. `analyses` maps a type that was asked for to its newest completed job, or to
+    `{"missing": why}`. `alerts` are as REST answers them, the newest of `alerts_total` where those are too many to
+    list. `bands` are the nominal ones, `counters` the registers, `cadence_seconds` the interval that the device is
+    said to keep: as in the device's metadata, where known.
 
     Raises:
         ValueError: a time is naive, the period is empty, or the report's id has other characters than letters,
@@ -56,6 +57,7 @@ class ReportInput:
     counters: Mapping[str, Counter] = field(default_factory=dict)
     cadence_seconds: float | None = None
     code_version: str | None = None
+    alerts_total: int | None = None
 
     def __post_init__(self) -> None:
         if not re.fullmatch(REPORT_ID, self.report_id):
@@ -131,6 +133,11 @@ class Day(Part):
     peak_at: datetime | None
     completeness: Number | None
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether it was measured well enough to be compared with other days."""
+        return self.covered_hours >= 0.9 * 24
+
 
 class MetricSummary(Part):
     """Of all readings of one metric; `outside_band` is the share of readings outside `band`, null without one."""
@@ -158,7 +165,10 @@ class Series(Part):
 
 
 class Analysis(Part):
-    """What became of an analysis that was asked for; `reason` says why a missing one is missing."""
+    """What became of an analysis that was asked for; `reason` says why a missing one is missing.
+
+    `accuracy` and `summary` are what its result says of its quality and of the whole; their keys depend on the model.
+    """
 
     type: str
     status: Literal["completed", "missing"]
@@ -237,7 +247,7 @@ class DataQuality(Part):
     completeness: Number | None
     missing_seconds: Number | None
     measured_until: datetime
-    gap_rule_seconds: Number | None
+    gap_rule_seconds: Number
     gaps: list[Gap]
     gaps_total: int
 
@@ -258,7 +268,7 @@ class Energy(Part):
 
 
 class ReportContent(Part):
-    """A report as data. Times are in UTC; what is not known is null."""
+    """A report as data. Times are in UTC; what is not known is null. `alerts` are the newest of `alerts_total`."""
 
     schema_version: Literal["1.0"] = "1.0"
     report_id: str
@@ -276,6 +286,7 @@ class ReportContent(Part):
     anomalies_outside_period: int
     forecast: Forecast | None
     alerts: list[Alert]
+    alerts_total: int
     data_quality: DataQuality
     files: list[File]
 
@@ -284,6 +295,10 @@ class ReportContent(Part):
 
     def kpi(self, key: str) -> Kpi:
         return next(kpi for kpi in self.kpis if kpi.key == key)
+
+    def metric(self, name: str) -> MetricSummary | None:
+        """The range of that metric; None if it was not measured."""
+        return next((m for m in self.metrics if m.metric == name), None)
 
     def analysis(self, analysis_type: str) -> Analysis | None:
         """What became of that analysis; None if it was not asked for."""
@@ -294,7 +309,3 @@ def schema() -> str:
     """The published JSON schema of a report."""
     dialect = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
     return json.dumps(dialect | ReportContent.model_json_schema(mode="serialization"), indent=2) + "\n"
-
-
-if __name__ == "__main__":
-    print(schema(), end="")

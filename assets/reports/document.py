@@ -13,7 +13,7 @@ SECTIONS = (
     measured.masthead,
     measured.key_figures,
     measured.in_short,
-    measured.days,
+    measured.energy,
     measured.power,
     measured.voltage,
     found.anomalies,

@@ -80,17 +80,37 @@ def from_power(times: Times, power: Floats) -> EnergyCurve:
 
 
 def from_counter(times: Times, values: Floats, counter: Counter) -> EnergyCurve | None:
-    """Sum of a register's rises; a fall is a rollover at its declared size, else a restart from zero.
+    """Sum of a register's rises. A fall is a rollover at its declared size, else a restart from zero.
 
-    A register counts on while nobody reads it, so gaps are covered. None where its unit is none of energy.
+    Neither loses less than half of what the register showed or can show; a smaller fall is the meter correcting
+    itself, and counts as it is. A register counts on while nobody reads it, so gaps are covered. None where its unit
+    is none of energy.
     """
     factor = WH_PER_UNIT.get(counter.unit)
     if factor is None:
         return None
     rises = np.diff(values)
+    whole = counter.rollover or np.abs(values[:-1])
     after_fall = rises + counter.rollover if counter.rollover else values[1:]
-    parts = np.where(rises >= 0, rises, after_fall) * factor
+    parts = np.where(-rises > whole / 2, after_fall, rises) * factor
     return EnergyCurve(times, _running_sum(parts), times - times[:1], None)
+
+
+def rule(source: str | None) -> str:
+    """In words, how the energy of a source (a curve's, as a report names it) was worked out."""
+    if source is None:
+        return "No energy: the device sent neither power nor an energy register that could be read twice."
+    if source.startswith("counter:"):
+        return (
+            f"Energy is the sum of the rises of the register {source.removeprefix('counter:')}, gaps included; a fall"
+            " by more than half counts as a rollover at the register's declared size, else as a restart from zero, a"
+            " smaller one as a correction."
+        )
+    return (
+        "Energy is the time-weighted integral of power (trapezoids between neighbouring readings). Where readings are"
+        " further apart than five times their median interval, and at least 5 minutes, nothing is assumed: that time"
+        " counts neither as use nor as rest."
+    )
 
 
 def _running_sum(parts: npt.NDArray[Figure]) -> npt.NDArray[Figure]:

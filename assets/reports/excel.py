@@ -5,6 +5,7 @@ that a device or a user wrote becomes a formula or a link.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,8 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from assets.reports.budget import Budget
-from assets.reports.content import ReportContent
-from assets.reports.wording import metric_name, period_words, zone_words
+from assets.reports.content import Kpi, ReportContent
+from assets.reports.wording import SHARES, metric_name, period_words, zone_words
 
 if TYPE_CHECKING:
     from xlsxwriter.format import Format
@@ -31,6 +32,13 @@ EPOCH_DAY, DAY = 25_569, 86_400_000_000
 TIME, DATE, COUNT, NUMBER, SHARE, TEXT = "yyyy-mm-dd hh:mm:ss", "yyyy-mm-dd", "#,##0", "#,##0.00", "0.0%", "@"
 ACCENT = "#2b6591"
 Column = tuple[str, int, str]
+
+
+@dataclass(frozen=True)
+class Share:
+    """A share of one that is read in percent, in a column of other numbers."""
+
+    of_one: float
 
 
 def workbook(content: ReportContent, readings: pa.Table, folder: Path, budget: Budget) -> bytes:
@@ -109,6 +117,8 @@ class _Pages:
                 sheet.write_number(number, i, EPOCH_DAY + local.timestamp() / 86_400, self.format(TIME))
             elif isinstance(value, date):
                 sheet.write_number(number, i, EPOCH_DAY + (value - date(1970, 1, 1)).days, self.format(DATE))
+            elif isinstance(value, Share):
+                sheet.write_number(number, i, value.of_one, self.format(SHARE))
             elif value is not None:
                 sheet.write_number(number, i, value)
 
@@ -129,7 +139,7 @@ def _summary(pages: _Pages, content: ReportContent) -> "Worksheet":
         ("Generated", content.generated_at),
         ("Report", content.report_id),
         (),
-        *((k.label, k.value, k.unit if k.unit != "1" else None, k.note) for k in content.kpis),
+        *((k.label, _value(k), k.unit if k.unit != "1" else None, k.note) for k in content.kpis),
         (),
         ("Energy", content.energy.rule),
         *((f"Analysis: {a.type}", a.status, None, a.reason or a.model) for a in content.analyses),
@@ -145,6 +155,10 @@ def _summary(pages: _Pages, content: ReportContent) -> "Worksheet":
         number += 1
         pages.row(sheet, number, (metric_name(m.metric), m.mean, m.unit, f"{m.min:,.6g} to {m.max:,.6g}"))
     return sheet
+
+
+def _value(kpi: Kpi) -> float | Share | None:
+    return Share(kpi.value) if kpi.key in SHARES and kpi.value is not None else kpi.value
 
 
 def _daily(pages: _Pages, content: ReportContent) -> None:
@@ -285,7 +299,7 @@ def _data_quality(pages: _Pages, content: ReportContent) -> None:
         ("First", quality.first),
         ("Last", quality.last),
         ("Interval between readings (s)", quality.cadence_seconds, quality.cadence_source),
-        ("Completeness (0 to 1)", quality.completeness),
+        ("Completeness", None if quality.completeness is None else Share(quality.completeness)),
         ("Missing (s)", quality.missing_seconds),
         ("Gaps", quality.gaps_total),
         (),

@@ -1,4 +1,7 @@
-"""The report's figures as SVG, in one restrained palette. What they show is the content's, nothing is measured here."""
+"""The report's figures as SVG, in one restrained palette. What they show is the content's, nothing is measured here.
+
+They are drawn without pyplot, so nothing is kept between reports.
+"""
 
 import io
 import math
@@ -9,8 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
+import numpy as np
+import numpy.typing as npt
+
 from assets.reports.content import Anomaly, ReportContent, Series
-from assets.reports.wording import day_name, metric_name
+from assets.reports.wording import day_name, metric_name, plain
 from storage.telemetry import EPOCH
 
 if TYPE_CHECKING:
@@ -21,8 +27,6 @@ INK, MUTED, LINE = "#24313d", "#66727d", "#d9dfe4"
 ACCENT, PALE, SIGNAL = "#2b6591", "#c4d6e4", "#c2571a"
 FONTS = Path(__file__).parent / "fonts"
 WIDTH, HEIGHT = 6.54, 1.95  # inches; the width is that of the text on A4
-# A day of which less is measured is drawn paler.
-WHOLE_DAY = 0.9
 MOST_LABELS = 10
 MOST_PANELS = 6
 
@@ -36,35 +40,36 @@ def save(svg: str | None, folder: Path, name: str) -> str | None:
 
 
 def daily_energy(content: ReportContent) -> str | None:
-    """A bar per day; None where no day has energy."""
+    """A bar per day; None where fewer than two days have energy."""
     days = content.daily
-    if not any(day.energy_kwh is not None for day in days):
+    if sum(day.energy_kwh is not None for day in days) < 2:
         return None
     figure, (axis,) = _canvas()
-    whole = [day.covered_hours >= WHOLE_DAY * 24 for day in days]
     axis.bar(
         range(len(days)),
         [day.energy_kwh if day.energy_kwh is not None else math.nan for day in days],
         width=0.72 if len(days) <= 62 else 1.0,
-        color=[ACCENT if w else PALE for w in whole],
+        color=[ACCENT if day.is_whole else PALE for day in days],
     )
     step = -(-len(days) // MOST_LABELS)
     ticks = range(0, len(days), step)
-    axis.set_xticks(ticks, [day_name(days[i].day) for i in ticks])
-    axis.set_xlim(-0.6, max(len(days), 7) - 0.4)
+    names = [day_name(days[i].day) if len(days) <= 62 else f"{days[i].day.day} {days[i].day:%b}" for i in ticks]
+    axis.set_xticks(ticks, names)
+    side = max(len(days), 7) / 2 + 0.1
+    axis.set_xlim((len(days) - 1) / 2 - side, (len(days) - 1) / 2 + side)
     axis.tick_params(axis="x", length=0)
     _label(axis, "kWh")
     return _svg(figure)
 
 
 def profile(content: ReportContent, metric: str) -> str | None:
-    """One metric over the period with the anomalies shaded; None where it was not measured."""
-    series = next((s for s in content.series if s.metric == metric), None)
+    """One metric over the period with the anomalies shaded; None where fewer than two windows have it."""
+    series = next((s for s in content.series if s.metric == metric and _is_line(s)), None)
     if series is None:
         return None
     figure, (axis,) = _canvas()
-    band = next(m.band for m in content.metrics if m.metric == metric)
-    _draw(axis, series, band, content)
+    found = content.metric(metric)
+    _draw(axis, series, found.band if found else None, content)
     _mark(axis, content.anomalies, content)
     _legend(axis)
     return _svg(figure)
@@ -72,7 +77,7 @@ def profile(content: ReportContent, metric: str) -> str | None:
 
 def other_metrics(content: ReportContent, metrics: Sequence[str]) -> str | None:
     """Small pictures of further metrics above each other, at most six; None where there is none."""
-    chosen = [s for s in content.series if s.metric in metrics][:MOST_PANELS]
+    chosen = [s for s in content.series if s.metric in metrics and _is_line(s)][:MOST_PANELS]
     if not chosen:
         return None
     figure, axes = _canvas(len(chosen))
@@ -117,31 +122,39 @@ def forecast(content: ReportContent) -> str | None:
     return _svg(figure)
 
 
+def _is_line(series: Series) -> bool:
+    return sum(value is not None for value in series.mean) > 1
+
+
 def _draw(axis: "Axes", series: Series, band: tuple[float, float] | None, content: ReportContent) -> None:
     factor, unit = _multiple(series.unit, [v for v in series.max if v is not None])
+    middle = timedelta(seconds=series.window_seconds / 2)
+    filled = [i for i, value in enumerate(series.mean) if value is not None]
+    measured = _dates([series.start[i] + middle for i in filled])
+    gaps = _gaps(measured)
+    times = np.insert(np.array(measured), gaps, math.nan)
     mean, low, high = (
-        [math.nan if value is None else value / factor for value in values]
+        np.insert([(values[i] or 0.0) / factor for i in filled], gaps, math.nan)
         for values in (series.mean, series.min, series.max)
     )
-    middles = _dates([start + timedelta(seconds=series.window_seconds / 2) for start in series.start])
     if band is not None:
         for edge, words in zip(band, ("Nominal band", None), strict=True):
             axis.axhline(edge / factor, color=MUTED, lw=0.7, ls=(0, (4, 3)), label=words)
-    if any(a != b for a, b in zip(low, high, strict=True) if not math.isnan(a)):
-        axis.fill_between(middles, low, high, color=PALE, lw=0, label="Lowest to highest")
+    if (high > low).any():
+        axis.fill_between(times, low, high, color=PALE, lw=0, label="Lowest to highest")
+    axis.plot(times, mean, color=ACCENT, lw=0.9, label="Mean")
     # A lone window between gaps is a dot, which a line would not show.
-    axis.plot(middles, mean, color=ACCENT, lw=0.9, label="Mean")
-    axis.plot(middles, _lone(mean), ls="", marker=".", ms=3, color=ACCENT)
+    padded = np.concatenate([[math.nan], mean, [math.nan]])
+    alone = np.isnan(padded[:-2]) & np.isnan(padded[2:])
+    axis.plot(times[alone], mean[alone], ls="", marker=".", ms=3, color=ACCENT)
     _time_axis(axis, content.period.start, content.period.end, ZoneInfo(content.period.tz))
     _label(axis, unit)
 
 
-def _lone(values: list[float]) -> list[float]:
-    padded = [math.nan, *values, math.nan]
-    return [
-        value if math.isnan(before) and math.isnan(after) else math.nan
-        for before, value, after in zip(padded, values, padded[2:], strict=False)
-    ]
+def _gaps(times: Sequence[float]) -> npt.NDArray[np.intp]:
+    """Where a line breaks: before a time that is more than five usual steps after its neighbour, as energy does."""
+    steps = np.diff(times)
+    return np.flatnonzero(steps > 5 * np.median(steps)) + 1
 
 
 def _mark(axis: "Axes", anomalies: list[Anomaly], content: ReportContent) -> None:
@@ -162,7 +175,6 @@ def _multiple(unit: str, values: Sequence[float]) -> tuple[float, str]:
 
 
 def _canvas(rows: int = 1) -> tuple["Figure", list["Axes"]]:
-    # A figure without pyplot: nothing global, so that threads of one process do not meet.
     from matplotlib.backends.backend_svg import FigureCanvasSVG  # noqa: PLC0415 - 0.4 s that JSON and Excel need not pay
     from matplotlib.figure import Figure  # noqa: PLC0415
 
@@ -204,6 +216,8 @@ def _time_axis(axis: "Axes", start: datetime, end: datetime, zone: ZoneInfo) -> 
 
 def _time_label(value: float, length: timedelta, zone: ZoneInfo) -> str:
     local = (EPOCH + timedelta(days=value)).astimezone(zone)
+    if length < timedelta(minutes=10):
+        return f"{local:%H:%M:%S}"
     if length > timedelta(days=400):
         return f"{local:%b %Y}"
     if length > timedelta(days=20):
@@ -216,7 +230,7 @@ def _label(axis: "Axes", unit: str) -> None:
     axis.yaxis.label.set_parse_math(False)  # a unit is whatever a device's metadata calls it
     axis.yaxis.set_label_coords(0, 1.06)
     axis.yaxis.label.set_horizontalalignment("right")
-    axis.yaxis.set_major_formatter(lambda value, _: f"{value:,.6g}".replace("-", "\u2212"))
+    axis.yaxis.set_major_formatter(lambda value, _: plain(float(f"{value:.6g}")))
 
 
 def _legend(axis: "Axes") -> None:
@@ -236,6 +250,10 @@ def _legend(axis: "Axes") -> None:
 
 
 def _svg(figure: "Figure") -> str:
+    import matplotlib  # noqa: PLC0415
+
     sink = io.StringIO()
-    figure.savefig(sink, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
+    # Text stays text, set in the document's font; the names of parts do not change from one drawing to the next.
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "report"}):
+        figure.savefig(sink, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
     return sink.getvalue()

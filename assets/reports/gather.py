@@ -1,11 +1,10 @@
 """What a report is made from: the datasets of the period, its alerts, the newest results of the analyses asked for."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, timedelta
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
-from sqlmodel import Session, col, select
+from sqlmodel import Session, col, func, select
 
 from assets.datasets import Workshop, load
 from assets.history import provenance
@@ -28,6 +27,7 @@ def gather(workshop: Workshop, job: ReportJob, code_version: str) -> ReportInput
     )
     metadata = DeviceMetadata.parse(device.metadata_json)
     start, end = job.date_range_start, job.date_range_end
+    alerts, alerts_total = _alerts(session, job)
     last = (end - timedelta(microseconds=1)).astimezone(UTC).date()
     first = start.astimezone(UTC).date()
     chosen, table = load(
@@ -42,8 +42,9 @@ def gather(workshop: Workshop, job: ReportJob, code_version: str) -> ReportInput
         zone=metadata.zone(workshop.zone),
         start=start.astimezone(UTC),
         end=end.astimezone(UTC),
-        readings=_within(table, start, end),
-        alerts=_alerts(session, job),
+        readings=table if len(table) else pa.table({"timestamp": pa.array([], TIME)}),
+        alerts=alerts,
+        alerts_total=alerts_total,
         analyses={kind: _analysis(session, job, kind) for kind in job.analysis_types},
         generated_at=utc_now(),
         datasets=provenance(chosen),
@@ -54,23 +55,16 @@ def gather(workshop: Workshop, job: ReportJob, code_version: str) -> ReportInput
     )
 
 
-def _within(table: pa.Table, start: datetime, end: datetime) -> pa.Table:
-    if not len(table):
-        return pa.table({"timestamp": pa.array([], TIME)})
-    within = pc.and_(
-        pc.greater_equal(table["timestamp"], pa.scalar(start, TIME)), pc.less(table["timestamp"], pa.scalar(end, TIME))
-    )
-    return table.filter(within)
-
-
-def _alerts(session: Session, job: ReportJob) -> list[dict[str, Any]]:
+def _alerts(session: Session, job: ReportJob) -> tuple[list[dict[str, Any]], int]:
+    """The newest alerts of the period, and how many there are of them."""
     found = select(Alert).where(
         Alert.device_id == job.device_id,
         Alert.reading_time >= job.date_range_start,
         Alert.reading_time < job.date_range_end,
     )
     rows = session.exec(found.order_by(col(Alert.reading_time).desc()).limit(MOST_ALERTS))
-    return [row.model_dump(mode="json") for row in rows]
+    total = session.exec(select(func.count()).select_from(found.subquery())).one()
+    return [row.model_dump(mode="json") for row in rows], total
 
 
 def _analysis(session: Session, job: ReportJob, analysis_type: str) -> dict[str, Any]:
@@ -87,6 +81,8 @@ def _analysis(session: Session, job: ReportJob, analysis_type: str) -> dict[str,
         .order_by(col(AnalyticsJob.completed_at).desc())
     ).first()
     if found is None:
-        return {"missing": f"no {analysis_type} analysis of this period was completed; POST /api/v1/analytics/run asks"}
+        return {
+            "missing": f"none of this period was completed; POST /api/v1/analytics/run asks for the {analysis_type}"
+        }
     wanted = {"job_id", "model_name", "dataset_key", "results", "accuracy_metrics", "completed_at"}
     return found.model_dump(include=wanted)

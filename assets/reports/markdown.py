@@ -13,7 +13,7 @@ import yaml
 _PUNCTUATION = re.compile(r"([!-/:-@\[-`{-~])")
 LONGEST = 300
 # Rows of a table that is not broken over pages.
-LONGEST_WHOLE = 12
+LONGEST_WHOLE = 15
 
 
 def escape(text: str, longest: int = LONGEST) -> str:
@@ -47,7 +47,7 @@ def heading(text: str, level: int = 1) -> str:
 
 
 def paragraph(*sentences: str) -> str:
-    return escape(" ".join(sentences), 10_000) + "\n"
+    return escape(" ".join(s for s in sentences if s), 10_000) + "\n"
 
 
 def bullets(sentences: Iterable[str]) -> str:
@@ -67,23 +67,32 @@ def block(name: str, *parts: str) -> str:
 
 
 def table(
-    head: Sequence[str], rows: Iterable[Sequence[str]], *, widths: Sequence[int], right: Sequence[int] = ()
+    head: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    widths: Sequence[int],
+    right: Sequence[int] = (),
+    total: Sequence[str] | None = None,
 ) -> str:
-    """A table over the whole width; `widths` are shares of it, the columns of `right` are set right."""
+    """A table over the whole width; `widths` are shares of it, the columns of `right` are set right.
+
+    `total` is a last row that stands out.
+    """
     lines = [_row(head), "|" + "|".join("--:" if i in right else ":--" for i in range(len(head))) + "|"]
     lines += [_row(row) for row in rows]
+    lines += [_row(total, "**")] if total else []
     name = "whole" if len(lines) - 2 <= LONGEST_WHOLE else "table"
     shares = ",".join(str(width) for width in widths)
     return f'::: {{.{name} widths="{shares}"}}\n' + "\n".join(lines) + "\n:::\n"
 
 
-def _row(cells: Iterable[str]) -> str:
-    return "| " + " | ".join(escape(cell) for cell in cells) + " |"
+def _row(cells: Iterable[str], mark: str = "") -> str:
+    return "| " + " | ".join(f"{mark}{escape(cell)}{mark}" if cell else "" for cell in cells) + " |"
 
 
-def cut(rows: Sequence[Any], most: int) -> tuple[Sequence[Any], str]:
-    """The first rows, and a line about the others where there are any."""
-    more = len(rows) - most
+def cut(rows: Sequence[Any], most: int, total: int | None = None) -> tuple[Sequence[Any], str]:
+    """The first rows, and a line about the others of `total` (else of all rows) where there are any."""
+    more = (len(rows) if total is None else total) - most
     return rows[:most], paragraph(f"… and {more:,} more (see Excel).") if more > 0 else ""
 
 

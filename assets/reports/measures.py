@@ -1,4 +1,4 @@
-"""Readings measured: key figures, days, metrics and series."""
+"""Readings measured: days, metrics and series."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,17 +11,16 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from assets.reports.content import DataQuality, Day, Kpi, MetricSummary, ReportError, ReportInput, Series
+from assets.reports.content import DataQuality, Day, MetricSummary, ReportError, ReportInput, Series
 from assets.reports.energy import SECOND, EnergyCurve, Floats, Times, from_counter, from_power
 from assets.reports.quality import completeness
 from storage.devices import NAMED_METRICS, UNITS
 from storage.telemetry import microseconds, moment
 
 HOUR = 3600 * SECOND
-QUARTER = 15 * 60 * SECOND
 MOST_WINDOWS = 1000
-WINDOWS = [s * SECOND for s in (60, 300, 900, 1800, 3600, 10_800, 21_600, 43_200, 86_400, 604_800)]
-RUNNING_SHARE = 0.1
+# From three hours straight to a day: what lies between shows neither days nor what they have in common.
+WINDOWS = [s * SECOND for s in (1, 10, 60, 300, 900, 1800, 3600, 10_800, 86_400, 604_800)]
 _NOT_METRICS = ("timestamp", "device_id", "device_type", "location", "hour", "day_of_week", "is_weekend")
 
 
@@ -86,143 +85,6 @@ class Measured:
             if curve is not None:
                 return f"counter:{name}", curve
         return ("power", self.power_curve) if len(self.power_curve.times) > 1 else None
-
-
-def kpis(measured: Measured, quality: DataQuality) -> list[Kpi]:
-    """The key figures; one that cannot be measured is null and says why."""
-    times, power = measured.track("power")
-    no_power = None if len(power) else "power was not measured"
-    peak = int(power.argmax()) if len(power) else None
-    demand, demand_at, no_demand = _highest_demand(measured)
-    mean = _mean_power(measured.power_curve)
-    whole = _covered(measured)
-    factor = mean / demand if mean is not None and demand is not None and demand > 0 else None
-    threshold = RUNNING_SHARE * demand if demand is not None and demand > 0 else None
-    running = measured.power_curve.time_above(threshold) / HOUR if threshold is not None else None
-    return [
-        Kpi(
-            key="energy",
-            label="Energy",
-            value=whole[0] / 1000 if whole else None,
-            unit="kWh",
-            note=None if whole else no_power or "one reading of power is not enough for an integral",
-        ),
-        Kpi(key="mean_power", label="Mean power", value=mean, unit="W", note=no_power),
-        Kpi(
-            key="peak_power",
-            label="Highest power",
-            value=float(power[peak]) if peak is not None else None,
-            unit="W",
-            at=moment(times[peak].item()) if peak is not None else None,
-            note=no_power,
-        ),
-        Kpi(
-            key="peak_demand_15min",
-            label="Highest 15-minute demand",
-            value=demand,
-            unit="W",
-            at=demand_at,
-            note=no_power or no_demand,
-        ),
-        Kpi(
-            key="load_factor",
-            label="Load factor",
-            value=factor,
-            unit="1",
-            note=None if factor is not None else no_power or no_demand or "there was no demand",
-        ),
-        Kpi(
-            key="running_hours",
-            label="Running time",
-            value=running,
-            unit="h",
-            note="above a tenth of the highest 15-minute demand"
-            if running is not None
-            else no_power or no_demand or "there was no demand",
-        ),
-        *_voltage(measured),
-        Kpi(
-            key="completeness",
-            label="Data completeness",
-            value=quality.completeness,
-            unit="1",
-            note=None if quality.completeness is not None else "fewer than two readings tell no cadence",
-        ),
-        Kpi(key="readings", label="Readings", value=quality.readings, unit="1"),
-    ]
-
-
-def _covered(measured: Measured) -> tuple[float, int] | None:
-    """Energy (Wh) and covered time (µs) of all readings; None where nothing is covered."""
-    if measured.energy_curve is None:
-        return None
-    curve = measured.energy_curve[1]
-    return (float(curve.energy[-1]), int(curve.covered[-1])) if curve.covered[-1] else None
-
-
-def _mean_power(curve: EnergyCurve) -> float | None:
-    """Time-weighted over the covered time; of readings that cover none, their plain mean."""
-    if not len(curve.times):
-        return None
-    if curve.covered[-1]:
-        return float(curve.energy[-1] / (curve.covered[-1] / HOUR))
-    return float(np.mean(curve.power)) if curve.power is not None else None
-
-
-def _highest_demand(measured: Measured) -> tuple[float | None, datetime | None, str | None]:
-    """The greatest energy of a clock quarter hour over 15 min, in W, and its start; else why not.
-
-    What a gap swallowed counts as nothing, so that the figure never overstates.
-    """
-    curve = measured.power_curve
-    if len(curve.times) < 2:
-        return None, None, "one reading of power is not enough for a demand"
-    if np.median(np.diff(curve.times)) > QUARTER:
-        return None, None, "readings are more than 15 minutes apart"
-    edges = np.arange(-(-curve.times[0] // QUARTER), curve.times[-1] // QUARTER + 1) * QUARTER
-    if len(edges) < 2:
-        return None, None, "readings span no whole quarter hour"
-    energy, covered = curve.between(edges)
-    if not covered.any():
-        return None, None, "gaps leave no quarter hour"
-    highest = int(np.where(covered > 0, energy, -np.inf).argmax())
-    return float(energy[highest] * 4), moment(edges[highest].item()), None
-
-
-def _voltage(measured: Measured) -> Iterator[Kpi]:
-    times, volts = measured.track("voltage")
-    note = None if len(volts) else "voltage was not measured"
-    for key, label, pick in (("min", "Lowest voltage", np.argmin), ("max", "Highest voltage", np.argmax)):
-        i = int(pick(volts)) if len(volts) else None
-        yield Kpi(
-            key=f"voltage_{key}",
-            label=label,
-            value=float(volts[i]) if i is not None else None,
-            unit="V",
-            at=moment(times[i].item()) if i is not None else None,
-            note=note,
-        )
-    yield Kpi(
-        key="voltage_mean",
-        label="Mean voltage",
-        value=float(volts.mean()) if len(volts) else None,
-        unit="V",
-        note=note,
-    )
-    band = measured.data.bands.get("voltage")
-    yield Kpi(
-        key="voltage_outside_band",
-        label="Voltage outside its band",
-        value=_outside(volts, band),
-        unit="1",
-        note=note or (None if band else "no nominal band is known"),
-    )
-
-
-def _outside(values: Floats, band: tuple[float, float] | None) -> float | None:
-    if band is None or not len(values):
-        return None
-    return float(np.mean((values < band[0]) | (values > band[1])))
 
 
 def days(measured: Measured, quality: DataQuality) -> list[Day]:
@@ -290,14 +152,17 @@ def summaries(measured: Measured) -> Iterator[MetricSummary]:
             mean=float(values.mean()),
             max=float(values.max()),
             band=band,
-            outside_band=_outside(values, band),
+            outside_band=outside_band(values, band),
         )
 
 
 def series(measured: Measured) -> Iterator[Series]:
-    """Each metric in at most a thousand windows, aligned to 1970."""
+    """Each metric in at most a thousand windows, aligned to 1970, none shorter than readings are apart."""
     start, end = microseconds(measured.data.start), microseconds(measured.data.end)
-    width = next((w for w in WINDOWS if (end - start) / w <= MOST_WINDOWS), WINDOWS[-1])
+    shortest = max(
+        (end - start) / MOST_WINDOWS, float(np.median(np.diff(measured.times))) if len(measured.times) > 1 else 0
+    )
+    width = next((w for w in WINDOWS if w >= shortest), WINDOWS[-1])
     for metric in measured.metrics:
         times, values = measured.track(metric)
         windows = np.arange(start // width, -(-end // width))
@@ -314,6 +179,13 @@ def series(measured: Measured) -> Iterator[Series]:
             min=_spread(np.minimum.reduceat(values, at), filled, len(windows)),
             max=_spread(np.maximum.reduceat(values, at), filled, len(windows)),
         )
+
+
+def outside_band(values: Floats, band: tuple[float, float] | None) -> float | None:
+    """Share of the values outside the band; None without values or band."""
+    if band is None or not len(values):
+        return None
+    return float(np.mean((values < band[0]) | (values > band[1])))
 
 
 def _spread(values: Floats, where: npt.NDArray[np.intp], size: int) -> list[float | None]:

@@ -20,7 +20,7 @@ def quality(data: ReportInput, times: Times) -> DataQuality:
     cadence = data.cadence_seconds or (float(np.median(steps)) / SECOND if len(steps) else None) or None
     rule = max(5 * int((cadence or 0) * SECOND), SHORTEST_GAP)
     start, end = microseconds(data.start), microseconds(until)
-    edges = np.concatenate([[start], times, [max(end, *times[-1:])]])
+    edges = np.concatenate([[start], times, [max([end, *times[-1:]])]])
     lengths = np.diff(edges)
     wide = np.flatnonzero(lengths > rule)
     longest = wide[np.argsort(-lengths[wide], kind="stable")][:MOST_GAPS]

@@ -13,61 +13,70 @@ MOST_EVENTS, MOST_ALERTS, MOST_SCALARS = 20, 25, 20
 
 
 def anomalies(content: ReportContent, _: Path) -> Iterator[str]:
-    yield md.heading("Unusual behaviour")
     analysis = content.analysis("anomaly")
-    if analysis is None or analysis.status == "missing":
-        yield _absent(analysis, "anomaly analysis")
+    if analysis is None:
+        return
+    yield md.heading("Unusual behaviour")
+    if analysis.status == "missing":
+        yield _missing(analysis, "anomaly analysis")
         return
     zone = ZoneInfo(content.period.tz)
     elsewhere = content.anomalies_outside_period
-    outside = f" {count(elsewhere, 'further one')} outside the period {'is' if elsewhere == 1 else 'are'} not listed."
-    outside = outside if elsewhere else ""
-    if not content.anomalies:
-        yield md.paragraph(f"{_by_whom(analysis, zone)} It found nothing unusual in this period.{outside}")
-    else:
-        stretches = "one stretch" if len(content.anomalies) == 1 else f"{len(content.anomalies):,} stretches"
+    outside = f"Not listed: {elsewhere:,} outside the period." if elsewhere else ""
+    by_whom = _by_whom("Looked for", analysis, zone)
+    if content.anomalies:
+        stretches = count(len(content.anomalies), "stretch", "stretches")
         yield md.paragraph(
-            f"{_by_whom(analysis, zone)} It found {stretches} in which the device did not behave as it usually does."
-            " The higher the score, the more unusual; the channel is the one that showed it most. Unusual is not yet"
-            f" faulty: it is where to look first.{outside}"
+            by_whom,
+            f"In {stretches} the device did not behave as it usually does. The higher the score, the more unusual; the"
+            " channel is the one that showed it most. Unusual is not yet faulty: it is where to look first.",
+            outside,
         )
-        strongest = sorted(content.anomalies, key=lambda event: -(event.score or 0))
-        rows, more = md.cut(strongest, MOST_EVENTS)
-        yield md.table(
-            ("Begin", "End", "Length", "Channel", "Readings", "Score"),
-            [
-                (
-                    clock(event.start, zone),
-                    clock(event.end, zone),
-                    duration((event.end - event.start).total_seconds()),
-                    metric_name(event.metric) if event.metric else DASH,
-                    DASH if event.points is None else f"{event.points:,}",
-                    DASH if event.score is None else figure(event.score),
-                )
-                for event in rows
-            ],
-            widths=(22, 22, 15, 17, 12, 12),
-            right=(2, 4, 5),
-        )
-        yield more
-    yield from _scalars("What is known of the model's quality", analysis.accuracy)
+        yield from _events(content, zone)
+    else:
+        yield md.paragraph(by_whom, "Nothing unusual was found in this period.", outside)
+    yield from _scalars("What is known of the model", analysis.accuracy)
+
+
+def _events(content: ReportContent, zone: ZoneInfo) -> Iterator[str]:
+    strongest = sorted(content.anomalies, key=lambda event: -(event.score or 0))
+    rows, more = md.cut(strongest, MOST_EVENTS)
+    yield md.table(
+        ("Begin", "End", "Length", "Channel", "Readings", "Score"),
+        [
+            (
+                clock(event.start, zone),
+                clock(event.end, zone),
+                duration((event.end - event.start).total_seconds()),
+                metric_name(event.metric) if event.metric else DASH,
+                DASH if event.points is None else f"{event.points:,}",
+                DASH if event.score is None else figure(event.score),
+            )
+            for event in rows
+        ],
+        widths=(22, 22, 15, 17, 12, 12),
+        right=(2, 4, 5),
+    )
+    yield more
 
 
 def forecast(content: ReportContent, folder: Path) -> Iterator[str]:
-    yield md.heading("What to expect")
     analysis, found = content.analysis("forecast"), content.forecast
-    if analysis is None or analysis.status == "missing" or found is None:
-        yield _absent(analysis, "forecast")
+    if analysis is None:
+        return
+    yield md.heading("What to expect")
+    if found is None:
+        yield _missing(analysis, "forecast")
         return
     zone = ZoneInfo(content.period.tz)
-    yield md.paragraph(_by_whom(analysis, zone), *_expected(found, zone))
+    yield md.paragraph(_by_whom("Forecast", analysis, zone), *_expected(found, zone))
+    name = metric_name(found.metric)
     yield md.figure(
         figures.save(figures.forecast(content), folder, "forecast"),
-        f"{metric_name(found.metric).capitalize()} as measured and as expected, with the bounds that should hold it.",
-        f"Line of {metric_name(found.metric)}, then its forecast between bounds.",
+        f"{name.capitalize()} as measured and as expected, with the bounds that should hold it.",
+        f"Line of {name}, then its forecast between bounds.",
     )
     yield md.bullets(_accuracy(analysis.accuracy, found.unit))
-    yield from _scalars("All figures of accuracy", analysis.accuracy)
 
 
 def others(content: ReportContent, _: Path) -> Iterator[str]:
@@ -77,25 +86,23 @@ def others(content: ReportContent, _: Path) -> Iterator[str]:
             continue
         yield md.heading(_TITLES.get(analysis.type, metric_name(analysis.type).capitalize()))
         if analysis.status == "missing":
-            yield _absent(analysis, analysis.type)
+            yield _missing(analysis, analysis.type)
             continue
-        yield md.paragraph(_by_whom(analysis, ZoneInfo(content.period.tz)))
+        yield md.paragraph(_by_whom("Worked out", analysis, ZoneInfo(content.period.tz)))
         yield from _scalars("Result", analysis.summary)
-        yield from _scalars("What is known of the model's quality", analysis.accuracy)
+        yield from _scalars("What is known of the model", analysis.accuracy)
 
 
 _TITLES = {"prediction": "Risk of failure"}
 
 
-def _absent(analysis: Analysis | None, name: str) -> str:
-    if analysis is None:
-        return md.paragraph(f"No {name} was asked for in this report.")
+def _missing(analysis: Analysis, name: str) -> str:
     return md.paragraph(f"There is no {name} in this report: {analysis.reason or 'its result holds nothing'}.")
 
 
-def _by_whom(analysis: Analysis, zone: ZoneInfo) -> str:
+def _by_whom(done: str, analysis: Analysis, zone: ZoneInfo) -> str:
     when = f" on {full_clock(analysis.completed_at, zone)}" if analysis.completed_at else ""
-    return f"The model {metric_name(analysis.model or 'unnamed')} worked on the device's history{when}."
+    return f"{done} by the model {metric_name(analysis.model or 'unnamed')}{when}."
 
 
 def _expected(found: Forecast, zone: ZoneInfo) -> Iterator[str]:
@@ -122,7 +129,8 @@ def _accuracy(accuracy: Mapping[str, Any], unit: str) -> Iterator[str]:
 
 
 def _scalars(title: str, values: Mapping[str, Any]) -> Iterator[str]:
-    rows = list(_flat(values))
+    """What a result names and knows: null and lists are left to JSON."""
+    rows = [(name.capitalize(), value) for name, value in _flat(values)]
     if not rows:
         return
     yield md.heading(title, 2)
@@ -136,8 +144,8 @@ def _flat(values: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, st
         name = f"{before}{metric_name(str(key))}"
         if isinstance(value, Mapping):
             yield from _flat(value, f"{name}, ")
-        elif isinstance(value, bool) or value is None:
-            yield name, {True: "yes", False: "no", None: DASH}[value]
+        elif isinstance(value, bool):
+            yield name, "yes" if value else "no"
         elif isinstance(value, int | float):
             yield name, figure(value)
         elif isinstance(value, str):
@@ -150,7 +158,7 @@ def alerts(content: ReportContent, _: Path) -> Iterator[str]:
         yield md.paragraph("No rule raised an alert in this period.")
         return
     zone = ZoneInfo(content.period.tz)
-    rows, more = md.cut(content.alerts, MOST_ALERTS)
+    rows, more = md.cut(content.alerts, MOST_ALERTS, content.alerts_total)
     yield md.table(
         ("Time", "Severity", "Rule", "Message", "State"),
         [
@@ -158,11 +166,11 @@ def alerts(content: ReportContent, _: Path) -> Iterator[str]:
                 clock(alert.time, zone) if alert.time else DASH,
                 alert.severity,
                 md.shorten(alert.rule or DASH, 60),
-                md.shorten(alert.message, 160),
+                md.shorten(alert.message.removeprefix(f"Device {content.device.id}: "), 160),
                 alert.status,
             )
             for alert in rows
         ],
-        widths=(17, 9, 20, 40, 14),
+        widths=(19, 9, 19, 38, 15),
     )
     yield more

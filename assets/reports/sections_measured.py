@@ -1,30 +1,33 @@
 """The report's sections about what was measured, as Markdown. Each takes the content and the folder for its figures."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from assets.reports import figures, markdown as md
-from assets.reports.content import ReportContent
+from assets.reports.content import Day, ReportContent
+from assets.reports.highlights import highlights, severities
 from assets.reports.wording import (
     DASH,
+    SPACE,
     clock,
     count,
     day_name,
     duration,
     figure,
     full_clock,
-    highlights,
     kpi_value,
     metric_name,
     percent,
     period_words,
+    plain,
     quantity,
-    severities,
     zone_words,
 )
 
-MOST_DAYS, MOST_GAPS, MOST_FILES = 62, 12, 31
+MOST_DAYS, MOST_GAPS = 62, 12
 OWN_FIGURE = ("power", "voltage")
 TILES = ("energy", "mean_power", "peak_power", "peak_demand_15min", "load_factor", "running_hours")
 
@@ -47,27 +50,25 @@ def masthead(content: ReportContent, _: Path) -> Iterator[str]:
 
 def key_figures(content: ReportContent, _: Path) -> Iterator[str]:
     zone = ZoneInfo(content.period.tz)
+    found = [content.kpi(key) for key in TILES]
     tiles = [
         (kpi.label, kpi_value(kpi), clock(kpi.at, zone) if kpi.at else kpi.note or "")
-        for kpi in (content.kpi(key) for key in TILES)
+        for kpi in found
         if kpi.value is not None
     ]
-    low, mean, high, outside = (content.kpi(f"voltage_{key}") for key in ("min", "mean", "max", "outside_band"))
-    if mean.value is not None:
-        spread = f"{kpi_value(low)} to {kpi_value(high)}"
-        beyond = f", {percent(outside.value)} outside the band" if outside.value is not None else ""
-        tiles.append(("Voltage", kpi_value(mean), spread + beyond))
-    tiles.append(("Alerts", f"{len(content.alerts):,}", severities(content)))
+    voltage = content.metric("voltage")
+    if voltage:
+        beyond = "" if voltage.outside_band is None else f", {percent(voltage.outside_band)} out of band"
+        spread = f"{voltage.min:.1f} to {voltage.max:.1f}{SPACE}V{beyond}"
+        tiles.append(("Voltage", kpi_value(content.kpi("voltage_mean")), spread))
+    tiles.append(("Alerts", f"{content.alerts_total:,}", severities(content)))
     quality = content.data_quality
-    if quality.completeness is not None:
-        tiles.append(("Data completeness", percent(quality.completeness), count(quality.readings, "reading")))
+    tiles.append(("Data completeness", percent(quality.completeness), count(quality.readings, "reading")))
     yield md.block("key-figures", *(_tile(*tile) for tile in tiles))
-    absent = [kpi for kpi in content.kpis if kpi.value is None and kpi.note]
-    reasons = {
-        note: [kpi.label for kpi in absent if kpi.note == note] for note in sorted({str(k.note) for k in absent})
-    }
-    if reasons:
-        said = "; ".join(f"{', '.join(labels)} ({note})" for note, labels in reasons.items())
+    absent = [kpi for kpi in found if kpi.value is None and kpi.note]
+    if absent and quality.readings:
+        reasons = dict.fromkeys(str(kpi.note) for kpi in absent)
+        said = "; ".join(f"{', '.join(k.label for k in absent if k.note == why)} ({why})" for why in reasons)
         yield md.block("remark", md.paragraph(f"Not available: {said}."))
 
 
@@ -80,71 +81,77 @@ def in_short(content: ReportContent, _: Path) -> Iterator[str]:
     yield md.block("summary", md.bullets(highlights(content)))
 
 
-def days(content: ReportContent, folder: Path) -> Iterator[str]:
-    yield md.heading("Energy by day")
+def energy(content: ReportContent, folder: Path) -> Iterator[str]:
+    """Days, or months where there are too many days to read."""
     if content.kpi("energy").value is None:
-        yield md.paragraph(f"There is no energy to show: {content.kpi('energy').note}.")
         return
+    zone, days = ZoneInfo(content.period.tz), content.daily
+    yield md.heading("Energy")
+    paler = "" if all(day.is_whole for day in days) else " Paler days were measured for less than 90 % of 24 hours."
     yield md.figure(
         figures.save(figures.daily_energy(content), folder, "daily"),
-        f"Energy per day in {content.period.tz}. Paler days were measured for less than 90 % of 24 hours.",
-        "Bars of the energy of each day, as in the table that follows.",
+        f"Energy per day in {content.period.tz}.{paler}",
+        "Bars of the energy of each day.",
     )
-    zone = ZoneInfo(content.period.tz)
-    rows, more = md.cut(content.daily, MOST_DAYS)
-    head = ("Day", "Energy in kWh", "Measured", "Highest power", "at", "Readings", "Complete")
+    if len(days) > MOST_DAYS:
+        span, spans = "Month", {month: list(of) for month, of in groupby(days, lambda day: f"{day.day:%B %Y}")}
+    else:
+        span, spans = "Day", {_day(day): [day] for day in days}
+    shown = slice(6 if content.metric("power") else 4)
     yield md.table(
-        head,
-        [
-            (
-                day_name(day.day),
-                DASH if day.energy_kwh is None else figure(day.energy_kwh),
-                f"{day.covered_hours:.1f} of {figure(day.hours)} h",
-                quantity(day.peak_power_w, "W"),
-                f"{day.peak_at.astimezone(zone):%H:%M}" if day.peak_at else DASH,
-                f"{day.readings:,}",
-                percent(day.completeness),
-            )
-            for day in rows
-        ],
-        widths=(16, 15, 17, 16, 9, 13, 14),
-        right=(1, 2, 3, 4, 5, 6),
+        (span, "Energy in kWh", "Measured", "Readings", "Highest power", "on")[shown],
+        [(name, *_energy_row(part, zone))[shown] for name, part in spans.items()],
+        total=("Total", *_energy_row(days, zone))[shown] if len(days) > 1 else None,
+        widths=[21, 15, 13, 13, 17, 21][shown],
+        right=(1, 2, 3, 4, 5),
     )
-    yield more
+
+
+def _day(day: Day) -> str:
+    return day_name(day.day) + ("" if day.hours == 24 else f" ({plain(round(day.hours, 1))}{SPACE}h)")
+
+
+def _energy_row(days: Sequence[Day], zone: ZoneInfo) -> tuple[str, ...]:
+    measured = [day.energy_kwh for day in days if day.energy_kwh is not None]
+    peak = max(days, key=lambda day: -math.inf if day.peak_power_w is None else day.peak_power_w)
+    return (
+        figure(sum(measured)) if measured else DASH,
+        f"{figure(sum(day.covered_hours for day in days))}{SPACE}h",
+        f"{sum(day.readings for day in days):,}",
+        quantity(peak.peak_power_w, "W"),
+        clock(peak.peak_at, zone) if peak.peak_at else DASH,
+    )
 
 
 def power(content: ReportContent, folder: Path) -> Iterator[str]:
-    yield md.heading("Power")
-    yield _profile(content, "power", folder) or md.paragraph("Power was not measured in this period.")
+    yield from _profile(content, "power", folder)
 
 
 def voltage(content: ReportContent, folder: Path) -> Iterator[str]:
-    yield md.heading("Voltage")
-    drawn = _profile(content, "voltage", folder)
-    if not drawn:
-        yield md.paragraph("Voltage was not measured in this period.")
-        return
-    yield drawn
-    band = next(m.band for m in content.metrics if m.metric == "voltage")
-    if band is None:
+    yield from _profile(content, "voltage", folder)
+    found = content.metric("voltage")
+    if found and found.band is None:
         yield md.paragraph("No nominal band of voltage is known for this device, so nothing is called too high or low.")
 
 
-def _profile(content: ReportContent, metric: str, folder: Path) -> str:
-    window = next((s.window_seconds for s in content.series if s.metric == metric), 0)
+def _profile(content: ReportContent, metric: str, folder: Path) -> Iterator[str]:
+    if content.metric(metric) is None:
+        return
+    name = metric_name(metric).capitalize()
+    yield md.heading(name)
+    window = next(s.window_seconds for s in content.series if s.metric == metric)
     marked = ", with the stretches that the anomaly analysis found" if content.anomalies else ""
-    return md.figure(
+    yield md.figure(
         figures.save(figures.profile(content, metric), folder, metric),
-        f"{metric_name(metric).capitalize()}: mean and range of the readings in every {duration(window)}{marked}.",
+        f"{name}: mean and range of the readings in every {duration(window)}{marked}.",
         f"Line of {metric_name(metric)} over the period; its range stands in the table of measurements.",
     )
 
 
 def measurements(content: ReportContent, folder: Path) -> Iterator[str]:
-    yield md.heading("All measurements")
     if not content.metrics:
-        yield md.paragraph("The device sent no measurement in this period.")
         return
+    yield md.heading("All measurements")
     yield md.table(
         ("Measurement", "Unit", "Lowest", "Mean", "Highest", "Readings", "Nominal band", "Outside"),
         [
@@ -155,7 +162,7 @@ def measurements(content: ReportContent, folder: Path) -> Iterator[str]:
                 figure(m.mean),
                 figure(m.max),
                 f"{m.count:,}",
-                f"{figure(m.band[0])} to {figure(m.band[1])}" if m.band else DASH,
+                f"{plain(m.band[0])} to {plain(m.band[1])}" if m.band else DASH,
                 percent(m.outside_band),
             )
             for m in content.metrics
@@ -189,41 +196,37 @@ def data_quality(content: ReportContent, _: Path) -> Iterator[str]:
         said.append(f"At that pace readings cover {percent(quality.completeness)} of the time{missing}.")
     if quality.measured_until < content.period.end:
         said.append("The period was not over when this report was made; what was still to come does not count.")
-    yield md.paragraph(*said)
-    if not quality.gaps or quality.gap_rule_seconds is None:
-        yield md.paragraph("There is no longer gap between readings.")
-        return
-    yield md.heading("Gaps", 2)
     rule = duration(quality.gap_rule_seconds)
+    if not quality.gaps:
+        yield md.paragraph(*said, f"There is no gap of more than {rule}.")
+        return
+    yield md.paragraph(*said)
+    yield md.heading("Gaps", 2)
     yield md.paragraph(f"Stretches of more than {rule} without a reading, the longest first.")
-    rows = quality.gaps[:MOST_GAPS]
+    rows, more = md.cut(quality.gaps, MOST_GAPS, quality.gaps_total)
     yield md.table(
         ("From", "To", "Length"),
         [(clock(gap.start, zone), clock(gap.end, zone), duration(gap.seconds)) for gap in rows],
         widths=(38, 38, 24),
         right=(2,),
     )
-    if quality.gaps_total > len(rows):
-        yield md.paragraph(f"… and {quality.gaps_total - len(rows):,} more (see Excel).")
+    yield more
 
 
 def methods(content: ReportContent, _: Path) -> Iterator[str]:
     yield md.heading("Methods and sources")
-    made_by = f"Made by {content.generator.name} {content.generator.version}."
     jobs = [f"The {a.type} result is that of job {a.job_id} ({a.model})." for a in content.analyses if a.job_id]
-    yield md.bullets([content.energy.rule, *_METHODS, *jobs, f"{made_by} {_OTHER_FORMATS}"])
+    made_by = f"Made by {content.generator.name} {content.generator.version}. {_OTHER_FORMATS}"
+    yield md.bullets([content.energy.rule, *_METHODS, *jobs, *_files(content), made_by])
+
+
+def _files(content: ReportContent) -> Iterator[str]:
     if not content.files:
-        yield md.paragraph("No file of readings was there to read.")
         return
-    yield md.heading("Files read", 2)
-    rows, more = md.cut(content.files, MOST_FILES)
-    yield md.table(
-        ("File", "Rows", "SHA-256 begins with"),
-        [(file.name, DASH if file.rows is None else f"{file.rows:,}", (file.sha256 or DASH)[:16]) for file in rows],
-        widths=(58, 14, 28),
-        right=(1,),
-    )
-    yield more
+    first, last = content.files[0].name, content.files[-1].name
+    names = first if first == last else f"{first} to {last}"
+    rows = sum(file.rows or 0 for file in content.files)
+    yield f"Read from {count(len(content.files), 'file')} of {count(rows, 'row')}: {names}."
 
 
 _METHODS = (
@@ -237,4 +240,6 @@ _METHODS = (
     ),
     "Days begin and end at midnight of the time zone above; a day of a clock change has 23 or 25 hours.",
 )
-_OTHER_FORMATS = "The same figures as data: this report as JSON; every reading: this report as Excel."
+_OTHER_FORMATS = (
+    "The same figures as data, with the SHA-256 of the files read: this report as JSON; every reading: as Excel."
+)

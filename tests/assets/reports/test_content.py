@@ -1,0 +1,179 @@
+import json
+import math
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import jsonschema_rs
+import pytest
+
+from assets.reports import ReportError, build_report
+from assets.reports.content import ReportContent, schema
+from assets.reports.highlights import highlights
+from tests.assets.reports.house import DAY, HOUR, MINUTE, PARIS, START, bare, content_of, house, steady
+
+PUBLISHED = Path(build_report.__code__.co_filename).with_name("schema.json")
+MONDAY = datetime(2026, 2, 2, tzinfo=PARIS)
+
+
+def analysed(kind: str, accuracy: dict[str, Any] | None = None, **results: Any) -> ReportContent:
+    job = {"job_id": "job-1", "model_name": "m", "results": results, "accuracy_metrics": accuracy}
+    return content_of(bare(MONDAY, MONDAY + DAY, steady(MONDAY, MONDAY + DAY), analyses={kind: job}))
+
+
+def test_the_published_schema_is_that_of_the_content() -> None:
+    assert PUBLISHED.read_text() == schema(), "python -m assets.reports > assets/reports/schema.json"
+
+
+@pytest.mark.parametrize("data", [house(), bare(MONDAY, MONDAY + MINUTE)], ids=["house", "empty"])
+def test_a_report_as_json_follows_the_published_schema(data: Any, tmp_path: Path) -> None:
+    report = build_report(
+        data, "json", folder=tmp_path, quarto=None, timeout_seconds=60, max_bytes=10**7, progress=lambda *_: None
+    )
+    assert (report.media_type, report.suffix) == ("application/json", "json")
+    said = json.loads(report.content, parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
+    jsonschema_rs.Draft202012Validator(json.loads(PUBLISHED.read_text())).validate(said)
+    assert said["device"]["id"] == data.device_id
+    assert datetime.fromisoformat(said["period"]["start"]) == data.start
+    assert datetime.fromisoformat(said["period"]["end"]) == data.end
+    assert ReportContent.model_validate_json(report.content) == content_of(data)
+    assert report.facts["size_bytes"] == len(report.content)
+    assert report.facts["kpis"] == {kpi["key"]: kpi["value"] for kpi in said["kpis"]}
+
+
+def test_the_schema_refuses_what_a_report_never_says() -> None:
+    said = json.loads(content_of(house()).to_json())
+    validator = jsonschema_rs.Draft202012Validator(json.loads(PUBLISHED.read_text()))
+    for wrong in ({"schema_version": "2.0"}, {"more": 1}, {"kpis": [{"key": "energy"}]}):
+        assert not validator.is_valid({**said, **wrong})
+
+
+def test_equal_input_is_equal_json() -> None:
+    assert content_of(house()).to_json() == content_of(house()).to_json()
+
+
+def test_events_that_touch_the_period_are_listed_and_the_others_counted() -> None:
+    content = analysed(
+        "anomaly",
+        events=[
+            {
+                "start": "2026-02-02T20:00:00Z",
+                "end": "2026-02-03T09:00:00Z",
+                "metric": "power",
+                "score": 4,
+                "points": 9,
+            },
+            {"start": "2026-02-01T20:00:00+00:00", "end": "2026-02-01T23:00:00+00:00"},
+            {"start": "2026-02-01T20:00:00Z", "end": "2026-02-01T22:59:59Z", "score": math.nan},
+        ],
+    )
+    assert [(e.start.day, e.metric, e.score, e.points) for e in content.anomalies] == [
+        (1, None, None, None),
+        (2, "power", 4, 9),
+    ]
+    assert content.anomalies_outside_period == 1
+    assert content.kpi("anomalies").value == 2
+
+
+def test_without_events_flagged_rows_stand_for_themselves() -> None:
+    points = [
+        {"timestamp": "2026-02-02T10:00:00Z", "value": 1, "is_anomaly": flag, "anomaly_score": 2.5}
+        for flag in (True, False)
+    ]
+    (event,) = analysed("anomaly", anomalies=points).anomalies
+    assert (event.start, event.end, event.score) == (event.start, event.start, 2.5)
+    assert analysed("anomaly", anomalies=points, events=[]).anomalies == []
+
+
+def test_the_next_day_of_a_forecast_is_energy() -> None:
+    def points(hours: int) -> list[dict[str, Any]]:
+        return [
+            {"timestamp": f"2026-02-{3 + i // 24:02}T{i % 24:02}:00:00Z", "value": 2.0, "lower": 1.0, "upper": 3.0}
+            for i in range(hours)
+        ]
+
+    def energy(metric: str, unit: str | None, hours: int) -> float | None:
+        unit_of = {} if unit is None else {"unit": unit}
+        found = analysed("forecast", metric=metric, forecast=points(hours), **unit_of).forecast
+        assert found is not None
+        return found.energy_next_24h_kwh
+
+    assert energy("power", "kW", 24) == pytest.approx(48)
+    assert energy("power", None, 48) == pytest.approx(0.048)
+    assert energy("power", "kW", 23) is None
+    assert energy("temperature", None, 24) is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "results", "message"),
+    [
+        ("anomaly", {"events": [{"start": "2026-02-02T20:00:00Z"}]}, "the anomaly result has an item without end"),
+        ("anomaly", {"events": [{"start": "yesterday", "end": "today"}]}, "has the time 'yesterday', which is none"),
+        ("anomaly", {"events": [{"start": "2026-02-02T20:00:00"}]}, "without an offset"),
+        ("forecast", {"forecast": [{"timestamp": "2026-02-02T20:00:00Z", "value": None}]}, "a point without a value"),
+    ],
+)
+def test_a_result_that_contradicts_its_form_ends_the_report(kind: str, results: dict[str, Any], message: str) -> None:
+    with pytest.raises(ReportError, match=message):
+        analysed(kind, **results)
+
+
+def test_numbers_that_are_none_are_null() -> None:
+    accuracy = {"mae": math.inf, "nested": {"f1": math.nan, "n": 3}, "ok": True, "why": "no\x07 labels"}
+    (analysis,) = analysed("forecast", accuracy, forecast=[]).analyses
+    assert analysis.accuracy == {"mae": None, "nested": {"f1": None, "n": 3}, "ok": True, "why": "no labels"}
+
+
+def test_what_is_missing_says_why() -> None:
+    content = content_of(bare(MONDAY, MONDAY + DAY, analyses={"anomaly": {"missing": "nobody asked"}}))
+    assert content.analysis("anomaly").reason == "nobody asked"  # type: ignore[union-attr] # it is there
+    assert content.analysis("forecast") is None
+    assert content.kpi("anomalies").value is None
+
+
+def test_text_of_users_is_one_line_of_characters_to_see() -> None:
+    content = content_of(bare(MONDAY, MONDAY + DAY, device_name=" a\tb\n\x1b[31m\u202egnp.exe\x00 \ud800 é 工 "))
+    assert content.device.name == "a b [31mgnp.exe é 工"
+    assert content_of(bare(MONDAY, MONDAY + DAY, device_name="\x07")).device.name == "D1"
+
+
+def test_alerts_beyond_the_list_are_counted() -> None:
+    content = content_of(replace(house(), alerts_total=12_345))
+    assert (len(content.alerts), content.kpi("alerts").value) == (5, 12_345)
+    assert "12,345 alerts were raised; of the newest 5 (5 high); 2 still open." in list(highlights(content))
+
+
+def test_the_report_in_short() -> None:
+    said = "\n".join(highlights(content_of(house()))).replace("\u00a0", " ")
+    for words in (
+        "The device used 301.7 kWh in 7 d of measured time, on average 1.80 kW.",
+        "The highest day was Sat 23 Dec with 76.4 kWh, the lowest Tue 19 Dec with 28.9 kWh.",
+        "Power was highest on Sat 23 Dec, 23:36 with 8.70 kW",
+        "the highest quarter hour, from Fri 22 Dec, 22:30, drew 6.82 kW.",
+        "Voltage lay between 216.4 V and 249.5 V, except for 0.9 % of readings within its band of 226 to 253 V.",
+        "5 alerts were raised (5 high); 2 still open.",
+        "The anomaly analysis found 1 stretch of unusual behaviour; it began on Sat 23 Dec, 13:36, in voltage.",
+        "Expected in the 24 hours from Sun 24 Dec, 00:00: 76.4 kWh.",
+        "Readings cover 100 % of the period, without a longer gap.",
+    ):
+        assert words in said
+    nothing = list(highlights(content_of(bare(MONDAY, MONDAY + DAY))))
+    assert nothing == ["No readings of this device arrived in the period. No alert was raised."]
+
+
+def test_a_gap_is_named_where_it_was() -> None:
+    data = house(START, START + DAY)
+    kept = [row for row in range(len(data.readings)) if not 600 <= row < 720]
+    said = list(highlights(content_of(replace(data, readings=data.readings.take(kept)))))
+    assert (
+        said[-1].replace("\u00a0", " ")
+        == "Readings cover 91.7 % of the period; the longest gap lasted 2 h 1 min from Sun 17 Dec, 09:59."
+    )
+
+
+def test_times_are_utc() -> None:
+    content = content_of(house())
+    assert content.period.start == START
+    assert content.period.start.tzinfo is UTC
+    assert (content.period.end - content.period.start) / HOUR == 168
