@@ -10,7 +10,6 @@ from typing import Annotated, Any
 import httpx
 import typer
 
-from serving.devices import MOST_AT_ONCE, DeviceCreate
 from storage.settings import Settings
 
 app = typer.Typer(help="The registry of devices.", no_args_is_help=True)
@@ -28,8 +27,10 @@ def import_devices(
     manufacturer, model, metadata_json, tenant_id. An empty cell says nothing. Each row that fails is told with its
     line and the reason, and the exit code is 1; the others stand.
     """
+    from serving.devices import MOST_AT_ONCE, DeviceCreate  # noqa: PLC0415 - FastAPI would slow every command down
+
     address = url or f"http://127.0.0.1:{Settings.load().api_port}"
-    rows = list(_rows(file))
+    rows = list(_rows(file, set(DeviceCreate.model_fields)))
     headers = {"X-API-Key": key} if key else {}
     failed, count = 0, {"created": 0, "updated": 0, "unchanged": 0}
     with httpx.Client(base_url=address, headers=headers, timeout=120) as client:
@@ -47,9 +48,8 @@ def import_devices(
     raise typer.Exit(1 if failed else 0)
 
 
-def _rows(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def _rows(file: Path, known: set[str]) -> Iterator[tuple[int, dict[str, Any]]]:
     """Each row with its line's number; an empty cell is left out."""
-    known = set(DeviceCreate.model_fields)
     with file.open(newline="", encoding="utf-8-sig") as lines:
         try:
             reader = csv.DictReader(lines, strict=True)
@@ -57,6 +57,10 @@ def _rows(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             if unknown:
                 raise typer.BadParameter(f"{file}: no such columns: {', '.join(unknown)}; there are {', '.join(known)}")
             for row in reader:
+                if None in row:
+                    raise typer.BadParameter(
+                        f"{file}:{reader.line_num}: more cells than columns; quote those with a comma"
+                    )
                 yield reader.line_num, {name: value for name, value in row.items() if name and value not in ("", None)}
         except (UnicodeDecodeError, csv.Error) as error:
             raise typer.BadParameter(f"{file} is no CSV file in UTF-8: {error}") from None

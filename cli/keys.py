@@ -1,5 +1,7 @@
 """`energy keys`: who may use the API."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Annotated
 
@@ -59,7 +61,13 @@ def revoke(name: str) -> None:
     print(f"{name} is revoked")
 
 
-def _session() -> Session:
+@contextmanager
+def _session() -> Iterator[Session]:
     settings = Settings.load()
     migrate(settings)
-    return Session(open_engine(settings, pool_size=1))
+    engine = open_engine(settings, pool_size=1)
+    try:
+        with Session(engine) as session:
+            yield session
+    finally:
+        engine.dispose()

@@ -9,7 +9,7 @@ from fastapi import Depends, FastAPI
 from serving import alerts, analytics, devices, exports, files, health, reports, rules, session, telemetry
 from serving.dagster import Dagster
 from serving.errors import answer_with_problems
-from serving.gateway import Gateway
+from serving.gateway import Gateway, expect_json
 from serving.identity import identify
 from serving.limits import Limits
 from serving.openapi import describe
@@ -45,9 +45,9 @@ def create_app(settings: Settings) -> FastAPI:
         version=version("energy-platform"),
         description="Registry, telemetry, rules, alerts, exports, analyses and reports of a plant's machines.",
         lifespan=stores,
-        dependencies=[Depends(identify)],
+        dependencies=[Depends(identify), Depends(expect_json)],
     )
-    answer_with_problems(app)
+    answer_with_problems(app, ROUTERS)
     for router in ROUTERS:
         app.include_router(router)
     app.add_middleware(Gateway, max_body=int(settings.api_max_body_mb * 1_000_000))

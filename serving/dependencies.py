@@ -1,11 +1,12 @@
 """What a route asks for by its type: a session, the stores, the settings, checked parameters."""
 
+import re
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Path, Query, Request
-from pydantic import AfterValidator, AwareDatetime, BaseModel, Field, PlainSerializer
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, Field, PlainSerializer
 from sqlmodel import Session, func, select
 from sqlmodel.sql.expression import SelectOfScalar
 
@@ -80,6 +81,21 @@ def _keepable(text: str) -> str:
     return text
 
 
+def _written(moment: Any) -> Any:
+    """A number or a bare date would be taken as well, and mean what nobody said."""
+    if isinstance(moment, str) and not re.match(r"\d{4}-\d\d-\d\d[Tt ]", moment):
+        raise ValueError("is no timestamp; write it as 2026-02-12T10:00:00Z or with +01:00")
+    if not isinstance(moment, str | datetime):
+        raise ValueError("is no text; write it as 2026-02-12T10:00:00Z or with +01:00")  # noqa: TRY004 - a field's wrong value
+    return moment
+
+
+def _in_our_time(moment: datetime) -> datetime:
+    if not 1970 <= moment.year <= 2200:
+        raise ValueError("lies outside of the years 1970 to 2200")
+    return moment
+
+
 def _rfc3339(moment: datetime) -> str:
     return moment.isoformat().replace("+00:00", "Z")
 
@@ -89,7 +105,7 @@ DeviceId = Annotated[str, Field(pattern=IDENTIFIER, max_length=MAX_IDENTIFIER, e
 DevicePath = Annotated[str, Path(pattern=IDENTIFIER, max_length=MAX_IDENTIFIER, examples=["D1"])]
 JobPath = Annotated[str, Path(pattern=r"^(job|export|report)-[a-z0-9]{6,32}$", examples=["job-0123456789ab"])]
 Moment = Annotated[datetime, PlainSerializer(_rfc3339, return_type=str, when_used="json")]
-Past = AwareDatetime
+Past = Annotated[AwareDatetime, BeforeValidator(_written), AfterValidator(_in_our_time)]
 
 
 class Page(BaseModel):

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError
+from pydantic.json_schema import SkipJsonSchema
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, or_, select, update
 
@@ -66,11 +67,11 @@ class DeviceUpdate(BaseModel):
     `device_id` may be repeated and never changes; `tenant_id` may be changed by a key of all tenants.
     """
 
-    device_id: DeviceId | None = None
+    device_id: DeviceId | SkipJsonSchema[None] = None
     tenant_id: DeviceId | None = None
-    device_name: Annotated[Text, Field(min_length=1, max_length=255)] | None = None
-    device_type: Annotated[Text, Field(min_length=1, max_length=100)] | None = None
-    status: Status | None = None
+    device_name: Annotated[Text, Field(min_length=1, max_length=255)] | SkipJsonSchema[None] = None
+    device_type: Annotated[Text, Field(min_length=1, max_length=100)] | SkipJsonSchema[None] = None
+    status: Status | SkipJsonSchema[None] = None
     location: Annotated[Text, Field(max_length=500)] | None = None
     manufacturer: Annotated[Text, Field(max_length=255)] | None = None
     model: Annotated[Text, Field(max_length=255)] | None = None

@@ -17,9 +17,10 @@ from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any, ClassVar
 
-from fastapi import FastAPI, Request
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError, TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
@@ -122,8 +123,9 @@ def field_errors(errors: Sequence[Any]) -> list[FieldError]:
     return [FieldError(field=".".join(map(str, e["loc"])) or "body", message=_message(e)) for e in errors]
 
 
-def answer_with_problems(app: FastAPI) -> None:
+def answer_with_problems(app: FastAPI, routers: Sequence[APIRouter]) -> None:
     """Make every error of the app a problem, expected or not."""
+    routes = [route for router in routers for route in router.routes if isinstance(route, APIRoute)]
 
     @app.exception_handler(Problem)
     def _problem(request: Request, error: Problem) -> JSONResponse:
@@ -137,7 +139,13 @@ def answer_with_problems(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     def _http(request: Request, error: HTTPException) -> JSONResponse:
-        return _answer(request, HTTPStatus(error.status_code), str(error.detail), headers=error.headers)
+        headers = dict(error.headers or {})
+        if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            path = request.url.path.removeprefix(request.scope.get("root_path", ""))
+            found = [route for route in routes if route.path_regex.match(path)]
+            exact = [route for route in found if route.path == path]
+            headers["Allow"] = ", ".join(sorted({method for r in exact or found for method in r.methods or ()}))
+        return _answer(request, HTTPStatus(error.status_code), str(error.detail), headers=headers)
 
     @app.exception_handler(StoreUnavailable)
     @app.exception_handler(ObjectStoreUnavailable)

@@ -9,6 +9,7 @@ from uuid import uuid4
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 SERVICES = ("device", "data", "rule-engine", "analytics", "data-export", "reporting")
@@ -55,3 +56,18 @@ class Gateway:
             return message
 
         return bounded
+
+
+async def expect_json(connection: HTTPConnection) -> None:
+    """Refuse a body that says it is no JSON, where a route reads one.
+
+    Raises:
+        HTTPException: 415.
+
+    """
+    if getattr(connection.scope.get("route"), "body_field", None) is None:
+        return
+    media_type = connection.headers.get("content-type", "").partition(";")[0].strip().lower()
+    has_body = connection.headers.get("content-length", "0") != "0" or "transfer-encoding" in connection.headers
+    if has_body and media_type != "application/json" and not media_type.endswith("+json"):
+        raise HTTPException(415, "send the body as JSON, with Content-Type: application/json")

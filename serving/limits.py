@@ -44,4 +44,4 @@ class Limits:
 
     def __init__(self, requests_per_second: float) -> None:
         self.requests = Buckets(requests_per_second, 10 * requests_per_second)
-        self.failures = Buckets(1 / 3, 20)
+        self.failures = Buckets(1 / 3 if requests_per_second else 0, 20)

@@ -55,7 +55,7 @@ def _roles(routers: Sequence[APIRouter]) -> Iterator[tuple[tuple[str, str], str]
     for route in (route for router in routers for route in router.routes):
         if isinstance(route, APIRoute):
             for method in route.methods or ():
-                yield (route.path, method.lower()), needed_role(route.endpoint, method)
+                yield (route.path_format, method.lower()), needed_role(route.endpoint, method)
 
 
 def _completed(schema: dict[str, Any], roles: dict[tuple[str, str], str]) -> dict[str, Any]:
@@ -70,8 +70,7 @@ def _completed(schema: dict[str, Any], roles: dict[tuple[str, str], str]) -> dic
         for method, operation in operations.items():
             role = roles[path, method]
             if role != PUBLIC:
-                # The last one: without any key in the platform none is asked for.
-                operation["security"] = [*({name: []} for name in SCHEMES), {}]
+                operation["security"] = [{name: []} for name in SCHEMES]
                 operation["x-required-role"] = role
             answers = operation["responses"]
             for status in _errors(role, operation, path):
