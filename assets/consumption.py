@@ -7,7 +7,6 @@ What passed between the last sample of one piece and the first of the next is wo
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -114,9 +113,9 @@ def _amounts(
 
 def _of_catalogue(stretch: Stretch, metric: str, counter: Counter | None) -> Piece | None:
     """What the catalogue knows of a whole day, if its energy has this source; there amounts and registers are kWh."""
-    energy: Mapping[str, Any] | None = getattr(stretch.file, "energy", None)
+    energy = stretch.file.energy if stretch.file and stretch.is_whole_day and not stretch.is_behind else None
     source = "integral:power" if counter is None else f"counter:{metric}"
-    if energy is None or not stretch.is_whole_day or energy["source"] != source:
+    if energy is None or energy["source"] != source:
         return None
     per_kwh = 1.0 if counter is None else 1000 / WH_PER_UNIT[counter.unit]
     quarters = {

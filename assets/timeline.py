@@ -5,7 +5,7 @@ since its export; a file stands for a day that retention has taken from the stor
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 
 import pyarrow as pa
@@ -62,11 +62,17 @@ class Filter:
 
 @dataclass(frozen=True)
 class Stretch:
-    """A part of a range and where it is read: the file of the day it lies in, or else the store."""
+    """A part of a range and where it is read: the file of the day it lies in, or else the store.
+
+    `is_expired`: retention may have taken the day from the store, but for what came late. `is_behind`: and of that the
+    file has not all; the day is read from both.
+    """
 
     start: int
     end: int
     file: Dataset | None
+    is_expired: bool = False
+    is_behind: bool = False
 
     @property
     def is_whole_day(self) -> bool:
@@ -129,9 +135,10 @@ class Timeline:
         parts, rows = [found], 0
         for stretch in reversed(self.stretches(device_id, since, end)):
             held = ((times >= stretch.start) & (times < stretch.end)).any()
-            if stretch.file is not None and not held and rows < newest:
-                parts.insert(0, self._read_file(stretch, metrics, context=True))
-                rows += len(parts[0])
+            if stretch.file is not None and (stretch.is_expired or not held) and rows < newest:
+                part = self._read_file(stretch, metrics, context=True)
+                parts.append(_without(part, found))
+                rows += len(parts[-1])
         if len(parts) == 1:
             return found
         table = _joined(parts, metrics, context=True).sort_by("time")
@@ -167,10 +174,10 @@ class Timeline:
         for stretch in self.stretches(device_id, start, end):
             if stretch.file is None:
                 parts.append(self._store.statistics(device_id, stretch.start, stretch.end))
-            elif stretch.is_whole_day:
+            elif stretch.is_whole_day and not stretch.is_behind:
                 parts.append(_of_catalogue(stretch.file))
             else:
-                parts.append(series.statistics(self._read_file(stretch, None)))
+                parts.append(series.statistics(self.rows(device_id, stretch, None)))
         return _merged(parts)
 
     def stretches(self, device_id: str, start: int, end: int) -> list[Stretch]:
@@ -186,24 +193,29 @@ class Timeline:
         at = start
         while at < end:
             midnight = at // DAY * DAY
-            file = files.get(moment(midnight).date())
+            file, is_expired, is_behind = files.get(moment(midnight).date(), (None, False, False))
             until = min(midnight + DAY, end)
             if file is None and found and found[-1].file is None:
                 found[-1] = Stretch(found[-1].start, until, None)
             else:
-                found.append(Stretch(at, until, file))
+                found.append(Stretch(at, until, file, is_expired, is_behind))
             at = until
         return found
 
-    def _files(self, device_id: str, start: int, end: int) -> dict[date, Dataset]:
-        """The files of closed days that nothing came for since."""
+    def _files(self, device_id: str, start: int, end: int) -> dict[date, tuple[Dataset, bool, bool]]:
+        """The files of closed days that can be read, with `is_expired` and `is_behind`."""
         today = microseconds(utc_now()) // DAY * DAY
         if start >= today:
             return {}
         first, last = moment(start).date(), moment(min(end, today) - 1).date()
+        files = catalogue.datasets_of(self._session, device_id, start=first, end=last, kind="day")
         waiting = {touched.day for touched in catalogue.touched(self._session, device_id=device_id)}
-        days = catalogue.datasets_of(self._session, device_id, start=first, end=last, kind="day")
-        return {day.start_date: day for day in days if day.start_date not in waiting}
+        expired = catalogue.expired_days(self._session, device_id, first, last)
+        return {
+            file.start_date: (file, file.start_date in expired, file.start_date in waiting)
+            for file in files
+            if file.start_date not in waiting or file.start_date in expired
+        }
 
     def rows(
         self, device_id: str, stretch: Stretch, metrics: Sequence[str] | None, newest: int | None = None
@@ -212,6 +224,9 @@ class Timeline:
         if stretch.file is None:
             return self._store.read(device_id, stretch.start, stretch.end, metrics=metrics, newest=newest)
         rows = self._read_file(stretch, metrics)
+        if stretch.is_behind:
+            late = self._store.read(device_id, stretch.start, stretch.end, metrics=metrics)
+            rows = _joined([_without(rows, late), late], metrics).sort_by("time")
         return rows if newest is None else rows.slice(max(0, len(rows) - newest))
 
     def _filtered(
@@ -244,6 +259,11 @@ class Timeline:
         return table if metrics is None else table.filter(_any_of(table, wanted))
 
 
+def _without(rows: pa.Table, others: pa.Table) -> pa.Table:
+    """The rows of moments that the others have not."""
+    return rows.filter(pc.invert(pc.is_in(rows["time"], others["time"].combine_chunks())))
+
+
 def by_day(stretches: Iterable[Stretch]) -> list[Stretch]:
     """The same without one that is longer than a day, since what is filtered is read whole."""
     found = []
@@ -251,7 +271,7 @@ def by_day(stretches: Iterable[Stretch]) -> list[Stretch]:
         at = stretch.start
         while at < stretch.end:
             until = min(at // DAY * DAY + DAY, stretch.end)
-            found.append(Stretch(at, until, stretch.file))
+            found.append(replace(stretch, start=at, end=until))
             at = until
     return found
 

@@ -25,6 +25,7 @@ from pydantic import BaseModel
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError, TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 
+from assets.datasets import DatasetReplaced
 from storage.objects import ObjectStoreUnavailable
 from storage.telemetry import StoreUnavailable
 
@@ -152,6 +153,7 @@ def answer_with_problems(app: FastAPI, routers: Sequence[APIRouter]) -> None:
     @app.exception_handler(OperationalError)
     @app.exception_handler(InterfaceError)
     @app.exception_handler(PoolTimeout)
+    @app.exception_handler(DatasetReplaced)
     def _unavailable(request: Request, error: Exception) -> JSONResponse:
         reason = error.orig if isinstance(error, DBAPIError) else error
         log.warning("%s %s: %s", request.method, request.url.path, reason)
