@@ -5,6 +5,7 @@ import sys
 
 import typer
 
+from cli import devices, keys
 from cli.demo.command import demo
 from cli.up import status, up
 from storage.settings import SettingsError
@@ -16,6 +17,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+app.add_typer(keys.app, name="keys")
+app.add_typer(devices.app, name="devices")
 
 
 app.command()(up)

@@ -4,17 +4,25 @@ import logging
 import sys
 
 import uvicorn
+from sqlalchemy.exc import SQLAlchemyError
+from sqlmodel import Session
 
 from serving.app import create_app
-from storage.settings import Settings, SettingsError
+from storage import access
+from storage.database import open_engine
+from storage.settings import LOOPBACK, Settings, SettingsError
 
 log = logging.getLogger("serving")
 
 
 def main() -> None:
-    """Serve until SIGTERM or SIGINT; exit code 2 when a variable is wrong."""
+    """Serve until SIGTERM or SIGINT; exit code 2 when a variable is wrong.
+
+    Then what is being answered has five seconds to end; nothing new is accepted meanwhile.
+    """
     try:
         settings = Settings.load()
+        refuse_an_open_door(settings)
     except SettingsError as error:
         print(f"serving: {error}", file=sys.stderr)
         sys.exit(2)
@@ -30,6 +38,35 @@ def main() -> None:
         log_level="warning",
         timeout_graceful_shutdown=5,
         server_header=False,
+    )
+
+
+def refuse_an_open_door(settings: Settings) -> None:
+    """Let pass who listens on loopback, or has a key, or says that no key is needed.
+
+    Raises:
+        SettingsError: the API would be open to a network.
+
+    """
+    if settings.api_host in LOOPBACK or settings.allow_anonymous or settings.energy_admin_key:
+        return
+    engine = open_engine(settings, pool_size=1)
+    try:
+        with Session(engine) as session:
+            if access.any_keys(session):
+                return
+    except SQLAlchemyError as error:
+        reason = str(getattr(error, "orig", error)).strip().splitlines()[0]
+        raise SettingsError(
+            f"API_HOST={settings.api_host} needs a key, and the database does not tell whether there is one ({reason});"
+            " set ENERGY_ADMIN_KEY, or start the database first"
+        ) from None
+    finally:
+        engine.dispose()
+    raise SettingsError(
+        f"API_HOST={settings.api_host} would open the API to the network without any key; make one (`energy keys create"
+        " NAME --role admin`), set ENERGY_ADMIN_KEY, keep 127.0.0.1, or set ALLOW_ANONYMOUS=true if that network is"
+        " closed"
     )
 
 

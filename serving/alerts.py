@@ -7,8 +7,8 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 from sqlmodel import Session, col, func, select
 
-from serving.dependencies import DatabaseSession, DeviceId, Moment, PageQuery, Text
-from serving.errors import Conflict, NotFound, problems
+from serving.dependencies import Asker, DatabaseSession, DeviceId, Moment, PageQuery, Text
+from serving.errors import Conflict, Invalid, NotFound, problems
 from storage.database import utc_now
 from storage.rules import Alert
 
@@ -51,7 +51,9 @@ class AlertList(BaseModel):
 
 
 class Acknowledgement(BaseModel):
-    acknowledged_by: Annotated[Text, Field(min_length=1, max_length=255, examples=["user@example.com"])]
+    """Who has seen it. Whoever sends a key is known by its name, and what is written here is not looked at."""
+
+    acknowledged_by: Annotated[Text, Field(min_length=1, max_length=255, examples=["user@example.com"])] | None = None
 
 
 @router.get("")
@@ -80,13 +82,18 @@ def get_alert(session: DatabaseSession, alert_id: UUID) -> AlertAnswer:
 
 
 @router.patch("/{alert_id}/acknowledge", responses=problems(NotFound, Conflict))
-def acknowledge_alert(session: DatabaseSession, alert_id: UUID, body: Acknowledgement) -> AlertAnswer:
+def acknowledge_alert(
+    session: DatabaseSession, asker: Asker, alert_id: UUID, body: Acknowledgement | None = None
+) -> AlertAnswer:
     """Say that somebody has seen it; the first one stays on record."""
     alert = _standing(session, alert_id)
+    who = asker.name or (body.acknowledged_by if body else None)
+    if who is None:
+        raise Invalid("say who has seen it", field="acknowledged_by")
     if alert.status == "resolved":
         raise Conflict("the alert is resolved already; there is nothing left to acknowledge")
     if alert.status == "open":
-        alert.status, alert.acknowledged_by, alert.acknowledged_at = "acknowledged", body.acknowledged_by, utc_now()
+        alert.status, alert.acknowledged_by, alert.acknowledged_at = "acknowledged", who, utc_now()
         session.commit()
     return AlertAnswer(data=_public(alert))
 

@@ -1,21 +1,26 @@
-"""The app: one API that serves all six services of the handover at their paths."""
+"""The app: one API that serves all six services of the handover at their paths, and under the gateway's prefixes."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
-from uuid import uuid4
 
-from fastapi import FastAPI, Request, Response
+from fastapi import Depends, FastAPI
 
-from serving import alerts, analytics, devices, exports, files, health, reports, rules, telemetry
+from serving import alerts, analytics, devices, exports, files, health, reports, rules, session, telemetry
 from serving.dagster import Dagster
 from serving.errors import answer_with_problems
+from serving.gateway import Gateway, expect_json
+from serving.identity import identify
+from serving.limits import Limits
+from serving.openapi import describe
 from storage.database import open_engine
 from storage.objects import open_object_store
 from storage.settings import Settings
 from storage.telemetry import open_telemetry_store
 
-ROUTERS = [module.router for module in (devices, telemetry, rules, alerts, exports, analytics, reports, files, health)]
+ROUTERS = [
+    module.router for module in (devices, telemetry, rules, alerts, exports, analytics, reports, files, session, health)
+]
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -24,10 +29,12 @@ def create_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def stores(app: FastAPI) -> AsyncIterator[None]:
         app.state.settings = settings
+        app.state.limits = Limits(settings.api_rate_limit)
         app.state.engine = open_engine(settings, pool_size=20)
         app.state.telemetry = open_telemetry_store(settings)
         app.state.objects = open_object_store(settings)
         app.state.dagster = Dagster(settings)
+        app.state.readiness = health.Readiness.of(app.state)
         yield
         app.state.dagster.close()
         app.state.telemetry.close()
@@ -38,16 +45,11 @@ def create_app(settings: Settings) -> FastAPI:
         version=version("energy-platform"),
         description="Registry, telemetry, rules, alerts, exports, analyses and reports of a plant's machines.",
         lifespan=stores,
+        dependencies=[Depends(identify), Depends(expect_json)],
     )
-    answer_with_problems(app)
+    answer_with_problems(app, ROUTERS)
     for router in ROUTERS:
         app.include_router(router)
-
-    @app.middleware("http")
-    async def _name_the_request(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-        request.state.request_id = uuid4().hex
-        response = await call_next(request)
-        response.headers["X-Request-ID"] = request.state.request_id
-        return response
-
+    app.add_middleware(Gateway, max_body=int(settings.api_max_body_mb * 1_000_000))
+    describe(app, ROUTERS)
     return app

@@ -1,50 +1,73 @@
 """What a route asks for by its type: a session, the stores, the settings, checked parameters."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Path, Query, Request
-from pydantic import AfterValidator, AwareDatetime, BaseModel, Field, PlainSerializer
-from sqlmodel import Session
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, Field, PlainSerializer
+from sqlmodel import Session, func, select
+from sqlmodel.sql.expression import SelectOfScalar
 
+from assets.timeline import Timeline
 from serving.dagster import Dagster
-from storage.devices import IDENTIFIER, MAX_IDENTIFIER
+from serving.errors import NotFound
+from serving.identity import identity_of
+from serving.sessions import RequestSession
+from storage.access import Identity
+from storage.devices import IDENTIFIER, MAX_IDENTIFIER, Device
 from storage.objects import LocalObjects, S3Objects
 from storage.settings import Settings
-from storage.telemetry import TelemetryStore
 
 
 def _session(request: Request) -> Iterator[Session]:
-    with Session(request.app.state.engine, expire_on_commit=False) as session:
+    route = getattr(request.scope.get("route"), "path", request.url.path)
+    with RequestSession(
+        request.app.state.engine, identity_of(request), f"{request.method} {route}", request.state.request_id
+    ) as session:
         yield session
 
 
-def _settings(request: Request) -> Settings:
+# Without a wait these need no thread of their own.
+async def _settings(request: Request) -> Settings:
     settings: Settings = request.app.state.settings
     return settings
 
 
-def _telemetry(request: Request) -> TelemetryStore:
-    store: TelemetryStore = request.app.state.telemetry
-    return store
-
-
-def _objects(request: Request) -> LocalObjects | S3Objects:
+async def _objects(request: Request) -> LocalObjects | S3Objects:
     store: LocalObjects | S3Objects = request.app.state.objects
     return store
 
 
-def _dagster(request: Request) -> Dagster:
+async def _dagster(request: Request) -> Dagster:
     client: Dagster = request.app.state.dagster
     return client
 
 
-DatabaseSession = Annotated[Session, Depends(_session)]
+async def _asker(request: Request) -> Identity:
+    return identity_of(request)
+
+
+# `function`: the connection goes back before the answer is sent, however slowly a client takes it.
+DatabaseSession = Annotated[Session, Depends(_session, scope="function")]
 PlatformSettings = Annotated[Settings, Depends(_settings)]
-Telemetry = Annotated[TelemetryStore, Depends(_telemetry)]
 Objects = Annotated[LocalObjects | S3Objects, Depends(_objects)]
 DagsterClient = Annotated[Dagster, Depends(_dagster)]
+Asker = Annotated[Identity, Depends(_asker)]
+
+
+def _timeline(request: Request, session: DatabaseSession, objects: Objects) -> Timeline:
+    tenant_id = identity_of(request).tenant_id
+
+    def permit(device_id: str) -> None:
+        if tenant_id is not None and session.get(Device, device_id) is None:
+            raise NotFound(f"there is no device {device_id}")
+
+    return Timeline(session, request.app.state.telemetry, objects, permit=permit)
+
+
+Readings = Annotated[Timeline, Depends(_timeline, scope="function")]
 
 
 def _keepable(text: str) -> str:
@@ -58,6 +81,21 @@ def _keepable(text: str) -> str:
     return text
 
 
+def _written(moment: Any) -> Any:
+    """A number or a bare date would be taken as well, and mean what nobody said."""
+    if isinstance(moment, str) and not re.match(r"\d{4}-\d\d-\d\d[Tt ]", moment):
+        raise ValueError("is no timestamp; write it as 2026-02-12T10:00:00Z or with +01:00")
+    if not isinstance(moment, str | datetime):
+        raise ValueError("is no text; write it as 2026-02-12T10:00:00Z or with +01:00")  # noqa: TRY004 - a field's wrong value
+    return moment
+
+
+def _in_our_time(moment: datetime) -> datetime:
+    if not 1970 <= moment.year <= 2200:
+        raise ValueError("lies outside of the years 1970 to 2200")
+    return moment
+
+
 def _rfc3339(moment: datetime) -> str:
     return moment.isoformat().replace("+00:00", "Z")
 
@@ -67,7 +105,7 @@ DeviceId = Annotated[str, Field(pattern=IDENTIFIER, max_length=MAX_IDENTIFIER, e
 DevicePath = Annotated[str, Path(pattern=IDENTIFIER, max_length=MAX_IDENTIFIER, examples=["D1"])]
 JobPath = Annotated[str, Path(pattern=r"^(job|export|report)-[a-z0-9]{6,32}$", examples=["job-0123456789ab"])]
 Moment = Annotated[datetime, PlainSerializer(_rfc3339, return_type=str, when_used="json")]
-Past = AwareDatetime
+Past = Annotated[AwareDatetime, BeforeValidator(_written), AfterValidator(_in_our_time)]
 
 
 class Page(BaseModel):
@@ -82,3 +120,10 @@ class Page(BaseModel):
 
 
 PageQuery = Annotated[Page, Query()]
+Row = TypeVar("Row")
+
+
+def paged(session: Session, found: SelectOfScalar[Row], page: Page, *order: Any) -> tuple[Sequence[Row], int]:
+    """The page's rows in that order, and how many rows there are in all."""
+    total = session.exec(select(func.count()).select_from(found.subquery())).one()
+    return session.exec(found.order_by(*order).offset(page.offset).limit(page.page_size)).all(), total

@@ -1,37 +1,56 @@
 """The registry of devices."""
 
+from email.utils import format_datetime
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query
-from pydantic import BaseModel, BeforeValidator, Field
-from sqlmodel import Session, col, func, select
+from fastapi import APIRouter, Header, Query, Request, Response
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError
+from pydantic.json_schema import SkipJsonSchema
+from sqlalchemy.exc import IntegrityError
+from sqlmodel import Session, col, or_, select, update
 
-from serving.dependencies import DatabaseSession, DeviceId, DevicePath, Moment, PageQuery, Text
-from serving.errors import Conflict, Invalid, NotFound, problems
+from serving.dependencies import Asker, DatabaseSession, DeviceId, DevicePath, Moment, Page, Text, paged
+from serving.errors import (
+    Conflict,
+    FieldError,
+    Invalid,
+    NotFound,
+    PreconditionFailed,
+    Problem,
+    Refused,
+    field_errors,
+    problems,
+)
 from storage import catalogue
+from storage.access import Identity
+from storage.catalogue import Dataset
 from storage.database import utc_now
 from storage.devices import Device, metadata_text
 
 router = APIRouter(prefix="/api/v1/devices", tags=["devices"])
 
+MOST_AT_ONCE = 1000
 Status = Literal["active", "inactive", "maintenance", "error"]
 Metadata = Annotated[
     str | None,
     BeforeValidator(metadata_text, json_schema_input_type=str | dict[str, Any] | None),
     Field(description="A JSON object or its text; the platform reads timezone, bands, limits, ignore, counters, "
-                      "cadence_seconds and keeps the rest"),
+                      "cadence_seconds and keeps the rest", examples=[{"timezone": "Europe/Paris"}]),
 ]  # fmt: skip
+Sort = Literal[
+    "device_id", "-device_id", "device_name", "-device_name", "created_at", "-created_at", "updated_at", "-updated_at"
+]
 
 
 class DeviceFields(BaseModel):
     """What may be said of a device beside its id."""
 
-    device_name: Annotated[Text, Field(min_length=1, max_length=255)]
-    device_type: Annotated[Text, Field(min_length=1, max_length=100)]
+    device_name: Annotated[Text, Field(min_length=1, max_length=255, examples=["Motor B"])]
+    device_type: Annotated[Text, Field(min_length=1, max_length=100, examples=["motor"])]
     status: Status = "active"
-    location: Annotated[Text, Field(max_length=500)] | None = None
-    manufacturer: Annotated[Text, Field(max_length=255)] | None = None
-    model: Annotated[Text, Field(max_length=255)] | None = None
+    location: Annotated[Text, Field(max_length=500, examples=["Building B"])] | None = None
+    manufacturer: Annotated[Text, Field(max_length=255, examples=["Industrial Co"])] | None = None
+    model: Annotated[Text, Field(max_length=255, examples=["M-2000"])] | None = None
     metadata_json: Metadata = None
 
 
@@ -43,12 +62,16 @@ class DeviceCreate(DeviceFields):
 
 
 class DeviceUpdate(BaseModel):
-    """Changes of a device; a field that is left out stays, null empties an optional one."""
+    """Changes of a device; a field that is left out stays, null empties an optional one.
 
-    device_id: DeviceId | None = None
-    device_name: Annotated[Text, Field(min_length=1, max_length=255)] | None = None
-    device_type: Annotated[Text, Field(min_length=1, max_length=100)] | None = None
-    status: Status | None = None
+    `device_id` may be repeated and never changes; `tenant_id` may be changed by a key of all tenants.
+    """
+
+    device_id: DeviceId | SkipJsonSchema[None] = None
+    tenant_id: DeviceId | None = None
+    device_name: Annotated[Text, Field(min_length=1, max_length=255)] | SkipJsonSchema[None] = None
+    device_type: Annotated[Text, Field(min_length=1, max_length=100)] | SkipJsonSchema[None] = None
+    status: Status | SkipJsonSchema[None] = None
     location: Annotated[Text, Field(max_length=500)] | None = None
     manufacturer: Annotated[Text, Field(max_length=255)] | None = None
     model: Annotated[Text, Field(max_length=255)] | None = None
@@ -78,58 +101,118 @@ class DeviceList(BaseModel):
     page_size: int
 
 
+class DeviceQuery(Page):
+    tenant_id: Annotated[Text, Field(max_length=50)] | None = None
+    device_type: Annotated[Text, Field(max_length=100)] | None = None
+    status: Status | None = None
+    search: Annotated[Text, Field(max_length=100, description="Part of the id, the name or the location")] | None = None
+    sort: Annotated[Sort, Field(description="A minus in front turns the order round")] = "device_id"
+
+
+class BulkDevices(BaseModel):
+    """Devices to register, or, where they are registered, to update; each like the body of a POST or a PUT."""
+
+    devices: Annotated[
+        list[dict[str, Any]],
+        Field(
+            min_length=1,
+            max_length=MOST_AT_ONCE,
+            examples=[[{"device_id": "D2", "device_name": "Motor B", "device_type": "motor"}]],
+        ),
+    ]
+
+
+class BulkRow(BaseModel):
+    """What became of a row; `index` counts from 0."""
+
+    index: int
+    device_id: str | None
+    status: Literal["created", "updated", "unchanged", "failed"]
+    detail: str | None = None
+    errors: list[FieldError] = []
+
+
+class BulkResult(BaseModel):
+    created: int
+    updated: int
+    unchanged: int
+    failed: int
+    results: list[BulkRow]
+
+
+class BulkAnswer(BaseModel):
+    """`success` is False where a row failed; the others stand."""
+
+    success: bool
+    data: BulkResult
+
+
+IfMatch = Annotated[str | None, Header(description="The ETag of what is changed: 412 when it has changed since")]
+
+
 @router.get("")
-def list_devices(
-    session: DatabaseSession,
-    page: PageQuery,
-    tenant_id: Annotated[Text | None, Query(max_length=50)] = None,
-    device_type: Annotated[Text | None, Query(max_length=100)] = None,
-    status: Status | None = None,
-) -> DeviceList:
-    """Devices by id; soft-deleted ones are not listed."""
+def list_devices(session: DatabaseSession, query: Annotated[DeviceQuery, Query()]) -> DeviceList:
+    """Devices by id unless sorted otherwise; soft-deleted ones are not listed."""
     found = select(Device).where(col(Device.deleted_at).is_(None))
-    for column, value in ((Device.tenant_id, tenant_id), (Device.device_type, device_type), (Device.status, status)):
-        if value is not None:
-            found = found.where(col(column) == value)
-    total = session.exec(select(func.count()).select_from(found.subquery())).one()
-    rows = session.exec(found.order_by(col(Device.device_id)).offset(page.offset).limit(page.page_size)).all()
-    return DeviceList(data=[_public(row) for row in rows], total=total, page=page.page, page_size=page.page_size)
+    for name in ("tenant_id", "device_type", "status"):
+        if (value := getattr(query, name)) is not None:
+            found = found.where(getattr(Device, name) == value)
+    if query.search:
+        columns = (Device.device_id, Device.device_name, Device.location)
+        found = found.where(or_(*(col(column).icontains(query.search, autoescape=True) for column in columns)))
+    column = col(getattr(Device, query.sort.removeprefix("-")))
+    order = column.desc() if query.sort.startswith("-") else column
+    rows, total = paged(session, found, query, order, col(Device.device_id))
+    return DeviceList(data=[_public(row) for row in rows], total=total, page=query.page, page_size=query.page_size)
 
 
-@router.get("/{device_id}", responses=problems(NotFound))
-def get_device(session: DatabaseSession, device_id: DevicePath) -> DeviceAnswer:
-    """One device."""
-    return DeviceAnswer(data=_public(registered(session, device_id)))
-
-
-@router.post("", status_code=201, responses=problems(Conflict))
-def create_device(session: DatabaseSession, body: DeviceCreate) -> DeviceAnswer:
-    """Register a device. Readings that came before stay as they came; from now on they are enriched."""
-    standing = session.get(Device, body.device_id)
-    if standing and standing.deleted_at:
-        raise Conflict(f"{body.device_id} was deleted; POST /api/v1/devices/{body.device_id}/restore brings it back",
-                       field="device_id")  # fmt: skip
-    if standing:
-        raise Conflict(f"{body.device_id} is registered already; PUT /api/v1/devices/{body.device_id} changes it",
-                       field="device_id")  # fmt: skip
-    device = Device(**body.model_dump())
-    session.add(device)
-    session.commit()
+@router.get("/{device_id}", response_model=DeviceAnswer, responses=problems(NotFound))
+def get_device(
+    session: DatabaseSession,
+    response: Response,
+    device_id: DevicePath,
+    if_none_match: Annotated[str | None, Header(description="An ETag: 304 while it stands")] = None,
+) -> Any:
+    """One device, with an ETag and Last-Modified."""
+    device = registered(session, device_id)
+    tag = _tag(device)
+    headers = {"ETag": tag, "Last-Modified": format_datetime(device.updated_at, usegmt=True)}
+    if if_none_match is not None and tag in (part.strip() for part in if_none_match.split(",")):
+        return Response(status_code=304, headers=headers)
+    response.headers.update(headers)
     return DeviceAnswer(data=_public(device))
 
 
-@router.put("/{device_id}", responses=problems(NotFound))
-def update_device(session: DatabaseSession, device_id: DevicePath, body: DeviceUpdate) -> DeviceAnswer:
-    """Change the fields that the body names."""
-    device = registered(session, device_id)
-    if body.device_id not in (None, device_id):
-        raise Invalid("a device's id never changes; register another device instead", field="device_id")
-    changes = body.model_dump(exclude_unset=True, exclude={"device_id"})
-    for name, value in changes.items():
-        if value is None and name in ("device_name", "device_type", "status"):
-            raise Invalid(f"{name} cannot be empty; leave it out to keep it", field=name)
-        setattr(device, name, value)
-    device.updated_at = utc_now()
+@router.post("", status_code=201, responses=problems(Conflict))
+def create_device(
+    session: DatabaseSession, asker: Asker, request: Request, response: Response, body: DeviceCreate
+) -> DeviceAnswer:
+    """Register a device. Readings that came before stay as they came; from now on they are enriched."""
+    device = _create(session, asker, body)
+    session.commit()
+    response.headers["Location"] = f"{request.scope.get('root_path', '')}/api/v1/devices/{device.device_id}"
+    return DeviceAnswer(data=_public(device))
+
+
+@router.post("/bulk")
+def create_or_update_devices(session: DatabaseSession, asker: Asker, body: BulkDevices) -> BulkAnswer:
+    """Register or update many devices; each row succeeds or fails by itself, and the answer tells of each."""
+    rows = [_row(session, asker, index, row) for index, row in enumerate(body.devices)]
+    session.commit()
+    count = {kind: sum(row.status == kind for row in rows) for kind in ("created", "updated", "unchanged", "failed")}
+    return BulkAnswer(success=not count["failed"], data=BulkResult(**count, results=rows))
+
+
+@router.put("/{device_id}", responses=problems(NotFound, PreconditionFailed))
+@router.patch("/{device_id}", responses=problems(NotFound, PreconditionFailed))
+def update_device(
+    session: DatabaseSession, asker: Asker, device_id: DevicePath, body: DeviceUpdate, if_match: IfMatch = None
+) -> DeviceAnswer:
+    """Change the fields that the body names and leave the others: PUT does what PATCH does, as its clients expect."""
+    device = registered(session, device_id, for_update=True)
+    if if_match is not None and if_match.strip() not in ("*", _tag(device)):
+        raise PreconditionFailed(f"{device_id} has changed since; read it again before changing it")
+    _update(session, asker, device, body)
     session.commit()
     return DeviceAnswer(data=_public(device))
 
@@ -167,17 +250,96 @@ def restore_device(session: DatabaseSession, device_id: DevicePath) -> DeviceAns
     return DeviceAnswer(data=_public(device))
 
 
-def registered(session: Session, device_id: str) -> Device:
+def registered(session: Session, device_id: str, *, for_update: bool = False) -> Device:
     """The device.
 
     Raises:
         NotFound: it was never registered, or is deleted.
 
     """
-    device = session.get(Device, device_id)
+    device = session.get(Device, device_id, with_for_update=for_update or None)
     if device is None or device.deleted_at:
         raise NotFound(f"there is no device {device_id}; POST /api/v1/devices registers one")
     return device
+
+
+def _create(session: Session, asker: Identity, body: DeviceCreate) -> Device:
+    standing = session.get(Device, body.device_id)
+    if standing and standing.deleted_at:
+        raise Conflict(f"{body.device_id} was deleted; POST /api/v1/devices/{body.device_id}/restore brings it back",
+                       field="device_id")  # fmt: skip
+    if standing:
+        raise Conflict(f"{body.device_id} is registered already; PUT /api/v1/devices/{body.device_id} changes it",
+                       field="device_id")  # fmt: skip
+    _refuse_claims(session, asker, body.device_id)
+    device = Device(**body.model_dump())
+    try:
+        with session.begin_nested():
+            session.add(device)
+    except IntegrityError:
+        raise Conflict(f"{body.device_id} is taken", field="device_id") from None
+    if device.tenant_id is not None:
+        _hand_over(session, device.device_id, device.tenant_id)
+    return device
+
+
+def _update(session: Session, asker: Identity, device: Device, body: DeviceUpdate) -> bool:
+    """Change the fields that the body names; whether that changed anything."""
+    if body.device_id not in (None, device.device_id):
+        raise Invalid("a device's id never changes; register another device instead", field="device_id")
+    changes = body.model_dump(exclude_unset=True, exclude={"device_id"})
+    for name, value in changes.items():
+        if value is None and name in ("device_name", "device_type", "status"):
+            raise Invalid(f"{name} cannot be empty; leave it out to keep it", field=name)
+    if changes.get("tenant_id", device.tenant_id) != device.tenant_id:
+        if asker.tenant_id is not None:
+            raise Refused(f"the key is bound to the tenant {asker.tenant_id}; leave tenant_id out", field="tenant_id")
+        _hand_over(session, device.device_id, changes["tenant_id"])
+    changed = {name: value for name, value in changes.items() if getattr(device, name) != value}
+    for name, value in changed.items():
+        setattr(device, name, value)
+    if changed:
+        device.updated_at = utc_now()
+    return bool(changed)
+
+
+def _row(session: Session, asker: Identity, index: int, row: dict[str, Any]) -> BulkRow:
+    device_id = row.get("device_id") if isinstance(row.get("device_id"), str) else None
+    try:
+        new = DeviceCreate.model_validate({"device_name": "?", "device_type": "?"} | row)
+        device_id = new.device_id
+        device = session.get(Device, device_id)
+        if device is None or device.deleted_at:
+            _create(session, asker, DeviceCreate.model_validate(row))
+            return BulkRow(index=index, device_id=device_id, status="created")
+        changed = _update(session, asker, device, DeviceUpdate.model_validate(row))
+        return BulkRow(index=index, device_id=device_id, status="updated" if changed else "unchanged")
+    except ValidationError as error:
+        errors = field_errors(error.errors(include_url=False))
+        return BulkRow(index=index, device_id=device_id, status="failed", detail=errors[0].message, errors=errors)
+    except Problem as problem:
+        return BulkRow(index=index, device_id=device_id, status="failed", detail=problem.detail, errors=problem.errors)
+
+
+def _refuse_claims(session: Session, asker: Identity, device_id: str) -> None:
+    """What a device sent before it was registered is nobody's; a tenant does not get it by taking the device's id."""
+    if asker.tenant_id is None:
+        return
+    with Session(session.get_bind()) as unbound:
+        if catalogue.has_telemetry(unbound, device_id):
+            raise Conflict(
+                f"{device_id} has sent telemetry already; a key of all tenants registers it for {asker.tenant_id}",
+                field="device_id",
+            )
+
+
+def _hand_over(session: Session, device_id: str, tenant_id: str | None) -> None:
+    """A device's files go with it to another tenant; what was made of them stays with who asked for it."""
+    session.exec(update(Dataset).where(col(Dataset.device_id) == device_id).values(tenant_id=tenant_id))
+
+
+def _tag(device: Device) -> str:
+    return f'"{int(device.updated_at.timestamp() * 1_000_000):x}"'
 
 
 def _public(device: Device) -> DevicePublic:

@@ -1,23 +1,31 @@
 """Errors as clients get them: problem details (RFC 9457), with the handover's `success: false` beside.
 
 Problem
-├── NotFound       404
-├── Conflict       409
-├── Invalid        422
-└── Unavailable    503
+├── Unauthenticated  401
+├── Refused          403
+├── NotFound         404
+├── NotAcceptable    406
+├── Conflict         409
+├── PreconditionFailed  412
+├── Invalid          422
+├── TooMany          429
+└── Unavailable      503
 """
 
 import logging
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any, ClassVar
 
-from fastapi import FastAPI, Request
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
 from pydantic import BaseModel
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError, TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 
+from assets.datasets import DatasetReplaced
 from storage.objects import ObjectStoreUnavailable
 from storage.telemetry import StoreUnavailable
 
@@ -52,6 +60,15 @@ class Problem(Exception):
         super().__init__(detail)
         self.detail = detail
         self.errors = [FieldError(field=field, message=detail)] if field else []
+        self.headers: dict[str, str] = {}
+
+
+class Unauthenticated(Problem):
+    status = HTTPStatus.UNAUTHORIZED
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.headers = {"WWW-Authenticate": "Bearer"}
 
 
 class NotFound(Problem):
@@ -62,12 +79,28 @@ class Conflict(Problem):
     status = HTTPStatus.CONFLICT
 
 
+class PreconditionFailed(Problem):
+    status = HTTPStatus.PRECONDITION_FAILED
+
+
 class Refused(Problem):
     status = HTTPStatus.FORBIDDEN
 
 
+class NotAcceptable(Problem):
+    status = HTTPStatus.NOT_ACCEPTABLE
+
+
 class Invalid(Problem):
     status = HTTPStatus.UNPROCESSABLE_ENTITY
+
+
+class TooMany(Problem):
+    status = HTTPStatus.TOO_MANY_REQUESTS
+
+    def __init__(self, detail: str, *, retry_after: int) -> None:
+        super().__init__(detail)
+        self.headers = {"Retry-After": str(retry_after)}
 
 
 class Unavailable(Problem):
@@ -86,12 +119,18 @@ def problems(*kinds: type[Problem]) -> dict[int | str, dict[str, Any]]:
     }
 
 
-def answer_with_problems(app: FastAPI) -> None:
+def field_errors(errors: Sequence[Any]) -> list[FieldError]:
+    """Of a model that was validated by hand."""
+    return [FieldError(field=".".join(map(str, e["loc"])) or "body", message=_message(e)) for e in errors]
+
+
+def answer_with_problems(app: FastAPI, routers: Sequence[APIRouter]) -> None:
     """Make every error of the app a problem, expected or not."""
+    routes = [route for router in routers for route in router.routes if isinstance(route, APIRoute)]
 
     @app.exception_handler(Problem)
     def _problem(request: Request, error: Problem) -> JSONResponse:
-        return _answer(request, error.status, error.detail, error.errors)
+        return _answer(request, error.status, error.detail, error.errors, error.headers)
 
     @app.exception_handler(RequestValidationError)
     def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:
@@ -101,23 +140,37 @@ def answer_with_problems(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     def _http(request: Request, error: HTTPException) -> JSONResponse:
-        return _answer(request, HTTPStatus(error.status_code), str(error.detail), headers=error.headers)
+        headers = dict(error.headers or {})
+        if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            path = request.url.path.removeprefix(request.scope.get("root_path", ""))
+            found = [route for route in routes if route.path_regex.match(path)]
+            exact = [route for route in found if route.path == path]
+            headers["Allow"] = ", ".join(sorted({method for r in exact or found for method in r.methods or ()}))
+        return _answer(request, HTTPStatus(error.status_code), str(error.detail), headers=headers)
 
     @app.exception_handler(StoreUnavailable)
     @app.exception_handler(ObjectStoreUnavailable)
     @app.exception_handler(OperationalError)
     @app.exception_handler(InterfaceError)
+    @app.exception_handler(PoolTimeout)
+    @app.exception_handler(DatasetReplaced)
     def _unavailable(request: Request, error: Exception) -> JSONResponse:
         reason = error.orig if isinstance(error, DBAPIError) else error
         log.warning("%s %s: %s", request.method, request.url.path, reason)
         detail = "a store does not answer; try again in a moment (GET /ready says which)"
         return _answer(request, HTTPStatus.SERVICE_UNAVAILABLE, detail, headers={"Retry-After": "2"})
 
+    @app.exception_handler(IntegrityError)
+    def _conflict(request: Request, error: IntegrityError) -> JSONResponse:
+        log.info("%s %s: %s", request.method, request.url.path, error.orig)
+        return _answer(request, HTTPStatus.CONFLICT, "somebody else changed the same thing at the same time; try again")
+
     @app.exception_handler(Exception)
     def _unexpected(request: Request, error: Exception) -> JSONResponse:
         log.error("%s %s failed", request.method, request.url.path, exc_info=error)
         detail = "the platform failed on this request; its log has the reason under the request id"
-        return _answer(request, HTTPStatus.INTERNAL_SERVER_ERROR, detail)
+        headers = {"X-Request-ID": request.state.request_id}  # it is answered outside of the gateway
+        return _answer(request, HTTPStatus.INTERNAL_SERVER_ERROR, detail, headers=headers)
 
 
 def _answer(

@@ -1,8 +1,10 @@
 """Health and readiness, as the six services answered them."""
 
 import socket
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from importlib.metadata import version
 from typing import Any, Literal
 
@@ -10,6 +12,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 from sqlalchemy import Engine, text
 
+from serving.identity import public
 from storage.settings import Settings
 
 router = APIRouter(tags=["health"])
@@ -22,10 +25,16 @@ class Health(BaseModel):
     version: str
 
 
-class Readiness(BaseModel):
+class Ready(BaseModel):
     """Whether every part that the platform needs answers; `checks` has the state of each."""
 
     ready: bool
+    checks: dict[str, str]
+
+
+class DataHealth(Health):
+    """The data service's answer: its version, and whether its connections stand."""
+
     checks: dict[str, str]
 
 
@@ -36,7 +45,43 @@ class ServiceInfo(BaseModel):
     openapi: str
 
 
+class Readiness:
+    """Asks each part whether it answers, all at once, and waits for none longer than `TIMEOUT` seconds.
+
+    A part that hangs is asked again only when the last question has ended, so that probes do not pile up.
+    """
+
+    def __init__(self, questions: Mapping[str, Callable[[], Any]]) -> None:
+        self._questions = questions
+        self._asked: dict[str, Future[None]] = {}
+        self._lock = threading.Lock()
+
+    @classmethod
+    def of(cls, state: Any) -> "Readiness":
+        settings: Settings = state.settings
+        return cls(
+            {
+                "database": lambda: _ask_database(state.engine),
+                "telemetry_store": state.telemetry.check,
+                "object_store": state.objects.check,
+                "broker": lambda: _ask_broker(settings),
+                "dagster": state.dagster.check,
+            }
+        )
+
+    def checks(self) -> dict[str, str]:
+        """The state of each part: `connected`, or why not."""
+        with self._lock:
+            for name, question in self._questions.items():
+                if name not in self._asked or self._asked[name].done():
+                    self._asked[name] = _in_a_thread(question)
+            asked = dict(self._asked)
+        deadline = time.monotonic() + TIMEOUT
+        return {name: _state(future, deadline) for name, future in asked.items()}
+
+
 @router.get("/")
+@public
 def service_info() -> ServiceInfo:
     """What answers here."""
     return ServiceInfo(
@@ -46,32 +91,56 @@ def service_info() -> ServiceInfo:
 
 @router.get("/health")
 @router.get("/health/live")
-@router.get("/api/v1/data/health")
+@public
 def health() -> Health:
     """That the process lives."""
     return Health(version=version("energy-platform"))
 
 
-@router.get("/ready", responses={503: {"model": Readiness}})
-@router.get("/health/ready", responses={503: {"model": Readiness}})
-def readiness(request: Request, response: Response) -> Readiness:
-    """Whether the parts answer, asked now and all at once."""
-    state = request.app.state
-    settings: Settings = state.settings
-    questions: dict[str, Callable[[], Any]] = {
-        "database": lambda: _ask_database(state.engine),
-        "telemetry_store": state.telemetry.check,
-        "object_store": state.objects.check,
-        "broker": lambda: _ask_broker(settings),
-        "dagster": state.dagster.check,
-    }
-    with ThreadPoolExecutor(len(questions)) as pool:
-        asked = {name: pool.submit(question) for name, question in questions.items()}
-    failed = {name: future.exception() for name, future in asked.items()}
-    checks = {name: "connected" if error is None else _reason(error) for name, error in failed.items()}
-    ready = not any(failed.values())
+@router.get("/api/v1/data/health")
+@public
+def data_health(request: Request) -> DataHealth:
+    """That the process lives, and whether its connections stand."""
+    return DataHealth(version=version("energy-platform"), checks=_checks(request))
+
+
+@router.get("/ready", responses={503: {"model": Ready}})
+@router.get("/health/ready", responses={503: {"model": Ready}})
+@public
+def readiness(request: Request, response: Response) -> Ready:
+    """Whether the parts answer, asked now."""
+    checks = _checks(request)
+    ready = all(state == "connected" for state in checks.values())
     response.status_code = 200 if ready else 503
-    return Readiness(ready=ready, checks=checks)
+    return Ready(ready=ready, checks=checks)
+
+
+def _checks(request: Request) -> dict[str, str]:
+    asker: Readiness = request.app.state.readiness
+    return asker.checks()
+
+
+def _in_a_thread(question: Callable[[], Any]) -> Future[None]:
+    answer: Future[None] = Future()
+
+    def ask() -> None:
+        try:
+            question()
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is the part's state
+            answer.set_exception(error)
+        else:
+            answer.set_result(None)
+
+    threading.Thread(target=ask, daemon=True, name="readiness").start()
+    return answer
+
+
+def _state(asked: Future[None], deadline: float) -> str:
+    try:
+        error = asked.exception(max(0.0, deadline - time.monotonic()))
+    except TimeoutError:
+        return f"not connected: no answer within {TIMEOUT:.0f} s"
+    return "connected" if error is None else _reason(error)
 
 
 def _ask_database(engine: Engine) -> None:
@@ -84,4 +153,4 @@ def _ask_broker(settings: Settings) -> None:
 
 
 def _reason(error: BaseException) -> str:
-    return f"not connected: {str(error).strip().splitlines()[0] if str(error) else type(error).__name__}"
+    return f"not connected: {str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__}"

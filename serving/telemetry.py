@@ -1,27 +1,42 @@
-"""Telemetry: readings, aggregates and statistics of a device over a range of time."""
+"""Telemetry: readings, windows and statistics of devices over time."""
 
-import re
-from datetime import datetime, timedelta
+from collections.abc import Sequence
+from datetime import date, datetime, timedelta
 from typing import Annotated, Any, Literal
 
-import pyarrow as pa
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, Field
-from sqlmodel import Session
+from sqlmodel import Session, col, func, or_, select
 
-from serving.dependencies import DatabaseSession, DevicePath, Past, Telemetry
-from serving.errors import Invalid, NotFound, problems
+from assets.consumption import EnergyFigures, energy_figures
+from assets.timeline import Filter, Timeline
+from serving.dependencies import DatabaseSession, DeviceId, DevicePath, Moment, Page, Past, Readings, paged
+from serving.errors import Invalid, NotAcceptable, NotFound, problems
+from serving.formats import CONTENT, Format, accepted, json_answer, table_answer
+from serving.identity import needs
+from serving.readings import Answer, Question, answer
+from storage.catalogue import TouchedDay
 from storage.database import utc_now
-from storage.devices import METRIC, NAMED_METRICS, Device
-from storage.telemetry import COUNT, SECOND, Aggregate, microseconds, moment
+from storage.devices import METRIC, NAMED_METRICS, Device, DeviceMetadata
+from storage.telemetry import COUNT, SECOND, Aggregate, Statistics, microseconds, moment
 
 router = APIRouter(prefix="/api/v1/data", tags=["telemetry"])
 
 UNITS_OF_TIME = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 LONGEST_RANGE = timedelta(days=3660)
+LONGEST_WINDOW = timedelta(days=31)
 MOST_WINDOWS = 1_000_000
+MOST_BULK = 250_000
+FIELDS = r"^ *[a-z][a-z0-9_]{0,62} *(?:, *[a-z][a-z0-9_]{0,62} *)*$"
 INTERVAL = r"^[1-9][0-9]{0,5}[smhd]$"
 
+Limit = Annotated[
+    int | None,
+    Field(ge=1, le=10_000, description="Most items of a page: 1,000 unless told otherwise, of bulk formats 250,000"),
+]
+Interval = Annotated[str | None, Field(pattern=INTERVAL, description="Window: 30s, 5m, 1h, 1d", examples=["5m"])]
+Cursor = Annotated[str | None, Field(max_length=100, description="`next_cursor` of the page before")]
+MetricName = Annotated[str, Field(pattern=METRIC, examples=["power"])]
 Start = Annotated[Past | None, Query(description="With an offset; without it, 24 hours before the end")]
 End = Annotated[Past | None, Query(description="With an offset, not included; without it, now")]
 
@@ -29,8 +44,17 @@ End = Annotated[Past | None, Query(description="With an offset, not included; wi
 class Items(BaseModel):
     items: list[dict[str, Any]] = Field(
         description="`timestamp`, `device_id`, the metrics, `schema_version`, `enrichment_status`;"
-        " of an aggregate the window's start, the metrics and `count`"
-    )
+        " of windows their start, the metrics and `count`",
+        examples=[
+            [
+                {
+                    "timestamp": "2026-02-12T10:00:00Z", "device_id": "D1", "voltage": 230.5, "current": 1.2,
+                    "power": 276.6, "temperature": 45.2, "schema_version": "v1", "enrichment_status": "success",
+                }
+            ]
+        ],
+    )  # fmt: skip
+    next_cursor: str | None = Field(None, description="For the page of older items; null on the last one")
 
 
 class TelemetryAnswer(BaseModel):
@@ -38,76 +62,197 @@ class TelemetryAnswer(BaseModel):
     data: Items
 
 
+class Consumption(BaseModel):
+    value: float
+    unit: str
+
+
+class StatisticsData(BaseModel, extra="allow"):
+    """`{metric}_min`, `_max` and `_avg` of every metric beside these.
+
+    `power_total` is the plain sum of the readings. Energy comes from the device's energy counter if it has one, else
+    from the time-weighted integral of power; `energy_source` says which. The demand is the mean power (W) of the
+    clock quarter hour with the most energy.
+    """
+
+    device_id: str
+    start_time: Moment
+    end_time: Moment
+    data_points: int
+    power_total: float | None
+    energy_kwh: float | None
+    energy_source: str | None = Field(examples=["integral:power", "counter:energy_total"])
+    peak_demand_15min: float | None
+    peak_demand_15min_at: Moment | None
+    consumption: dict[str, Consumption] = Field(description="What each counter of the device counted")
+
+
 class StatisticsAnswer(BaseModel):
-    """`{metric}_min`, `_max`, `_avg` of every metric, `power_total` (the plain sum of readings) and `data_points`."""
-
     success: Literal[True] = True
-    data: dict[str, Any]
+    data: StatisticsData
 
 
-@router.get("/telemetry/{device_id}", responses=problems(NotFound))
+class FilterBody(BaseModel):
+    """Readings whose metric compares so; aggregates are made of these alone."""
+
+    field: MetricName
+    op: Literal[">", "<", ">=", "<=", "=", "!="]
+    value: Annotated[float, Field(allow_inf_nan=False)]
+
+
+class TelemetryQuery(BaseModel):
+    """A question about one device (`device_id`) or several (`device_ids`)."""
+
+    device_id: DeviceId | None = None
+    device_ids: Annotated[list[DeviceId], Field(min_length=1, max_length=100)] | None = None
+    start_time: Past | None = None
+    end_time: Past | None = None
+    fields: Annotated[list[MetricName], Field(min_length=1, max_length=100)] | None = None
+    aggregate: Aggregate | None = None
+    interval: Interval = None
+    filters: Annotated[list[FilterBody], Field(max_length=20)] = []
+    limit: Limit = None
+    order: Literal["asc", "desc"] = "asc"
+    cursor: Cursor = None
+
+
+class UnregisteredDevice(BaseModel):
+    """A device that sends and is not in the registry; the days are the first and last of its readings' own."""
+
+    device_id: str
+    first_day: date
+    last_day: date
+    last_received_at: Moment
+    deleted: bool
+
+
+class UnregisteredList(BaseModel):
+    success: Literal[True] = True
+    data: list[UnregisteredDevice]
+    total: int
+    page: int
+    page_size: int
+
+
+ANSWERS: dict[int | str, dict[str, Any]] = {200: {"content": CONTENT}}
+
+
+@router.get(
+    "/telemetry/{device_id}", response_model=TelemetryAnswer, responses=ANSWERS | problems(NotFound, NotAcceptable)
+)
 def get_telemetry(
+    request: Request,
     session: DatabaseSession,
-    telemetry: Telemetry,
+    timeline: Readings,
     device_id: DevicePath,
     *,
     start_time: Start = None,
     end_time: End = None,
-    fields: Annotated[str | None, Query(description="Metrics, separated by commas", max_length=2000)] = None,
-    aggregate: Aggregate | None = None,
-    interval: Annotated[
-        str | None, Query(description="Window of an aggregate: 30s, 5m, 1h, 1d", pattern=INTERVAL)
+    fields: Annotated[
+        str | None,
+        Query(description="Metrics, separated by commas", max_length=2000, pattern=FIELDS, examples=["power"]),
     ] = None,
-    limit: Annotated[int, Query(ge=1, le=10_000)] = 1000,
-) -> TelemetryAnswer:
-    """Readings of a range, ascending in time; of more than `limit` the newest.
+    aggregate: Aggregate | None = None,
+    interval: Annotated[Interval, Query()] = None,
+    limit: Annotated[Limit, Query()] = None,
+    order: Annotated[Literal["asc", "desc"], Query(description="Of the items of a page")] = "asc",
+    cursor: Annotated[Cursor, Query()] = None,
+) -> Response:
+    """Readings of a range, ascending in time; of more than `limit` the newest, `next_cursor` leads to those before.
 
-    With `aggregate`, one item per `interval` (an hour unless told otherwise) that holds readings.
+    With `aggregate` or `interval`, one item per window (mean and an hour unless told otherwise) that holds readings.
+    As CSV, Arrow or Parquet, whichever `Accept` asks for, the cursor is in the header `X-Next-Cursor`.
     """
-    start, end = _range(start_time, end_time)
-    metrics = _metrics(fields)
-    if aggregate or interval:
-        every = _window(interval or "1h", start, end)
-        table = telemetry.aggregate(device_id, start, end, function=aggregate or "mean", every=every, metrics=metrics)
-        table = table.slice(max(0, len(table) - limit))
-    else:
-        table = telemetry.read(device_id, start, end, metrics=metrics, context=True, newest=limit)
-    if not len(table):
-        _known(session, device_id)
-    return TelemetryAnswer(data=Items(items=_items(device_id, table)))
+    asked = TelemetryQuery.model_construct(
+        device_id=device_id, start_time=start_time, end_time=end_time, fields=_metrics(fields), aggregate=aggregate,
+        interval=interval, limit=limit, order=order, cursor=cursor, filters=[],
+    )  # fmt: skip
+    return _respond(accepted(request), session, timeline, [device_id], asked)
 
 
-@router.get("/stats/{device_id}", responses=problems(NotFound))
+@router.post("/query", response_model=TelemetryAnswer, responses=ANSWERS | problems(NotFound, NotAcceptable))
+@needs("read")
+def custom_query(request: Request, session: DatabaseSession, timeline: Readings, body: TelemetryQuery) -> Response:
+    """The same for several devices at once and with filters; items of one moment are in the order of their devices."""
+    device_ids = list(dict.fromkeys(body.device_ids or [body.device_id or ""]))
+    if (body.device_id is None) == (body.device_ids is None):
+        raise Invalid("give device_id or device_ids", field="device_ids")
+    return _respond(accepted(request), session, timeline, device_ids, body)
+
+
+@router.get("/stats/{device_id}", response_model=StatisticsAnswer, responses=problems(NotFound))
 def get_stats(
     session: DatabaseSession,
-    telemetry: Telemetry,
+    timeline: Readings,
     device_id: DevicePath,
     *,
     start_time: Start = None,
     end_time: End = None,
-) -> StatisticsAnswer:
-    """Statistics of a device's readings over a range (the last 24 hours unless told otherwise)."""
+) -> Response:
+    """Statistics and energy of a device over a range (the last 24 hours unless told otherwise)."""
     start, end = _range(start_time, end_time)
-    statistics = telemetry.statistics(device_id, start, end)
-    if not statistics.readings:
-        _known(session, device_id)
-    data: dict[str, Any] = {"device_id": device_id, "start_time": _text(moment(start)), "end_time": _text(moment(end))}
-    for name in dict.fromkeys([*NAMED_METRICS, *statistics.metrics]):
-        metric = statistics.metrics.get(name)
-        data[f"{name}_min"] = metric and metric.min
-        data[f"{name}_max"] = metric and metric.max
-        data[f"{name}_avg"] = metric and metric.mean
-    power = statistics.metrics.get("power")
-    data["power_total"] = power and power.sum
-    data["data_points"] = statistics.readings
-    return StatisticsAnswer(data=data)
-
-
-def _known(session: Session, device_id: str) -> None:
-    """A range without readings is an answer; a device that nobody knows is none."""
     device = session.get(Device, device_id)
-    if device is None:
+    statistics = timeline.statistics(device_id, start, end)
+    if not statistics.readings and device is None:
         raise NotFound(f"there is no device {device_id}, and no telemetry of one")
+    counters = DeviceMetadata.parse(device.metadata_json if device else None).counters
+    energy = energy_figures(timeline, device_id, start, end, counters)
+    return json_answer({"success": True, "data": _statistics(device_id, start, end, statistics, energy)})
+
+
+@router.get("/unregistered")
+def list_unregistered(session: DatabaseSession, page: Annotated[Page, Query()]) -> UnregisteredList:
+    """Devices that telemetry came from and that nobody registered, or that are deleted; the last heard of first."""
+    first, last = func.min(TouchedDay.day), func.max(TouchedDay.day)
+    heard = func.max(TouchedDay.touched_at)
+    found: Any = (
+        select(TouchedDay.device_id)
+        .add_columns(first, last, heard, col(Device.deleted_at).is_not(None))
+        .join(Device, col(Device.device_id) == col(TouchedDay.device_id), isouter=True)
+        .where(or_(col(Device.device_id).is_(None), col(Device.deleted_at).is_not(None)))
+        .group_by(col(TouchedDay.device_id), col(Device.deleted_at))
+    )
+    rows: Sequence[Any]
+    rows, total = paged(session, found, page, heard.desc(), col(TouchedDay.device_id))
+    names = ("device_id", "first_day", "last_day", "last_received_at", "deleted")
+    data = [UnregisteredDevice(**dict(zip(names, row, strict=True))) for row in rows]
+    return UnregisteredList(data=data, total=total, page=page.page, page_size=page.page_size)
+
+
+def _respond(
+    format_: Format, session: Session, timeline: Timeline, device_ids: list[str], asked: TelemetryQuery
+) -> Response:
+    start, end = _range(asked.start_time, asked.end_time)
+    is_windowed = asked.aggregate is not None or asked.interval is not None
+    question = Question(
+        device_ids=device_ids,
+        start=start,
+        end=end,
+        limit=asked.limit or (1000 if format_ == "json" else MOST_BULK),
+        metrics=asked.fields and list(dict.fromkeys(asked.fields)),
+        function=asked.aggregate or "mean",
+        every=_window(asked.interval or "1h", start, end) if is_windowed else None,
+        filters=[Filter(f.field, f.op, f.value) for f in asked.filters],
+        context=format_ == "json",
+    )
+    found = answer(timeline, question.resumed(asked.cursor) if asked.cursor else question)
+    if not len(found.table):
+        _refuse_unknown(session, device_ids)
+    if format_ == "json":
+        items = _items(found, asked.order)
+        return json_answer({"success": True, "data": {"items": items, "next_cursor": found.next_cursor}})
+    table = found.table if asked.order == "asc" else found.table.sort_by([("time", "descending")])
+    names = {"time": "timestamp", COUNT: "count"}
+    table = table.rename_columns([names.get(name, name) for name in table.column_names])
+    headers = {"X-Next-Cursor": found.next_cursor} if found.next_cursor else {}
+    return table_answer(table, format_, "telemetry", headers)
+
+
+def _refuse_unknown(session: Session, device_ids: Sequence[str]) -> None:
+    """A range without readings is an answer; a device that nobody knows is none."""
+    known = session.exec(select(Device.device_id).where(col(Device.device_id).in_(device_ids))).all()
+    if unknown := sorted(set(device_ids).difference(known)):
+        raise NotFound(f"there is no device {unknown[0]}, and no telemetry of one")
 
 
 def _range(start: datetime | None, end: datetime | None) -> tuple[int, int]:
@@ -123,34 +268,47 @@ def _range(start: datetime | None, end: datetime | None) -> tuple[int, int]:
 def _metrics(fields: str | None) -> list[str] | None:
     if fields is None:
         return None
-    names = list(dict.fromkeys(name.strip() for name in fields.split(",") if name.strip()))
-    wrong = [name for name in names if not re.fullmatch(METRIC, name)]
-    if wrong or not names:
-        raise Invalid(f"{', '.join(wrong) or 'an empty list'} names no metric", field="fields")
-    return names
+    return [name.strip() for name in fields.split(",")]
 
 
 def _window(interval: str, start: int, end: int) -> int:
     every = int(interval[:-1]) * UNITS_OF_TIME[interval[-1]] * SECOND
+    if every > LONGEST_WINDOW.total_seconds() * SECOND:
+        raise Invalid(f"a window is at most {LONGEST_WINDOW.days} days", field="interval")
     if (end - start) / every > MOST_WINDOWS:
         detail = f"the range holds more than {MOST_WINDOWS} windows of {interval}; ask for longer ones"
         raise Invalid(detail, field="interval")
     return every
 
 
-def _items(device_id: str, table: pa.Table) -> list[dict[str, Any]]:
+def _items(found: Answer, order: str) -> list[dict[str, Any]]:
     items = []
-    for row in table.to_pylist():
-        time, count, band = row.pop("time"), row.pop(COUNT, None), row.pop("out_of_band", None)
+    for row in found.table.to_pylist():
+        count, band = row.pop(COUNT, None), row.pop("out_of_band", None)
         row.pop("received_at", None)
-        item = {"timestamp": _text(time), "device_id": device_id, **row}
+        item = {"timestamp": row.pop("time"), **row}
         if count is not None:
             item["count"] = count
         if band:
             item["out_of_band"] = band
         items.append(item)
-    return items
+    return items if order == "asc" else items[::-1]
 
 
-def _text(time: datetime) -> str:
-    return time.isoformat().replace("+00:00", "Z")
+def _statistics(device_id: str, start: int, end: int, statistics: Statistics, energy: EnergyFigures) -> dict[str, Any]:
+    data: dict[str, Any] = {"device_id": device_id, "start_time": moment(start), "end_time": moment(end)}
+    for name in dict.fromkeys([*NAMED_METRICS, *statistics.metrics]):
+        metric = statistics.metrics.get(name)
+        data[f"{name}_min"] = metric and metric.min
+        data[f"{name}_max"] = metric and metric.max
+        data[f"{name}_avg"] = metric and metric.mean
+    power = statistics.metrics.get("power")
+    return data | {
+        "power_total": power and power.sum,
+        "data_points": statistics.readings,
+        "energy_kwh": energy.kwh,
+        "energy_source": energy.source,
+        "peak_demand_15min": energy.peak_demand,
+        "peak_demand_15min_at": energy.peak_demand_at and moment(energy.peak_demand_at),
+        "consumption": {name: {"value": v, "unit": unit} for name, (v, unit) in energy.consumption.items()},
+    }

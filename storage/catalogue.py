@@ -144,6 +144,12 @@ def touched(session: Session, *, day: date | None = None, device_id: str | None 
     return list(session.exec(waiting.order_by(col(TouchedDay.day), col(TouchedDay.device_id))))
 
 
+def expired_days(session: Session, device_id: str, start: date, end: date) -> set[date]:
+    """Days of the range, both ends inclusive, of which the telemetry store may hold no more than what came late."""
+    found = select(TouchedDay.day).where(TouchedDay.device_id == device_id, col(TouchedDay.expired_at).is_not(None))
+    return set(session.exec(found.where(col(TouchedDay.day) >= start, col(TouchedDay.day) <= end)))
+
+
 def has_telemetry(session: Session, device_id: str) -> bool:
     """Whether anything ever came from a device, registered or not."""
     return (

@@ -143,6 +143,10 @@ class Settings(BaseSettings):
     dagster_port: Port = 3000
     ingest_metrics_port: Port = 9101
     allow_anonymous: bool = False
+    energy_admin_key: Annotated[SecretStr, Field(min_length=16)] | None = None
+    # Requests a second of one key, or of one address without a key; ten seconds' worth may come at once. 0: no limit.
+    api_rate_limit: Annotated[float, Field(ge=0)] = 100
+    api_max_body_mb: Annotated[float, Field(gt=0)] = 8
 
     # Relational store: one URL, or its parts
     given_database_url: Annotated[str, AfterValidator(_postgres_url)] | None = Field(
@@ -241,11 +245,6 @@ class Settings(BaseSettings):
             raise ValueError("INFLUXDB_TOKEN is missing; INFLUXDB_URL needs one that may read and write the bucket")
         if self.s3_endpoint_url and not self.s3_bucket_name:
             raise ValueError("S3_BUCKET_NAME is missing; S3_ENDPOINT_URL needs the bucket's name")
-        if self.api_host not in LOOPBACK and not self.allow_anonymous:
-            raise ValueError(
-                f"API_HOST={self.api_host} would open the API to the network without any key; keep 127.0.0.1, or set"
-                " ALLOW_ANONYMOUS=true if that network is closed"
-            )
         if self.dataset_start_date > date.today():  # noqa: DTZ011 - a day of slack at either end does no harm
             raise ValueError("DATASET_START_DATE lies in the future; it is the first day that datasets are made of")
         return self

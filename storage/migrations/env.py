@@ -3,7 +3,7 @@
 from alembic import context
 from sqlmodel import SQLModel
 
-from storage import catalogue, devices, jobs, quarantine, rules  # noqa: F401 - their tables are what is compared
+from storage import access, catalogue, devices, jobs, quarantine, rules  # noqa: F401 - their tables are what is compared
 
 connection = context.config.attributes["connection"]
 # The telemetry table and its partitions, and the view, are written by hand; Dagster's tables are in their own schema.
