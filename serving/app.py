@@ -7,7 +7,7 @@ from uuid import uuid4
 
 from fastapi import FastAPI, Request, Response
 
-from serving import alerts, analytics, devices, exports, files, health, reports, rules, telemetry
+from serving import alerts, analytics, devices, exports, files, health, maintenance, preview, reports, rules, telemetry
 from serving.dagster import Dagster
 from serving.errors import answer_with_problems
 from storage.database import open_engine
@@ -15,7 +15,10 @@ from storage.objects import open_object_store
 from storage.settings import Settings
 from storage.telemetry import open_telemetry_store
 
-ROUTERS = [module.router for module in (devices, telemetry, rules, alerts, exports, analytics, reports, files, health)]
+ROUTERS = [
+    module.router
+    for module in (devices, telemetry, preview, rules, maintenance, alerts, exports, analytics, reports, files, health)
+]
 
 
 def create_app(settings: Settings) -> FastAPI:
