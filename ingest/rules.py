@@ -304,7 +304,8 @@ class RuleSet:
 
 def is_met(values: Numbers, operators: Indices | int, thresholds: Numbers | float) -> Mask:
     """Whether each value meets its condition; `operators` are positions in OPERATORS, NaN meets none."""
-    equal = np.abs(values - thresholds) <= EQUAL_WITHIN * np.maximum(np.abs(values), np.abs(thresholds))
+    with np.errstate(over="ignore"):  # a difference beyond all numbers is infinite, and that is not equal
+        equal = np.abs(values - thresholds) <= EQUAL_WITHIN * np.maximum(np.abs(values), np.abs(thresholds))
     there = ~np.isnan(values)
     met: Mask = np.select(
         [np.asarray(operators == i) for i in range(len(OPERATORS))],
