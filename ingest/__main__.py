@@ -13,10 +13,16 @@ from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 from prometheus_client import CollectorRegistry, ProcessCollector, make_wsgi_app
 from sqlalchemy.exc import OperationalError
+from sqlmodel import Session
 
+from ingest.alerts import AlertRaiser
 from ingest.counts import IntakeCounts
 from ingest.intake import Intake
+from ingest.notifications.outbox import Outbox
+from ingest.notifications.sender import Senders
+from ingest.presence import Presence
 from ingest.registry import Registry
+from ingest.silence import SilenceWatch
 from ingest.subscription import Subscription
 from storage.database import open_engine
 from storage.settings import Settings, SettingsError
@@ -47,9 +53,22 @@ def run(settings: Settings) -> None:
     engine = open_engine(settings)
     subscription = Subscription(settings)
     registry = Registry(settings, engine)
+    presence = Presence()
+    outbox = Outbox(settings)
+    senders = Senders(settings, engine, counts)
+    silence = SilenceWatch(
+        engine,
+        registry,
+        presence,
+        outbox,
+        counts=counts,
+        hears=lambda: subscription.connected and counts.is_keeping_up,
+    )
     serve_metrics(settings.ingest_metrics_port, counts, lambda: _state(subscription, store, counts))
     while not stopping.is_set():
         try:
+            with Session(engine) as session:
+                presence.load(session)
             registry.start()
             break
         except OperationalError as error:
@@ -59,10 +78,16 @@ def run(settings: Settings) -> None:
     # What is there now stays: looking through it again and again for garbage would take a fifth of intake's time.
     gc.freeze()
     gc.set_threshold(GARBAGE)
+    silence.start()
+    senders.start()
     try:
-        Intake(settings.mqtt_topic, store, engine, registry, counts).run(subscription, stopping)
+        raiser = AlertRaiser(registry, presence, outbox)
+        intake = Intake(settings.mqtt_topic, store, engine, registry, counts, raiser=raiser)
+        intake.run(subscription, stopping)
     finally:
         subscription.stop()
+        silence.stop()
+        senders.stop()
         registry.stop()
         store.close()
         engine.dispose()

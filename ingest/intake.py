@@ -67,14 +67,21 @@ class Intake:
     """Turns messages into what is kept of them."""
 
     def __init__(
-        self, topic_filter: str, store: TelemetryStore, engine: Engine, registry: Registry, counts: IntakeCounts
+        self,
+        topic_filter: str,
+        store: TelemetryStore,
+        engine: Engine,
+        registry: Registry,
+        counts: IntakeCounts,
+        *,
+        raiser: AlertRaiser,
     ) -> None:
         self._device_level = topic_filter.split("/").index("+")
         self._store = store
         self._engine = engine
         self._registry = registry
         self._counts = counts
-        self._raiser = AlertRaiser()
+        self._raiser = raiser
 
     def run(self, subscription: Subscription, stopping: threading.Event) -> None:
         """Take batches until told to stop; what arrived while one was being stored is the next one."""
@@ -132,13 +139,14 @@ class Intake:
         readings = [reading for work in batch for reading in work.decoded.readings]
         refused = {(r.reading.device_id, r.reading.time): r.reason for r in self._store.write(readings)}
         kept = [reading for reading in readings if (reading.device_id, reading.time) not in refused]
-        tenants = [self._registry.facts(reading.device_id).tenant_id for reading in kept]
-        breaches = self._registry.rules.evaluate(kept, tenants)
+        evaluated = self._raiser.evaluate(kept)
         with Session(self._engine, expire_on_commit=False) as session:
             catalogue.touch(session, {(r.device_id, moment(r.time).date()) for r in kept})
-            alerts = self._raiser.raise_alerts(session, breaches)
+            raised = self._raiser.raise_alerts(session, evaluated)
             session.add_all(row for work in batch for row in work.quarantined(refused))
             session.commit()
-        self._raiser.remember(alerts)
+        self._raiser.committed(kept, raised)
         count = sum(work.count for work in batch)
-        self._counts.end(stored=len(kept), quarantined=count - len(kept), alerts=len(alerts))
+        self._counts.end(
+            stored=len(kept), quarantined=count - len(kept), alerts=len(raised.alerts), held_back=raised.held_back
+        )

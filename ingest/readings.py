@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from ingest.registry import DeviceFacts
+from ingest.facts import DeviceFacts
 from storage.devices import IDENTIFIER, MAX_IDENTIFIER, METRIC, NAMED_METRICS, RESERVED
 from storage.telemetry import SECOND, Reading, microseconds
 

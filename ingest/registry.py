@@ -1,59 +1,36 @@
-"""What ingestion knows of devices and rules: a copy of the registry that follows every change at once."""
+"""What ingestion knows of devices, rules and maintenance: a copy of the registry that follows every change at once."""
 
 import logging
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import replace
 
 from sqlalchemy import Engine
 from sqlmodel import Session, col, select
 
+from ingest.facts import UNREGISTERED, DeviceFacts, Windows, facts_of
 from ingest.rules import RuleSet
 from storage import database
-from storage.devices import Device, DeviceMetadata
+from storage.devices import Device
+from storage.maintenance import MaintenanceWindow
 from storage.rules import Rule
 from storage.settings import Settings
 
 log = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True, slots=True)
-class DeviceFacts:
-    """What ingestion needs of a device; the default is one that nobody registered."""
-
-    enrichment_status: str = "failed"
-    tenant_id: str | None = None
-    device_type: str | None = None
-    location: str | None = None
-    limits: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-    bands: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-    ignore: frozenset[str] = frozenset()
-
-
-UNREGISTERED = DeviceFacts()
-
-
-def facts_of(device: Device) -> DeviceFacts:
-    metadata = DeviceMetadata.parse(device.metadata_json)
-    deleted = device.deleted_at is not None
-    return DeviceFacts(
-        enrichment_status="skipped" if deleted else "success",
-        tenant_id=device.tenant_id,
-        device_type=None if deleted else device.device_type,
-        location=None if deleted else device.location,
-        limits=metadata.limits,
-        bands=metadata.bands,
-        ignore=frozenset(metadata.ignore),
-    )
+# How often the connection that brings changes is asked whether it lives, and how long it may take to say so.
+ALIVE_SECONDS = 5
 
 
 class Registry:
-    """Devices and active rules, replaced as a whole when PostgreSQL says that either changed."""
+    """Devices and active rules, of which PostgreSQL says what changed."""
 
     def __init__(self, settings: Settings, engine: Engine) -> None:
         self._settings = settings
         self._engine = engine
         self._devices: dict[str, DeviceFacts] = {}
+        self._unregistered = UNREGISTERED
+        self._is_current = True
         self.rules = RuleSet([])
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="registry", daemon=True)
@@ -73,25 +50,52 @@ class Registry:
         self._thread.join()
 
     def facts(self, device_id: str) -> DeviceFacts:
-        return self._devices.get(device_id, UNREGISTERED)
+        """Of a device, as last known; its enrichment is a `timeout` while changes cannot be followed."""
+        facts = self._devices.get(device_id, self._unregistered)
+        return facts if self._is_current else replace(facts, enrichment_status="timeout")
 
-    def load(self) -> None:
+    def devices(self) -> Mapping[str, DeviceFacts]:
+        """Every device that is registered, deleted, or has a maintenance window."""
+        return self._devices
+
+    def load(self, *, devices: bool = True, rules: bool = True) -> None:
+        """Read what changed: devices with their maintenance windows, or the rules."""
         with Session(self._engine) as session:
-            devices = {device.device_id: facts_of(device) for device in session.exec(select(Device))}
-            active = select(Rule).where(col(Rule.status) == "active", col(Rule.deleted_at).is_(None))
-            rules = RuleSet(session.exec(active).all())
-        self._devices, self.rules = devices, rules
+            if devices:
+                self._load_devices(session)
+            if rules:
+                active = select(Rule).where(col(Rule.status) == "active", col(Rule.deleted_at).is_(None))
+                self.rules = RuleSet(session.exec(active).all())
+
+    def _load_devices(self, session: Session) -> None:
+        windows = Windows(session.exec(select(MaintenanceWindow)))
+        site = self._settings.zone
+        found = {
+            device.device_id: facts_of(device, site, windows.of(device.device_id, device.tenant_id))
+            for device in session.exec(select(Device))
+        }
+        self._unregistered = replace(UNREGISTERED, zone=site, windows=windows.of(None, None))
+        for device_id in windows.devices.difference(found):
+            found[device_id] = replace(self._unregistered, windows=windows.of(device_id, None))
+        self._devices = found
 
     def _follow(self) -> None:
         while not self._stopping.is_set():
             try:
-                with database.connect(self._settings, autocommit=True) as connection:
+                with database.connect(
+                    self._settings, autocommit=True, tcp_user_timeout=ALIVE_SECONDS * 1000
+                ) as connection:
                     connection.execute("LISTEN registry_changed")
                     self.load()  # what changed while nobody listened
+                    self._is_current = True
                     while not self._stopping.is_set():
                         # One load serves all changes that came at once; the next ones wait in the socket meanwhile.
-                        if any(True for _ in connection.notifies(timeout=0.5, stop_after=1)):
-                            self.load()
+                        changed = {notice.payload for notice in connection.notifies(timeout=0.5, stop_after=1)}
+                        if changed:
+                            self.load(devices=bool(changed - {"rules"}), rules="rules" in changed)
+                        else:
+                            connection.execute("SELECT 1")
             except Exception:
+                self._is_current = False
                 log.exception("the registry cannot be followed; its last state is used, trying again in a second")
                 self._stopping.wait(1)

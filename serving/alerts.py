@@ -10,6 +10,7 @@ from sqlmodel import Session, col, func, select
 from serving.dependencies import Asker, DatabaseSession, DeviceId, Moment, PageQuery, Text
 from serving.errors import Conflict, Invalid, NotFound, problems
 from storage.database import utc_now
+from storage.notifications import Notification, NotificationAttempt
 from storage.rules import Alert
 
 router = APIRouter(prefix="/api/v1/alerts", tags=["alerts"])
@@ -50,6 +51,35 @@ class AlertList(BaseModel):
     page_size: int
 
 
+class AttemptPublic(BaseModel):
+    """One try: `sent`, `failed` or `unconfigured`, and what the other side said."""
+
+    attempted_at: Moment
+    outcome: str
+    detail: str | None
+
+
+class NotificationPublic(BaseModel):
+    """An alert's way over one channel.
+
+    `pending` until `sent`, or `failed` after the last attempt; `unconfigured`: the channel has no address;
+    `rate_limited`: too many for the device in an hour; `expired`: the reading was too old to send.
+    """
+
+    notification_id: UUID
+    channel: str
+    status: Literal["pending", "sent", "failed", "unconfigured", "rate_limited", "expired"]
+    created_at: Moment
+    sent_at: Moment | None
+    next_attempt_at: Moment | None
+    attempts: list[AttemptPublic]
+
+
+class NotificationList(BaseModel):
+    success: Literal[True] = True
+    data: list[NotificationPublic]
+
+
 class Acknowledgement(BaseModel):
     """Who has seen it. Whoever sends a key is known by its name, and what is written here is not looked at."""
 
@@ -79,6 +109,29 @@ def list_alerts(
 def get_alert(session: DatabaseSession, alert_id: UUID) -> AlertAnswer:
     """One alert."""
     return AlertAnswer(data=_public(_standing(session, alert_id)))
+
+
+@router.get("/{alert_id}/notifications", responses=problems(NotFound))
+def list_notifications(session: DatabaseSession, alert_id: UUID) -> NotificationList:
+    """To whom an alert was sent, or why not: its channels, and every attempt."""
+    if session.get(Alert, alert_id) is None:
+        raise NotFound(f"there is no alert {alert_id}; GET /api/v1/alerts lists them")
+    attempts: dict[UUID, list[AttemptPublic]] = {}
+    ids = select(Notification.notification_id).where(Notification.alert_id == alert_id)
+    made = select(NotificationAttempt).where(col(NotificationAttempt.notification_id).in_(ids))
+    for attempt in session.exec(made.order_by(col(NotificationAttempt.id))):
+        attempts.setdefault(attempt.notification_id, []).append(
+            AttemptPublic.model_validate(attempt, from_attributes=True)
+        )
+    rows = session.exec(
+        select(Notification).where(Notification.alert_id == alert_id).order_by(col(Notification.channel))
+    )
+    return NotificationList(
+        data=[
+            NotificationPublic.model_validate({**row.model_dump(), "attempts": attempts.get(row.notification_id, [])})
+            for row in rows
+        ]
+    )
 
 
 @router.patch("/{alert_id}/acknowledge", responses=problems(NotFound, Conflict))

@@ -1,22 +1,64 @@
 """Rules that watch telemetry, and the alerts they raised."""
 
+import re
 from datetime import datetime
+from typing import Annotated
 from uuid import UUID, uuid4
 
-from sqlalchemy import CheckConstraint, Index, UniqueConstraint
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field as Key, model_validator
+from sqlalchemy import BigInteger, CheckConstraint, Index, UniqueConstraint
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlmodel import Field, SQLModel, String, Text
 
 from storage.database import Timestamp, utc_now
 
 OPERATORS = (">", "<", "=", "!=", ">=", "<=")
+# The condition of a rule that watches whether a device sends at all; its threshold is minutes of silence.
+NO_DATA = "no_data"
+# What such a rule has as its property, where others name a metric.
+ANY_READING = "telemetry"
+
+
+def _time_of_day(text: str) -> str:
+    if not re.fullmatch(r"([01][0-9]|2[0-3]):[0-5][0-9]|24:00", text):
+        raise ValueError("give a time of day from 00:00 to 24:00, such as 06:00")
+    return text
+
+
+def _distinct(days: list[int]) -> list[int]:
+    return sorted(set(days))
+
+
+class ActiveHours(BaseModel):
+    """When a rule may raise alerts, in the device's zone; a range that ends before it begins runs overnight.
+
+    Such a night belongs to the day that it begins on.
+    """
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+    days: Annotated[
+        list[Annotated[int, Key(ge=0, le=6)]],
+        Key(min_length=1, max_length=7, description="0 is Monday"),
+        AfterValidator(_distinct),
+    ] = [0, 1, 2, 3, 4, 5, 6]
+    since: Annotated[str, AfterValidator(_time_of_day), Key(alias="from", examples=["06:00"])]
+    until: Annotated[str, AfterValidator(_time_of_day), Key(alias="to", examples=["18:00"])]
+
+    @model_validator(mode="after")
+    def _is_a_range(self) -> "ActiveHours":
+        if self.since in (self.until, "24:00"):
+            raise ValueError("from and to are no range; for whole days give 00:00 and 24:00")
+        return self
 
 
 class Rule(SQLModel, table=True):
-    """A threshold on one metric of some devices or of all."""
+    """A threshold on one metric, or a limit of silence, of some devices or of all."""
 
     __tablename__ = "rules"
-    __table_args__ = (CheckConstraint("condition IN ('>', '<', '=', '!=', '>=', '<=')", name="rules_condition"),)
+    __table_args__ = (
+        CheckConstraint("condition IN ('>', '<', '=', '!=', '>=', '<=', 'no_data')", name="rules_condition"),
+    )
 
     rule_id: UUID = Field(default_factory=uuid4, primary_key=True)
     tenant_id: str | None = Field(default=None, index=True, max_length=50)
@@ -27,6 +69,8 @@ class Rule(SQLModel, table=True):
     property: str = Field(index=True, max_length=100)
     condition: str = Field(max_length=20)
     threshold: float
+    for_seconds: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    active_hours: dict[str, object] | None = Field(default=None, sa_type=JSONB)
     severity: str | None = Field(default=None, max_length=50)
     status: str = Field(default="active", index=True, max_length=50)
     notification_channels: list[str] = Field(default_factory=list, sa_type=ARRAY(String(50)))
@@ -64,3 +108,20 @@ class Alert(SQLModel, table=True):
     created_at: datetime = Timestamp(default_factory=utc_now)
     reading_time: datetime = Timestamp()
     rule: dict[str, object] = Field(sa_type=JSONB)
+
+
+class RuleHold(SQLModel, table=True):
+    """Since when a rule's condition holds for a device, where the rule asks that it hold for a time.
+
+    `since` is the first reading of the present streak, `clear_at` the last reading known that did not meet the
+    condition. Both belong to the rule as it stood at `rule_version` (its `updated_at`): an edit begins anew.
+    Microseconds.
+    """
+
+    __tablename__ = "rule_holds"
+
+    rule_id: UUID = Field(foreign_key="rules.rule_id", ondelete="CASCADE", primary_key=True)
+    device_id: str = Field(primary_key=True, max_length=50)
+    rule_version: datetime = Timestamp()
+    since: int | None = Field(default=None, sa_type=BigInteger)
+    clear_at: int | None = Field(default=None, sa_type=BigInteger)

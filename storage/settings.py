@@ -19,13 +19,14 @@ from pydantic import (
     AfterValidator,
     AliasChoices,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     SecretStr,
     ValidationError,
     model_validator,
 )
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 
@@ -81,6 +82,19 @@ def _topic_filter(topic: str) -> str:
     if levels.count("+") != 1 or any(level != "+" and set(level) & set("+#\0") for level in levels):
         raise ValueError("give a filter with one level + for the device's id, such as devices/+/telemetry")
     return topic
+
+
+def _hosts(value: Any) -> Any:
+    return [host.strip().lower() for host in value.split(",") if host.strip()] if isinstance(value, str) else value
+
+
+def _notify_addresses() -> dict[str, SecretStr]:
+    """`NOTIFY_<NAME>` and `NOTIFY_<NAME>__<TENANT>` of the environment, by what follows `NOTIFY_`."""
+    return {
+        name.removeprefix("NOTIFY_"): SecretStr(value)
+        for name, value in os.environ.items()
+        if name.startswith("NOTIFY_") and value
+    }
 
 
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -191,6 +205,13 @@ class Settings(BaseSettings):
     rule_evaluation_timeout: Annotated[float, Field(gt=0, le=300)] = 5
     max_rules_per_device: Count = 100
 
+    # Notifications: the addresses are NOTIFY_<NAME> and NOTIFY_<NAME>__<TENANT>
+    notify: dict[str, SecretStr] = Field(default_factory=_notify_addresses, init=False, repr=False)
+    notification_max_age_minutes: Annotated[float, Field(gt=0, le=525_600)] = 60
+    notification_limit_per_hour: Count = 20
+    webhook_secret: SecretStr | None = None
+    webhook_allowed_hosts: Annotated[frozenset[str], NoDecode, BeforeValidator(_hosts)] = frozenset()
+
     # Exports
     dataset_start_date: date = date(2020, 1, 1)
     export_interval_seconds: Annotated[int, Field(ge=5, le=86_400)] = 60
@@ -245,9 +266,34 @@ class Settings(BaseSettings):
             raise ValueError("INFLUXDB_TOKEN is missing; INFLUXDB_URL needs one that may read and write the bucket")
         if self.s3_endpoint_url and not self.s3_bucket_name:
             raise ValueError("S3_BUCKET_NAME is missing; S3_ENDPOINT_URL needs the bucket's name")
+        for name, address in self.notify.items():
+            if self.is_webhook(name):
+                self._check_webhook(f"NOTIFY_{name}", address.get_secret_value())
         if self.dataset_start_date > date.today():  # noqa: DTZ011 - a day of slack at either end does no harm
             raise ValueError("DATASET_START_DATE lies in the future; it is the first day that datasets are made of")
         return self
+
+    def _check_webhook(self, variable: str, url: str) -> None:
+        parts = urlsplit(url)
+        allowed = ("https", "http") if parts.hostname in self.webhook_allowed_hosts else ("https",)
+        if parts.scheme not in allowed or not parts.hostname or parts.username is not None:
+            raise ValueError(
+                f"{variable} is no URL such as https://host/path without a login in it;"
+                " http:// is taken where the host stands in WEBHOOK_ALLOWED_HOSTS"
+            )
+
+    @staticmethod
+    def is_webhook(name: str) -> bool:
+        """Whether an address (by what follows `NOTIFY_`) is a webhook of our own sender."""
+        return name.split("_", 1)[0] == "WEBHOOK"
+
+    def notify_name(self, channel: str, tenant_id: str | None) -> str | None:
+        """Which of the addresses a channel means for a tenant: its own, else everybody's."""
+        name = channel.upper()
+        if "__" in name:  # would name a tenant
+            return None
+        own = (f"{name}__{tenant_id}", f"{name}__{tenant_id.upper()}") if tenant_id else ()
+        return next((found for found in (*own, name) if found in self.notify), None)
 
     @property
     def thresholds(self) -> dict[QualityCheck, Thresholds]:

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import psycopg
 import pytest
 from sqlalchemy import Engine
@@ -21,6 +22,10 @@ from storage.settings import Settings
 from storage.telemetry import open_telemetry_store
 from tests.servers import free_port, wait_until
 from tests.stack import influxdb, set_up_influxdb
+
+# On a busy machine an example may take long; that says nothing of the code.
+hypothesis.settings.register_profile("platform", deadline=None)
+hypothesis.settings.load_profile("platform")
 
 PLATFORM_VARIABLES = {field.upper() for field in Settings.model_fields} | {
     "DATABASE_URL", "PORT", "POSTGRES_PORT", "S3_BUCKET", "CHECKPOINT_DB_HOST", "CHECKPOINT_DB_NAME"

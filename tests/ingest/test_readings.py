@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import given, strategies as st
 
+from ingest.facts import UNREGISTERED, DeviceFacts
 from ingest.readings import MAX_AHEAD, Decoded, decode, payload_of
-from ingest.registry import UNREGISTERED, DeviceFacts
 from storage.devices import NAMED_METRICS, RESERVED
 from storage.telemetry import SECOND, microseconds
 

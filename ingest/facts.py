@@ -1,0 +1,81 @@
+"""What ingestion knows of a device, from the registry's row and the maintenance windows."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from zoneinfo import ZoneInfo
+
+from storage.devices import Device, DeviceMetadata
+from storage.maintenance import MaintenanceWindow
+from storage.telemetry import microseconds
+
+UTC = ZoneInfo("UTC")
+
+# A half-open range of time, in microseconds.
+Window = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceFacts:
+    """What ingestion needs of a device; the default is one that nobody registered."""
+
+    enrichment_status: str = "failed"
+    tenant_id: str | None = None
+    device_type: str | None = None
+    location: str | None = None
+    limits: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    bands: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    ignore: frozenset[str] = frozenset()
+    zone: ZoneInfo = UTC
+    # The registry's status, None where the device is not registered or deleted.
+    status: str | None = None
+    registered_at: int = 0
+    windows: Sequence[Window] = ()
+
+    def in_maintenance(self, time: int) -> bool:
+        """Whether people work on the device at that time: by its status now, or by a window."""
+        return self.status == "maintenance" or any(start <= time < end for start, end in self.windows)
+
+
+UNREGISTERED = DeviceFacts()
+
+
+class Windows:
+    """Maintenance windows by what they cover."""
+
+    def __init__(self, windows: Iterable[MaintenanceWindow]) -> None:
+        self._by_device: dict[str | None, list[MaintenanceWindow]] = {}
+        for window in windows:
+            self._by_device.setdefault(window.device_id, []).append(window)
+
+    @property
+    def devices(self) -> set[str]:
+        """Those that have a window of their own."""
+        return {device_id for device_id in self._by_device if device_id is not None}
+
+    def of(self, device_id: str | None, tenant_id: str | None) -> tuple[Window, ...]:
+        """What covers a device: its own windows, and those of all devices, or of all of its tenant."""
+        own = self._by_device.get(device_id, []) if device_id is not None else []
+        return tuple(
+            (microseconds(window.starts_at), microseconds(window.ends_at))
+            for window in [*own, *self._by_device.get(None, [])]
+            if window.tenant_id in (None, tenant_id)
+        )
+
+
+def facts_of(device: Device, site: ZoneInfo = UTC, windows: Sequence[Window] = ()) -> DeviceFacts:
+    """The facts of a registered device; `windows` are those that cover it."""
+    metadata = DeviceMetadata.parse(device.metadata_json)
+    deleted = device.deleted_at is not None
+    return DeviceFacts(
+        enrichment_status="skipped" if deleted else "success",
+        tenant_id=device.tenant_id,
+        device_type=None if deleted else device.device_type,
+        location=None if deleted else device.location,
+        limits=metadata.limits,
+        bands=metadata.bands,
+        ignore=frozenset(metadata.ignore),
+        zone=metadata.zone(site),
+        status=None if deleted else device.status,
+        registered_at=microseconds(device.updated_at),
+        windows=windows,
+    )

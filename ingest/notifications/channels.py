@@ -1,0 +1,99 @@
+"""Channels: from a name in a rule to an address of the configuration, and a message on its way.
+
+`webhook` and names that begin with it go by our own sender; whatever else has an address goes by Apprise, which knows
+mail, WhatsApp and a hundred other services.
+"""
+
+import json
+from typing import TYPE_CHECKING
+
+from pydantic import SecretStr
+
+from ingest.notifications import webhook
+from ingest.notifications.webhook import WebhookFailed
+from storage.rules import Alert
+from storage.settings import Settings, SettingsError
+
+if TYPE_CHECKING:
+    import apprise
+
+
+class DeliveryFailed(Exception):
+    """The other side did not take it; the message says what it said."""
+
+
+class Unconfigured(Exception):
+    """The channel has no address."""
+
+
+class Channels:
+    """The channels that the settings name."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Check every address.
+
+        Raises:
+            SettingsError: Apprise knows no such address; the variable is named, the address, a secret, is not.
+
+        """
+        self._settings = settings
+        self._services = {
+            name: _service(name, address) for name, address in settings.notify.items() if not settings.is_webhook(name)
+        }
+
+    def send(self, channel: str, alert: Alert, notification: str) -> str | None:
+        """Deliver an alert over a channel; what the other side answered, if it says anything.
+
+        Raises:
+            Unconfigured: no variable names an address for the alert's tenant or for all.
+            DeliveryFailed: it did not arrive; trying again may help.
+
+        """
+        name = self._settings.notify_name(channel, alert.tenant_id)
+        if name is None:
+            raise Unconfigured(f"NOTIFY_{channel.upper()} is not set; give it an address, and later alerts are sent")
+        if self._settings.is_webhook(name):
+            return self._post(self._settings.notify[name], alert, notification)
+        result = self._services[name].notify(title=_title(alert), body=self._text(alert), body_format="text")
+        if not result:
+            said = "; ".join(dict.fromkeys(str(entry.message) for entry in result.logs()))
+            raise DeliveryFailed(said or "the service did not take it, and did not say why")
+        return None
+
+    def _post(self, url: SecretStr, alert: Alert, notification: str) -> str:
+        body = json.dumps({"notification_id": notification, "alert": alert.model_dump(mode="json")}).encode()
+        try:
+            return webhook.post(
+                url.get_secret_value(),
+                body,
+                notification=notification,
+                secret=self._settings.webhook_secret,
+                allowed_hosts=self._settings.webhook_allowed_hosts,
+            )
+        except WebhookFailed as error:
+            raise DeliveryFailed(str(error)) from error
+
+    def _text(self, alert: Alert) -> str:
+        at = alert.reading_time.astimezone(self._settings.zone)
+        return (
+            f"{alert.message}\n\nDevice: {alert.device_id}\nRule: {_line(alert.rule.get('rule_name'))}\n"
+            f"Severity: {alert.severity}\nTime: {at:%Y-%m-%d %H:%M:%S %Z}\nAlert: {alert.alert_id}\n"
+        )
+
+
+def _service(name: str, address: SecretStr) -> "apprise.Apprise":
+    import apprise  # noqa: PLC0415 - half a second and 35 MB, for those who use it
+
+    service = apprise.Apprise()
+    if not service.add(address.get_secret_value()):
+        raise SettingsError(f"NOTIFY_{name}=…: no address that Apprise knows; https://appriseit.com lists them")
+    return service
+
+
+def _title(alert: Alert) -> str:
+    return f"[{alert.severity}] {alert.device_id}: {_line(alert.rule.get('rule_name'))}"
+
+
+def _line(text: object) -> str:
+    """In one line: a mail's subject has no second one."""
+    return " ".join(str(text).split())

@@ -1,0 +1,170 @@
+"""Maintenance windows: when machines are worked on, and which alerts that held back."""
+
+from typing import Annotated, Any, Literal, Self
+from uuid import UUID
+
+from fastapi import APIRouter, Query
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from sqlmodel import Session, col, func, select
+
+from serving.dependencies import DatabaseSession, DeviceId, Moment, PageQuery, Text
+from serving.errors import Invalid, NotFound, problems
+from storage.database import utc_now
+from storage.devices import Device
+from storage.maintenance import HeldBack, MaintenanceWindow
+
+router = APIRouter(prefix="/api/v1/maintenance-windows", tags=["maintenance"])
+
+Reason = Annotated[Text, Field(max_length=2000, examples=["Bearing change"])]
+
+
+class WindowFields(BaseModel):
+    """`from` is included, `to` is not; without `device_id` all devices are meant, of the tenant if it names one."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    device_id: DeviceId | None = None
+    starts_at: Annotated[AwareDatetime, Field(alias="from")]
+    ends_at: Annotated[AwareDatetime, Field(alias="to")]
+    reason: Reason | None = None
+    tenant_id: DeviceId | None = None
+
+    @model_validator(mode="after")
+    def _is_a_range(self) -> Self:
+        if self.starts_at >= self.ends_at:
+            raise ValueError("from is not before to")
+        return self
+
+
+class WindowPublic(BaseModel):
+    window_id: UUID
+    tenant_id: str | None
+    device_id: str | None
+    starts_at: Annotated[Moment, Field(serialization_alias="from")]
+    ends_at: Annotated[Moment, Field(serialization_alias="to")]
+    reason: str | None
+    created_at: Moment
+    updated_at: Moment
+
+
+class WindowAnswer(BaseModel):
+    success: Literal[True] = True
+    data: WindowPublic
+
+
+class WindowList(BaseModel):
+    success: Literal[True] = True
+    data: list[WindowPublic]
+    total: int
+    page: int
+    page_size: int
+
+
+class HeldBackPublic(BaseModel):
+    """How many alerts a rule would have raised for a device in maintenance; the times are the readings'."""
+
+    rule_id: UUID
+    device_id: str
+    count: int
+    first_reading_time: Moment
+    last_reading_time: Moment
+
+
+class HeldBackList(BaseModel):
+    success: Literal[True] = True
+    data: list[HeldBackPublic]
+    total: int
+    page: int
+    page_size: int
+
+
+@router.get("")
+def list_windows(
+    session: DatabaseSession,
+    page: PageQuery,
+    device_id: Annotated[DeviceId | None, Query()] = None,
+    at: Annotated[AwareDatetime | None, Query(description="Only those that include this moment")] = None,
+) -> WindowList:
+    """Windows, the latest first; with `device_id` those that cover that device, among them those of all devices."""
+    found = select(MaintenanceWindow)
+    if device_id is not None:
+        own = col(MaintenanceWindow.device_id)
+        found = found.where((own == device_id) | own.is_(None))
+    if at is not None:
+        found = found.where(col(MaintenanceWindow.starts_at) <= at, col(MaintenanceWindow.ends_at) > at)
+    total = session.exec(select(func.count()).select_from(found.subquery())).one()
+    ordered = found.order_by(col(MaintenanceWindow.starts_at).desc(), col(MaintenanceWindow.window_id))
+    rows = session.exec(ordered.offset(page.offset).limit(page.page_size)).all()
+    return WindowList(data=[_public(row) for row in rows], total=total, page=page.page, page_size=page.page_size)
+
+
+@router.get("/held-back")
+def list_held_back(
+    session: DatabaseSession,
+    page: PageQuery,
+    device_id: Annotated[DeviceId | None, Query()] = None,
+    rule_id: UUID | None = None,
+) -> HeldBackList:
+    """What maintenance held back, by rule and device, the latest first."""
+    found = select(HeldBack)
+    if device_id is not None:
+        found = found.where(HeldBack.device_id == device_id)
+    if rule_id is not None:
+        found = found.where(HeldBack.rule_id == rule_id)
+    total = session.exec(select(func.count()).select_from(found.subquery())).one()
+    ordered = found.order_by(col(HeldBack.last_reading_time).desc(), col(HeldBack.device_id), col(HeldBack.rule_id))
+    rows = session.exec(ordered.offset(page.offset).limit(page.page_size)).all()
+    data = [HeldBackPublic.model_validate(row, from_attributes=True) for row in rows]
+    return HeldBackList(data=data, total=total, page=page.page, page_size=page.page_size)
+
+
+@router.get("/{window_id}", responses=problems(NotFound))
+def get_window(session: DatabaseSession, window_id: UUID) -> WindowAnswer:
+    """One window."""
+    return WindowAnswer(data=_public(_standing(session, window_id)))
+
+
+@router.post("", status_code=201)
+def create_window(session: DatabaseSession, body: WindowFields) -> WindowAnswer:
+    """Plan a window; it may lie in the past, for readings that are still to come in late."""
+    window = MaintenanceWindow(**_fitting(session, body))
+    session.add(window)
+    session.commit()
+    return WindowAnswer(data=_public(window))
+
+
+@router.put("/{window_id}", responses=problems(NotFound))
+def update_window(session: DatabaseSession, window_id: UUID, body: WindowFields) -> WindowAnswer:
+    """Replace what a window says."""
+    window = _standing(session, window_id)
+    for name, value in _fitting(session, body).items():
+        setattr(window, name, value)
+    window.updated_at = utc_now()
+    session.commit()
+    return WindowAnswer(data=_public(window))
+
+
+@router.delete("/{window_id}", status_code=204, responses=problems(NotFound))
+def delete_window(session: DatabaseSession, window_id: UUID) -> None:
+    """Call a window off."""
+    session.delete(_standing(session, window_id))
+    session.commit()
+
+
+def _fitting(session: Session, body: WindowFields) -> dict[str, Any]:
+    """The columns; a tenant's window cannot cover another's device."""
+    device = session.get(Device, body.device_id) if body.device_id else None
+    if device and body.tenant_id not in (None, device.tenant_id):
+        raise Invalid(f"{body.device_id} is not a device of {body.tenant_id}", field="device_id")
+    return body.model_dump()
+
+
+def _standing(session: Session, window_id: UUID) -> MaintenanceWindow:
+    window = session.get(MaintenanceWindow, window_id)
+    if window is None:
+        raise NotFound(f"there is no maintenance window {window_id}; GET /api/v1/maintenance-windows lists them")
+    return window
+
+
+def _public(window: MaintenanceWindow) -> WindowPublic:
+    return WindowPublic.model_validate(window, from_attributes=True)

@@ -1,0 +1,183 @@
+"""What clients say of rules, and what they are answered."""
+
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, Field, model_validator
+
+from serving.dependencies import DeviceId, Moment, Text
+from storage.devices import METRIC, RESERVED
+from storage.rules import ANY_READING, NO_DATA, ActiveHours
+
+LONGEST_SILENCE = 525_600  # minutes: a year
+
+Scope = Literal["all_devices", "selected_devices"]
+Condition = Literal[">", "<", "=", "!=", ">=", "<=", "no_data"]
+Status = Literal["active", "paused", "archived"]
+Severity = Literal["low", "medium", "high", "critical"]
+MetricName = Annotated[str, Field(pattern=METRIC, examples=["temperature"])]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Name = Annotated[Text, Field(min_length=1, max_length=255)]
+DeviceIds = Annotated[list[DeviceId], Field(max_length=10_000)]
+Channel = Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*(_[a-z0-9]+)*$", max_length=50, examples=["email"])]
+Channels = Annotated[list[Channel], Field(max_length=20)]
+CooldownMinutes = Annotated[int, Field(ge=0, le=525_600)]
+ForSeconds = Annotated[int, Field(ge=0, le=86_400, description="How long the condition must hold, in reading time")]
+
+
+class RuleCreate(BaseModel):
+    """A new rule; without `cooldown_minutes` NOTIFICATION_COOLDOWN_MINUTES holds, without `severity` it is high.
+
+    With the condition `no_data` it watches whether a device sends at all: `threshold` is minutes of silence, and
+    `property` is left out.
+    """
+
+    rule_name: Name
+    description: Text | None = None
+    scope: Scope = "selected_devices"
+    device_ids: DeviceIds = []
+    property: MetricName | None = None
+    condition: Condition
+    threshold: Finite
+    for_seconds: ForSeconds = 0
+    active_hours: ActiveHours | None = None
+    severity: Severity | None = None
+    notification_channels: Channels = []
+    cooldown_minutes: CooldownMinutes | None = None
+    tenant_id: DeviceId | None = None
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "RuleCreate":
+        if self.condition == NO_DATA and self.property is None:
+            self.property = ANY_READING
+        check_rule(
+            scope=self.scope,
+            device_ids=self.device_ids,
+            metric=self.property,
+            condition=self.condition,
+            threshold=self.threshold,
+            for_seconds=self.for_seconds,
+        )
+        return self
+
+    def values(self, default_cooldown: int) -> dict[str, Any]:
+        """The columns of its row."""
+        values = self.model_dump(exclude={"active_hours"})
+        values["active_hours"] = hours_json(self.active_hours)
+        if values["cooldown_minutes"] is None:
+            values["cooldown_minutes"] = default_cooldown
+        return values
+
+
+class RuleUpdate(BaseModel):
+    """Changes of a rule; a field that is left out stays, null empties an optional one."""
+
+    rule_name: Name | None = None
+    description: Text | None = None
+    scope: Scope | None = None
+    device_ids: DeviceIds | None = None
+    property: MetricName | None = None
+    condition: Condition | None = None
+    threshold: Finite | None = None
+    for_seconds: ForSeconds | None = None
+    active_hours: ActiveHours | None = None
+    severity: Severity | None = None
+    status: Status | None = None
+    notification_channels: Channels | None = None
+    cooldown_minutes: CooldownMinutes | None = None
+
+
+class RuleStatus(BaseModel):
+    status: Status
+
+
+class RulePublic(BaseModel):
+    rule_id: UUID
+    tenant_id: str | None
+    rule_name: str
+    description: str | None
+    scope: Scope
+    device_ids: list[str]
+    property: str
+    condition: Condition
+    threshold: float
+    for_seconds: int
+    active_hours: ActiveHours | None
+    severity: Severity | None
+    status: Status
+    notification_channels: list[str]
+    cooldown_minutes: int
+    last_triggered_at: Moment | None
+    created_at: Moment
+    updated_at: Moment
+
+
+class RuleAnswer(BaseModel):
+    success: Literal[True] = True
+    data: RulePublic
+
+
+class RuleList(BaseModel):
+    success: Literal[True] = True
+    data: list[RulePublic]
+    total: int
+    page: int
+    page_size: int
+
+
+class EvaluatedRule(BaseModel):
+    """A rule whose condition is met; where `triggered` is False, `reason` says what held it back."""
+
+    rule_id: UUID
+    triggered: bool
+    alert_id: UUID | None
+    reason: str | None = None
+
+
+class Evaluation(BaseModel):
+    evaluated: int
+    triggered: int
+    results: list[EvaluatedRule]
+
+
+class EvaluationAnswer(BaseModel):
+    success: Literal[True] = True
+    data: Evaluation
+
+
+class ReadingBody(BaseModel, extra="allow"):
+    """A reading as a device sends it, with its `device_id`; further numbers are extra metrics."""
+
+    device_id: DeviceId
+    timestamp: Any = Field(examples=["2026-02-12T10:00:00Z"])
+
+
+def check_rule(
+    *, scope: str, device_ids: list[str], metric: str | None, condition: str, threshold: float, for_seconds: int
+) -> None:
+    """Whether the parts of a rule fit together.
+
+    Raises:
+        ValueError: they do not, and why.
+
+    """
+    if scope == "selected_devices" and not device_ids:
+        raise ValueError("device_ids is empty; name the devices, or give scope all_devices")
+    if condition != NO_DATA:
+        if metric is None:
+            raise ValueError("property is missing; name the metric to watch")
+        if metric in RESERVED:
+            raise ValueError(f"property {metric!r} is a reserved name and no metric")
+        return
+    if metric != ANY_READING:
+        raise ValueError(
+            f"a rule with the condition no_data watches no metric; leave property out (or {ANY_READING!r})"
+        )
+    if not 1 <= threshold <= LONGEST_SILENCE:
+        raise ValueError(f"threshold is how many minutes of silence are allowed: 1 to {LONGEST_SILENCE}")
+    if for_seconds:
+        raise ValueError("for_seconds has no meaning with the condition no_data; threshold says how long")
+
+
+def hours_json(hours: ActiveHours | None) -> dict[str, Any] | None:
+    return None if hours is None else hours.model_dump(by_alias=True)

@@ -1,0 +1,38 @@
+"""Planned work on machines: windows of time in which no alert is raised, and what was held back."""
+
+from datetime import datetime
+from uuid import UUID, uuid4
+
+from sqlalchemy import CheckConstraint
+from sqlmodel import Field, SQLModel, Text
+
+from storage.database import Timestamp, utc_now
+
+
+class MaintenanceWindow(SQLModel, table=True):
+    """A half-open range of time of one device, or of all (of a tenant, where it has one)."""
+
+    __tablename__ = "maintenance_windows"
+    __table_args__ = (CheckConstraint("starts_at < ends_at", name="maintenance_windows_range"),)
+
+    window_id: UUID = Field(default_factory=uuid4, primary_key=True)
+    tenant_id: str | None = Field(default=None, index=True, max_length=50)
+    device_id: str | None = Field(default=None, index=True, max_length=50)
+    starts_at: datetime = Timestamp()
+    ends_at: datetime = Timestamp(index=True)
+    reason: str | None = Field(default=None, sa_type=Text)
+    created_at: datetime = Timestamp(default_factory=utc_now)
+    updated_at: datetime = Timestamp(default_factory=utc_now)
+
+
+class HeldBack(SQLModel, table=True):
+    """How many alerts a rule would have raised for a device, had it not been in maintenance."""
+
+    __tablename__ = "held_back_alerts"
+
+    rule_id: UUID = Field(foreign_key="rules.rule_id", ondelete="CASCADE", primary_key=True)
+    device_id: str = Field(primary_key=True, max_length=50)
+    tenant_id: str | None = Field(default=None, index=True, max_length=50)
+    count: int
+    first_reading_time: datetime = Timestamp()
+    last_reading_time: datetime = Timestamp()

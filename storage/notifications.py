@@ -1,0 +1,45 @@
+"""The outbox of notifications: a row per alert and channel, made with the alert, and every attempt at it."""
+
+from datetime import datetime
+from uuid import UUID, uuid4
+
+from sqlalchemy import BigInteger, Identity, Index, UniqueConstraint, text
+from sqlmodel import Field, SQLModel, Text
+
+from storage.database import Timestamp, utc_now
+
+
+class Notification(SQLModel, table=True):
+    """An alert on its way to people over one channel.
+
+    `status`: `pending` until it is `sent`, or `failed` after the last attempt; `unconfigured` where the channel has no
+    address; `rate_limited` and `expired` are not sent: too many for the device, too old.
+    """
+
+    __tablename__ = "notifications"
+    __table_args__ = (
+        UniqueConstraint("alert_id", "channel", name="notifications_one_per_channel"),
+        Index("notifications_due", "next_attempt_at", postgresql_where=text("status = 'pending'")),
+        Index("notifications_of_device", "device_id", "created_at"),
+    )
+
+    notification_id: UUID = Field(default_factory=uuid4, primary_key=True)
+    alert_id: UUID = Field(foreign_key="alerts.alert_id", ondelete="CASCADE")
+    device_id: str = Field(max_length=50)
+    channel: str = Field(max_length=50)
+    status: str = Field(default="pending", max_length=20)
+    next_attempt_at: datetime | None = Timestamp(default_factory=utc_now)
+    created_at: datetime = Timestamp(default_factory=utc_now)
+    sent_at: datetime | None = Timestamp(default=None)
+
+
+class NotificationAttempt(SQLModel, table=True):
+    """One try: `sent`, `failed` or `unconfigured`, and what the other side said."""
+
+    __tablename__ = "notification_attempts"
+
+    id: int | None = Field(default=None, sa_type=BigInteger, sa_column_args=[Identity()], primary_key=True)
+    notification_id: UUID = Field(foreign_key="notifications.notification_id", ondelete="CASCADE", index=True)
+    attempted_at: datetime = Timestamp(default_factory=utc_now)
+    outcome: str = Field(max_length=20)
+    detail: str | None = Field(default=None, sa_type=Text)
