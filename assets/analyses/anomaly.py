@@ -1,0 +1,149 @@
+"""Anomaly detection: readings that deviate from how the device behaved, gathered into events."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from assets.analyses import AnomalyParameters, CannotAnalyse, Progress, Result, readings
+from assets.analyses.events import BLOCKS, Event, Flags, events, smoothed, threshold
+from assets.analyses.features import Features, features
+from assets.analyses.scorers import SCORERS, Matrix, Vector
+
+FEWEST_TRAINED = 100  # rows: five blocks of fewer are no picture of what is usual
+MOST_ANOMALIES = 1_000
+MOST_EVENTS = 500
+NO_LABELS = "the readings carry no labels of what was a fault"
+
+
+def detect(model_name: str, table: pa.Table, parameters: AnomalyParameters, progress: Progress) -> Result:
+    """Anomalies and events of a device's rows.
+
+    Raises:
+        CannotAnalyse: too few rows, or none that change.
+
+    """
+    progress(5, "Preparing features")
+    rows, grid = readings.thinned(readings.frame(table, parameters.metrics))
+    training = _training(rows.index, parameters.trained_until)
+    if training.sum() < FEWEST_TRAINED:
+        raise CannotAnalyse(
+            f"{training.sum()} rows are too few to learn from, {FEWEST_TRAINED} are needed; "
+            "choose more days, or a later trained_until"
+        )
+    found = features(rows, training)
+    if found.values.empty:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in found.left_out.items())
+        raise CannotAnalyse(f"no metric carries an anomaly analysis ({reasons})")
+    scores, limit = _scores(model_name, found.values.to_numpy(), training, parameters.seed, progress)
+    limit = _stricter(scores, limit, parameters.strictness)
+    flags = scores > limit
+    progress(95, "Gathering events")
+    relative = _from_0_to_1(scores, limit)
+    gathered = events(flags, scores, found.values.to_numpy(), list(found.values.columns))
+    results = {
+        "anomalies": _anomalies(rows, flags, relative, gathered, found.metric),
+        "events": _events(rows.index, flags, relative, gathered, found.metric),
+        "summary": {
+            "rows": len(rows),
+            "anomalous_rows": int(flags.sum()),
+            "anomalous_share": float(flags.mean()),
+            "events": len(gathered),
+            "anomalies_left_out": max(0, int(flags.sum()) - MOST_ANOMALIES),
+            "events_left_out": max(0, len(gathered) - MOST_EVENTS),
+            "trained_rows": int(training.sum()),
+            "step_seconds": readings.cadence(rows.index).total_seconds(),
+            "worked_on_means_of_seconds": grid.total_seconds() if grid else None,
+        },
+        "looked_at": list(found.values.columns),
+        "left_out": found.left_out,
+    }
+    accuracy = dict.fromkeys(("precision", "recall", "f1_score"))
+    return Result(results, {**accuracy, "reason": NO_LABELS})
+
+
+def _training(index: pd.DatetimeIndex, until: datetime | None) -> Flags:
+    return np.ones(len(index), bool) if until is None else np.asarray(index < pd.Timestamp(until))
+
+
+def _scores(model_name: str, values: Matrix, training: Flags, seed: int, progress: Progress) -> tuple[Vector, float]:
+    """Smoothed scores of all rows and the threshold; trained rows are scored by models that had not seen them."""
+    scores = np.empty(len(values))
+    held_back = []
+    blocks = list(_blocks(training))
+    for i, block in enumerate(blocks):
+        progress(10 + 80 * i / (len(blocks) + 1), f"Fitting {i + 1} of {len(blocks) + 1}")
+        fitted = training.copy()
+        fitted[block] = False
+        scorer = SCORERS[model_name](seed)
+        scorer.fit(values[fitted])
+        scores[block] = scorer.score(values[block])
+        held_back.append(smoothed(scores[block]))
+    if not training.all():
+        scorer = SCORERS[model_name](seed)
+        scorer.fit(values[training])
+        scores[~training] = scorer.score(values[~training])
+    return smoothed(scores), threshold(held_back)
+
+
+def _blocks(training: Flags) -> Iterator[np.ndarray[tuple[int], np.dtype[np.intp]]]:
+    yield from np.array_split(np.flatnonzero(training), BLOCKS)
+
+
+def _stricter(scores: Vector, limit: float, strictness: float) -> float:
+    """The threshold so many times as far from what is usual."""
+    middle = float(np.median(scores))
+    return middle + strictness * (limit - middle)
+
+
+def _from_0_to_1(scores: Vector, limit: float) -> Vector:
+    """0.5 at the threshold, towards 1 the further beyond."""
+    lowest = float(np.min(scores))
+    above = scores - lowest
+    reach = max(limit - lowest, 1e-12)
+    share: Vector = above / (above + reach)
+    return share
+
+
+def _anomalies(
+    rows: pd.DataFrame, flags: Flags, relative: Vector, gathered: list[Event], metric: dict[str, str]
+) -> list[dict[str, Any]]:
+    """The strangest anomalous rows in the order of time; `value` is of the metric that showed the event."""
+    shown = {i: metric[event.feature] for event in gathered for i in range(event.first, event.last + 1)}
+    at = np.flatnonzero(flags)
+    at = np.sort(at[np.argsort(-relative[at], kind="stable")[:MOST_ANOMALIES]])
+    return [
+        {
+            "timestamp": _iso(rows.index[i]),
+            "metric": shown[i],
+            "value": rows[shown[i]].iloc[i] if shown[i] in rows else None,
+            "is_anomaly": True,
+            "anomaly_score": relative[i],
+        }
+        for i in at.tolist()
+    ]
+
+
+def _events(
+    index: pd.DatetimeIndex, flags: Flags, relative: Vector, gathered: list[Event], metric: dict[str, str]
+) -> list[dict[str, Any]]:
+    strongest = sorted(gathered, key=lambda event: -relative[event.peak])[:MOST_EVENTS]
+    return [
+        {
+            "start": _iso(index[event.first]),
+            "end": _iso(index[event.last]),
+            "peak": _iso(index[event.peak]),
+            "metric": metric[event.feature],
+            "shown_by": event.feature,
+            "score": relative[event.peak],
+            "points": int(flags[event.first : event.last + 1].sum()),
+        }
+        for event in sorted(strongest, key=lambda event: event.first)
+    ]
+
+
+def _iso(moment: pd.Timestamp) -> str:
+    return moment.isoformat().replace("+00:00", "Z")

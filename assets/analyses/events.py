@@ -1,0 +1,54 @@
+"""From scores to what an operator reads: a threshold that usual rows keep, rows beyond it, and the events they make."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from assets.analyses.scorers import Matrix, Vector
+
+SMOOTHING = 5  # rows: the span of the moving average; a fault lasts, noise does not
+QUANTILE = 0.998  # of held-back scores: what usual rows keep
+BLOCKS = 5
+APART = 10  # usual rows between two events; with fewer they are one
+
+Flags = np.ndarray[tuple[int], np.dtype[np.bool_]]
+
+
+@dataclass(frozen=True)
+class Event:
+    """Rows `first` to `last` (both included), the strangest of them, and the feature that shows it most."""
+
+    first: int
+    last: int
+    peak: int
+    feature: str
+
+
+def smoothed(scores: Vector) -> Vector:
+    """Exponentially weighted: only what was before counts, so that an event starts where it starts."""
+    means: Vector = pd.Series(scores).ewm(span=SMOOTHING).mean().to_numpy()
+    return means
+
+
+def threshold(held_back: list[Vector]) -> float:
+    """What usual rows stay below, from the scores of blocks that were not fitted when they were scored.
+
+    Of the blocks' own quantiles the median: faults that lie in fewer than half of the blocks do not raise it.
+    """
+    return float(np.median([np.quantile(scores, QUANTILE) for scores in held_back if len(scores)]))
+
+
+def events(flags: Flags, scores: Vector, features: Matrix, names: list[str]) -> list[Event]:
+    """Flagged rows close to one another are one event."""
+    at = np.flatnonzero(flags)
+    if not len(at):
+        return []
+    parts = np.split(at, np.flatnonzero(np.diff(at) > APART) + 1)
+    return [_event(int(part[0]), int(part[-1]), scores, features, names) for part in parts]
+
+
+def _event(first: int, last: int, scores: Vector, features: Matrix, names: list[str]) -> Event:
+    rows = slice(first, last + 1)
+    shown = np.median(np.abs(features[rows]), axis=0)
+    return Event(first, last, first + int(np.argmax(scores[rows])), names[int(np.argmax(shown))])
