@@ -36,7 +36,7 @@ def masthead(content: ReportContent, _: Path) -> Iterator[str]:
     device, zone = content.device, ZoneInfo(content.period.tz)
     kind = ", ".join(part for part in (device.type, device.location) if part)
     yield md.block(
-        "masthead", md.emphasis("Energy report"), md.strong(md.shorten(device.name, 200)), md.paragraph(kind)
+        "masthead", md.emphasis("Energy report"), md.strong(md.shorten(device.name, 120)), md.paragraph(kind)
     )
     rows = [
         ("Period", period_words(content.period)),
