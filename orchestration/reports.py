@@ -74,7 +74,6 @@ def _report(workshop: Workshop, job: ReportJob, settings: Settings) -> dict[str,
 report_job = dg.define_asset_job(
     "report_job",
     selection=[device_report],
-    partitions_def=devices,
     executor_def=dg.in_process_executor,
     description="One report (POST /api/reports/generate).",
 )

@@ -3,7 +3,6 @@
 import hashlib
 import io
 import json
-from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -13,10 +12,9 @@ import pytest
 from sqlmodel import Session, select
 
 from assets.datasets import Workshop, export_day
-from orchestration import reports
+from assets.reports import FORMATS, gather
 from orchestration.definitions import defs
 from storage import catalogue, jobs
-from storage.database import utc_now
 from storage.devices import Device
 from storage.jobs import ID_TAG, AnalyticsJob, ReportJob
 from storage.objects import ObjectStore, open_object_store
@@ -30,10 +28,9 @@ END = START + timedelta(days=1)
 
 
 @pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.instance_for_test() as instance:
-        instance.add_dynamic_partitions("devices", ["D1"])
-        yield instance
+def instance(instance: dg.DagsterInstance) -> dg.DagsterInstance:
+    instance.add_dynamic_partitions("devices", ["D1"])
+    return instance
 
 
 @pytest.fixture
@@ -53,19 +50,23 @@ def device(settings: Settings, session: Session, objects: ObjectStore) -> Device
         metadata_json='{"timezone": "Europe/Paris", "cadence_seconds": 60, "bands": {"voltage": [220, 240]}}',
     )
     session.add(device)
+    raised(session, START + timedelta(hours=5), "Device D1: voltage is low, in")
+    raised(session, END, "Device D1: voltage is low, after")
+    write(settings, session, objects, range(1440))
+    return device
+
+
+def raised(session: Session, time: datetime, message: str) -> None:
     rule = Rule(rule_name="Sag", scope="all_devices", property="voltage", condition="<", threshold=220.0)
     session.add(rule)
     session.flush()
-    for time, id_ in ((START + timedelta(hours=5), "in"), (END, "after")):
-        session.add(
-            Alert(
-                rule_id=rule.rule_id, device_id="D1", severity="high", message=f"Device D1: voltage is low, {id_}",
-                actual_value=210, threshold_value=220, reading_time=time, rule={"rule_name": "Sag"},
-            )
-        )  # fmt: skip
+    session.add(
+        Alert(
+            rule_id=rule.rule_id, device_id="D1", severity="high", message=message, actual_value=210,
+            threshold_value=220, reading_time=time, rule={"rule_name": "Sag"},
+        )
+    )  # fmt: skip
     session.commit()
-    write(settings, session, objects, range(1440))
-    return device
 
 
 def write(settings: Settings, session: Session, objects: ObjectStore, minutes: range, *, export: bool = True) -> None:
@@ -81,9 +82,7 @@ def write(settings: Settings, session: Session, objects: ObjectStore, minutes: r
             )
         )  # fmt: skip
     telemetry.write(readings)
-    days = sorted(
-        {START.date() + timedelta(minutes=minute) // timedelta(days=1) * timedelta(days=1) for minute in minutes}
-    )
+    days = sorted({(START + timedelta(minutes=minute)).date() for minute in minutes})
     catalogue.touch(session, [("D1", day) for day in days])
     session.commit()
     if export:
@@ -120,10 +119,9 @@ def asked(session: Session, **job: Any) -> ReportJob:
 def run(
     instance: dg.DagsterInstance, job: ReportJob, session: Session, *, ends: bool = True
 ) -> dg.ExecuteInProcessResult:
-    result = (
-        defs()
-        .get_job_def("report_job")
-        .execute_in_process(partition_key="D1", instance=instance, tags={ID_TAG: job.job_id}, raise_on_error=False)
+    report_job = defs().resolve_job_def("report_job")
+    result = report_job.execute_in_process(
+        partition_key="D1", instance=instance, tags={ID_TAG: job.job_id}, raise_on_error=False
     )
     assert result.success is ends
     session.refresh(job)
@@ -136,37 +134,36 @@ def json_of(objects: ObjectStore, job: ReportJob) -> dict[str, Any]:
     return said
 
 
-@pytest.mark.parametrize(
-    ("format_", "suffix", "media_type"),
-    [
-        ("pdf", "pdf", "application/pdf"),
-        ("json", "json", "application/json"),
-        ("excel", "xlsx", "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"),
-    ],
-)
+MEDIA_TYPES = {
+    "pdf": ("pdf", "application/pdf"),
+    "json": ("json", "application/json"),
+    "excel": ("xlsx", "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"),
+}
+
+
+@pytest.mark.parametrize("format_", FORMATS)
 def test_a_report_in_each_format(
-    format_: str, suffix: str, media_type: str,
-    instance: dg.DagsterInstance, session: Session, objects: ObjectStore, device: Device,
-) -> None:  # fmt: skip
+    format_: str, kept_instance: dg.DagsterInstance, session: Session, objects: ObjectStore, device: Device
+) -> None:
+    kept_instance.add_dynamic_partitions("devices", ["D1"])
     job = asked(session, format=format_)
-    result = run(instance, job, session)
+    result = run(kept_instance, job, session)
     assert (job.status, job.progress, job.error_message, job.run_id) == ("completed", 100, None, result.run_id)
+    suffix, media_type = MEDIA_TYPES[format_]
     key = f"reports/D1/{job.job_id}.{suffix}"
     content = objects.get(key)
-    assert job.results == {
-        "key": key, "media_type": media_type, "size_bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()
-    }  # fmt: skip
+    sha256 = hashlib.sha256(content).hexdigest()
+    assert job.results == {"key": key, "media_type": media_type, "size_bytes": len(content), "sha256": sha256}
     if format_ == "pdf":
         text = " ".join(page.extract_text() for page in pypdf.PdfReader(io.BytesIO(content)).pages)
         for words in ("Pump 1 (D1)", "12 Feb 2026, 01:00", job.job_id, "voltage is low, in"):
             assert words in text
-    event = instance.get_latest_materialization_event(dg.AssetKey("device_report"))
+    event = kept_instance.get_latest_materialization_event(dg.AssetKey("device_report"))
     assert event is not None
     assert event.dagster_event is not None
     assert event.dagster_event.partition == "D1"
     facts = event.dagster_event.step_materialization_data.materialization.metadata
-    assert facts["job"].value == job.job_id
-    assert facts["size_bytes"].value == len(content)
+    assert (facts["job"].value, facts["size_bytes"].value) == (job.job_id, len(content))
     assert facts["dagster/uri"].value == f"{objects.address}/{key}"
 
 
@@ -230,34 +227,34 @@ def test_a_report_that_cannot_be_made_fails_with_the_reason(
     assert (job.results, list(objects.list("reports"))) == (None, [])
 
 
-def test_a_fault_of_ours_fails_the_job_too(
+def test_a_file_that_is_spoiled_fails_the_job_with_the_reason(
     instance: dg.DagsterInstance, session: Session, objects: ObjectStore, device: Device
 ) -> None:
     (dataset,) = catalogue.datasets_of(session, "D1", kind="day")
-    objects.delete(dataset.key)
+    objects.put(dataset.object_key, b"no Parquet")
     job = asked(session)
     run(instance, job, session, ends=False)
-    assert (job.status, job.error_message) == ("failed", f"KeyError: '{dataset.key}'")
+    assert job.status == "failed"
+    assert job.error_message == f"{dataset.object_key} is just being made again; try again in a minute"
 
 
-def cancels_at(words: str, session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The job is cancelled, as another process would, when the report is that far."""
+@pytest.fixture(params=["Reading", "Report is ready"])
+def cancelled_midway(request: pytest.FixtureRequest, session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every job is cancelled, as another process would, when it is that far."""
     report_progress = jobs.report_progress
 
     def then_cancelled(on: Session, job: jobs.Job, percent: float, message: str) -> None:
         report_progress(on, job, percent, message)
-        if message == words:
+        if message == request.param:
             jobs.cancel(session, session.exec(select(ReportJob).where(ReportJob.job_id == job.job_id)).one())
 
-    monkeypatch.setattr(reports.jobs, "report_progress", then_cancelled)
+    monkeypatch.setattr(jobs, "report_progress", then_cancelled)
 
 
-@pytest.mark.parametrize("when", ["Reading", "Report is ready"])
+@pytest.mark.usefixtures("cancelled_midway")
 def test_a_cancelled_report_leaves_no_file(
-    when: str, instance: dg.DagsterInstance, session: Session, objects: ObjectStore, device: Device,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
-    cancels_at(when, session, monkeypatch)
+    instance: dg.DagsterInstance, session: Session, objects: ObjectStore, device: Device
+) -> None:
     job = asked(session)
     run(instance, job, session)
     assert (job.status, job.results) == ("cancelled", None)
@@ -274,29 +271,21 @@ def test_a_job_runs_once(instance: dg.DagsterInstance, session: Session, objects
 
 
 def test_a_report_needs_to_be_asked_for(instance: dg.DagsterInstance, settings: Settings) -> None:
-    result = (
-        defs().get_job_def("report_job").execute_in_process(partition_key="D1", instance=instance, raise_on_error=False)
-    )
+    report_job = defs().resolve_job_def("report_job")
+    result = report_job.execute_in_process(partition_key="D1", instance=instance, raise_on_error=False)
     assert not result.success
     assert "POST /api/reports/generate" in str(result.all_events)
 
 
 def test_alerts_beyond_the_most_are_counted(
-    session: Session,
     instance: dg.DagsterInstance,
+    session: Session,
     objects: ObjectStore,
     device: Device,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("assets.reports.gather.MOST_ALERTS", 1)
-    (rule,) = session.exec(select(Rule)).all()
-    session.add(
-        Alert(
-            rule_id=rule.rule_id, device_id="D1", severity="low", message="newest", actual_value=1, threshold_value=2,
-            reading_time=START + timedelta(hours=6), created_at=utc_now(), rule={},
-        )
-    )  # fmt: skip
-    session.commit()
+    monkeypatch.setattr(gather, "MOST_ALERTS", 1)
+    raised(session, START + timedelta(hours=6), "newest")
     job = asked(session)
     run(instance, job, session)
     said = json_of(objects, job)
