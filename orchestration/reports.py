@@ -17,7 +17,7 @@ from orchestration.metadata import code_version
 from orchestration.partitions import devices
 from orchestration.resources import Platform
 from storage import jobs
-from storage.jobs import ID_TAG, ReportJob
+from storage.jobs import ID_TAG, JobCancelled, ReportJob
 from storage.settings import Settings
 
 
@@ -64,7 +64,9 @@ def _report(workshop: Workshop, job: ReportJob, settings: Settings) -> dict[str,
         "size_bytes": len(report.content),
         "sha256": hashlib.sha256(report.content).hexdigest(),
     }
-    jobs.complete(session, job, "Completed", results=file)
+    if not jobs.complete(session, job, "Completed", results=file):
+        workshop.objects.delete(key)
+        raise JobCancelled(job.job_id)
     shown = {name: value for name, value in report.facts.items() if isinstance(value, int | float | str)}
     return {"job": job.job_id, "format": job.format, "dagster/uri": f"{workshop.objects.address}/{key}", **shown}
 
@@ -72,7 +74,6 @@ def _report(workshop: Workshop, job: ReportJob, settings: Settings) -> dict[str,
 report_job = dg.define_asset_job(
     "report_job",
     selection=[device_report],
-    partitions_def=devices,
     executor_def=dg.in_process_executor,
     description="One report (POST /api/reports/generate).",
 )

@@ -5,7 +5,7 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Annotated, Any, Literal
@@ -32,7 +32,8 @@ class ReportInput:
     period is half-open. `analyses` maps a type that was asked for to its newest completed job, or to
     `{"missing": why}`. `alerts` are as REST answers them, the newest of `alerts_total` where those are too many to
     list. `bands` are the nominal ones, `counters` the registers, `cadence_seconds` the interval that the device is
-    said to keep: as in the device's metadata, where known.
+    said to keep: as in the device's metadata, where known. `waiting_days` (UTC) have readings that came after the
+    day's file was made.
 
     Raises:
         ValueError: a time is naive, the period is empty, or the report's id has other characters than letters,
@@ -58,6 +59,7 @@ class ReportInput:
     cadence_seconds: float | None = None
     code_version: str | None = None
     alerts_total: int | None = None
+    waiting_days: Sequence[date] = ()
 
     def __post_init__(self) -> None:
         if not re.fullmatch(REPORT_ID, self.report_id):
@@ -236,7 +238,8 @@ class DataQuality(Part):
     """`completeness` is the share of the period that readings cover at the device's cadence.
 
     `measured_until` is before the period's end where the report was made earlier. `gaps` are those longer than
-    `gap_rule_seconds`, the longest first and at most a thousand of `gaps_total`.
+    `gap_rule_seconds`, the longest first and at most a thousand of `gaps_total`. Readings of `waiting_days` (UTC)
+    came after the day's file was made, and are in a later report.
     """
 
     readings: int
@@ -250,6 +253,7 @@ class DataQuality(Part):
     gap_rule_seconds: Number
     gaps: list[Gap]
     gaps_total: int
+    waiting_days: list[date]
 
 
 class File(Part):

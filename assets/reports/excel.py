@@ -141,7 +141,7 @@ def _summary(pages: _Pages, content: ReportContent) -> "Worksheet":
         (),
         *((k.label, _value(k), k.unit if k.unit != "1" else None, k.note) for k in content.kpis),
         (),
-        ("Energy", content.energy.rule),
+        ("Source of energy", content.energy.rule),
         *((f"Analysis: {a.type}", a.status, None, a.reason or a.model) for a in content.analyses),
         (),
     ]

@@ -28,8 +28,9 @@ def gather(workshop: Workshop, job: ReportJob, code_version: str) -> ReportInput
     metadata = DeviceMetadata.parse(device.metadata_json)
     start, end = job.date_range_start, job.date_range_end
     alerts, alerts_total = _alerts(session, job)
-    last = (end - timedelta(microseconds=1)).astimezone(UTC).date()
-    first = start.astimezone(UTC).date()
+    first, last = start.astimezone(UTC).date(), (end - timedelta(microseconds=1)).astimezone(UTC).date()
+    # Asked before the files are read: what is exported in between is then mentioned in vain, and not the reverse.
+    waiting = [row.day for row in catalogue.touched(session, device_id=job.device_id) if first <= row.day <= last]
     chosen, table = load(
         workshop, lambda: catalogue.datasets_of(session, job.device_id, start=first, end=last, kind="day")
     )
@@ -52,6 +53,7 @@ def gather(workshop: Workshop, job: ReportJob, code_version: str) -> ReportInput
         counters=metadata.counters,
         cadence_seconds=metadata.cadence_seconds,
         code_version=code_version,
+        waiting_days=waiting,
     )
 
 

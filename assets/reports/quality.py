@@ -40,6 +40,7 @@ def quality(data: ReportInput, times: Times) -> DataQuality:
             for i in longest
         ],
         gaps_total=len(wide),
+        waiting_days=list(data.waiting_days),
     )
 
 

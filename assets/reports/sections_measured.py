@@ -36,7 +36,7 @@ def masthead(content: ReportContent, _: Path) -> Iterator[str]:
     device, zone = content.device, ZoneInfo(content.period.tz)
     kind = ", ".join(part for part in (device.type, device.location) if part)
     yield md.block(
-        "masthead", md.emphasis("Energy report"), md.strong(md.shorten(device.name, 200)), md.paragraph(kind)
+        "masthead", md.emphasis("Energy report"), md.strong(md.shorten(device.name, 120)), md.paragraph(kind)
     )
     rows = [
         ("Period", period_words(content.period)),
@@ -183,25 +183,12 @@ def measurements(content: ReportContent, folder: Path) -> Iterator[str]:
 
 def data_quality(content: ReportContent, _: Path) -> Iterator[str]:
     yield md.heading("Data quality")
+    yield md.paragraph(*_about_readings(content))
     quality, zone = content.data_quality, ZoneInfo(content.period.tz)
-    if quality.first is None or quality.last is None:
-        yield md.paragraph("No reading of this device lies in the period.")
+    if not quality.readings or not quality.gaps:
         return
-    span = f"the first on {clock(quality.first, zone)}, the last on {clock(quality.last, zone)}"
-    said = [f"{count(quality.readings, 'reading')}, {span}."]
-    if quality.cadence_seconds is not None and quality.missing_seconds is not None:
-        source = "its metadata say" if quality.cadence_source == "declared" else "is usual in this period"
-        said.append(f"The device sends every {duration(quality.cadence_seconds)}, as {source}.")
-        missing = f"; {duration(quality.missing_seconds)} are missing" if quality.missing_seconds >= 1 else ""
-        said.append(f"At that pace readings cover {percent(quality.completeness)} of the time{missing}.")
-    if quality.measured_until < content.period.end:
-        said.append("The period was not over when this report was made; what was still to come does not count.")
-    rule = duration(quality.gap_rule_seconds)
-    if not quality.gaps:
-        yield md.paragraph(*said, f"There is no gap of more than {rule}.")
-        return
-    yield md.paragraph(*said)
     yield md.heading("Gaps", 2)
+    rule = duration(quality.gap_rule_seconds)
     yield md.paragraph(f"Stretches of more than {rule} without a reading, the longest first.")
     rows, more = md.cut(quality.gaps, MOST_GAPS, quality.gaps_total)
     yield md.table(
@@ -211,6 +198,28 @@ def data_quality(content: ReportContent, _: Path) -> Iterator[str]:
         right=(2,),
     )
     yield more
+
+
+def _about_readings(content: ReportContent) -> Iterator[str]:
+    quality, zone = content.data_quality, ZoneInfo(content.period.tz)
+    if quality.first is None or quality.last is None:
+        yield "No reading of this device lies in the period."
+    else:
+        span = f"the first on {clock(quality.first, zone)}, the last on {clock(quality.last, zone)}"
+        yield f"{count(quality.readings, 'reading')}, {span}."
+    if quality.readings and quality.cadence_seconds is not None and quality.missing_seconds is not None:
+        source = "its metadata say" if quality.cadence_source == "declared" else "is usual in this period"
+        missing = f"; {duration(quality.missing_seconds)} are missing" if quality.missing_seconds >= 1 else ""
+        yield f"The device sends every {duration(quality.cadence_seconds)}, as {source}."
+        yield f"At that pace readings cover {percent(quality.completeness)} of the time{missing}."
+    if quality.readings and not quality.gaps:
+        yield f"There is no gap of more than {duration(quality.gap_rule_seconds)}."
+    if quality.measured_until < content.period.end:
+        yield "The period was not over when this report was made; what was still to come does not count."
+    if quality.waiting_days:
+        named = ", ".join(day_name(day) for day in quality.waiting_days[:MOST_GAPS])
+        others = " and other days" if len(quality.waiting_days) > MOST_GAPS else ""
+        yield f"Readings of {named}{others} (UTC) came after that day's file was made; a later report has them."
 
 
 def methods(content: ReportContent, _: Path) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -34,7 +35,7 @@ def series() -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def table(device_id: str, times: list[datetime], metrics: dict[str, list[float | None]]) -> pa.Table:
+def table(device_id: str, times: list[datetime], metrics: Mapping[str, Sequence[float | None]]) -> pa.Table:
     """A dataset's columns, as `assets.datasets` writes them, without those that a report does not read."""
     columns = {name: pa.array(metrics.get(name, [None] * len(times)), pa.float64()) for name in NAMED_METRICS}
     columns["power_factor"] = power_factor(pa.table(columns))
@@ -49,12 +50,13 @@ def table(device_id: str, times: list[datetime], metrics: dict[str, list[float |
     return pa.table([pa.array(times, TIME), ids, *columns.values()], schema=pa.schema(fields))
 
 
+@cache
 def house(start: datetime = START, end: datetime = START + 7 * DAY, *, moved: timedelta = timedelta()) -> ReportInput:
     """A week of the house by default; `moved` in time first. Its events are the series' own labelled ones."""
     rows = [(datetime.fromisoformat(row["timestamp"]) + moved, row) for row in series()]
     inside = [(time, row) for time, row in rows if start <= time < end]
     names = ("voltage", "current", "power", "reactive_power")
-    metrics: dict[str, list[float | None]] = {name: [float(row[name]) for _, row in inside] for name in names}
+    metrics = {name: [float(row[name]) for _, row in inside] for name in names}
     return ReportInput(
         report_id="report-0123456789ab",
         device_id="HOUSE-A",

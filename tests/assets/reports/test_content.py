@@ -94,8 +94,7 @@ def test_the_next_day_of_a_forecast_is_energy() -> None:
         ]
 
     def energy(metric: str, unit: str | None, hours: int) -> float | None:
-        unit_of = {} if unit is None else {"unit": unit}
-        found = analysed("forecast", metric=metric, forecast=points(hours), **unit_of).forecast
+        found = analysed("forecast", metric=metric, unit=unit, forecast=points(hours)).forecast
         assert found is not None
         return found.energy_next_24h_kwh
 

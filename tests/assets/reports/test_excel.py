@@ -1,0 +1,154 @@
+import io
+import re
+import zipfile
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+from assets.reports import Report, ReportError, ReportInput, build_report, excel
+from tests.assets.reports.house import DAY, HOUR, MINUTE, PARIS, START, bare, house, steady, table
+
+NAMESPACE = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
+EVIL = '=HYPERLINK("http://x.test","click")'
+NOON = datetime(2026, 2, 1, 12, tzinfo=UTC)
+
+
+def workbook(data: ReportInput, folder: Path, **budget: Any) -> Report:
+    folder.mkdir(exist_ok=True)
+    limits: dict[str, Any] = {"timeout_seconds": 60, "max_bytes": 10**8, "progress": lambda *_: None} | budget
+    return build_report(data, "excel", folder=folder, quarto=None, **limits)
+
+
+@dataclass
+class Book:
+    """A workbook as its XML has it."""
+
+    files: dict[str, str]
+
+    @classmethod
+    def of(cls, report: Report) -> "Book":
+        with zipfile.ZipFile(io.BytesIO(report.content)) as archive:
+            assert archive.testzip() is None
+            return cls({name: archive.read(name).decode() for name in archive.namelist()})
+
+    @property
+    def sheets(self) -> list[str]:
+        return [
+            sheet.attrib["name"]
+            for sheet in ElementTree.fromstring(self.files["xl/workbook.xml"]).iter(f"{NAMESPACE}sheet")
+        ]
+
+    def rows(self, sheet: str) -> list[list[str | float | None]]:
+        xml = ElementTree.fromstring(self.files[f"xl/worksheets/sheet{self.sheets.index(sheet) + 1}.xml"])
+        found = []
+        for row in xml.iter(f"{NAMESPACE}row"):
+            cells: list[str | float | None] = []
+            for cell in row:
+                column = ord(cell.attrib["r"][0]) - ord("A")
+                cells += [None] * (column - len(cells))
+                value, text = cell.find(f"{NAMESPACE}v"), "".join(t.text or "" for t in cell.iter(f"{NAMESPACE}t"))
+                cells.append(
+                    text if cell.get("t") == "inlineStr" else None if value is None else float(value.text or "")
+                )
+            found.append(cells)
+        return found
+
+
+def excel_time(moment: datetime) -> float:
+    """Excel's count of days by the clock that the moment shows."""
+    return (moment.replace(tzinfo=None) - datetime(1899, 12, 30)) / DAY  # noqa: DTZ001 - Excel knows no zones
+
+
+def test_the_house_for_a_week(tmp_path: Path) -> None:
+    report = workbook(house(), tmp_path)
+    book = Book.of(report)
+    assert book.sheets == ["Summary", "Daily", "Readings", "Anomalies", "Forecast", "Alerts", "Data quality"]
+    summary = {row[0]: row[1:] for row in book.rows("Summary") if row}
+    assert summary["Device id"] == ["HOUSE-A"]
+    assert str(summary["Period"][0]).startswith("17 ")
+    assert summary["Energy"][:2] == [pytest.approx(301.7, abs=0.05), "kWh"]
+    assert str(summary["Source of energy"][0]).startswith("Energy is the time-weighted integral of power")
+    daily = book.rows("Daily")
+    assert [row[1] for row in daily[1:]] == pytest.approx([58.1, 35.6, 28.9, 35.1, 30.7, 36.9, 76.4], abs=0.05)
+    assert daily[1][0] == excel_time(datetime(2006, 12, 17, tzinfo=PARIS))
+    readings = book.rows("Readings")
+    assert readings[0][:4] == ["Time (Europe/Paris)", "Time (UTC)", "voltage (V)", "current (A)"]
+    assert readings[0][4:] == ["power (W)", "power factor", "reactive power (var)"]
+    assert len(readings) == 1 + 7 * 1440
+    first = house().readings.slice(0, 1).to_pylist()[0]
+    assert readings[1][:2] == pytest.approx([excel_time(START), excel_time(START.astimezone(UTC))])
+    assert readings[1][2:5] == [first["voltage"], first["current"], first["power"]]
+    assert [row[2] for row in book.rows("Anomalies")[1:]] == ["voltage"]
+    assert len(book.rows("Forecast")) == 1 + 24
+    assert [row[1] for row in book.rows("Alerts")[1:]] == ["high"] * 5
+    assert len([name for name in book.files if re.match(r"xl/charts/chart\d", name)]) == 3
+
+
+def test_equal_input_is_an_equal_file(tmp_path: Path) -> None:
+    data = house(START, START + DAY)
+    assert workbook(data, tmp_path / "a").content == workbook(data, tmp_path / "b").content
+
+
+def test_what_users_wrote_is_no_formula_and_no_link(tmp_path: Path) -> None:
+    alert = {**house().alerts[0], "message": EVIL, "rule": {"rule_name": "+1+1"}, "status": "http://x.test"}
+    data = replace(house(START, START + HOUR), device_name=EVIL, location="@SUM(A1)\x07\x00", alerts=[alert])
+    book = Book.of(workbook(data, tmp_path))
+    for name, xml in book.files.items():
+        if name.startswith("xl/worksheets/"):
+            assert "<f>" not in xml, name
+            assert "<hyperlink" not in xml, name
+        assert "TargetMode" not in xml, name
+    assert ["Device", EVIL] in book.rows("Summary")
+    assert ["Location", "@SUM(A1)"] in book.rows("Summary")
+    assert book.rows("Alerts")[1][2:5] == ["http://x.test", "+1+1", EVIL]
+
+
+def test_more_readings_than_a_sheet_holds_go_on_in_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(excel, "MOST_ROWS", 50)
+    monkeypatch.setattr(excel, "BATCH", 20)
+    book = Book.of(workbook(bare(NOON, NOON + 2 * HOUR, steady(NOON, NOON + 2 * HOUR)), tmp_path))
+    assert [name for name in book.sheets if name.startswith("Readings")] == ["Readings", "Readings 2", "Readings 3"]
+    parts = [book.rows(name)[1:] for name in ("Readings", "Readings 2", "Readings 3")]
+    assert [len(part) for part in parts] == [50, 50, 20]
+    times = [row[1] for part in parts for row in part]
+    assert times == pytest.approx([excel_time(NOON + i * MINUTE) for i in range(120)])
+
+
+def test_missing_values_are_empty_cells(tmp_path: Path) -> None:
+    readings = table(
+        "D1", [NOON, NOON + MINUTE], {"power": [1.0, None], "voltage": [None, 230.0], "odd": [float("nan"), 2.0]}
+    )
+    rows = Book.of(workbook(bare(NOON, NOON + HOUR, readings), tmp_path)).rows("Readings")
+    assert rows[0][2:] == ["voltage (V)", "power (W)", "odd"]
+    assert rows[1][2:] == [None, 1.0]
+    assert rows[2][2:] == [230.0, None, 2.0]
+
+
+def test_the_hour_that_comes_twice_has_its_utc_beside_it(tmp_path: Path) -> None:
+    start = datetime(2026, 10, 25, tzinfo=PARIS)
+    end = start.astimezone(UTC) + timedelta(hours=25)
+    rows = Book.of(workbook(bare(start, end, steady(start, end, step=HOUR)), tmp_path)).rows("Readings")[1:]
+    local, utc = ([row[i] for row in rows] for i in (0, 1))
+    assert (len(set(local)), len(set(utc))) == (24, 25)
+
+
+def test_a_report_without_readings(tmp_path: Path) -> None:
+    book = Book.of(workbook(bare(NOON, NOON + DAY), tmp_path))
+    assert book.rows("Readings") == [["Time (Europe/Paris)", "Time (UTC)"]]
+    assert ["Readings", 0.0] in book.rows("Data quality")
+
+
+def test_work_ends_where_time_is_over_or_nobody_waits(tmp_path: Path) -> None:
+    with pytest.raises(ReportError, match="not ready after 0 s"):
+        workbook(house(), tmp_path / "a", timeout_seconds=0)
+
+    def cancelled(_: float, message: str) -> None:
+        if message == "Writing the readings":
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        workbook(house(), tmp_path / "b", progress=cancelled)

@@ -1,0 +1,231 @@
+import io
+import json
+import os
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pypdf
+import pytest
+
+from assets.reports import Report, ReportError, ReportInput, build_report
+from tests.assets.reports.house import DAY, MINUTE, PARIS, START, bare, house, steady, table
+
+NOON = datetime(2026, 2, 1, 12, tzinfo=UTC)
+EMPTY = bare(NOON, NOON + DAY)
+HOSTILE = (
+    '`#read("s.txt")`{=typst} {{< env SECRET >}} #read("s.txt") $x$ <b>&amp; | \\ \x00\x1b[31m \u202egnp.exe @fig-1'
+    " [l](http://x.test) ![i](s.txt) ::: {.callout} --- ... ~~x~~ =1+1"
+)
+
+
+def pdf(data: ReportInput, folder: Path, quarto: Path | None = None, **budget: Any) -> Report:
+    folder.mkdir(exist_ok=True)
+    limits: dict[str, Any] = {"timeout_seconds": 60, "max_bytes": 10**7, "progress": lambda *_: None} | budget
+    return build_report(data, "pdf", folder=folder, quarto=quarto, **limits)
+
+
+def pages(report: Report) -> list[str]:
+    """The text of each page, with single spaces."""
+    return [re.sub(r"\s+", " ", page.extract_text()) for page in pypdf.PdfReader(io.BytesIO(report.content)).pages]
+
+
+def test_the_house_for_a_week(tmp_path: Path) -> None:
+    report = pdf(house(), tmp_path / "a")
+    found = pages(report)
+    assert report.media_type == "application/pdf"
+    assert (report.facts["pages"], len(found), report.facts["renderer"]) == (4, 4, "pandoc and typst")
+    assert re.match(r"ENERGY REPORT House A, main feeder feeder, Sceaux, France Period 17 . 23 December 2006", found[0])
+    for words in ("Device HOUSE-A", "Europe/Paris (UTC+01)", "report-0123456789ab", "301.7 kWh", "8.70 kW", "5 high"):
+        assert words in found[0]
+    for page in found[1:]:
+        assert page.startswith("House A, main feeder (HOUSE-A) 17")
+    whole = " ".join(found)
+    for words in (
+        "Total 301.7 168.0 h 10,080",
+        "Nominal band",
+        "Sat 23 Dec, 13:36 Sat 23 Dec, 15:02",
+        "voltage is 219.441",
+    ):
+        assert words in whole
+    assert "Page 4 of 4" in found[3]
+    facts = pypdf.PdfReader(io.BytesIO(report.content)).metadata
+    assert facts is not None
+    assert facts.title == "Energy report: House A, main feeder (HOUSE-A)"
+    assert str(facts["/Keywords"]) == "report-0123456789ab"
+    assert facts.creation_date == house().generated_at
+
+
+def test_equal_input_is_an_equal_file(tmp_path: Path) -> None:
+    data = house(START, START + DAY)
+    assert pdf(data, tmp_path / "a").content == pdf(data, tmp_path / "b").content
+
+
+def test_nobody_who_names_a_device_runs_anything_in_its_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECRET", "of-the-server")
+    (tmp_path / "s.txt").write_text("of-the-folder")
+    alert = {**house().alerts[0], "message": HOSTILE, "rule": {"rule_name": HOSTILE}}
+    missing = {"missing": HOSTILE}
+    report = pdf(
+        bare(
+            NOON, NOON + DAY, steady(NOON, NOON + DAY), device_name=HOSTILE, device_type=HOSTILE, location=HOSTILE,
+            alerts=[alert], analyses={"anomaly": missing, "prediction": missing}, counters={},
+        ),
+        tmp_path,
+    )  # fmt: skip
+    text = " ".join(pages(report))
+    assert "of-the" not in text
+    assert text.count('#read("s.txt")') >= 10
+    assert text.count("{{< env SECRET >}}") >= 4
+    assert b"x.test" not in b"".join(re.findall(rb"/URI ?\([^)]*\)", report.content))
+    assert "\u202e" not in text
+
+
+@pytest.mark.parametrize("name", ["x" * 255, "工" * 200, "Ω-Pumpe № 5 groß العربية", "=1+1", "-", "1. a", "'"])
+def test_any_name_makes_a_report(name: str, tmp_path: Path) -> None:
+    page, *_ = pages(pdf(replace(EMPTY, device_name=name), tmp_path))
+    assert f"ENERGY REPORT {name[:8]}" in page
+
+
+def test_a_report_without_readings_says_so_on_one_page(tmp_path: Path) -> None:
+    (page,) = pages(pdf(replace(EMPTY, analyses={"forecast": {"missing": "none was completed"}}), tmp_path))
+    assert "No readings of this device arrived in the period." in page
+    assert "There is no forecast in this report: none was completed." in page
+    assert "Unusual behaviour" not in page
+
+
+def test_a_minute_of_readings(tmp_path: Path) -> None:
+    times = [NOON + i * MINUTE / 60 for i in range(60)]
+    report = pdf(bare(NOON, NOON + MINUTE, table("D1", times, {"power": [1200.0] * 60})), tmp_path)
+    text = " ".join(pages(report))
+    assert "Period 1 Feb 2026, 13:00" in text
+    assert "readings span no whole quarter hour" in text
+
+
+def test_a_day_of_25_hours(tmp_path: Path) -> None:
+    start, end = datetime(2026, 10, 25, tzinfo=PARIS), datetime(2026, 10, 26, tzinfo=PARIS)
+    text = " ".join(pages(pdf(bare(start, end, steady(start, end)), tmp_path)))
+    assert "Period 25 October 2026" in text
+    assert "Sun 25 Oct (25 h) 25.0 25.0 h 1,500" in text
+
+
+def test_a_year_is_told_by_months(tmp_path: Path) -> None:
+    start = datetime(2025, 1, 1, tzinfo=PARIS)
+    text = " ".join(
+        pages(pdf(bare(start, start + 366 * DAY, steady(start, start + 366 * DAY, step=15 * MINUTE)), tmp_path))
+    )
+    assert "February 2025 672.0 672.0 h 2,688" in text
+    assert "Period 1 January 2025" in text
+
+
+def test_a_report_that_takes_too_long_or_too_much_is_none(tmp_path: Path) -> None:
+    with pytest.raises(
+        ReportError, match="not ready after 0 s; ask for a shorter period, or raise REPORT_TIMEOUT_SECONDS"
+    ):
+        pdf(EMPTY, tmp_path / "a", timeout_seconds=0)
+    with pytest.raises(ReportError, match=r"the report has .* MB, 0\.001 MB are allowed; .* raise MAX_REPORT_SIZE_MB"):
+        pdf(EMPTY, tmp_path / "b", max_bytes=1000)
+
+
+def test_whoever_hears_of_the_progress_may_end_the_work(tmp_path: Path) -> None:
+    heard = []
+
+    def cancelled(percent: float, message: str) -> None:
+        heard.append((percent, message))
+        if message == "Typesetting":
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        pdf(EMPTY, tmp_path, progress=cancelled)
+    assert heard == [(5, "Measuring"), (20, "Drawing"), (50, "Typesetting")]
+    assert not (tmp_path / "report.typ").exists()
+
+
+# What stands in for Quarto below is a small program that does what Quarto can do to its caller.
+
+
+@pytest.fixture
+def renderer(tmp_path: Path) -> Callable[[str], Path]:
+    def program(body: str) -> Path:
+        file = tmp_path / "renderer"
+        file.write_text(
+            f"#!{sys.executable}\nimport json, os, subprocess, sys, time\nfrom pathlib import Path\n{body}\n"
+        )
+        file.chmod(0o755)
+        return file
+
+    return program
+
+
+def test_a_renderer_gets_the_document_in_a_folder_of_its_own_and_no_secrets(
+    renderer: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://secret")
+    program = renderer(
+        "facts = {'arguments': sys.argv[1:], 'folder': os.getcwd(), 'environment': dict(os.environ),"
+        " 'stdin': sys.stdin.read(), 'leads a group': os.getpgid(0) == os.getpid()}\n"
+        "Path('facts.json').write_text(json.dumps(facts))\n"
+        "Path('report.pdf').write_bytes(b'%PDF-1.7 report-0123456789ab /Type /Page')"
+    )
+    report = pdf(EMPTY, tmp_path / "job", program)
+    facts = json.loads((tmp_path / "job/facts.json").read_text())
+    assert facts["arguments"] == ["render", "report.qmd", "--to", "typst", "--no-execute"]
+    assert (facts["folder"], facts["stdin"], facts["leads a group"]) == (str(tmp_path / "job"), "", True)
+    environment = facts["environment"]
+    assert environment["QUARTO_VERSION_REQUIREMENT"] == ">=1.9"
+    assert {environment[name] for name in ("HOME", "TMPDIR", "XDG_CACHE_HOME")} == {str(tmp_path / "job")}
+    assert set(environment) <= {
+        "PATH", "LANG", "LC_ALL", "LC_CTYPE", "LD_LIBRARY_PATH", "HOME", "TMPDIR", "SOURCE_DATE_EPOCH",
+        "QUARTO_VERSION_REQUIREMENT", *(name for name in environment if name.startswith("XDG_")),
+    }  # fmt: skip
+    for beside in ("report.lua", "typst-template.typ", "typst-show.typ", "fonts/Inter-Regular.otf"):
+        assert (tmp_path / "job" / beside).is_file()
+    assert report.content.startswith(b"%PDF")
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (
+            "sys.exit('ERROR: the figure is not there')",
+            "could not make the PDF .exit 1.: ERROR: the figure is not there",
+        ),
+        ("sys.exit(3)", "exit 3.: it said nothing"),
+        ("os.abort()", "exit -6"),
+        ("print('all is well')", "ended without an error and without a PDF"),
+        ("Path('report.pdf').write_text('<html>')", "wrote something else than a PDF"),
+        (
+            "Path('report.pdf').write_bytes(b'%PDF-1.7 report-ba9876543210')",
+            "does not name the report report-0123456789ab",
+        ),
+    ],
+)
+def test_what_a_renderer_does_wrong_is_told(
+    body: str, message: str, renderer: Callable[[str], Path], tmp_path: Path
+) -> None:
+    with pytest.raises(ReportError, match=message):
+        pdf(EMPTY, tmp_path / "job", renderer(body))
+
+
+def test_when_the_time_is_over_the_renderers_children_end_too(renderer: Callable[[str], Path], tmp_path: Path) -> None:
+    program = renderer(
+        "child = subprocess.Popen(['sleep', '60'])\nPath('child').write_text(str(child.pid))\nchild.wait()"
+    )
+    with pytest.raises(ReportError, match=r"not ready after 1\.5 s"):
+        pdf(EMPTY, tmp_path / "job", program, timeout_seconds=1.5)
+    child = int((tmp_path / "job/child").read_text())
+    assert not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE
+
+
+def test_a_renderer_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ReportError, match="cannot be started: No such file or directory; correct QUARTO_PATH"):
+        pdf(EMPTY, tmp_path / "job", tmp_path / "nowhere")
+    (tmp_path / "text").write_text("no program")
+    assert not os.access(tmp_path / "text", os.X_OK)
+    with pytest.raises(ReportError, match="cannot be started: Permission denied"):
+        pdf(EMPTY, tmp_path / "other", tmp_path / "text")
