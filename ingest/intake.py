@@ -8,7 +8,7 @@ import logging
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 
-from sqlalchemy import Engine
+from sqlalchemy import Engine, insert
 from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
 from sqlmodel import Session
 
@@ -137,7 +137,8 @@ class Intake:
         with Session(self._engine, expire_on_commit=False) as session:
             catalogue.touch(session, {(r.device_id, moment(r.time).date()) for r in kept})
             alerts = self._raiser.raise_alerts(session, breaches)
-            session.add_all(row for work in batch for row in work.quarantined(refused))
+            if rows := [row.model_dump(exclude={"id"}) for work in batch for row in work.quarantined(refused)]:
+                session.execute(insert(QuarantinedReading), rows)
             session.commit()
         self._raiser.remember(alerts)
         count = sum(work.count for work in batch)

@@ -133,13 +133,14 @@ class Subscription:
                     known.add(packet_id)
                 name = topic.decode(errors="replace")
                 if name == DROPPED:
-                    self._note_dropped(int(payload))
+                    self._note_dropped(payload)
                     continue
                 self._waiting.append(Message(name, payload, now, again, packet_id, self._connection))
                 self._waiting_bytes += len(payload)
             self._changed.notify_all()
 
-    def _note_dropped(self, count: int) -> None:
+    def _note_dropped(self, payload: bytes) -> None:
+        count = int(payload) if payload.isdigit() else 0
         if count > self.dropped:
             log.error("the broker has dropped %d messages: its queue limit is too low for what comes", count)
         self.dropped = count
