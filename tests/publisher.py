@@ -48,10 +48,14 @@ class Publisher:
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         flags = 0xC2 if login else 0x02
         names = b"".join(field(part.encode()) for part in ("source-" + str(id(self)), *(login or ())))
-        self._socket.sendall(packet(0x10, field(b"MQTT") + bytes([4, flags, 0, 0]) + names))
-        answer = self._socket.recv(4)
-        if answer[3:] != b"\0":
-            raise ConnectionRefusedError(f"the broker answers {answer!r}")
+        try:
+            self._socket.sendall(packet(0x10, field(b"MQTT") + bytes([4, flags, 0, 0]) + names))
+            answer = self._socket.recv(4)
+            if answer[3:] != b"\0":
+                raise ConnectionRefusedError(f"the broker answers {answer!r}")
+        except OSError:
+            self._socket.close()
+            raise
         self._socket.settimeout(None)
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()

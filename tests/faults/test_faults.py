@@ -68,3 +68,20 @@ def test_broker_killed_under_load(plant: Plant, load: Load) -> None:
     missing = load.acknowledged.difference(plant.stored(load.first_tick))
     print(f"Mosquitto, killed, lost {len(missing)} of {len(load.acknowledged)} acknowledged readings")
     load.assert_all_is_kept(lost=len(missing))
+
+
+def test_one_of_two_ingesters_killed_under_load(plant: Plant, load: Load) -> None:
+    """Side by side on a shared subscription: what the dead one held comes when it is back, the other takes the rest."""
+    if plant.stack.profile == "embedded":
+        pytest.skip("NATS has no shared subscriptions")
+    names = ["ingester", "second"]
+    plant.stack.kill("ingester")
+    for i, name in enumerate(names):
+        plant.stack.add_ingester(name, MQTT_SHARED_GROUP="plant", MQTT_CLIENT_ID=f"side-{i}")
+    with load:
+        load.reaches(3_000)
+        assert all(plant.stack.counts(name)["stored"] > 0 for name in names)
+        plant.stack.restart("second")
+        load.reaches(3_000)
+    load.assert_all_is_kept()
+    plant.stack.kill("second")
