@@ -1,6 +1,5 @@
 """The load of the intake benchmarks: a fleet that sends one reading a second of device time, as fast as it is taken."""
 
-import json
 import random
 import tempfile
 import time
@@ -14,11 +13,10 @@ from storage.database import open_engine
 from storage.devices import Device
 from storage.rules import Rule
 from storage.settings import Settings
-from tests.publisher import ROUND, Publisher, message
+from tests.publisher import Fleet, Publisher, device_id
 
 DEVICES = 1_000
 LEAD = 50_000  # readings published and not yet stored: what the source waits at
-_STAMP = b"2000-01-01T00:00:00Z"
 
 
 @contextmanager
@@ -27,10 +25,6 @@ def folder() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="energy-bench-", ignore_cleanup_errors=True) as name:
         Path(name).chmod(0o755)
         yield Path(name)
-
-
-def device_id(number: int) -> str:
-    return f"M-{number:04d}"
 
 
 def populate(settings: Settings, *, devices: int = DEVICES, rules: int = 100) -> None:
@@ -58,45 +52,6 @@ def populate(settings: Settings, *, devices: int = DEVICES, rules: int = 100) ->
             )
         session.commit()
     engine.dispose()
-
-
-class Fleet:
-    """Packets of every device for one moment, a block; blocks differ in values, moments are put in when they are sent.
-
-    The values of every hundredth device are beyond the thresholds of `populate`.
-    """
-
-    def __init__(self, devices: int = DEVICES, start: int | None = None) -> None:
-        self.devices = devices
-        self.start = int(time.time()) - 10_800 if start is None else start
-        chosen = random.Random(2)
-        self._blocks = [
-            b"".join(self._packet(chosen, block, i) for i in range(devices)) for block in range(self._kinds)
-        ]
-
-    @property
-    def _kinds(self) -> int:
-        """Packet ids follow from a message's number, and are put in here: their round must hold whole blocks."""
-        return ROUND // self.devices
-
-    def _packet(self, chosen: random.Random, block: int, device: int) -> bytes:
-        hot = device % 100 == 0
-        payload = {
-            "timestamp": _STAMP.decode(),
-            "voltage": round(chosen.uniform(220, 240), 1),
-            "current": round(chosen.uniform(0.5, 1.5), 2),
-            "power": 490.5 if hot else round(chosen.uniform(100, 400), 1),
-            "temperature": round(chosen.uniform(30, 60), 1),
-            "schema_version": "v1",
-        }
-        topic = f"devices/{device_id(device)}/telemetry"
-        return message(topic, json.dumps(payload).encode(), block * self.devices + device)
-
-    def block(self, tick: int) -> tuple[range, bytes]:
-        """The numbers and the packets of one moment, `tick` seconds after the start."""
-        stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.start + tick)).encode()
-        numbers = range(tick * self.devices, (tick + 1) * self.devices)
-        return numbers, self._blocks[tick % self._kinds].replace(_STAMP, stamp)
 
 
 def pour(

@@ -8,7 +8,7 @@ import logging
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 
-from sqlalchemy import Engine
+from sqlalchemy import Engine, insert
 from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
 from sqlmodel import Session
 
@@ -143,7 +143,8 @@ class Intake:
         with Session(self._engine, expire_on_commit=False) as session:
             catalogue.touch(session, {(r.device_id, moment(r.time).date()) for r in kept})
             raised = self._raiser.raise_alerts(session, evaluated)
-            session.add_all(row for work in batch for row in work.quarantined(refused))
+            if rows := [row.model_dump(exclude={"id"}) for work in batch for row in work.quarantined(refused)]:
+                session.execute(insert(QuarantinedReading), rows)
             session.commit()
         self._raiser.committed(kept, raised)
         count = sum(work.count for work in batch)

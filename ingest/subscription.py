@@ -55,6 +55,7 @@ class Subscription:
         self.dropped = 0  # by the broker, for whomever, since it started
         self._client = BulkClient(settings.mqtt_client_id, self._put, self._has_room)
         self._client.on_connect = self._on_connect
+        self._client.on_subscribe = self._on_subscribe
         self._client.on_disconnect = self._on_disconnect
         self._client.reconnect_delay_set(min_delay=1, max_delay=10)
         if settings.mqtt_username:
@@ -107,8 +108,14 @@ class Subscription:
             log.error("the broker refused the connection: %s", reason)
             return
         client.subscribe([(self._filter, 1)] if self._settings.embeds_broker else [(self._filter, 1), (DROPPED, 0)])
+        log.info("connected to the broker, with %s session", "a kept" if flags.session_present else "a new")
+
+    def _on_subscribe(self, _: mqtt.Client, __: Any, ___: int, granted: list[Any], ____: Any) -> None:
+        if granted[0].is_failure:
+            log.error("the broker does not let us subscribe to %s: %s", self._filter, granted[0])
+            return
         self.connected = True
-        log.info("subscribed to %s (%s session)", self._filter, "kept" if flags.session_present else "new")
+        log.info("subscribed to %s", self._filter)
 
     def _on_disconnect(self, _: mqtt.Client, __: Any, ___: Any, reason: Any, ____: Any) -> None:
         """The broker delivers again what was not acknowledged: to keep those copies would only count them twice."""
@@ -133,13 +140,14 @@ class Subscription:
                     known.add(packet_id)
                 name = topic.decode(errors="replace")
                 if name == DROPPED:
-                    self._note_dropped(int(payload))
+                    self._note_dropped(payload)
                     continue
                 self._waiting.append(Message(name, payload, now, again, packet_id, self._connection))
                 self._waiting_bytes += len(payload)
             self._changed.notify_all()
 
-    def _note_dropped(self, count: int) -> None:
+    def _note_dropped(self, payload: bytes) -> None:
+        count = int(payload) if payload.isdigit() else 0
         if count > self.dropped:
             log.error("the broker has dropped %d messages: its queue limit is too low for what comes", count)
         self.dropped = count

@@ -3,13 +3,17 @@
 It knows which of its messages the broker has acknowledged, and publishes nothing while too many are not.
 """
 
+import json
+import random
 import socket
 import struct
 import threading
+import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
 ROUND = 60_000  # packet ids in use
+_STAMP = b"2000-01-01T00:00:00Z"
 
 
 def field(data: bytes) -> bytes:
@@ -44,10 +48,14 @@ class Publisher:
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         flags = 0xC2 if login else 0x02
         names = b"".join(field(part.encode()) for part in ("source-" + str(id(self)), *(login or ())))
-        self._socket.sendall(packet(0x10, field(b"MQTT") + bytes([4, flags, 0, 0]) + names))
-        answer = self._socket.recv(4)
-        if answer[3:] != b"\0":
-            raise ConnectionRefusedError(f"the broker answers {answer!r}")
+        try:
+            self._socket.sendall(packet(0x10, field(b"MQTT") + bytes([4, flags, 0, 0]) + names))
+            answer = self._socket.recv(4)
+            if answer[3:] != b"\0":
+                raise ConnectionRefusedError(f"the broker answers {answer!r}")
+        except OSError:
+            self._socket.close()
+            raise
         self._socket.settimeout(None)
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
@@ -103,3 +111,46 @@ class Publisher:
             take = self._outstanding.pop
             self.acknowledged.update([take(packet_id) for packet_id in packet_ids])
             self._changed.notify_all()
+
+
+def device_id(number: int) -> str:
+    return f"M-{number:04d}"
+
+
+class Fleet:
+    """Packets of every device for one moment, a block; blocks differ in values, moments are put in when they are sent.
+
+    Every hundredth device reports 490.5 W, the others 100 to 400.
+    """
+
+    def __init__(self, devices: int = 1_000, start: int | None = None) -> None:
+        self.devices = devices
+        self.start = int(time.time()) - 10_800 if start is None else start
+        chosen = random.Random(2)
+        self._blocks = [
+            b"".join(self._packet(chosen, block, i) for i in range(devices)) for block in range(self._kinds)
+        ]
+
+    @property
+    def _kinds(self) -> int:
+        """Packet ids follow from a message's number, and are put in here: their round must hold whole blocks."""
+        return ROUND // self.devices
+
+    def _packet(self, chosen: random.Random, block: int, device: int) -> bytes:
+        hot = device % 100 == 0
+        payload = {
+            "timestamp": _STAMP.decode(),
+            "voltage": round(chosen.uniform(220, 240), 1),
+            "current": round(chosen.uniform(0.5, 1.5), 2),
+            "power": 490.5 if hot else round(chosen.uniform(100, 400), 1),
+            "temperature": round(chosen.uniform(30, 60), 1),
+            "schema_version": "v1",
+        }
+        topic = f"devices/{device_id(device)}/telemetry"
+        return message(topic, json.dumps(payload).encode(), block * self.devices + device)
+
+    def block(self, tick: int) -> tuple[range, bytes]:
+        """The numbers and the packets of one moment, `tick` seconds after the start."""
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.start + tick)).encode()
+        numbers = range(tick * self.devices, (tick + 1) * self.devices)
+        return numbers, self._blocks[tick % self._kinds].replace(_STAMP, stamp)

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -21,6 +21,7 @@ import psycopg
 from cli import nats, postgres
 from storage.database import migrate
 from storage.settings import Settings
+from tests.link import Link
 from tests.servers import can_connect, free_port, program, started
 
 DEPLOY = Path(__file__).parent.parent / "deploy"
@@ -97,17 +98,17 @@ def can_log_in(url: str) -> bool:
 class Stack:
     """A platform's servers and its ingester: started in order, ended in reverse, killed and started again at will."""
 
-    def __init__(self, profile: Literal["embedded", "production"], folder: Path, **variables: str) -> None:
-        """Take an empty folder that other users can enter, and variables of the platform to set besides."""
+    def __init__(self, profile: Literal["embedded", "production"], folder: Path, *, linked: bool = False) -> None:
+        """Take an empty folder that other users can enter; `linked`: a link to be cut leads from ingester to broker."""
         self.profile = profile
         self.folder = folder
         self.variables = {
             "ENERGY_HOME": str(folder / "home"),
             "POSTGRES_PORT": str(free_port()),
-            "INGEST_METRICS_PORT": str(free_port()),
             "LOG_LEVEL": "WARNING",
-            **variables,
         }
+        self.link: Link | None = None
+        self._linked = linked
         self.servers: dict[str, Server] = {}
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self._ends = ExitStack()
@@ -123,12 +124,16 @@ class Stack:
             on_failure.push(self.__exit__)
             self._start_stores()
             self._start_broker()
-            self.servers["ingester"] = self.ingester(self.variables)
-            self.start("ingester")
+            if self._linked:
+                self.link = self._ends.enter_context(closing(Link(self.servers["broker"].port)))
+            self.add_ingester("ingester")
             on_failure.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
+        for name, process in self.processes.items():  # their data go too: no need of an orderly end
+            if process.poll() is None:
+                self.kill(name)
         self._ends.close()
 
     def start(self, name: str) -> None:
@@ -143,16 +148,23 @@ class Stack:
         self.kill(name)
         self.start(name)
 
-    def ingester(self, variables: Mapping[str, str]) -> Server:
-        port = int(variables["INGEST_METRICS_PORT"])
-        return Server(
+    def add_ingester(self, name: str, **variables: str) -> None:
+        """Start one, with variables of its own."""
+        port = free_port()
+        broker = self.link.port if self.link else self.servers["broker"].port
+        own = {"INGEST_METRICS_PORT": str(port), "MQTT_BROKER_PORT": str(broker)}
+        self.servers[name] = Server(
             [sys.executable, "-m", "ingest"],
             port,
-            self.folder / "ingester.log",
-            lambda: httpx.get(f"http://127.0.0.1:{port}/ready").is_success,
-            variables,
+            self.folder / f"{name}.log",
+            lambda: self.is_ready(name),
+            {**self.variables, **own, **variables},
             {"start_new_session": True},
         )
+        self.start(name)
+
+    def is_ready(self, name: str) -> bool:
+        return self._http.get(f"http://127.0.0.1:{self.servers[name].port}/ready", timeout=70).is_success
 
     def counts(self, name: str = "ingester") -> dict[str, float]:
         """An ingester's metrics by their names without `energy_ingest_`, and its resident bytes."""
