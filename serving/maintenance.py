@@ -1,10 +1,11 @@
 """Maintenance windows: when machines are worked on, and which alerts that held back."""
 
+from datetime import UTC
 from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
 from fastapi import APIRouter, Query
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 from sqlmodel import Session, col, func, select
 
 from serving.dependencies import DatabaseSession, DeviceId, Moment, PageQuery, Text
@@ -18,14 +19,17 @@ router = APIRouter(prefix="/api/v1/maintenance-windows", tags=["maintenance"])
 Reason = Annotated[Text, Field(max_length=2000, examples=["Bearing change"])]
 
 
+Instant = Annotated[AwareDatetime, AfterValidator(lambda moment: moment.astimezone(UTC))]
+
+
 class WindowFields(BaseModel):
     """`from` is included, `to` is not; without `device_id` all devices are meant, of the tenant if it names one."""
 
     model_config = ConfigDict(populate_by_name=True)
 
     device_id: DeviceId | None = None
-    starts_at: Annotated[AwareDatetime, Field(alias="from")]
-    ends_at: Annotated[AwareDatetime, Field(alias="to")]
+    starts_at: Annotated[Instant, Field(alias="from")]
+    ends_at: Annotated[Instant, Field(alias="to")]
     reason: Reason | None = None
     tenant_id: DeviceId | None = None
 

@@ -5,6 +5,7 @@ mail, WhatsApp and a hundred other services.
 """
 
 import json
+import logging
 from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
@@ -16,6 +17,7 @@ from storage.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
     import apprise
+    from apprise.logger import NotifyLogEntry
 
 
 class DeliveryFailed(Exception):
@@ -54,10 +56,12 @@ class Channels:
             raise Unconfigured(f"NOTIFY_{channel.upper()} is not set; give it an address, and later alerts are sent")
         if self._settings.is_webhook(name):
             return self._post(self._settings.notify[name], alert, notification)
-        result = self._services[name].notify(title=_title(alert), body=self._text(alert), body_format="text")
+        result = self._services[name].notify(
+            title=_title(alert), body=self._text(alert), body_format="text", log_level=logging.DEBUG
+        )
         if not result:
-            said = "; ".join(dict.fromkeys(str(entry.message) for entry in result.logs()))
-            raise DeliveryFailed(said or "the service did not take it, and did not say why")
+            said = dict.fromkeys(str(entry.message) for entry in result.logs() if _may_be_told(entry))
+            raise DeliveryFailed("; ".join(said) or "the service did not take it, and did not say why")
         return None
 
     def _post(self, url: SecretStr, alert: Alert, notification: str) -> str:
@@ -83,11 +87,27 @@ class Channels:
 
 def _service(name: str, address: SecretStr) -> "apprise.Apprise":
     import apprise  # noqa: PLC0415 - half a second and 35 MB, for those who use it
+    from apprise.plugins.email import NotifyEmail  # noqa: PLC0415
 
+    # Its log has the addresses, which are secrets, in it. What may be told of an attempt is on record.
+    own_log = logging.getLogger("apprise")
+    own_log.setLevel(logging.DEBUG)
+    own_log.addHandler(logging.NullHandler())
+    own_log.propagate = False
     service = apprise.Apprise()
     if not service.add(address.get_secret_value()):
         raise SettingsError(f"NOTIFY_{name}=…: no address that Apprise knows; https://appriseit.com lists them")
+    if isinstance(service[0], NotifyEmail):
+        service[0].request_rate_per_sec = 0  # the plant's own server needs no five seconds between two mails
     return service
+
+
+_SERVER_SAID = ("Socket Exception: (", "Socket Exception: [Errno")
+
+
+def _may_be_told(entry: "NotifyLogEntry") -> bool:
+    """Warnings, and of the rest only what a mail server said: other exceptions quote addresses."""
+    return entry.level in {"WARNING", "ERROR", "CRITICAL"} or entry.message.startswith(_SERVER_SAID)
 
 
 def _title(alert: Alert) -> str:

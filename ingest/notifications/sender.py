@@ -92,6 +92,7 @@ class Senders:
             log.exception("sending over %s failed in an unexpected way", notification.channel)
             outcome, detail = "failed", f"{type(error).__name__}: {error}"
         if outcome == "failed":
+            log.warning("a notification of %s over %s failed: %s", alert.device_id, notification.channel, detail)
             self._postpone(session, notification)
         session.add(
             NotificationAttempt(

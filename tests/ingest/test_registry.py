@@ -75,8 +75,9 @@ def listening(session: Session) -> bool:
 def test_windows_cover_a_device_a_tenant_or_all(settings: Settings, engine: Engine, session: Session) -> None:
     now = utc_now()
     hours = [(now + timedelta(hours=i), now + timedelta(hours=i + 1)) for i in range(3)]
-    for (start, end), scope in zip(hours, ({"device_id": "D1"}, {"tenant_id": "a"}, {}), strict=True):
-        session.add(MaintenanceWindow(starts_at=start, ends_at=end, **scope))
+    scopes: tuple[tuple[str | None, str | None], ...] = (("D1", None), (None, "a"), (None, None))
+    for (start, end), (device_id, tenant_id) in zip(hours, scopes, strict=True):
+        session.add(MaintenanceWindow(starts_at=start, ends_at=end, device_id=device_id, tenant_id=tenant_id))
     session.add_all([device("D1"), device("D2", tenant_id="a"), device("D3", tenant_id="b")])
     session.commit()
     registry = Registry(settings, engine)
@@ -86,9 +87,9 @@ def test_windows_cover_a_device_a_tenant_or_all(settings: Settings, engine: Engi
         for name in ("D1", "D2", "D3", "unregistered")
     }
     assert covered == {"D1": [0, 2], "D2": [1, 2], "D3": [2], "unregistered": [2]}
-    end = microseconds(hours[2][1])
-    assert not registry.facts("D3").in_maintenance(end)
-    assert registry.facts("D3").in_maintenance(end - 1)
+    over = microseconds(hours[2][1])
+    assert not registry.facts("D3").in_maintenance(over)
+    assert registry.facts("D3").in_maintenance(over - 1)
 
 
 def test_a_registry_that_cannot_be_followed_says_so_in_what_it_enriches(
