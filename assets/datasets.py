@@ -14,6 +14,7 @@ notices by its hash.
 
 import hashlib
 import io
+from calendar import monthrange
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -89,6 +90,7 @@ def export_day(workshop: Workshop, device_id: str, day: date) -> Exported | None
             if standing and touched.expired_at:
                 table = _joined(read(workshop.objects, [standing]), table, device)
             if not len(table):
+                catalogue.forget_day(session, device_id, day)
                 return None
             content = parquet(table)
             made = _row(workshop, table, content, (day, day), kind="day", tenant_id=device.tenant_id)
@@ -122,6 +124,19 @@ def export_range(
         content = parquet(table)
         made = _row(workshop, table, content, (start, end), kind=kind, tenant_id=days[-1].tenant_id)
         return _keep(workshop, made, content, catalogue.current(session, key))
+
+
+def export_month(workshop: Workshop, device_id: str, year: int, month: int) -> Exported | None:
+    """A month's days in one file; None where no day of it has one."""
+    first = date(year, month, 1)
+    try:
+        return export_range(workshop, device_id, first, last_of_month(first), kind="month")
+    except NoTelemetry:
+        return None
+
+
+def last_of_month(day: date) -> date:
+    return date(day.year, day.month, monthrange(day.year, day.month)[1])
 
 
 def load(

@@ -4,7 +4,9 @@ import sys
 
 import typer
 
+from cli.backfill import backfill
 from cli.demo.command import demo
+from cli.imports import import_file
 from cli.up import status, up
 from storage.settings import SettingsError
 
@@ -20,6 +22,8 @@ app = typer.Typer(
 app.command()(up)
 app.command()(status)
 app.command()(demo)
+app.command()(backfill)
+app.command("import")(import_file)
 
 
 def main() -> None:

@@ -9,15 +9,27 @@ So a reading that an export did not see is marked after that export cleared the 
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Identity, Index, UniqueConstraint, and_, func, or_, text, type_coerce
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Identity,
+    Index,
+    UniqueConstraint,
+    and_,
+    exists,
+    func,
+    or_,
+    text,
+    type_coerce,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import defer
-from sqlmodel import Field, Session, SQLModel, Text, col, select, update
+from sqlmodel import Field, Session, SQLModel, Text, col, delete, select, update
 
 from storage.database import Timestamp, utc_now
 from storage.jobs import AnalyticsJob, ReportJob
@@ -194,6 +206,44 @@ def exporting(session: Session, device_id: str, day: date) -> Iterator[TouchedDa
             session.commit()
         finally:
             session.rollback()
+
+
+def forget_day(session: Session, device_id: str, day: date) -> None:
+    """Take a day that holds no readings out of the ledger, unless some came meanwhile. The caller commits."""
+    session.exec(
+        delete(TouchedDay).where(
+            col(TouchedDay.device_id) == device_id, col(TouchedDay.day) == day, col(TouchedDay.dirty).is_(False)
+        )
+    )
+
+
+def exported_until(session: Session, day: date) -> date:
+    """The day itself, or the earliest one before it of which something was not exported yet."""
+    made = exists().where(
+        col(Dataset.device_id) == TouchedDay.device_id,
+        col(Dataset.kind) == "day",
+        col(Dataset.start_date) == TouchedDay.day,
+    )
+    missing = select(func.min(TouchedDay.day)).where(
+        or_(col(TouchedDay.dirty), col(TouchedDay.claimed_at).is_not(None), ~made), col(TouchedDay.day) < day
+    )
+    return session.exec(missing).one() or day
+
+
+def expire_days(session: Session, before: date) -> None:
+    """Note that the telemetry store may give up the readings of days before a day. The caller commits."""
+    kept = update(TouchedDay).where(col(TouchedDay.day) < before, col(TouchedDay.expired_at).is_(None))
+    session.exec(kept.values(expired_at=utc_now()))
+
+
+def known_days(
+    session: Session, start: date, end: date, device_ids: Collection[str] | None = None
+) -> list[tuple[date, str]]:
+    """Days from start to end, both included, and devices that sent something of them, in this order."""
+    found = select(col(TouchedDay.day), col(TouchedDay.device_id)).where(col(TouchedDay.day).between(start, end))
+    if device_ids is not None:
+        found = found.where(col(TouchedDay.device_id).in_(device_ids))
+    return list(session.exec(found.order_by(col(TouchedDay.day), col(TouchedDay.device_id))).all())
 
 
 def current(session: Session, key: str) -> Dataset | None:
