@@ -6,7 +6,7 @@ An export may die anywhere, and two may meet. In this order nothing is missing, 
 2. the readings are read;
 3. the file that stands there is kept as a version, if a result was made from it;
 4. the new file replaces it, atomically;
-5. the catalogue's row and the checkpoint are written in one transaction, and the claim is given up.
+5. the catalogue's row and the checkpoint are written and the claim is given up, in one transaction.
 
 Dying before 5 leaves the claim, so that the next tick makes the day again. A reader of the new file with the old row
 notices by its hash.
@@ -82,12 +82,12 @@ def export_day(workshop: Workshop, device_id: str, day: date) -> Exported | None
     """Bring a device's file of one UTC day up to date; None where the day holds no readings."""
     session, key = workshop.session, dataset_key(device_id, day, day)
     try:
-        with catalogue.exporting(session, device_id, day) as touched:
+        with catalogue.exporting(session, device_id, day) as expired:
             readings = _fetch(workshop, device_id, day)
             device = _device(workshop, device_id)
             table = dataset_table(readings, device, workshop.zone)
             standing = catalogue.current(session, key)
-            if standing and touched.expired_at:
+            if standing and expired:
                 table = _joined(read(workshop.objects, [standing]), table, device)
             if not len(table):
                 catalogue.forget_day(session, device_id, day)
@@ -123,7 +123,9 @@ def export_range(
             return Exported(days[0], changed=False)
         content = parquet(table)
         made = _row(workshop, table, content, (start, end), kind=kind, tenant_id=days[-1].tenant_id)
-        return _keep(workshop, made, content, catalogue.current(session, key))
+        exported = _keep(workshop, made, content, catalogue.current(session, key))
+        session.commit()
+        return exported
 
 
 def export_month(workshop: Workshop, device_id: str, year: int, month: int) -> Exported | None:
@@ -254,10 +256,9 @@ def _keep(workshop: Workshop, made: Dataset, content: bytes, standing: Dataset |
     version = None if standing is None or same else _version(workshop, standing)
     if not (same and _stands(workshop.objects, made)):
         workshop.objects.put(made.key, content)
-    dataset = catalogue.record(workshop.session, made, version_key=version)
+    dataset = catalogue.record(workshop.session, made, standing, version_key=version)
     workshop.session.flush()
     catalogue.checkpoint(workshop.session, dataset)
-    workshop.session.commit()
     return Exported(dataset, changed=not same)
 
 

@@ -12,6 +12,7 @@ from storage.settings import Settings, known_zone
 
 def import_file(
     file: Annotated[Path, typer.Argument(help="A CSV file with a header, or a Parquet file.")],
+    *,
     device: Annotated[str | None, typer.Option(help="The device that all rows are of.")] = None,
     device_column: Annotated[str | None, typer.Option(help="The column that names each row's device.")] = None,
     map: Annotated[  # noqa: A002 - the option's name

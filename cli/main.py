@@ -7,6 +7,7 @@ import typer
 from cli.backfill import backfill
 from cli.demo.command import demo
 from cli.imports import import_file
+from cli.sql import sql
 from cli.up import status, up
 from storage.settings import SettingsError
 
@@ -24,6 +25,7 @@ app.command()(status)
 app.command()(demo)
 app.command()(backfill)
 app.command("import")(import_file)
+app.command()(sql)
 
 
 def main() -> None:

@@ -143,7 +143,7 @@ def bring_in(
         for piece in pieces:
             for start in range(0, len(piece), MAX_ITEMS):
                 rows = piece.slice(start, MAX_ITEMS).to_pylist()
-                _store(rows, mapped, clock, facts, telemetry, session, done)
+                _store(rows, mapped, clock=clock, facts=facts, telemetry=telemetry, session=session, done=done)
                 progress(len(rows))
     except pa.ArrowInvalid as error:
         raise FileRefused(f"{path} is broken after {done.rows} rows, which are stored: {error}") from None
@@ -165,6 +165,7 @@ def _check(mapped: Mapped, names: list[str]) -> None:
 def _store(
     rows: list[dict[str, Any]],
     mapped: Mapped,
+    *,
     clock: "_Clock",
     facts: Mapping[str, DeviceFacts],
     telemetry: TelemetryStore,

@@ -173,31 +173,36 @@ def is_first_day(session: Session, device_id: str, day: date) -> bool:
 def writing(session: Session, name: str) -> Iterator[None]:
     """Hold a name against other writers, in other processes too; a writer that dies holds it no longer."""
     # A connection of its own: the lock lives as long as the block, whatever the session commits meanwhile.
-    with session.get_bind().connect() as connection:  # type: ignore[union-attr] # sessions here are bound to engines
+    engine = session.get_bind()
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:  # type: ignore[union-attr] # sessions here are bound to engines
         key = {"key": f"export/{name}"}
         connection.execute(text("SELECT pg_advisory_lock(hashtextextended(:key, 0))"), key)
-        connection.commit()
         try:
             yield
         finally:
             connection.execute(text("SELECT pg_advisory_unlock(hashtextextended(:key, 0))"), key)
-            connection.commit()
+
+
+_CLAIM = text("""
+INSERT INTO touched_days AS t (device_id, day, dirty, first_touched_at, touched_at, claimed_at)
+VALUES (:device_id, :day, false, now(), now(), now())
+ON CONFLICT (device_id, day) DO UPDATE SET dirty = false, claimed_at = now()
+RETURNING expired_at
+""")
 
 
 @contextmanager
-def exporting(session: Session, device_id: str, day: date) -> Iterator[TouchedDay]:
+def exporting(session: Session, device_id: str, day: date) -> Iterator[bool]:
     """Hold a device-day for an export: one writer at a time, and a mark that stays if this one dies.
 
-    Read telemetry inside only; commits.
+    Read telemetry inside only. What the block leaves uncommitted is committed together with the end of the claim. The
+    answer is whether the telemetry store may have given up readings of that day.
     """
     with writing(session, f"{device_id}/{day}"):
         try:
-            row = session.get(TouchedDay, (device_id, day), populate_existing=True)
-            row = row or TouchedDay(device_id=device_id, day=day)
-            row.dirty, row.claimed_at = False, utc_now()
-            session.add(row)
+            expired_at = session.execute(_CLAIM, {"device_id": device_id, "day": day}).scalar_one()
             session.commit()
-            yield row
+            yield expired_at is not None
             session.exec(
                 update(TouchedDay)
                 .where(col(TouchedDay.device_id) == device_id, col(TouchedDay.day) == day)
@@ -312,14 +317,13 @@ def is_used(session: Session, dataset: Dataset) -> bool:
     return False
 
 
-def record(session: Session, made: Dataset, *, version_key: str | None = None) -> Dataset:
-    """Enter a file that was written; returns the row that stands for it. The caller commits.
+def record(session: Session, made: Dataset, standing: Dataset | None, *, version_key: str | None = None) -> Dataset:
+    """Enter a file that was written in the place of another; returns the row that stands for it. The caller commits.
 
     Equal content changes nothing but what is said about it. While its last day is open a file's row is replaced; after
     that, and where `version_key` says that the old file was kept, the catalogue only grows: the old row stays,
     superseded.
     """
-    standing = current(session, made.key)
     if standing is None:
         session.add(made)
         return made

@@ -121,6 +121,7 @@ class S3Objects(ObjectStore):
     """Objects in a bucket; credentials come from the environment (`AWS_*`) alone."""
 
     def __init__(self, bucket: str, endpoint: str | None, public_endpoint: str | None) -> None:
+        self.bucket, self.endpoint = bucket, endpoint
         self.address = f"{endpoint or 's3:/'}/{bucket}"
         store = _bucket(bucket, endpoint)
         super().__init__(store)

@@ -21,17 +21,17 @@ def hashes(workshop: Workshop) -> dict[str, str]:
     return {d.key: d.sha256 for d in workshop.session.exec(select(Dataset).where(Dataset.superseded_at == None))}  # noqa: E711
 
 
-def test_a_year_of_one_device_twice(workshop: Workshop) -> None:
-    """A reading every six hours of 2025; the second time nothing changes."""
+def test_a_year_of_one_device(workshop: Workshop) -> None:
+    """Two readings a day of 2025; the second time, of its last quarter, nothing changes."""
     first = (date(2025, 1, 1) - date(2026, 2, 12)).days * DAY_MINUTES
-    store(workshop, *(reading(first + 360 * i) for i in range(4 * 365)), reading(first, "D2"))
-    command = ("backfill", "--from", "2025-01-01", "--to", "2025-12-31", "--device", "D1")
-    code, out, _ = energy(*command)
+    store(workshop, *(reading(first + 720 * i) for i in range(2 * 365)), reading(first, "D2"))
+    command = ("backfill", "--to", "2025-12-31", "--device", "D1", "--from")
+    code, out, _ = energy(*command, "2025-01-01")
     assert (code, out.split(";")[0]) == (0, "365 files written, 0 unchanged, 0 days without readings, 0 failed")
     once = hashes(workshop)
     assert len(once) == 365
-    code, out, _ = energy(*command)
-    assert (code, out.split(";")[0]) == (0, "0 files written, 365 unchanged, 0 days without readings, 0 failed")
+    code, out, _ = energy(*command, "2025-10-01")
+    assert (code, out.split(";")[0]) == (0, "0 files written, 92 unchanged, 0 days without readings, 0 failed")
     assert hashes(workshop) == once
 
 
