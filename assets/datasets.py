@@ -16,6 +16,7 @@ import hashlib
 import io
 from calendar import monthrange
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Literal
@@ -33,7 +34,7 @@ from storage import catalogue
 from storage.catalogue import Dataset
 from storage.database import utc_now
 from storage.devices import Device, DeviceMetadata
-from storage.objects import ObjectStore
+from storage.objects import AlreadyThere, ObjectStore
 from storage.settings import DEFAULT_THRESHOLDS, QualityCheck, Thresholds
 from storage.telemetry import TelemetryStore, microseconds
 
@@ -273,7 +274,8 @@ def _version(workshop: Workshop, standing: Dataset) -> str | None:
         content = objects.get(standing.key)
         if hashlib.sha256(content).hexdigest() != standing.sha256:
             return None  # an export died after it had replaced the file, when nothing was made from it yet
-        objects.put(key, content)
+        with suppress(AlreadyThere):
+            objects.create(key, content)
     return key
 
 

@@ -174,6 +174,7 @@ class Settings(BaseSettings):
     # Object store
     s3_endpoint_url: HttpUrl | None = None
     s3_public_endpoint_url: HttpUrl | None = None
+    s3_addressing: Literal["path", "virtual"] = "path"  # with S3_ENDPOINT_URL: …/bucket/key, or bucket.…/key
     s3_bucket_name: str | None = Field(
         None,
         validation_alias=AliasChoices("S3_BUCKET_NAME", "S3_BUCKET"),
