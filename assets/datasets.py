@@ -6,7 +6,7 @@ An export may die anywhere, and two may meet. In this order nothing is missing, 
 2. the readings are read;
 3. the file that stands there is kept as a version, if a result was made from it;
 4. the new file replaces it, atomically;
-5. the catalogue's row and the checkpoint are written in one transaction, and the claim is given up.
+5. the catalogue's row and the checkpoint are written and the claim is given up, in one transaction.
 
 Dying before 5 leaves the claim, so that the next tick makes the day again. A reader of the new file with the old row
 notices by its hash.
@@ -14,7 +14,9 @@ notices by its hash.
 
 import hashlib
 import io
+from calendar import monthrange
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Literal
@@ -32,7 +34,7 @@ from storage import catalogue
 from storage.catalogue import Dataset
 from storage.database import utc_now
 from storage.devices import Device, DeviceMetadata
-from storage.objects import ObjectStore
+from storage.objects import AlreadyThere, ObjectStore
 from storage.settings import DEFAULT_THRESHOLDS, QualityCheck, Thresholds
 from storage.telemetry import TelemetryStore, microseconds
 
@@ -81,14 +83,15 @@ def export_day(workshop: Workshop, device_id: str, day: date) -> Exported | None
     """Bring a device's file of one UTC day up to date; None where the day holds no readings."""
     session, key = workshop.session, dataset_key(device_id, day, day)
     try:
-        with catalogue.exporting(session, device_id, day) as touched:
+        with catalogue.exporting(session, device_id, day) as expired:
             readings = _fetch(workshop, device_id, day)
             device = _device(workshop, device_id)
             table = dataset_table(readings, device, workshop.zone)
             standing = catalogue.current(session, key)
-            if standing and touched.expired_at:
+            if standing and expired:
                 table = _joined(read(workshop.objects, [standing]), table, device)
             if not len(table):
+                catalogue.forget_day(session, device_id, day)
                 return None
             content = parquet(table)
             made = _row(workshop, table, content, (day, day), kind="day", tenant_id=device.tenant_id)
@@ -121,7 +124,22 @@ def export_range(
             return Exported(days[0], changed=False)
         content = parquet(table)
         made = _row(workshop, table, content, (start, end), kind=kind, tenant_id=days[-1].tenant_id)
-        return _keep(workshop, made, content, catalogue.current(session, key))
+        exported = _keep(workshop, made, content, catalogue.current(session, key))
+        session.commit()
+        return exported
+
+
+def export_month(workshop: Workshop, device_id: str, year: int, month: int) -> Exported | None:
+    """A month's days in one file; None where no day of it has one."""
+    first = date(year, month, 1)
+    try:
+        return export_range(workshop, device_id, first, last_of_month(first), kind="month")
+    except NoTelemetry:
+        return None
+
+
+def last_of_month(day: date) -> date:
+    return date(day.year, day.month, monthrange(day.year, day.month)[1])
 
 
 def load(
@@ -239,10 +257,9 @@ def _keep(workshop: Workshop, made: Dataset, content: bytes, standing: Dataset |
     version = None if standing is None or same else _version(workshop, standing)
     if not (same and _stands(workshop.objects, made)):
         workshop.objects.put(made.key, content)
-    dataset = catalogue.record(workshop.session, made, version_key=version)
+    dataset = catalogue.record(workshop.session, made, standing, version_key=version)
     workshop.session.flush()
     catalogue.checkpoint(workshop.session, dataset)
-    workshop.session.commit()
     return Exported(dataset, changed=not same)
 
 
@@ -257,7 +274,8 @@ def _version(workshop: Workshop, standing: Dataset) -> str | None:
         content = objects.get(standing.key)
         if hashlib.sha256(content).hexdigest() != standing.sha256:
             return None  # an export died after it had replaced the file, when nothing was made from it yet
-        objects.put(key, content)
+        with suppress(AlreadyThere):
+            objects.create(key, content)
     return key
 
 

@@ -6,7 +6,10 @@ import sys
 import typer
 
 from cli import devices, keys
+from cli.backfill import backfill
 from cli.demo.command import demo
+from cli.imports import import_file
+from cli.sql import sql
 from cli.up import status, up
 from storage.settings import SettingsError
 
@@ -25,6 +28,9 @@ app.add_typer(devices.app, name="devices")
 app.command()(up)
 app.command()(status)
 app.command()(demo)
+app.command()(backfill)
+app.command("import")(import_file)
+app.command()(sql)
 
 
 def main() -> None:

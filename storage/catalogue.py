@@ -9,15 +9,27 @@ So a reading that an export did not see is marked after that export cleared the 
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Identity, Index, UniqueConstraint, and_, func, or_, text, type_coerce
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Identity,
+    Index,
+    UniqueConstraint,
+    and_,
+    exists,
+    func,
+    or_,
+    text,
+    type_coerce,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import defer
-from sqlmodel import Field, Session, SQLModel, Text, col, select, update
+from sqlmodel import Field, Session, SQLModel, Text, col, delete, select, update
 
 from storage.database import Timestamp, utc_now
 from storage.jobs import AnalyticsJob, ReportJob
@@ -167,31 +179,36 @@ def is_first_day(session: Session, device_id: str, day: date) -> bool:
 def writing(session: Session, name: str) -> Iterator[None]:
     """Hold a name against other writers, in other processes too; a writer that dies holds it no longer."""
     # A connection of its own: the lock lives as long as the block, whatever the session commits meanwhile.
-    with session.get_bind().connect() as connection:  # type: ignore[union-attr] # sessions here are bound to engines
+    engine = session.get_bind()
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:  # type: ignore[union-attr] # sessions here are bound to engines
         key = {"key": f"export/{name}"}
         connection.execute(text("SELECT pg_advisory_lock(hashtextextended(:key, 0))"), key)
-        connection.commit()
         try:
             yield
         finally:
             connection.execute(text("SELECT pg_advisory_unlock(hashtextextended(:key, 0))"), key)
-            connection.commit()
+
+
+_CLAIM = text("""
+INSERT INTO touched_days AS t (device_id, day, dirty, first_touched_at, touched_at, claimed_at)
+VALUES (:device_id, :day, false, now(), now(), now())
+ON CONFLICT (device_id, day) DO UPDATE SET dirty = false, claimed_at = now()
+RETURNING expired_at
+""")
 
 
 @contextmanager
-def exporting(session: Session, device_id: str, day: date) -> Iterator[TouchedDay]:
+def exporting(session: Session, device_id: str, day: date) -> Iterator[bool]:
     """Hold a device-day for an export: one writer at a time, and a mark that stays if this one dies.
 
-    Read telemetry inside only; commits.
+    Read telemetry inside only. What the block leaves uncommitted is committed together with the end of the claim. The
+    answer is whether the telemetry store may have given up readings of that day.
     """
     with writing(session, f"{device_id}/{day}"):
         try:
-            row = session.get(TouchedDay, (device_id, day), populate_existing=True)
-            row = row or TouchedDay(device_id=device_id, day=day)
-            row.dirty, row.claimed_at = False, utc_now()
-            session.add(row)
+            expired_at = session.execute(_CLAIM, {"device_id": device_id, "day": day}).scalar_one()
             session.commit()
-            yield row
+            yield expired_at is not None
             session.exec(
                 update(TouchedDay)
                 .where(col(TouchedDay.device_id) == device_id, col(TouchedDay.day) == day)
@@ -200,6 +217,44 @@ def exporting(session: Session, device_id: str, day: date) -> Iterator[TouchedDa
             session.commit()
         finally:
             session.rollback()
+
+
+def forget_day(session: Session, device_id: str, day: date) -> None:
+    """Take a day that holds no readings out of the ledger, unless some came meanwhile. The caller commits."""
+    session.exec(
+        delete(TouchedDay).where(
+            col(TouchedDay.device_id) == device_id, col(TouchedDay.day) == day, col(TouchedDay.dirty).is_(False)
+        )
+    )
+
+
+def exported_until(session: Session, day: date) -> date:
+    """The day itself, or the earliest one before it of which something was not exported yet."""
+    made = exists().where(
+        col(Dataset.device_id) == TouchedDay.device_id,
+        col(Dataset.kind) == "day",
+        col(Dataset.start_date) == TouchedDay.day,
+    )
+    missing = select(func.min(TouchedDay.day)).where(
+        or_(col(TouchedDay.dirty), col(TouchedDay.claimed_at).is_not(None), ~made), col(TouchedDay.day) < day
+    )
+    return session.exec(missing).one() or day
+
+
+def expire_days(session: Session, before: date) -> None:
+    """Note that the telemetry store may give up the readings of days before a day. The caller commits."""
+    kept = update(TouchedDay).where(col(TouchedDay.day) < before, col(TouchedDay.expired_at).is_(None))
+    session.exec(kept.values(expired_at=utc_now()))
+
+
+def known_days(
+    session: Session, start: date, end: date, device_ids: Collection[str] | None = None
+) -> list[tuple[date, str]]:
+    """Days from start to end, both included, and devices that sent something of them, in this order."""
+    found = select(col(TouchedDay.day), col(TouchedDay.device_id)).where(col(TouchedDay.day).between(start, end))
+    if device_ids is not None:
+        found = found.where(col(TouchedDay.device_id).in_(device_ids))
+    return list(session.exec(found.order_by(col(TouchedDay.day), col(TouchedDay.device_id))).all())
 
 
 def current(session: Session, key: str) -> Dataset | None:
@@ -268,14 +323,13 @@ def is_used(session: Session, dataset: Dataset) -> bool:
     return False
 
 
-def record(session: Session, made: Dataset, *, version_key: str | None = None) -> Dataset:
-    """Enter a file that was written; returns the row that stands for it. The caller commits.
+def record(session: Session, made: Dataset, standing: Dataset | None, *, version_key: str | None = None) -> Dataset:
+    """Enter a file that was written in the place of another; returns the row that stands for it. The caller commits.
 
     Equal content changes nothing but what is said about it. While its last day is open a file's row is replaced; after
     that, and where `version_key` says that the old file was kept, the catalogue only grows: the old row stays,
     superseded.
     """
-    standing = current(session, made.key)
     if standing is None:
         session.add(made)
         return made

@@ -10,20 +10,34 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import obstore
-from obstore.exceptions import BaseError
+from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError
 from obstore.store import LocalStore, S3Store
 
 from storage.database import utc_now
 from storage.settings import Settings
 
+if TYPE_CHECKING:
+    from obstore.store import RetryConfig
+
+# A server that restarts is waited for; one that is away is said to be after some seconds, and the caller tries again.
+PATIENCE: "RetryConfig" = {
+    "max_retries": 3,
+    "backoff": {"init_backoff": timedelta(milliseconds=100), "max_backoff": timedelta(seconds=1), "base": 2},
+    "retry_timeout": timedelta(seconds=10),
+}
 FILES_PATH = "/api/v1/files/"
 
 
 class ObjectStoreUnavailable(Exception):
     """The object store does not answer; the same call may succeed later."""
+
+
+class AlreadyThere(Exception):
+    """An object that was to be created stands there already."""
 
 
 class LinkRefused(Exception):
@@ -54,6 +68,16 @@ class ObjectStore(ABC):
         with _translated(key):
             obstore.put(self._store, key, data)
 
+    def create(self, key: str, data: bytes) -> None:
+        """Put an object where there is none, decided by the store itself.
+
+        Raises:
+            AlreadyThere: there is one.
+
+        """
+        with _translated(key):
+            obstore.put(self._store, key, data, mode="create")
+
     def get(self, key: str) -> bytes:
         with _translated(key):
             return bytes(obstore.get(self._store, key).bytes())
@@ -65,7 +89,7 @@ class ObjectStore(ABC):
 
     def delete(self, key: str) -> None:
         """Remove the object; that it is not there is no error."""
-        with _translated(key):
+        with suppress(KeyError), _translated(key):
             obstore.delete(self._store, key)
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
@@ -120,12 +144,15 @@ class LocalObjects(ObjectStore):
 class S3Objects(ObjectStore):
     """Objects in a bucket; credentials come from the environment (`AWS_*`) alone."""
 
-    def __init__(self, bucket: str, endpoint: str | None, public_endpoint: str | None) -> None:
+    def __init__(
+        self, bucket: str, endpoint: str | None, public_endpoint: str | None, *, virtual_host: bool = False
+    ) -> None:
+        self.bucket, self.endpoint = bucket, endpoint
         self.address = f"{endpoint or 's3:/'}/{bucket}"
-        store = _bucket(bucket, endpoint)
+        store = _bucket(bucket, endpoint, virtual_host=virtual_host)
         super().__init__(store)
         # Browsers may know the server by another name than we do, and a signature covers the name.
-        self._public = _bucket(bucket, public_endpoint) if public_endpoint else store
+        self._public = _bucket(bucket, public_endpoint, virtual_host=virtual_host) if public_endpoint else store
 
     def download_url(self, key: str, valid: timedelta) -> str:
         with _translated(key):
@@ -135,22 +162,39 @@ class S3Objects(ObjectStore):
 def open_object_store(settings: Settings) -> LocalObjects | S3Objects:
     """The store that the settings name."""
     if settings.s3_bucket_name:
-        return S3Objects(settings.s3_bucket_name, settings.s3_endpoint_url, settings.s3_public_endpoint_url)
+        return S3Objects(
+            settings.s3_bucket_name,
+            settings.s3_endpoint_url,
+            settings.s3_public_endpoint_url,
+            virtual_host=settings.s3_addressing == "virtual",
+        )
     return LocalObjects(settings.energy_home / "objects", settings.energy_home / "link-secret")
 
 
-def _bucket(bucket: str, endpoint: str | None) -> S3Store:
+def _bucket(bucket: str, endpoint: str | None, *, virtual_host: bool) -> S3Store:
     if endpoint is None:
-        return S3Store(bucket)
-    return S3Store(bucket, endpoint=endpoint, client_options={"allow_http": endpoint.startswith("http://")})
+        return S3Store(bucket, retry_config=PATIENCE)
+    if virtual_host:
+        # The library takes the endpoint as the bucket's own then.
+        scheme, _, host = endpoint.partition("://")
+        endpoint = f"{scheme}://{bucket}.{host}"
+    return S3Store(
+        bucket,
+        endpoint=endpoint,
+        virtual_hosted_style_request=virtual_host,
+        client_options={"allow_http": endpoint.startswith("http://")},
+        retry_config=PATIENCE,
+    )
 
 
 @contextmanager
 def _translated(key: str) -> Iterator[None]:
     try:
         yield
-    except FileNotFoundError:
+    except (FileNotFoundError, NotFoundError):
         raise KeyError(key) from None
+    except (FileExistsError, AlreadyExistsError):
+        raise AlreadyThere(key) from None
     except (BaseError, OSError) as error:
         raise ObjectStoreUnavailable(f"object store: {str(error).splitlines()[0]}") from error
 

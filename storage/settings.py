@@ -55,7 +55,8 @@ def can_be_entered(folder: Path) -> bool:
     return all(part.stat().st_mode & 0o001 for part in (folder, *folder.parents))
 
 
-def _known_zone(name: str) -> str:
+def known_zone(name: str) -> str:
+    """The name, if it is one of a time zone; else a ValueError that says so."""
     try:
         ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
@@ -99,7 +100,7 @@ def _notify_addresses() -> dict[str, SecretStr]:
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 Count = Annotated[int, Field(ge=1)]
-Zone = Annotated[str, AfterValidator(_known_zone)]
+Zone = Annotated[str, AfterValidator(known_zone)]
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 
 
@@ -194,6 +195,7 @@ class Settings(BaseSettings):
     # Object store
     s3_endpoint_url: HttpUrl | None = None
     s3_public_endpoint_url: HttpUrl | None = None
+    s3_addressing: Literal["path", "virtual"] = "path"  # with S3_ENDPOINT_URL: …/bucket/key, or bucket.…/key
     s3_bucket_name: str | None = Field(
         None,
         validation_alias=AliasChoices("S3_BUCKET_NAME", "S3_BUCKET"),

@@ -134,6 +134,9 @@ class TelemetryStore(Protocol):
     def device_days(self, since: int) -> list[tuple[str, int]]:
         """Devices and the UTC days (start, in microseconds) that hold readings received since then."""
 
+    def forget(self, before: int) -> None:
+        """Give up readings before a moment; the store may keep some of them longer."""
+
     def check(self) -> None:
         """Return when the store answers."""
 

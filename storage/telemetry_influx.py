@@ -226,6 +226,9 @@ class InfluxTelemetry:
         )  # fmt: skip
         return sorted({(row["device_id"], row["_time"] // DAY * DAY) for row in found})
 
+    def forget(self, before: int) -> None:
+        """InfluxDB gives up by itself what is older than its bucket's retention (TELEMETRY_RETENTION_DAYS)."""
+
     def check(self) -> None:
         self._bucket_is_there = False
         with self._asking():

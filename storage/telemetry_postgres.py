@@ -94,12 +94,19 @@ class PostgresTelemetry:
         if not batch:
             return []
         with self._writing() as connection:
-            self._ensure_months(connection, batch)
-            with connection.transaction(), connection.cursor() as cursor:
-                cursor.execute(INSERT, _columns(batch))
-                if cursor.rowcount < len(batch):
-                    self._merge_stored(cursor, batch)
+            try:
+                self._insert(connection, batch)
+            except psycopg.errors.CheckViolation:  # retention dropped a month that this process had seen
+                self._months.clear()
+                self._insert(connection, batch)
         return []
+
+    def _insert(self, connection: psycopg.Connection[Any], batch: list[Reading]) -> None:
+        self._ensure_months(connection, batch)
+        with connection.transaction(), connection.cursor() as cursor:
+            cursor.execute(INSERT, _columns(batch))
+            if cursor.rowcount < len(batch):
+                self._merge_stored(cursor, batch)
 
     def _merge_stored(self, cursor: psycopg.Cursor[Any], batch: list[Reading]) -> None:
         """Some rows were there before. Merging a row that was new with itself changes nothing."""
@@ -217,6 +224,19 @@ class PostgresTelemetry:
     def _extra_names(self, device_id: str, start: int, end: int) -> set[str]:
         query = f"SELECT DISTINCT jsonb_object_keys(extra) AS name FROM device_telemetry WHERE {_RANGE}"
         return set(self._fetch(query, device_id, start, end)["name"].to_pylist())
+
+    def forget(self, before: int) -> None:
+        """Months are dropped as a whole: at once, and without work left for the database."""
+        month = f"device_telemetry_{moment(before):%Y_%m}"
+        with self._writing() as connection:
+            partitions = connection.execute(
+                "SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid"
+                " WHERE i.inhparent = 'device_telemetry'::regclass AND c.relname < %s",
+                (month,),
+            ).fetchall()
+            for (name,) in partitions:
+                connection.execute(sql.SQL("DROP TABLE {}").format(sql.Identifier(name)))
+        self._months.clear()
 
     def check(self) -> None:
         self._fetch("SELECT 1 FROM device_telemetry LIMIT 0")

@@ -1,0 +1,68 @@
+"""`energy backfill`: datasets of past days, made or made again."""
+
+import sys
+import time
+from datetime import UTC, date, datetime, timedelta
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from storage.settings import Settings
+
+
+class Asset(StrEnum):
+    """What can be made for many days at once."""
+
+    telemetry_dataset = "telemetry_dataset"
+    telemetry_monthly = "telemetry_monthly"
+
+
+def backfill(
+    start: Annotated[datetime, typer.Option("--from", formats=["%Y-%m-%d"], help="The first UTC day.")],
+    end: Annotated[datetime, typer.Option("--to", formats=["%Y-%m-%d"], help="The last UTC day, included.")],
+    device: Annotated[list[str] | None, typer.Option(help="Only this device; may be given several times.")] = None,
+    asset: Annotated[Asset, typer.Option(help="What is to be made.")] = Asset.telemetry_dataset,
+) -> None:
+    """Make the datasets of past days, or make them again; what stands there already stays as it is."""
+    # Dagster and pyarrow cost a second, which `energy --help` need not pay.
+    from assets.datasets import export_month  # noqa: PLC0415
+    from orchestration import backfill as making  # noqa: PLC0415
+    from orchestration.resources import Platform  # noqa: PLC0415
+
+    settings = Settings.load()
+    first, last = _range(settings, start, end)
+    began = time.monotonic()
+    with Platform().workshop() as workshop, making.dagster_books(settings) as books:
+        wanted = making.device_days(workshop, first, last, device)
+        window = timedelta(days=max(int(settings.max_export_window_hours // 24), 1))
+        with typer.progressbar(length=len(wanted), label=f"{first} to {last}", file=sys.stderr) as bar:
+            done = making.backfill(workshop, wanted, window, books, bar.update)
+        months = {(d.year, d.month, name) for d, name in wanted} if asset is Asset.telemetry_monthly else set()
+        compacted = [
+            made for year, month, name in sorted(months) if (made := export_month(workshop, name, year, month))
+        ]
+    seconds = time.monotonic() - began
+    print(
+        f"{done.written} files written, {done.unchanged} unchanged, {done.empty} days without readings,"
+        f" {len(done.failed)} failed; {done.rows} readings, {done.bytes / 1e6:.1f} MB in {seconds:.1f} s"
+    )
+    if asset is Asset.telemetry_monthly:
+        print(f"{sum(m.changed for m in compacted)} months written, {sum(not m.changed for m in compacted)} unchanged")
+    for name, reason in done.failed.items():
+        print(f"failed: {name}: {reason}", file=sys.stderr)
+    if done.failed:
+        raise typer.Exit(1)
+
+
+def _range(settings: Settings, start: datetime, end: datetime) -> tuple[date, date]:
+    first, last = start.date(), end.date()
+    if first > last:
+        raise typer.BadParameter(f"--from {first} lies after --to {last}")
+    if first < settings.dataset_start_date:
+        raise typer.BadParameter(
+            f"--from {first} lies before DATASET_START_DATE={settings.dataset_start_date}; move that variable first"
+        )
+    if last > datetime.now(UTC).date():
+        raise typer.BadParameter(f"--to {last} lies in the future")
+    return first, last

@@ -1,0 +1,71 @@
+from datetime import date
+
+import pytest
+from sqlmodel import select
+from typer.testing import CliRunner
+
+from assets.datasets import Workshop
+from cli.main import app
+from storage.catalogue import Dataset, TouchedDay
+from tests.plant import DAY_MINUTES, reading, store
+
+
+def energy(*arguments: str) -> tuple[int, str, str]:
+    done = CliRunner().invoke(app, arguments)
+    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+    return done.exit_code, done.stdout, done.stderr
+
+
+def hashes(workshop: Workshop) -> dict[str, str]:
+    workshop.session.rollback()
+    return {d.key: d.sha256 for d in workshop.session.exec(select(Dataset).where(Dataset.superseded_at == None))}  # noqa: E711
+
+
+def test_a_year_of_one_device(workshop: Workshop) -> None:
+    """Two readings a day of 2025; the second time, of its last quarter, nothing changes."""
+    first = (date(2025, 1, 1) - date(2026, 2, 12)).days * DAY_MINUTES
+    store(workshop, *(reading(first + 720 * i) for i in range(2 * 365)), reading(first, "D2"))
+    command = ("backfill", "--to", "2025-12-31", "--device", "D1", "--from")
+    code, out, _ = energy(*command, "2025-01-01")
+    assert (code, out.split(";")[0]) == (0, "365 files written, 0 unchanged, 0 days without readings, 0 failed")
+    once = hashes(workshop)
+    assert len(once) == 365
+    code, out, _ = energy(*command, "2025-10-01")
+    assert (code, out.split(";")[0]) == (0, "0 files written, 92 unchanged, 0 days without readings, 0 failed")
+    assert hashes(workshop) == once
+
+
+def test_all_devices_and_days_without_readings(workshop: Workshop) -> None:
+    store(workshop, reading(0), reading(0, "D2"), reading(2 * DAY_MINUTES, "D2"))
+    _, out, _ = energy("backfill", "--from", "2026-02-01", "--to", "2026-02-28")
+    assert out.startswith("3 files written, 0 unchanged, 0 days without")
+    _, out, _ = energy("backfill", "--from", "2026-02-11", "--to", "2026-02-12", "--device", "D1")
+    assert out.startswith("0 files written, 1 unchanged, 1 days without")
+    assert len(workshop.session.exec(select(TouchedDay)).all()) == 3  # an empty day leaves no trace
+
+
+def test_months_are_made_of_their_days(workshop: Workshop) -> None:
+    store(workshop, reading(0), reading(DAY_MINUTES), reading(20 * DAY_MINUTES))
+    command = ("backfill", "--from", "2026-02-01", "--to", "2026-03-31", "--asset", "telemetry_monthly")
+    assert energy(*command)[1].endswith("2 months written, 0 unchanged\n")
+    assert energy(*command)[1].endswith("0 months written, 2 unchanged\n")
+    months = workshop.session.exec(select(Dataset).where(Dataset.kind == "month").order_by(Dataset.key)).all()
+    assert [(m.key, m.rows) for m in months] == [
+        ("datasets/D1/20260201_20260228.parquet", 2),
+        ("datasets/D1/20260301_20260331.parquet", 1),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (("--from", "2026-02-12", "--to", "2026-02-11"), "lies after"),
+        (("--from", "2019-02-12", "--to", "2026-02-11"), "DATASET_START_DATE=2020-01-01"),
+        (("--from", "2026-02-12", "--to", "2126-02-12"), "in the future"),
+        (("--from", "yesterday", "--to", "2126-02-12"), "does not match the format"),
+    ],
+)
+def test_what_cannot_be_asked_for(workshop: Workshop, arguments: tuple[str, ...], complaint: str) -> None:
+    code, _, err = energy("backfill", *arguments)
+    assert code == 2
+    assert complaint in " ".join(err.replace("│", " ").split())

@@ -1,0 +1,79 @@
+import csv
+import io
+import json
+
+import pytest
+
+from assets.datasets import Workshop, export_day
+from storage.devices import Device
+from tests.cli.test_backfill import energy
+from tests.plant import DAY, reading, store
+
+
+@pytest.fixture
+def plant(workshop: Workshop) -> Workshop:
+    workshop.session.add(Device(device_id="D1", device_name="Pump", device_type="pump"))
+    store(workshop, reading(0), reading(1), reading(1440, vibration=2.5), reading(0, "D2"), reading(2880))
+    for device_id in ("D1", "D2"):
+        for day in (12, 13):
+            export_day(workshop, device_id, DAY.replace(day=day))
+    return workshop
+
+
+def ask(query: str, *options: str) -> list[dict[str, object]]:
+    code, out, err = energy("sql", query, "--format", "json", *options)
+    assert code == 0, err
+    rows: list[dict[str, object]] = json.loads(out)
+    return rows
+
+
+def test_rows_of_files_that_the_catalogue_names(plant: Workshop) -> None:
+    plant.objects.put("datasets/D1/19990101_19990101.parquet", b"no dataset: the catalogue does not know it")
+    rows = ask(
+        "SELECT device_id, count(*) AS n, max(vibration) AS v, avg(power) AS p FROM datasets GROUP BY 1 ORDER BY 1"
+    )
+    assert rows == [
+        {"device_id": "D1", "n": 3, "v": 2.5, "p": 100.5},
+        {"device_id": "D2", "n": 1, "v": None, "p": 100.0},
+    ]
+    assert ask("SELECT count(*) AS n FROM datasets", "--device", "D1", "--from", "2026-02-13") == [{"n": 1}]
+
+
+def test_beside_devices_alerts_and_results(plant: Workshop) -> None:
+    joined = (
+        "SELECT device_name, rows FROM dataset_files JOIN devices USING (device_id) WHERE start_date = '2026-02-12'"
+    )
+    assert ask(joined) == [{"device_name": "Pump", "rows": 2}]
+    assert ask("SELECT count(*) AS n FROM alerts") == ask("SELECT count(*) AS n FROM results") == [{"n": 0}]
+    assert ask("SELECT * FROM results WHERE status = 'completed'") == []
+
+
+def test_for_people_and_for_spreadsheets(plant: Workshop) -> None:
+    query = "SELECT timestamp, power FROM datasets WHERE device_id = 'D2'"
+    code, out, _ = energy("sql", query)
+    assert (code, out.splitlines()[0]) == (0, "timestamp                  power")
+    assert out.splitlines()[2] == "2026-02-12 00:00:00+00:00  100"
+    _, out, _ = energy("sql", query, "--format", "csv")
+    assert list(csv.reader(io.StringIO(out)))[1][1] == "100"
+
+
+@pytest.mark.parametrize(
+    ("query", "complaint"),
+    [
+        ("DELETE FROM devices", "give one SELECT"),
+        ("SELECT 1; SELECT 2", "give one SELECT"),
+        ("COPY (SELECT 1) TO '/tmp/x.csv'", "give one SELECT"),
+        ("SELECT * FROM read_csv('/etc/passwd')", "disabled"),
+        ("SELECT * FROM '/etc/passwd'", "does not exist"),
+        ("SELECT nothing FROM datasets", "nothing"),
+        ("SELEC", "syntax error"),
+    ],
+)
+def test_what_does_not_only_read_is_refused(plant: Workshop, query: str, complaint: str) -> None:
+    code, out, err = energy("sql", query)
+    assert (code, out) == (2, "")
+    assert complaint in err
+
+
+def test_a_platform_without_datasets(workshop: Workshop) -> None:
+    assert ask("SELECT count(*) AS n, avg(power) AS p FROM datasets") == [{"n": 0, "p": None}]
