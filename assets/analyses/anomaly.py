@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from assets.analyses import AnomalyParameters, CannotAnalyse, Progress, Result, readings
 from assets.analyses.events import BLOCKS, Event, Flags, events, smoothed, threshold
-from assets.analyses.features import Features, features
+from assets.analyses.features import features
 from assets.analyses.scorers import SCORERS, Matrix, Vector
 
 FEWEST_TRAINED = 100  # rows: five blocks of fewer are no picture of what is usual
