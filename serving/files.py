@@ -15,6 +15,10 @@ from storage.objects import FILES_PATH, LinkRefused, LocalObjects
 
 router = APIRouter(tags=["files"])
 
+# Python's own table lacks them, and not every machine has a longer one.
+mimetypes.add_type("application/vnd.openxmlformats-officedocument.spreadsheetml.sheet", ".xlsx")
+mimetypes.add_type("application/vnd.apache.parquet", ".parquet")
+
 
 @router.get(FILES_PATH + "{key:path}", responses=problems(Refused, NotFound), response_class=Response)
 @public

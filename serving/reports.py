@@ -1,16 +1,28 @@
 """Reports: ask for one, follow it, download it by a link that expires."""
 
 from datetime import timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, Field
-from sqlmodel import col, func, select
+from sqlmodel import col, select
 
+from assets.reports.content import schema
 from serving import jobs as shared
-from serving.dependencies import DagsterClient, DatabaseSession, DeviceId, JobPath, Moment, Objects, PageQuery, Past
+from serving.dependencies import (
+    DagsterClient,
+    DatabaseSession,
+    DeviceId,
+    JobPath,
+    Moment,
+    Objects,
+    PageQuery,
+    Past,
+    paged,
+)
 from serving.devices import registered
 from serving.errors import Conflict, Invalid, NotFound, problems
+from serving.identity import public
 from storage.database import utc_now
 from storage.jobs import ReportJob, new_job_id
 
@@ -74,6 +86,8 @@ def generate_report(session: DatabaseSession, dagster: DagsterClient, body: Repo
     device = registered(session, body.device_id)
     if body.date_range_start >= body.date_range_end:
         raise Invalid("date_range_start is not before date_range_end", field="date_range_start")
+    if body.date_range_start > utc_now():
+        raise Invalid("date_range_start lies in the future; nothing was measured there yet", field="date_range_start")
     if body.date_range_end - body.date_range_start > LONGEST_PERIOD:
         raise Invalid(f"a report covers at most {LONGEST_PERIOD.days} days", field="date_range_end")
     job = ReportJob(
@@ -107,6 +121,13 @@ def download_report(request: Request, session: DatabaseSession, objects: Objects
     return Download(job_id=job_id, download_url=base + link, expires_at=utc_now() + LINK_VALID)
 
 
+@router.get("/schema")
+@public
+def get_report_schema() -> dict[str, Any]:
+    """The JSON schema of a report in the format `json`."""
+    return schema()
+
+
 @router.get("/jobs")
 def list_reports(
     session: DatabaseSession, page: PageQuery, device_id: Annotated[DeviceId | None, Query()] = None
@@ -115,10 +136,7 @@ def list_reports(
     found = select(ReportJob)
     if device_id is not None:
         found = found.where(ReportJob.device_id == device_id)
-    total = session.exec(select(func.count()).select_from(found.subquery())).one()
-    rows = session.exec(
-        found.order_by(col(ReportJob.created_at).desc()).offset(page.offset).limit(page.page_size)
-    ).all()
+    rows, total = paged(session, found, page, col(ReportJob.created_at).desc(), col(ReportJob.job_id))
     return ReportList(data=[_state(row) for row in rows], total=total, page=page.page, page_size=page.page_size)
 
 

@@ -3,7 +3,6 @@
 `python -m assets.reports` prints the schema; `schema.json` beside this file is kept equal to it by a test.
 """
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -309,7 +308,7 @@ class ReportContent(Part):
         return next((a for a in self.analyses if a.type == analysis_type), None)
 
 
-def schema() -> str:
+def schema() -> dict[str, Any]:
     """The published JSON schema of a report."""
     dialect = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
-    return json.dumps(dialect | ReportContent.model_json_schema(mode="serialization"), indent=2) + "\n"
+    return dialect | ReportContent.model_json_schema(mode="serialization")
