@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion, MessageType, MQTTErrorCode
+from paho.mqtt.exception import MalformedPacket
 
 READ_AT_ONCE = 64 * 1024
 
@@ -78,7 +79,7 @@ class BulkClient(mqtt.Client):
                     arrived.append(_published(first, data, start, at))
                 elif outcome := self._handle(first, data[start:at]):
                     break
-        except ValueError as error:
+        except (ValueError, LookupError, struct.error, MalformedPacket) as error:  # the last three are paho's
             log.error("the broker sends what is no MQTT: %s", error)  # noqa: TRY400 - where it was found is of no interest
             outcome = MQTTErrorCode.MQTT_ERR_PROTOCOL
         self._rest = data[at:]
