@@ -17,7 +17,8 @@ import numpy as np
 from sqlalchemy import text
 from sqlmodel import Session
 
-from ingest.rules import NEVER, Breach, Mask, Streaks, Times
+from ingest.hours import Mask, Times
+from ingest.rules import NEVER, Breach, Streaks
 
 ALWAYS = np.int64(2**62)
 
@@ -99,7 +100,7 @@ def judge(session: Session, streaks: Streaks, newest: Mapping[str, int]) -> list
 def _load(session: Session, streaks: Streaks) -> dict[tuple[UUID, str], Hold]:
     """States that matter here. One that was kept for another version of the rule does not."""
     rules = {streaks.rules[i].rule_id: streaks.rules[i] for i in np.unique(streaks.rule).tolist()}
-    devices = {streaks.readings[i].device_id for i in streaks.row.tolist()}
+    devices = {streaks.readings[i].device_id for i in np.unique(streaks.row).tolist()}
     rows = session.execute(_HOLDS, {"rules": list(rules), "devices": list(devices), "oldest": int(streaks.times.min())})
     return {
         (rule_id, device_id): Hold(since, clear_at)
@@ -110,9 +111,9 @@ def _load(session: Session, streaks: Streaks) -> dict[tuple[UUID, str], Hold]:
 
 def _groups(streaks: Streaks, open_streaks: set[tuple[UUID, str]]) -> Iterator[tuple[int, int]]:
     """Ranges of the rows of each (rule, device) in which something can happen: a streak is open, or a condition met."""
-    edges = (np.flatnonzero(np.diff(streaks.pair)) + 1).tolist()
-    lows, highs = [0, *edges], [*edges, len(streaks)]
-    any_met = np.logical_or.reduceat(streaks.met, lows)
-    for low, high, met in zip(lows, highs, any_met.tolist(), strict=True):
-        if met or (open_streaks and streaks.key(low) in open_streaks):
-            yield low, high
+    edges = np.flatnonzero(np.diff(streaks.pair)) + 1
+    lows, highs = np.append(0, edges), np.append(edges, len(streaks))
+    wanted = np.logical_or.reduceat(streaks.met, lows)
+    if open_streaks:
+        wanted |= np.array([streaks.key(low) in open_streaks for low in lows.tolist()])
+    yield from zip(lows[wanted].tolist(), highs[wanted].tolist(), strict=True)

@@ -7,8 +7,8 @@ import numpy as np
 
 from ingest.facts import DeviceFacts, Window
 from ingest.holds import Hold, held
-from ingest.rules import ActiveRule, Hours, Mask, Numbers, Times, is_met, local_time
-from storage.rules import OPERATORS
+from ingest.hours import Hours, Mask, Times, local_time
+from ingest.rules import ActiveRule, Numbers, is_met
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +39,14 @@ class Replay:
         self.readings += len(times)
         if not len(times):
             return
-        breaches = is_met(values, OPERATORS.index(self.rule.condition), self.rule.threshold)
+        breaches = is_met(values, self.rule.condition, self.rule.threshold)
         if self.rule.hold:
             breaches, self._hold = held(times, breaches, self.rule.hold, self._hold)
         times, values = times[breaches], values[breaches]
         if self.rule.hours and len(times):
-            active = Hours([self.rule]).include(np.zeros(len(times), np.intp), *local_time(times, self.facts.zone))
+            active = Hours([self.rule.hours]).include(
+                np.zeros(len(times), np.intp), *local_time(times, self.facts.zone)
+            )
             times, values = times[active], values[active]
         working = _within(times, self.facts.windows)
         counted = _spaced(times[working], self._counted, self.rule.cooldown)
@@ -64,7 +66,7 @@ class Replay:
 
 def could_meet(rule: ActiveRule, low: float, high: float) -> bool:
     """Whether any value between the two, both there, can meet the rule's condition."""
-    extremes = is_met(np.array([low, high]), OPERATORS.index(rule.condition), rule.threshold)
+    extremes = is_met(np.array([low, high]), rule.condition, rule.threshold)
     return bool(extremes.any()) or (rule.condition == "=" and low < rule.threshold < high)
 
 

@@ -4,7 +4,7 @@ A rule's words apply in this order: the condition, `for_seconds` (`ingest.holds`
 (`ingest.alerts`). Silence is judged on the clock instead (`ingest.silence`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -14,25 +14,22 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from ingest.facts import DeviceFacts
+from ingest.hours import Hours, Indices, Mask, Times, local_time
 from storage.rules import NO_DATA, OPERATORS, ActiveHours, Rule
-from storage.telemetry import SECOND, TIME, Reading
+from storage.telemetry import SECOND, Reading
 
 # Readings times metrics that are looked at in one piece: bounds memory at 32 MB whatever a batch holds.
 MAX_CELLS = 4_000_000
 EQUAL_WITHIN = 1e-9
-WHOLE_DAY = 1440
 # No time at all: further away from every reading than any cooldown.
 NEVER = np.int64(-(2**62))
 
 Numbers = npt.NDArray[np.float64]
-Indices = npt.NDArray[np.intp]
-Times = npt.NDArray[np.int64]
-Mask = npt.NDArray[np.bool_]
 Key = tuple[str, UUID]
+# Positions of readings and of rules, and whether the reading meets the rule's condition.
+Pairs = tuple[Indices, Indices, Mask]
 
 
 @dataclass(frozen=True)
@@ -76,7 +73,7 @@ class ActiveRule:
         return self.row.model_dump(mode="json", exclude={"last_triggered_at", "deleted_at"})
 
     def meets(self, value: float) -> bool:
-        return bool(is_met(np.array([value]), OPERATORS.index(self.condition), self.threshold)[0])
+        return bool(is_met(np.array([value]), self.condition, self.threshold)[0])
 
     def watches(self, device_id: str, tenant_id: str | None) -> bool:
         """A tenant's rule sees that tenant's devices; one without a tenant sees all."""
@@ -85,7 +82,7 @@ class ActiveRule:
     def is_active(self, time: int, zone: ZoneInfo) -> bool:
         """Whether its active hours, if it has any, include the moment."""
         return self.hours is None or bool(
-            Hours([self]).include(np.zeros(1, np.intp), *local_time(np.array([time]), zone))[0]
+            Hours([self.hours]).include(np.zeros(1, np.intp), *local_time(np.array([time]), zone))[0]
         )
 
 
@@ -149,60 +146,68 @@ class Evaluated:
     streaks: Streaks | None = None
 
 
-class Hours:
-    """Active hours of many rules as columns; minutes of the local day."""
+class Memory:
+    """When pairs of a device and a rule, by their codes, fired last: sorted columns, so that many are asked at once."""
 
-    def __init__(self, rules: Sequence[ActiveRule]) -> None:
-        hours = [rule.hours for rule in rules]
-        self._days = np.array([[h is None or day in h.days for day in range(7)] for h in hours], np.bool_).reshape(
-            -1, 7
-        )
-        self._since = np.array([_minutes(h.since) if h else 0 for h in hours], np.int64)
-        self._until = np.array([_minutes(h.until) if h else WHOLE_DAY for h in hours], np.int64)
-        self.limited = np.array([h is not None for h in hours], np.bool_)
+    def __init__(self) -> None:
+        self._times: dict[int, int] = {}
+        self._columns: tuple[Times, Times] | None = None
 
-    def include(self, rules: Indices, days: Indices, minutes: Times) -> Mask:
-        """Whether each rule may fire at its local day of the week (0 = Monday) and minute of the day."""
-        since, until = self._since[rules], self._until[rules]
-        overnight = since >= until
-        today = self._days[rules, days] & (minutes >= since) & (overnight | (minutes < until))
-        yesterday = overnight & self._days[rules, (days + 6) % 7] & (minutes < until)
-        return today | yesterday
+    def keep(self, code: int, time: int) -> None:
+        self._times[code] = time
+        self._columns = None
+
+    def times(self, codes: Times) -> Times:
+        """NEVER where nothing is remembered."""
+        if not self._times:
+            return np.full(len(codes), NEVER)
+        if self._columns is None:
+            known = np.fromiter(self._times, np.int64, len(self._times))
+            order = np.argsort(known)
+            self._columns = known[order], np.fromiter(self._times.values(), np.int64, len(known))[order]
+        known, times = self._columns
+        place = np.minimum(np.searchsorted(known, codes), len(known) - 1)
+        return np.where(known[place] == codes, times[place], NEVER)
 
 
 class RuleSet:
     """The active rules, arranged for evaluation.
 
-    It remembers when each (rule, device) fired last, so that a lasting breach is not decided anew with every batch.
+    Rules of all devices are taken one by one over whole columns, rules of selected devices pair by pair. When each
+    (rule, device) fired last is remembered, so that a lasting breach is not decided anew with every batch.
     """
 
-    def __init__(self, rules: Sequence[Rule]) -> None:
-        active = [ActiveRule.of(rule) for rule in rules]
+    def __init__(self, active: Sequence[ActiveRule]) -> None:
+        self.active = active
         self.silence = [rule for rule in active if rule.condition == NO_DATA]
         self.rules = [rule for rule in active if rule.condition != NO_DATA]
         self._position = {rule.rule_id: i for i, rule in enumerate(self.rules)}
         self._metrics = sorted({rule.metric for rule in self.rules})
-        column = {name: i for i, name in enumerate(self._metrics)}
-        self._metric_of = np.array([column[rule.metric] for rule in self.rules], np.intp)
+        place = {name: i for i, name in enumerate(self._metrics)}
+        self._metric_of = np.array([place[rule.metric] for rule in self.rules], np.intp)
         self._thresholds = np.array([rule.threshold for rule in self.rules], np.float64)
         self._operators = np.array([OPERATORS.index(rule.condition) for rule in self.rules], np.intp)
-        self._cooldowns = np.array([rule.cooldown for rule in self.rules], np.int64)
+        self._cooldowns = np.array([max(rule.cooldown, 1) for rule in self.rules], np.int64)
         self._holds = np.array([rule.hold > 0 for rule in self.rules], np.bool_)
-        self._hours = Hours(self.rules)
+        self._hours = Hours([rule.hours for rule in self.rules])
         self._for_all = [i for i, rule in enumerate(self.rules) if rule.devices is None]
         self._by_device: dict[str, list[int]] = {}
         for i, rule in enumerate(self.rules):
             for device_id in rule.devices or ():
                 self._by_device.setdefault(device_id, []).append(i)
-        # Per device its rules' positions and, for each, a slot: where the memory of that (rule, device) is.
-        self._watching: dict[tuple[str, str | None], tuple[Indices, Indices]] = {}
-        self._slots = 0
-        self._fired = np.full(1024, NEVER)
-        self._held_back = np.full(1024, NEVER)
+        self._selecting: dict[tuple[str, str | None], Indices] = {}
+        self._devices: dict[str, int] = {}
+        self._fired = Memory()
+        self._held_back = Memory()
+
+    @classmethod
+    def of(cls, rows: Iterable[Rule]) -> "RuleSet":
+        return cls([ActiveRule.of(row) for row in rows])
 
     def watching(self, device_id: str, tenant_id: str | None) -> list[ActiveRule]:
         """The rules that watch a device's readings."""
-        return [self.rules[i] for i in self._watched(device_id, tenant_id)[0]]
+        candidates = sorted([*self._for_all, *self._by_device.get(device_id, ())])
+        return [self.rules[i] for i in candidates if self.rules[i].watches(device_id, tenant_id)]
 
     def evaluate(self, readings: Sequence[Reading], facts: Sequence[DeviceFacts]) -> Evaluated:
         """Every (rule, reading) whose condition is met, in the order of the readings; `facts` are the readings' own.
@@ -211,63 +216,107 @@ class RuleSet:
         left out.
         """
         carried = set().union(*(reading.metrics for reading in readings))
-        names = [name for name in self._metrics if name in carried]
-        if not names:
+        columns = {name: i for i, name in enumerate(name for name in self._metrics if name in carried)}
+        if not columns:
             return Evaluated()
-        column_of_metric = np.array([names.index(n) if n in carried else -1 for n in self._metrics], np.intp)
-        column_of = column_of_metric[self._metric_of]
-        rows_at_once = max(1, MAX_CELLS // len(names))
-        breaches: list[Breach] = []
-        waiting = []
+        column_of = np.array([columns.get(name, -1) for name in self._metrics], np.intp)[self._metric_of]
+        rows_at_once = max(1, MAX_CELLS // len(columns))
+        found: list[Pairs] = []
         for start in range(0, len(readings), rows_at_once):
-            part = readings[start : start + rows_at_once]
-            values = np.array([[r.metrics.get(name, np.nan) for name in names] for r in part], np.float64)
-            watched = [self._watched(r.device_id, f.tenant_id) for r, f in zip(part, facts[start:], strict=False)]
-            rows = np.repeat(np.arange(len(part)), [len(rules) for rules, _ in watched])
-            rules = np.concatenate([rules for rules, _ in watched])
-            slots = np.concatenate([slots for _, slots in watched])
-            value = np.where(column_of[rules] >= 0, values[rows, column_of[rules]], np.nan)
-            met = self._met(value, rules)
-            wanted = met | (self._holds[rules] & ~np.isnan(value))
-            rows, rules, slots, met = rows[wanted] + start, rules[wanted], slots[wanted], met[wanted]
-            allowed = met.copy()
-            allowed[met] = self._may_fire(readings, facts, rows[met], rules[met], slots[met])
-            at_once = allowed & ~self._holds[rules]
-            for row, rule in zip(rows[at_once].tolist(), rules[at_once].tolist(), strict=True):
-                breaches.append(_breach(self.rules[rule], readings[row], facts[row]))
-            held = self._holds[rules]
-            waiting.append((slots[held], rules[held], rows[held], met[held], allowed[held]))
-        return Evaluated(breaches, self._streaks(readings, facts, waiting))
+            part, of_part = readings[start : start + rows_at_once], facts[start : start + rows_at_once]
+            values = np.array([[r.metrics.get(name, np.nan) for name in columns] for r in part], np.float64)
+            found += self._of_all(values, column_of, of_part, start)
+            found += self._of_selected(values, column_of, part, of_part, start)
+        rows, rules, met = (np.concatenate(column) for column in zip(*found, strict=True))
+        if not len(rows):
+            return Evaluated()
+        numbers = self._devices
+        device = np.array([numbers.setdefault(r.device_id, len(numbers)) for r in readings], np.int64)
+        codes = device[rows] * len(self.rules) + rules
+        times = np.array([r.time for r in readings], np.int64)[rows]
+        allowed = met.copy()
+        allowed[met] = self._may_fire(facts, rows[met], rules[met], times[met], codes[met])
+        waits = self._holds[rules]
+        at_once = np.flatnonzero(allowed & ~waits)
+        at_once = at_once[np.argsort(rows[at_once], kind="stable")]
+        breaches = [_breach(self.rules[rules[i]], readings[rows[i]], facts[rows[i]]) for i in at_once.tolist()]
+        if not waits.any():
+            return Evaluated(breaches)
+        order = np.flatnonzero(waits)
+        order = order[np.lexsort((times[order], codes[order]))]
+        streaks = Streaks(
+            rules=self.rules,
+            readings=readings,
+            facts=facts,
+            pair=codes[order],
+            rule=rules[order],
+            row=rows[order],
+            times=times[order],
+            met=met[order],
+            allowed=allowed[order],
+        )
+        return Evaluated(breaches, streaks)
 
     def remember(self, breach: Breach, time: int, *, held_back: bool) -> None:
         """A (rule, device) fired, or would have but for maintenance; what comes within its cooldown is left out."""
         position = self._position.get(breach.rule.rule_id)
-        if position is None:
-            return
-        rules, slots = self._watched(breach.device_id, breach.tenant_id)
-        (self._held_back if held_back else self._fired)[slots[rules == position]] = time
+        device = self._devices.get(breach.device_id)
+        if position is not None and device is not None:
+            (self._held_back if held_back else self._fired).keep(device * len(self.rules) + position, time)
 
-    def _watched(self, device_id: str, tenant_id: str | None) -> tuple[Indices, Indices]:
+    def _of_all(self, values: Numbers, column_of: Indices, facts: Sequence[DeviceFacts], start: int) -> Iterator[Pairs]:
+        """What rules of all devices say, a rule at a time; where it waits for a time, also of readings not met."""
+        tenants = np.array([of_reading.tenant_id or "" for of_reading in facts])
+        for i in self._for_all:
+            rule = self.rules[i]
+            if column_of[i] < 0:
+                continue
+            column = values[:, column_of[i]]
+            met = is_met(column, rule.condition, rule.threshold)
+            wanted = ~np.isnan(column) if rule.hold else met
+            rows = np.flatnonzero(wanted if rule.tenant_id is None else wanted & (tenants == rule.tenant_id))
+            if len(rows):
+                yield rows + start, np.full(len(rows), i, np.intp), met[rows]
+
+    def _of_selected(
+        self,
+        values: Numbers,
+        column_of: Indices,
+        readings: Sequence[Reading],
+        facts: Sequence[DeviceFacts],
+        start: int,
+    ) -> Iterator[Pairs]:
+        """What rules of selected devices say, all pairs of a reading and such a rule in one piece."""
+        watched = [self._selected(r.device_id, f.tenant_id) for r, f in zip(readings, facts, strict=True)]
+        rows = np.repeat(np.arange(len(readings)), [len(rules) for rules in watched])
+        rules = np.concatenate(watched)
+        known = column_of[rules] >= 0
+        rows, rules = rows[known], rules[known]
+        value = values[rows, column_of[rules]]
+        met = np.zeros(len(rows), np.bool_)
+        operators = self._operators[rules]
+        for i in np.unique(operators).tolist():
+            here = operators == i
+            met[here] = is_met(value[here], OPERATORS[i], self._thresholds[rules[here]])
+        wanted = met | (self._holds[rules] & ~np.isnan(value))
+        yield rows[wanted] + start, rules[wanted], met[wanted]
+
+    def _selected(self, device_id: str, tenant_id: str | None) -> Indices:
         key = (device_id, tenant_id)
-        found = self._watching.get(key)
+        found = self._selecting.get(key)
         if found is None:
-            candidates = sorted([*self._for_all, *self._by_device.get(device_id, ())])
-            rules = np.array([i for i in candidates if self.rules[i].watches(device_id, tenant_id)], np.intp)
-            found = self._watching[key] = (rules, np.arange(self._slots, self._slots + len(rules), dtype=np.intp))
-            self._slots += len(rules)
-            while self._slots > len(self._fired):
-                self._fired = np.concatenate([self._fired, np.full(len(self._fired), NEVER)])
-                self._held_back = np.concatenate([self._held_back, np.full(len(self._held_back), NEVER)])
+            candidates = self._by_device.get(device_id, ())
+            found = np.array([i for i in candidates if self.rules[i].watches(device_id, tenant_id)], np.intp)
+            self._selecting[key] = found
         return found
 
     def _may_fire(
-        self, readings: Sequence[Reading], facts: Sequence[DeviceFacts], rows: Indices, rules: Indices, slots: Indices
+        self, facts: Sequence[DeviceFacts], rows: Indices, rules: Indices, times: Times, codes: Times
     ) -> Mask:
         """Of pairs whose condition is met: those within active hours and not known to be in a cooldown."""
-        times = np.fromiter((readings[row].time for row in rows.tolist()), np.int64, len(rows))
-        cooldowns = np.maximum(self._cooldowns[rules], 1)
-        quiet = np.abs(times - self._fired[slots]) < cooldowns
-        counted = np.abs(times - self._held_back[slots]) < cooldowns
+        cooldowns = self._cooldowns[rules]
+        quiet = np.abs(times - self._fired.times(codes)) < cooldowns
+        counted = np.abs(times - self._held_back.times(codes)) < cooldowns
         for i in np.flatnonzero(counted & ~quiet).tolist():
             quiet[i] = facts[rows[i]].in_maintenance(int(times[i]))
         may: Mask = ~quiet
@@ -278,60 +327,27 @@ class RuleSet:
             may[here] = self._hours.include(rules[here], *local_time(times[here], zone))
         return may
 
-    def _streaks(
-        self, readings: Sequence[Reading], facts: Sequence[DeviceFacts], waiting: Sequence[tuple[npt.NDArray[Any], ...]]
-    ) -> Streaks | None:
-        slots, rules, rows, met, allowed = (np.concatenate(columns) for columns in zip(*waiting, strict=True))
-        if not len(slots):
-            return None
-        times = np.fromiter((readings[row].time for row in rows.tolist()), np.int64, len(rows))
-        order = np.lexsort((times, slots))
-        return Streaks(
-            rules=self.rules,
-            readings=readings,
-            facts=facts,
-            pair=slots[order],
-            rule=rules[order],
-            row=rows[order],
-            times=times[order],
-            met=met[order],
-            allowed=allowed[order],
-        )
 
-    def _met(self, values: Numbers, rules: Indices) -> Mask:
-        return is_met(values, self._operators[rules], self._thresholds[rules])
-
-
-def is_met(values: Numbers, operators: Indices | int, thresholds: Numbers | float) -> Mask:
-    """Whether each value meets its condition; `operators` are positions in OPERATORS, NaN meets none."""
-    with np.errstate(over="ignore"):  # a difference beyond all numbers is infinite, and that is not equal
-        equal = np.abs(values - thresholds) <= EQUAL_WITHIN * np.maximum(np.abs(values), np.abs(thresholds))
-    there = ~np.isnan(values)
-    met: Mask = np.select(
-        [np.asarray(operators == i) for i in range(len(OPERATORS))],
-        [
-            values > thresholds,
-            values < thresholds,
-            equal,
-            there & ~equal,
-            (values > thresholds) | equal,
-            (values < thresholds) | equal,
-        ],
-        default=False,
-    )
+def is_met(values: Numbers, condition: str, thresholds: Numbers | float) -> Mask:
+    """Whether each value meets the condition; NaN meets none."""
+    met: Mask = _COMPARISONS[condition](values, thresholds)
     return met
 
 
-def local_time(times: Times, zone: ZoneInfo) -> tuple[Indices, Times]:
-    """Days of the week (0 = Monday) and minutes of the day that clocks in the zone show at these microseconds."""
-    local = pa.array(times, pa.int64()).cast(TIME).cast(pa.timestamp("us", tz=zone.key))
-    minutes = pc.add(pc.multiply(pc.hour(local), 60), pc.minute(local))
-    return pc.day_of_week(local).to_numpy().astype(np.intp), minutes.to_numpy().astype(np.int64)
+def _equal(values: Numbers, thresholds: Numbers | float) -> Mask:
+    with np.errstate(over="ignore"):  # a difference beyond all numbers is infinite, and that is not equal
+        near: Mask = np.abs(values - thresholds) <= EQUAL_WITHIN * np.maximum(np.abs(values), np.abs(thresholds))
+    return near
 
 
-def _minutes(text: str) -> int:
-    hours, minutes = text.split(":")
-    return int(hours) * 60 + int(minutes)
+_COMPARISONS: dict[str, Callable[[Numbers, Numbers | float], Any]] = {
+    ">": np.greater,
+    "<": np.less,
+    "=": _equal,
+    "!=": lambda values, thresholds: ~np.isnan(values) & ~_equal(values, thresholds),
+    ">=": lambda values, thresholds: (values > thresholds) | _equal(values, thresholds),
+    "<=": lambda values, thresholds: (values < thresholds) | _equal(values, thresholds),
+}
 
 
 def _breach(rule: ActiveRule, reading: Reading, facts: DeviceFacts) -> Breach:

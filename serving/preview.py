@@ -12,8 +12,9 @@ from sqlmodel import Session, col, select
 
 from assets.timeline import Timeline, by_day
 from ingest.facts import DeviceFacts, Windows, facts_of
+from ingest.hours import Times
 from ingest.replay import Replay, could_meet
-from ingest.rules import ActiveRule, Numbers, Times
+from ingest.rules import ActiveRule, Numbers
 from serving.dependencies import DatabaseSession, DeviceId, Moment, Past, PlatformSettings, Readings
 from serving.errors import Invalid, NotFound, problems
 from serving.rule_bodies import RuleCreate

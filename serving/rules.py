@@ -144,7 +144,7 @@ def evaluate_rules(session: DatabaseSession, settings: PlatformSettings, body: R
     (reading,) = decoded.readings
     active = select(Rule).where(Rule.status == "active", col(Rule.deleted_at).is_(None))
     watching = active.where(or_(col(Rule.scope) == "all_devices", col(Rule.device_ids).contains([body.device_id])))
-    rules = RuleSet(session.exec(watching).all())
+    rules = RuleSet.of(session.exec(watching).all())
     heard = session.get(DevicePresence, body.device_id)
     newest = {body.device_id: microseconds(heard.newest_reading)} if heard else {}
     outcome = raise_alerts(session, rules.evaluate([reading], [facts]), Outbox(settings), newest)

@@ -46,7 +46,7 @@ def readings_at(minutes: list[int], device_id: str = "D1", value: float = 65.0) 
 
 def breaches(rule: Rule, minutes: list[int], device_id: str = "D1", facts: DeviceFacts = UNREGISTERED) -> Evaluated:
     readings = readings_at(minutes, device_id)
-    return RuleSet([rule]).evaluate(readings, [facts] * len(readings))
+    return RuleSet.of([rule]).evaluate(readings, [facts] * len(readings))
 
 
 def raised(session: Session, evaluated: Evaluated, newest: dict[str, int] | None = None) -> Outcome:
@@ -77,7 +77,7 @@ def test_words_for_every_operator() -> None:
     said = []
     for rule.condition, value in ((">", 1), (">=", 1), ("<", 0), ("<=", 0), ("=", 0.1), ("!=", 1 / 3)):
         reading = Reading(device_id="D", time=0, metrics={"oil_level": value}, received_at=0)
-        said += [describe(breach) for breach in RuleSet([rule]).evaluate([reading], [UNREGISTERED]).breaches]
+        said += [describe(breach) for breach in RuleSet.of([rule]).evaluate([reading], [UNREGISTERED]).breaches]
     assert said == [
         "Oil level exceeded threshold: 1.0 > 0.1",
         "Oil level reached threshold: 1.0 >= 0.1",
@@ -90,7 +90,7 @@ def test_words_for_every_operator() -> None:
 
 def test_cooldown_is_per_device_and_looks_both_ways(session: Session) -> None:
     rule = saved_rule(session)
-    rules = RuleSet([rule])
+    rules = RuleSet.of([rule])
     for minutes in ([20], [21, 34, 35], [5, 6], [36]):
         evaluated = rules.evaluate(readings_at(minutes), [UNREGISTERED] * len(minutes))
         remember(rules, raised(session, evaluated))
@@ -129,7 +129,7 @@ def test_one_alert_and_one_notification_per_breach_with_racing_ingesters(session
 
     def ingester(seed: int) -> int:
         mine = random.Random(seed).sample(batch, len(batch))
-        evaluated = RuleSet([*plain, waiting]).evaluate(mine, [UNREGISTERED] * len(mine))
+        evaluated = RuleSet.of([*plain, waiting]).evaluate(mine, [UNREGISTERED] * len(mine))
         with Session(engine) as own:
             outcome = raise_alerts(own, evaluated, outbox, {})
             own.commit()
@@ -147,7 +147,7 @@ def test_one_alert_and_one_notification_per_breach_with_racing_ingesters(session
 def test_a_plant_that_breaches_all_at_once_is_one_decision(session: Session) -> None:
     rules = [saved_rule(session) for _ in range(8)]
     readings = [r for i in range(1000) for r in readings_at([0], f"D{i}")]
-    outcome = raised(session, RuleSet(rules).evaluate(readings, [UNREGISTERED] * len(readings)))
+    outcome = raised(session, RuleSet.of(rules).evaluate(readings, [UNREGISTERED] * len(readings)))
     assert len(outcome.alerts) == 8000
 
 
@@ -219,7 +219,7 @@ def test_rules_mean_what_they_say_one_by_one(
     came = [
         Reading(device_id="D1", time=START + m * MINUTE, metrics={"temperature": v}, received_at=0) for m, v in readings
     ]
-    rules = RuleSet([rule])
+    rules = RuleSet.of([rule])
     counted = 0
     newest = {"D1": 0}
     for i in range(0, len(came), at_once):

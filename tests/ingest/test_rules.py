@@ -47,7 +47,7 @@ def reading(device_id: str = "D1", time: int = 0, **metrics: float) -> Reading:
 
 def fired(rules: list[Rule], readings: list[Reading], tenants: list[str | None] | None = None) -> set[tuple[int, int]]:
     facts = [DeviceFacts(tenant_id=tenant) for tenant in tenants or [None] * len(readings)]
-    breaches = RuleSet(rules).evaluate(readings, facts).breaches
+    breaches = RuleSet.of(rules).evaluate(readings, facts).breaches
     positions = {r.rule_id: i for i, r in enumerate(rules)}
     times = [(r.device_id, r.time) for r in readings]
     return {(positions[b.rule.rule_id], times.index((b.device_id, b.time))) for b in breaches}
@@ -140,7 +140,7 @@ def test_active_hours_are_the_devices_own(hours: dict[str, object], moments: set
         for day in [monday + timedelta(days=d, hours=h, minutes=m)]
     }
     readings = [reading(time=microseconds(at), temperature=70.0) for at in asked.values()]
-    rules = RuleSet([rule(active_hours=hours)])
+    rules = RuleSet.of([rule(active_hours=hours)])
     breaches = rules.evaluate(readings, [DeviceFacts(zone=zone)] * len(readings)).breaches
     names = {microseconds(at): name for name, at in asked.items()}
     found = {names[b.time] for b in breaches}
@@ -162,11 +162,11 @@ def test_zones_of_one_batch_do_not_mix() -> None:
     readings = [reading("paris", at, temperature=70), reading("york", at, temperature=70)]
     facts = [DeviceFacts(zone=ZoneInfo("Europe/Paris")), DeviceFacts(zone=ZoneInfo("America/New_York"))]
     made = rule(active_hours=weekly([0], "08:00", "18:00"))
-    assert [b.device_id for b in RuleSet([made]).evaluate(readings, facts).breaches] == ["paris"]
+    assert [b.device_id for b in RuleSet.of([made]).evaluate(readings, facts).breaches] == ["paris"]
 
 
 def test_what_fired_is_left_out_until_its_cooldown_is_over() -> None:
-    rules = RuleSet([rule(cooldown_minutes=1)])
+    rules = RuleSet.of([rule(cooldown_minutes=1)])
     minute = 60 * SECOND
     (first,) = rules.evaluate([reading(time=minute, temperature=70)], [DeviceFacts()]).breaches
     rules.remember(first, first.time, held_back=False)
@@ -178,7 +178,7 @@ def test_what_fired_is_left_out_until_its_cooldown_is_over() -> None:
 
 
 def test_what_maintenance_held_back_is_left_out_only_while_it_lasts() -> None:
-    rules = RuleSet([rule(cooldown_minutes=1)])
+    rules = RuleSet.of([rule(cooldown_minutes=1)])
     working = DeviceFacts(status="maintenance")
     (first,) = rules.evaluate([reading(time=1, temperature=70)], [working]).breaches
     assert first.in_maintenance
@@ -191,7 +191,7 @@ def test_what_maintenance_held_back_is_left_out_only_while_it_lasts() -> None:
 def test_rules_that_wait_are_no_breaches_yet() -> None:
     rules = [rule(), rule(for_seconds=60), rule(metric="vibration", for_seconds=60)]
     readings = [reading(time=1, temperature=70), reading(time=0, temperature=50)]
-    evaluated = RuleSet(rules).evaluate(readings, [DeviceFacts()] * 2)
+    evaluated = RuleSet.of(rules).evaluate(readings, [DeviceFacts()] * 2)
     assert [b.rule.rule_id for b in evaluated.breaches] == [rules[0].rule_id]
     assert evaluated.streaks
     assert evaluated.streaks.times.tolist() == [0, 1]
