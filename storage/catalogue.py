@@ -283,6 +283,27 @@ def of_day(session: Session, day: date) -> list[Dataset]:
     return list(session.exec(found.options(*without)))
 
 
+def devices_of_days(session: Session, start: date, end: date) -> list[str]:
+    """Devices with a file of any day from start to end, both included."""
+    found = select(Dataset.device_id).where(*_current_days(), col(Dataset.start_date).between(start, end))
+    return list(session.exec(found.distinct().order_by(Dataset.device_id)))
+
+
+_MONTHS_TO_CLOSE = text("""
+SELECT d.month FROM (
+    SELECT device_id, date_trunc('month', start_date)::date AS month, max(created_at) AS made FROM datasets
+    WHERE kind = 'day' AND superseded_at IS NULL AND start_date >= :first AND start_date < :before GROUP BY 1, 2
+) d LEFT JOIN datasets m ON m.device_id = d.device_id AND m.kind = 'month' AND m.superseded_at IS NULL
+    AND m.start_date = d.month
+WHERE m.created_at IS NULL OR m.created_at < d.made GROUP BY 1 ORDER BY 1
+""")
+
+
+def months_to_close(session: Session, first: date, before: date) -> list[date]:
+    """First days of months before a day that have day files but not, or not anew, a month's file for each device."""
+    return list(session.execute(_MONTHS_TO_CLOSE, {"first": first, "before": before}).scalars())
+
+
 def unchecked(session: Session, *, before: date) -> dict[date, int]:
     """Days before a day with files that were last made while their day was open, and how many those are."""
     waiting = select(col(Dataset.start_date), func.count()).where(
@@ -335,6 +356,8 @@ def record(session: Session, made: Dataset, standing: Dataset | None, *, version
         return made
     if standing.sha256 == made.sha256:
         standing.hourly, standing.energy = made.hourly, made.energy
+        if made.kind == "month":
+            standing.created_at = made.created_at  # all that its days held until then is in it
         standing.checks = made.checks or standing.checks
         session.add(standing)
         return standing
