@@ -30,7 +30,7 @@ from sqlmodel import Session
 from assets.columns import COLUMNS, HOUR, HOURS, dataset_table, hourly_statistics, metric_statistics, with_units
 from assets.energy import day_energy
 from assets.quality import check_day
-from storage import catalogue
+from storage import catalogue, checkpoints
 from storage.catalogue import Dataset
 from storage.database import utc_now
 from storage.devices import Device, DeviceMetadata
@@ -83,23 +83,23 @@ def export_day(workshop: Workshop, device_id: str, day: date) -> Exported | None
     """Bring a device's file of one UTC day up to date; None where the day holds no readings."""
     session, key = workshop.session, dataset_key(device_id, day, day)
     try:
-        with catalogue.exporting(session, device_id, day) as expired:
+        with catalogue.exporting(session, device_id, day) as claim:
             readings = _fetch(workshop, device_id, day)
             device = _device(workshop, device_id)
             table = dataset_table(readings, device, workshop.zone)
             standing = catalogue.current(session, key)
-            if standing and expired:
+            if standing and claim.expired:
                 table = _joined(read(workshop.objects, [standing]), table, device)
             if not len(table):
                 catalogue.forget_day(session, device_id, day)
                 return None
             content = parquet(table)
             made = _row(workshop, table, content, (day, day), kind="day", tenant_id=device.tenant_id)
-            _describe_day(workshop, made, table, device, readings)
+            _describe_day(workshop, made, table, device, readings, first_day=claim.first_day)
             return _keep(workshop, made, content, standing)
     except Exception as error:
         session.rollback()
-        catalogue.checkpoint_failed(session, device_id, key, f"{type(error).__name__}: {error}")
+        checkpoints.note_failure(session, device_id, key, f"{type(error).__name__}: {error}")
         session.commit()
         raise
 
@@ -241,14 +241,15 @@ def _row(
     )
 
 
-def _describe_day(workshop: Workshop, made: Dataset, table: pa.Table, device: Device, readings: pa.Table) -> None:
+def _describe_day(
+    workshop: Workshop, made: Dataset, table: pa.Table, device: Device, readings: pa.Table, *, first_day: bool
+) -> None:
     """Statistics by the hour, energy by the quarter, and checks once the day is over."""
     metadata, day, start = DeviceMetadata.parse(device.metadata_json), made.start_date, _midnight(made.start_date)
     made.hourly = hourly_statistics(table, start, made.metrics)
     made.energy = day_energy(table, day, metadata.counters)
     if day < utc_now().date():
-        first = catalogue.is_first_day(workshop.session, made.device_id, day)
-        made.checks = check_day(table, start, metadata, workshop.thresholds, readings, first_day=first)
+        made.checks = check_day(table, start, metadata, workshop.thresholds, readings, first_day=first_day)
 
 
 def _keep(workshop: Workshop, made: Dataset, content: bytes, standing: Dataset | None) -> Exported:
@@ -259,7 +260,7 @@ def _keep(workshop: Workshop, made: Dataset, content: bytes, standing: Dataset |
         workshop.objects.put(made.key, content)
     dataset = catalogue.record(workshop.session, made, standing, version_key=version)
     workshop.session.flush()
-    catalogue.checkpoint(workshop.session, dataset)
+    checkpoints.note_export(workshop.session, dataset)
     return Exported(dataset, changed=not same)
 
 

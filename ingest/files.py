@@ -17,8 +17,8 @@ import pyarrow.parquet as pq
 from pyarrow import csv
 from sqlmodel import Session, select
 
+from ingest.facts import UNREGISTERED, DeviceFacts, facts_of
 from ingest.readings import MAX_ITEMS, Rejected, decode
-from ingest.registry import UNREGISTERED, DeviceFacts, facts_of
 from storage import catalogue
 from storage.database import utc_now
 from storage.devices import IDENTIFIER, MAX_IDENTIFIER, METRIC, NAMED_METRICS, Device

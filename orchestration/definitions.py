@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from orchestration import analyses, cadence, checks, datasets, exports, reports, sensors
+from orchestration import analyses, cadence, checks, datasets, exports, maintenance, reports, sensors
 from orchestration.resources import Platform
 
 
@@ -12,6 +12,7 @@ def defs() -> dg.Definitions:
         assets=[
             datasets.telemetry,
             datasets.telemetry_dataset,
+            maintenance.telemetry_monthly,
             datasets.device_history,
             analyses.anomaly_result,
             analyses.failure_prediction,
@@ -19,12 +20,15 @@ def defs() -> dg.Definitions:
             reports.device_report,
         ],
         asset_checks=[checks.day_quality],
+        schedules=[maintenance.retention_schedule, maintenance.close_months],
         jobs=[
             datasets.dataset_job,
             datasets.closed_day_job,
             exports.export_job,
             *analyses.analysis_jobs,
             reports.report_job,
+            maintenance.monthly_job,
+            maintenance.retention_job,
         ],
         sensors=[
             cadence.export_touched_days,

@@ -11,7 +11,7 @@ from serving import jobs as shared
 from serving.dependencies import DagsterClient, DatabaseSession, DeviceId, DevicePath, JobPath, Moment, PlatformSettings
 from serving.errors import Invalid, NotFound, problems
 from storage import catalogue
-from storage.catalogue import ExportCheckpoint
+from storage.checkpoints import ExportCheckpoint
 from storage.database import utc_now
 from storage.devices import Device
 from storage.jobs import ExportJob, new_job_id

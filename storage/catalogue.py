@@ -11,6 +11,7 @@ So a reading that an export did not see is marked after that export cleared the 
 import hashlib
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
@@ -19,7 +20,6 @@ from sqlalchemy import (
     ColumnElement,
     Identity,
     Index,
-    UniqueConstraint,
     and_,
     exists,
     func,
@@ -29,7 +29,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import defer
-from sqlmodel import Field, Session, SQLModel, Text, col, delete, select, update
+from sqlmodel import Field, Session, SQLModel, col, delete, select, update
 
 from storage.database import Timestamp, utc_now
 from storage.jobs import AnalyticsJob, ReportJob
@@ -104,29 +104,6 @@ class TouchedDay(SQLModel, table=True):
     expired_at: datetime | None = Timestamp(default=None)
 
 
-class ExportCheckpoint(SQLModel, table=True):
-    """The handover's history of exports, one row per export of a device."""
-
-    __tablename__ = "export_checkpoints"
-    __table_args__ = (
-        UniqueConstraint("device_id", "last_exported_at", name="uq_checkpoint_device_exported"),
-        Index("idx_checkpoint_device_id", "device_id"),
-        Index("idx_checkpoint_status", "status"),
-        Index("idx_checkpoint_updated", "updated_at"),
-    )
-
-    id: int | None = Field(default=None, primary_key=True)
-    device_id: str = Field(max_length=50)
-    last_exported_at: datetime = Timestamp()
-    last_sequence: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
-    status: str = Field(max_length=50)
-    s3_key: str | None = Field(default=None, max_length=500)
-    record_count: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
-    error_message: str | None = Field(default=None, sa_type=Text)
-    created_at: datetime = Timestamp(default_factory=utc_now, sa_column_kwargs={"server_default": text("now()")})
-    updated_at: datetime = Timestamp(default_factory=utc_now, sa_column_kwargs={"server_default": text("now()")})
-
-
 # While a day is dirty its row is left alone, but for a refresh every half minute: late days wait until they are quiet.
 _TOUCH = text("""
 INSERT INTO touched_days AS t (device_id, day, dirty, first_touched_at, touched_at)
@@ -158,7 +135,9 @@ def touched(session: Session, *, day: date | None = None, device_id: str | None 
 
 def expired_days(session: Session, device_id: str, start: date, end: date) -> set[date]:
     """Days of the range, both ends inclusive, of which the telemetry store may hold no more than what came late."""
-    found = select(TouchedDay.day).where(TouchedDay.device_id == device_id, col(TouchedDay.expired_at).is_not(None))
+    found = select(col(TouchedDay.day)).where(
+        TouchedDay.device_id == device_id, col(TouchedDay.expired_at).is_not(None)
+    )
     return set(session.exec(found.where(col(TouchedDay.day) >= start, col(TouchedDay.day) <= end)))
 
 
@@ -169,10 +148,15 @@ def has_telemetry(session: Session, device_id: str) -> bool:
     )
 
 
-def is_first_day(session: Session, device_id: str, day: date) -> bool:
-    """Whether nothing ever came from a device of a day before."""
-    earlier = select(col(TouchedDay.day)).where(TouchedDay.device_id == device_id, col(TouchedDay.day) < day)
-    return session.exec(earlier.limit(1)).first() is None
+@dataclass(frozen=True)
+class Claim:
+    """What is known of a device-day that is held for an export.
+
+    `expired`: the telemetry store may have given up readings of it. `first_day`: nothing ever came of a day before.
+    """
+
+    expired: bool
+    first_day: bool
 
 
 @contextmanager
@@ -193,22 +177,22 @@ _CLAIM = text("""
 INSERT INTO touched_days AS t (device_id, day, dirty, first_touched_at, touched_at, claimed_at)
 VALUES (:device_id, :day, false, now(), now(), now())
 ON CONFLICT (device_id, day) DO UPDATE SET dirty = false, claimed_at = now()
-RETURNING expired_at
+RETURNING expired_at IS NOT NULL AS expired,
+    NOT EXISTS (SELECT FROM touched_days e WHERE e.device_id = :device_id AND e.day < :day) AS first_day
 """)
 
 
 @contextmanager
-def exporting(session: Session, device_id: str, day: date) -> Iterator[bool]:
+def exporting(session: Session, device_id: str, day: date) -> Iterator[Claim]:
     """Hold a device-day for an export: one writer at a time, and a mark that stays if this one dies.
 
-    Read telemetry inside only. What the block leaves uncommitted is committed together with the end of the claim. The
-    answer is whether the telemetry store may have given up readings of that day.
+    Read telemetry inside only. What the block leaves uncommitted is committed together with the end of the claim.
     """
     with writing(session, f"{device_id}/{day}"):
         try:
-            expired_at = session.execute(_CLAIM, {"device_id": device_id, "day": day}).scalar_one()
+            claim = Claim(*session.execute(_CLAIM, {"device_id": device_id, "day": day}).one())
             session.commit()
-            yield expired_at is not None
+            yield claim
             session.exec(
                 update(TouchedDay)
                 .where(col(TouchedDay.device_id) == device_id, col(TouchedDay.day) == day)
@@ -283,6 +267,27 @@ def of_day(session: Session, day: date) -> list[Dataset]:
     return list(session.exec(found.options(*without)))
 
 
+def devices_of_days(session: Session, start: date, end: date) -> list[str]:
+    """Devices with a file of any day from start to end, both included."""
+    found = select(Dataset.device_id).where(*_current_days(), col(Dataset.start_date).between(start, end))
+    return list(session.exec(found.distinct().order_by(Dataset.device_id)))
+
+
+_MONTHS_TO_CLOSE = text("""
+SELECT d.month FROM (
+    SELECT device_id, date_trunc('month', start_date)::date AS month, max(created_at) AS made FROM datasets
+    WHERE kind = 'day' AND superseded_at IS NULL AND start_date >= :first AND start_date < :before GROUP BY 1, 2
+) d LEFT JOIN datasets m ON m.device_id = d.device_id AND m.kind = 'month' AND m.superseded_at IS NULL
+    AND m.start_date = d.month
+WHERE m.created_at IS NULL OR m.created_at < d.made GROUP BY 1 ORDER BY 1
+""")
+
+
+def months_to_close(session: Session, first: date, before: date) -> list[date]:
+    """First days of months before a day that have day files but not, or not anew, a month's file for each device."""
+    return list(session.execute(_MONTHS_TO_CLOSE, {"first": first, "before": before}).scalars())
+
+
 def unchecked(session: Session, *, before: date) -> dict[date, int]:
     """Days before a day with files that were last made while their day was open, and how many those are."""
     waiting = select(col(Dataset.start_date), func.count()).where(
@@ -335,6 +340,8 @@ def record(session: Session, made: Dataset, standing: Dataset | None, *, version
         return made
     if standing.sha256 == made.sha256:
         standing.hourly, standing.energy = made.hourly, made.energy
+        if made.kind == "month":
+            standing.created_at = made.created_at  # all that its days held until then is in it
         standing.checks = made.checks or standing.checks
         session.add(standing)
         return standing
@@ -346,32 +353,3 @@ def record(session: Session, made: Dataset, standing: Dataset | None, *, version
     session.flush()
     session.add(made)
     return made
-
-
-def checkpoint(session: Session, dataset: Dataset) -> None:
-    """Note an export in the handover's history: a row per file, moved on by each export of it. The caller commits."""
-    row = _checkpoint(session, dataset.device_id, dataset.key)
-    row.last_exported_at = row.updated_at = utc_now()
-    row.last_sequence += 1
-    row.record_count = dataset.rows
-    row.status, row.error_message = "COMPLETED", None
-    session.add(row)
-
-
-def checkpoint_failed(session: Session, device_id: str, key: str, reason: str) -> None:
-    """Note there that an export did not come to its end; the next one that does clears it. The caller commits."""
-    row = _checkpoint(session, device_id, key)
-    row.updated_at = utc_now()
-    row.status, row.error_message = "FAILED", reason
-    session.add(row)
-
-
-def _checkpoint(session: Session, device_id: str, key: str) -> ExportCheckpoint:
-    newest = (
-        select(ExportCheckpoint)
-        .where(ExportCheckpoint.device_id == device_id, ExportCheckpoint.s3_key == key)
-        .order_by(col(ExportCheckpoint.last_exported_at).desc())
-    )
-    return session.exec(newest).first() or ExportCheckpoint(
-        device_id=device_id, s3_key=key, status="PENDING", last_exported_at=utc_now()
-    )

@@ -6,6 +6,7 @@ from sqlmodel import SQLModel
 from storage import (  # noqa: F401 - their tables are what is compared
     access,
     catalogue,
+    checkpoints,
     devices,
     jobs,
     maintenance,

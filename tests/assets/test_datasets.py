@@ -15,8 +15,9 @@ from sqlmodel import Session, select
 
 from assets import datasets
 from assets.datasets import Workshop, export_day, export_range
-from storage import catalogue
-from storage.catalogue import Dataset, ExportCheckpoint, TouchedDay
+from storage import catalogue, checkpoints
+from storage.catalogue import Dataset, TouchedDay
+from storage.checkpoints import ExportCheckpoint
 from storage.database import utc_now
 from storage.devices import Device
 from storage.jobs import AnalyticsJob, new_job_id
@@ -300,7 +301,7 @@ def test_an_export_that_dies_anywhere_is_made_good_by_the_next(
             "put": (objects, "put", dies),
             "put_after": (objects, "put", put_and_die),
             "record": (catalogue, "record", dies),
-            "checkpoint": (catalogue, "checkpoint", dies),
+            "checkpoint": (checkpoints, "note_export", dies),
         }[moment]
         patch.setattr(target, name, fault)
         with pytest.raises(Killed):

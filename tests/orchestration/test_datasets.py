@@ -13,7 +13,8 @@ from orchestration.datasets import ExportConfig, telemetry_dataset
 from orchestration.definitions import defs
 from orchestration.resources import Platform
 from storage import catalogue
-from storage.catalogue import Dataset, ExportCheckpoint
+from storage.catalogue import Dataset
+from storage.checkpoints import ExportCheckpoint
 from storage.database import utc_now
 from storage.jobs import ID_TAG, ExportJob, new_job_id
 from storage.objects import ObjectStoreUnavailable

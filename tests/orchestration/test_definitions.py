@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -5,9 +6,12 @@ from pathlib import Path
 import dagster as dg
 
 from assets.analyses import ANALYSES
+from assets.datasets import Workshop
 from orchestration.definitions import defs
+from storage import catalogue
 from storage.jobs import AnalyticsJob, ExportJob, Job, ReportJob, dagster_job
 from storage.settings import Settings
+from tests.plant import DAY_MINUTES, reading, store
 
 
 def test_everything_loads(settings: Settings) -> None:
@@ -17,6 +21,18 @@ def test_everything_loads(settings: Settings) -> None:
     asked: list[Job] = [AnalyticsJob.model_construct(analysis_type=kind) for kind in ANALYSES]
     asked += [ExportJob.model_construct(), ReportJob.model_construct()]
     assert {dagster_job(job) for job in asked} <= jobs
+
+
+def test_a_range_of_days_from_dagsters_command_line(workshop: Workshop, tmp_path: Path) -> None:
+    store(workshop, reading(0), reading(2 * DAY_MINUTES))
+    made = subprocess.run(
+        [sys.executable, "-m", "dagster", "asset", "materialize", "-m", "orchestration.definitions",
+         "--select", "telemetry_dataset", "--partition-range", "2026-02-12...2026-02-14"],
+        cwd=tmp_path, capture_output=True, text=True, check=False, env={**os.environ, "DAGSTER_HOME": str(tmp_path)},
+    )  # fmt: skip
+    assert made.returncode == 0, made.stderr
+    days = catalogue.datasets_of(workshop.session, "D1")
+    assert [d.start_date.day for d in days] == [12, 14]
 
 
 def test_what_a_data_team_sees_is_described(settings: Settings) -> None:

@@ -1,0 +1,104 @@
+"""The Celery profile with a real Redis and two worker processes."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import dagster as dg
+import pytest
+import yaml
+from dagster._core.definitions.reconstruct import ReconstructableRepository
+from dagster._core.launcher import LaunchRunContext
+from sqlmodel import Session
+
+from assets.datasets import Workshop
+from storage.jobs import ID_TAG, ExportJob, new_job_id
+from storage.settings import CHECKOUT, Settings
+from tests.plant import reading, store
+from tests.servers import can_connect, free_port, program, started, wait_until
+
+DIFFERENT = {"run_launcher", "compute_logs", "concurrency"}
+
+
+def configuration(file: str) -> dict[str, object]:
+    read: dict[str, object] = yaml.safe_load((CHECKOUT / file).read_text())
+    return read
+
+
+def test_the_profile_differs_in_its_launcher_alone() -> None:
+    usual, celery = configuration("dagster.yaml"), configuration("deploy/dagster.celery.yaml")
+    assert {k: v for k, v in celery.items() if k not in DIFFERENT} == {
+        k: v for k, v in usual.items() if k not in DIFFERENT
+    }
+
+
+@pytest.fixture
+def celery(settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[dg.DagsterInstance]:
+    """A Dagster that launches on Celery, with two workers."""
+    port = free_port()
+    url = urlsplit(settings.database_url)
+    broker = f"redis://127.0.0.1:{port}/0"
+    for name, value in {
+        "POSTGRES_HOST": url.hostname, "POSTGRES_PORT": url.port, "POSTGRES_USER": url.username,
+        "POSTGRES_PASSWORD": url.password, "POSTGRES_DB": url.path[1:], "DAGSTER_HOME": tmp_path,
+        "CELERY_BROKER_URL": broker,
+    }.items():  # fmt: skip
+        monkeypatch.setenv(name, str(value))
+    profile = configuration("deploy/dagster.celery.yaml")
+    del profile["compute_logs"]  # no S3 here
+    (tmp_path / "dagster.yaml").write_text(yaml.safe_dump(profile))
+    redis: list[str | Path] = [
+        program("redis-server"),
+        "--port",
+        str(port),
+        "--bind",
+        "127.0.0.1",
+        "--save",
+        "",
+        "--dir",
+        tmp_path,
+    ]
+    worker = [sys.executable, "-m", "celery", "-A", "dagster_celery.app", "-b", broker, "--result-backend", broker,
+              "worker", "-P", "prefork", "-c", "1", "-Q", "dagster", "-I", "orchestration.definitions",
+              "--prefetch-multiplier=1", "--without-mingle", "--loglevel=info"]  # fmt: skip
+    logs = [tmp_path / f"worker{i}.log" for i in range(2)]
+    with ExitStack() as servers:
+        servers.enter_context(started(redis, lambda: can_connect(port), tmp_path / "redis.log"))
+        for i, log in enumerate(logs):  # both at once: each needs seconds of imports
+            servers.enter_context(started([*worker, "-n", f"worker{i}@test"], lambda: True, log))
+        wait_until(lambda: all("ready." in log.read_text() for log in logs), "both workers are ready", 90)
+        with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
+            yield instance
+
+
+def launch(instance: dg.DagsterInstance, job: ExportJob) -> None:
+    """As the daemon does with a queued run."""
+    repository = ReconstructableRepository.for_module("orchestration.definitions", "defs")
+    export_job = repository.get_reconstructable_job("export_job")
+    run = instance.create_run_for_job(
+        export_job.get_definition(), tags={ID_TAG: job.job_id}, job_code_origin=export_job.get_python_origin()
+    )
+    instance.run_launcher.launch_run(LaunchRunContext(run, None))
+
+
+@pytest.mark.filterwarnings("ignore:Task name")  # each launch defines its task anew
+def test_jobs_run_on_two_workers(celery: dg.DagsterInstance, workshop: Workshop) -> None:
+    store(workshop, *(reading(0, f"D{i}") for i in range(6)))
+    asked = [ExportJob(job_id=new_job_id(ExportJob), device_id=f"D{i}") for i in range(6)]
+    workshop.session.add_all(asked)
+    workshop.session.commit()
+    for job in asked:
+        launch(celery, job)
+    with Session(workshop.session.get_bind()) as session:
+
+        def all_completed() -> bool:
+            session.rollback()
+            return {session.get_one(ExportJob, job.id).status for job in asked} == {"completed"}
+
+        wait_until(all_completed, "all exports are completed", 60)
+    succeeded = dg.RunsFilter(statuses=[dg.DagsterRunStatus.SUCCESS])
+    wait_until(lambda: celery.get_runs_count(succeeded) == len(asked), "all runs have ended")
+    logs = Path(celery.root_directory).glob("worker*.log")
+    wait_until(lambda: all("succeeded" in log.read_text() for log in logs), "both workers did some")
