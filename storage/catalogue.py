@@ -146,7 +146,9 @@ def touched(session: Session, *, day: date | None = None, device_id: str | None 
 
 def expired_days(session: Session, device_id: str, start: date, end: date) -> set[date]:
     """Days of the range, both ends inclusive, of which the telemetry store may hold no more than what came late."""
-    found = select(TouchedDay.day).where(TouchedDay.device_id == device_id, col(TouchedDay.expired_at).is_not(None))
+    found = select(col(TouchedDay.day)).where(
+        TouchedDay.device_id == device_id, col(TouchedDay.expired_at).is_not(None)
+    )
     return set(session.exec(found.where(col(TouchedDay.day) >= start, col(TouchedDay.day) <= end)))
 
 
