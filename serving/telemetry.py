@@ -4,17 +4,19 @@ from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from typing import Annotated, Any, Literal
 
+import sqlalchemy
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, Field
 from sqlmodel import Session, col, func, or_, select
 
 from assets.consumption import EnergyFigures, energy_figures
 from assets.timeline import Filter, Timeline
-from serving.dependencies import DatabaseSession, DeviceId, DevicePath, Moment, Page, Past, Readings, paged
+from serving.dependencies import DatabaseSession, DeviceId, DevicePath, Moment, Page, Past, Readings
 from serving.errors import Invalid, NotAcceptable, NotFound, problems
 from serving.formats import CONTENT, Format, accepted, json_answer, table_answer
 from serving.identity import needs
 from serving.readings import Answer, Question, answer
+from storage import catalogue
 from storage.catalogue import TouchedDay
 from storage.database import utc_now
 from storage.devices import METRIC, NAMED_METRICS, Device, DeviceMetadata
@@ -193,8 +195,8 @@ def get_stats(
     start, end = _range(start_time, end_time)
     device = session.get(Device, device_id)
     statistics = timeline.statistics(device_id, start, end)
-    if not statistics.readings and device is None:
-        raise NotFound(f"there is no device {device_id}, and no telemetry of one")
+    if not statistics.readings:
+        _refuse_unknown(session, [device_id])
     counters = DeviceMetadata.parse(device.metadata_json if device else None).counters
     energy = energy_figures(timeline, device_id, start, end, counters)
     return json_answer({"success": True, "data": _statistics(device_id, start, end, statistics, energy)})
@@ -203,19 +205,24 @@ def get_stats(
 @router.get("/unregistered")
 def list_unregistered(session: DatabaseSession, page: Annotated[Page, Query()]) -> UnregisteredList:
     """Devices that telemetry came from and that nobody registered, or that are deleted; the last heard of first."""
-    first, last = func.min(TouchedDay.day), func.max(TouchedDay.day)
     heard = func.max(TouchedDay.touched_at)
-    found: Any = (
-        select(TouchedDay.device_id)
-        .add_columns(first, last, heard, col(Device.deleted_at).is_not(None))
+    columns: Any = (
+        TouchedDay.device_id,
+        func.min(TouchedDay.day).label("first_day"),
+        func.max(TouchedDay.day).label("last_day"),
+        heard.label("last_received_at"),
+        col(Device.deleted_at).is_not(None).label("deleted"),
+    )
+    found = (
+        sqlalchemy.select(*columns)
         .join(Device, col(Device.device_id) == col(TouchedDay.device_id), isouter=True)
         .where(or_(col(Device.device_id).is_(None), col(Device.deleted_at).is_not(None)))
         .group_by(col(TouchedDay.device_id), col(Device.deleted_at))
     )
-    rows: Sequence[Any]
-    rows, total = paged(session, found, page, heard.desc(), col(TouchedDay.device_id))
-    names = ("device_id", "first_day", "last_day", "last_received_at", "deleted")
-    data = [UnregisteredDevice(**dict(zip(names, row, strict=True))) for row in rows]
+    total = session.exec(select(func.count()).select_from(found.subquery())).one()
+    newest = found.order_by(heard.desc(), col(TouchedDay.device_id))
+    rows = session.execute(newest.offset(page.offset).limit(page.page_size)).mappings()
+    data = [UnregisteredDevice(**row) for row in rows]
     return UnregisteredList(data=data, total=total, page=page.page, page_size=page.page_size)
 
 
@@ -251,8 +258,9 @@ def _respond(
 def _refuse_unknown(session: Session, device_ids: Sequence[str]) -> None:
     """A range without readings is an answer; a device that nobody knows is none."""
     known = session.exec(select(Device.device_id).where(col(Device.device_id).in_(device_ids))).all()
-    if unknown := sorted(set(device_ids).difference(known)):
-        raise NotFound(f"there is no device {unknown[0]}, and no telemetry of one")
+    for device_id in sorted(set(device_ids).difference(known)):
+        if not catalogue.has_telemetry(session, device_id):
+            raise NotFound(f"there is no device {device_id}, and no telemetry of one")
 
 
 def _range(start: datetime | None, end: datetime | None) -> tuple[int, int]:

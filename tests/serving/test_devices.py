@@ -1,3 +1,4 @@
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -105,3 +106,66 @@ def test_bodies_that_are_none(client: TestClient) -> None:
     client.post("/api/v1/devices", json=D2)
     for body in ({"device_id": "D3"}, {"device_name": None}, {"metadata_json": 5}):
         assert client.put("/api/v1/devices/D2", json=body).status_code == 422
+
+
+def test_patch_is_put_and_neither_loses_an_update(client: TestClient) -> None:
+    client.post("/api/v1/devices", json=D2)
+    first = client.get("/api/v1/devices/D2")
+    tag = first.headers["etag"]
+    assert "last-modified" in first.headers
+    assert client.get("/api/v1/devices/D2", headers={"If-None-Match": tag}).status_code == 304
+    changed = client.patch("/api/v1/devices/D2", json={"location": "Hall 3"}, headers={"If-Match": tag})
+    assert (changed.json()["data"]["location"], changed.json()["data"]["model"]) == ("Hall 3", "M-2000")
+    late = client.put("/api/v1/devices/D2", json={"location": "Hall 4"}, headers={"If-Match": tag})
+    assert (late.status_code, late.json()["status"]) == (412, 412)
+    assert client.get("/api/v1/devices/D2", headers={"If-None-Match": tag}).status_code == 200
+
+
+def test_list_searches_and_sorts(client: TestClient) -> None:
+    for device_id, name, place in (("a", "Zeta", "Hall_1"), ("b", "alpha", "Hall 2"), ("c", "beta", None)):
+        body = {"device_id": device_id, "device_name": name, "device_type": "t", "location": place}
+        client.post("/api/v1/devices", json=body)
+
+    def ids(query: str) -> list[str]:
+        return [device["device_id"] for device in client.get(f"/api/v1/devices?{query}").json()["data"]]
+
+    assert ids("search=HALL") == ["a", "b"]
+    assert ids("search=hall_") == ["a"]
+    assert ids("sort=-device_id") == ["c", "b", "a"]
+    assert ids("sort=-created_at&page_size=1&page=3") == ["a"]
+    assert client.get("/api/v1/devices?sort=model").status_code == 422
+
+
+def test_many_at_once_row_by_row(client: TestClient) -> None:
+    client.post("/api/v1/devices", json=D2)
+    client.post("/api/v1/devices", json=D2 | {"device_id": "gone"})
+    client.delete("/api/v1/devices/gone")
+    rows: list[dict[str, Any]] = [
+        D2 | {"device_id": "D3", "metadata_json": {"timezone": "Europe/Paris"}},
+        {"device_id": "D2", "location": "Hall 9"},
+        {"device_id": "D2", "location": "Hall 9"},
+        {"device_id": "D4"},
+        {"device_id": "no good", "device_name": "n", "device_type": "t"},
+        {"device_name": "n"},
+        {"device_id": "D2", "status": "broken"},
+        D2 | {"device_id": "gone"},
+        D2 | {"device_id": "D3", "metadata_json": {"timezone": "Mars"}},
+    ]
+    answer = client.post("/api/v1/devices/bulk", json={"devices": rows}).json()
+    results = answer["data"]["results"]
+    assert answer["success"] is False
+    assert [r["status"] for r in results] == ["created", "updated", "unchanged", *["failed"] * 6]
+    assert [r["errors"][0]["field"] for r in results[3:]] == [
+        "device_name", "device_id", "device_id", "status", "device_id", "metadata_json"
+    ]  # fmt: skip
+    assert (answer["data"]["created"], answer["data"]["updated"], answer["data"]["failed"]) == (1, 1, 6)
+    assert client.get("/api/v1/devices").json()["total"] == 2
+    assert client.post("/api/v1/devices/bulk", json={"devices": [D2] * 1001}).status_code == 422
+    many = [D2 | {"device_id": f"M{i}"} for i in range(1000)]
+    assert client.post("/api/v1/devices/bulk", json={"devices": many}).json()["data"]["created"] == 1000
+
+
+def test_the_same_device_twice_at_the_same_time(client: TestClient) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: client.post("/api/v1/devices", json=D2).status_code, range(8)))
+    assert sorted(answers) == [201, *[409] * 7]
