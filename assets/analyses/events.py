@@ -7,10 +7,10 @@ import pandas as pd
 
 from assets.analyses.scorers import Matrix, Vector
 
-SMOOTHING = 5  # rows: the span of the moving average; a fault lasts, noise does not
+SMOOTHING = 3  # rows: the span of the moving average; a fault lasts, noise does not
 QUANTILE = 0.998  # of held-back scores: what usual rows keep
 BLOCKS = 5
-APART = 10  # usual rows between two events; with fewer they are one
+APART = 5  # usual rows between two events; with fewer they are one
 
 Flags = np.ndarray[tuple[int], np.dtype[np.bool_]]
 
