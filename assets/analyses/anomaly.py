@@ -85,7 +85,7 @@ def _scores(model_name: str, found: Features, training: Flags, seed: int, progre
     if not training.all():
         judged = np.flatnonzero(~training)
         scores[judged] = _scored(model_name, found, training, judged, seed)
-    return smoothed(scores), threshold(held_back)
+    return smoothed(scores), threshold(np.concatenate(held_back), trusted=not training.all())
 
 
 def _scored(model_name: str, found: Features, fitted: Flags, judged: Rows, seed: int) -> Vector:

@@ -93,7 +93,7 @@ SCORERS: dict[str, type[IsolationForest] | type[Autoencoder]] = {
 
 
 class Range:
-    """How far, in usual spreads, a row lies beyond what was seen: a forest cannot tell, all that is outside is alike."""
+    """How far, in usual spreads, a row lies beyond what was seen; to a forest all that is outside is alike."""
 
     def fit(self, rows: Matrix) -> None:
         self._low, self._high = np.quantile(rows, [0.001, 0.999], axis=0)
