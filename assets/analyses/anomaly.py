@@ -40,7 +40,7 @@ def detect(model_name: str, table: pa.Table, parameters: AnomalyParameters, prog
     if not found.metric:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in found.left_out.items())
         raise CannotAnalyse(f"no metric carries an anomaly analysis ({reasons})")
-    scores, limit = _scores(model_name, found, training, parameters.seed, progress)
+    scores, limit = scores_and_limit(model_name, found, training, parameters.seed, progress)
     limit = _stricter(scores, limit, parameters.strictness)
     flags = scores > limit
     progress(95, "Gathering events")
@@ -71,7 +71,7 @@ def _training(index: pd.DatetimeIndex, until: datetime | None) -> Flags:
     return np.ones(len(index), bool) if until is None else np.asarray(index < pd.Timestamp(until))
 
 
-def _scores(model_name: str, found: Features, training: Flags, seed: int, progress: Progress) -> tuple[Vector, float]:
+def scores_and_limit(model_name: str, found: Features, training: Flags, seed: int, progress: Progress) -> tuple[Vector, float]:
     """Smoothed scores of all rows and the threshold; trained rows are scored by models that had not seen them."""
     scores = np.empty(len(training))
     held_back = []

@@ -100,7 +100,7 @@ def _in_parts(model: Any, series: pd.Series, origins: list[int], horizon: int, p
     return np.concatenate(paths)
 
 
-def _half_widths(errors: Paths, share: float) -> Vector:
+def half_widths(errors: Paths, share: float) -> Vector:
     """Split conformal: for each hour ahead the error that `share` of the past ones kept (Vovk 2005; Lei et al. 2018).
 
     Where the origins are few, the errors of neighbouring hours ahead count as well.
@@ -118,7 +118,7 @@ def _half_widths(errors: Paths, share: float) -> Vector:
 
 
 def _bands(last: pd.Timestamp, ahead: Any, errors: Paths) -> list[dict[str, Any]]:
-    inner, outer = (_half_widths(errors, share) for share in SHARES)
+    inner, outer = (half_widths(errors, share) for share in SHARES)
     return [
         {
             "timestamp": _iso(last + timedelta(hours=h + 1)),
@@ -147,7 +147,7 @@ def _accuracy(true: Paths, paths: Paths, naive: Paths, values: Any, origins: lis
     newer = [i for i in range(middle, len(origins)) if origins[i] >= origins[middle - 1] + horizon]
     if newer:
         for share in SHARES:
-            widths = _half_widths(errors[:middle], share)
+            widths = half_widths(errors[:middle], share)
             covered[f"coverage_{share * 100:.0f}"] = float(np.mean(errors[newer] <= widths))
     else:
         covered["coverage_reason"] = "too little history to judge the bands on hours that did not make them"
