@@ -90,22 +90,28 @@ def analyse(analysis_type: str, model_name: str, table: pa.Table, parameters: Pa
     """
     if analysis_type not in ANALYSES or model_name not in ANALYSES[analysis_type].models:
         raise CannotAnalyse(f"there is no model {model_name} for {analysis_type}")
-    # Half a second and 100 MB of libraries, which only the run of an analysis is to pay.
+    from threadpoolctl import threadpool_limits  # noqa: PLC0415
+
+    # The matrices are small: on two busy cores several threads wait for one another up to 40 times as long.
+    with threadpool_limits(1):
+        result = _run(model_name, table, parameters, progress)
+    return Result(_plain(result.results), _plain(result.accuracy_metrics))
+
+
+def _run(model_name: str, table: pa.Table, parameters: Parameters, progress: Progress) -> Result:
+    # Two seconds and 200 MB of libraries, which only the run of an analysis is to pay.
     if isinstance(parameters, AnomalyParameters):
         from assets.analyses import anomaly  # noqa: PLC0415
 
-        result = anomaly.detect(model_name, table, parameters, progress)
-    elif isinstance(parameters, ForecastParameters):
+        return anomaly.detect(model_name, table, parameters, progress)
+    if isinstance(parameters, ForecastParameters):
         from assets.analyses import forecast  # noqa: PLC0415
 
-        result = forecast.forecast(model_name, table, parameters, progress)
-    else:
-        from assets.analyses import prediction  # noqa: PLC0415
+        return forecast.forecast(model_name, table, parameters, progress)
+    from assets.analyses import prediction  # noqa: PLC0415
 
-        result = prediction.predict(
-            model_name, table, PredictionParameters.model_validate(parameters.model_dump()), progress
-        )
-    return Result(_plain(result.results), _plain(result.accuracy_metrics))
+    asked = PredictionParameters.model_validate(parameters.model_dump())
+    return prediction.predict(model_name, table, asked, progress)
 
 
 def _plain(value: Any) -> Any:

@@ -10,8 +10,10 @@ import pyarrow as pa
 
 from assets.analyses import AnomalyParameters, CannotAnalyse, Progress, Result, readings
 from assets.analyses.events import BLOCKS, Event, Flags, events, smoothed, threshold
-from assets.analyses.features import features
-from assets.analyses.scorers import SCORERS, Matrix, Vector
+from assets.analyses.features import Features, features
+from assets.analyses.scorers import SCORERS, Range, Vector
+
+Rows = np.ndarray[tuple[int], np.dtype[np.intp]]
 
 FEWEST_TRAINED = 100  # rows: five blocks of fewer are no picture of what is usual
 MOST_ANOMALIES = 1_000
@@ -35,15 +37,15 @@ def detect(model_name: str, table: pa.Table, parameters: AnomalyParameters, prog
             "choose more days, or a later trained_until"
         )
     found = features(rows, training)
-    if found.values.empty:
+    if not found.metric:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in found.left_out.items())
         raise CannotAnalyse(f"no metric carries an anomaly analysis ({reasons})")
-    scores, limit = _scores(model_name, found.values.to_numpy(), training, parameters.seed, progress)
+    scores, limit = scores_and_limit(model_name, found, training, parameters.seed, progress)
     limit = _stricter(scores, limit, parameters.strictness)
     flags = scores > limit
     progress(95, "Gathering events")
     relative = _from_0_to_1(scores, limit)
-    gathered = events(flags, scores, found.values.to_numpy(), list(found.values.columns))
+    gathered = events(flags, scores, found.all.to_numpy(), list(found.all.columns))
     results = {
         "anomalies": _anomalies(rows, flags, relative, gathered, found.metric),
         "events": _events(rows.index, flags, relative, gathered, found.metric),
@@ -58,7 +60,7 @@ def detect(model_name: str, table: pa.Table, parameters: AnomalyParameters, prog
             "step_seconds": readings.cadence(rows.index).total_seconds(),
             "worked_on_means_of_seconds": grid.total_seconds() if grid else None,
         },
-        "looked_at": list(found.values.columns),
+        "looked_at": list(found.all.columns),
         "left_out": found.left_out,
     }
     accuracy = dict.fromkeys(("precision", "recall", "f1_score"))
@@ -69,27 +71,35 @@ def _training(index: pd.DatetimeIndex, until: datetime | None) -> Flags:
     return np.ones(len(index), bool) if until is None else np.asarray(index < pd.Timestamp(until))
 
 
-def _scores(model_name: str, values: Matrix, training: Flags, seed: int, progress: Progress) -> tuple[Vector, float]:
+def scores_and_limit(model_name: str, found: Features, training: Flags, seed: int, progress: Progress) -> tuple[Vector, float]:
     """Smoothed scores of all rows and the threshold; trained rows are scored by models that had not seen them."""
-    scores = np.empty(len(values))
+    scores = np.empty(len(training))
     held_back = []
     blocks = list(_blocks(training))
     for i, block in enumerate(blocks):
         progress(10 + 80 * i / (len(blocks) + 1), f"Fitting {i + 1} of {len(blocks) + 1}")
         fitted = training.copy()
         fitted[block] = False
-        scorer = SCORERS[model_name](seed)
-        scorer.fit(values[fitted])
-        scores[block] = scorer.score(values[block])
+        scores[block] = _scored(model_name, found, fitted, block, seed)
         held_back.append(smoothed(scores[block]))
     if not training.all():
-        scorer = SCORERS[model_name](seed)
-        scorer.fit(values[training])
-        scores[~training] = scorer.score(values[~training])
-    return smoothed(scores), threshold(held_back)
+        judged = np.flatnonzero(~training)
+        scores[judged] = _scored(model_name, found, training, judged, seed)
+    return smoothed(scores), threshold(np.concatenate(held_back), trusted=not training.all())
 
 
-def _blocks(training: Flags) -> Iterator[np.ndarray[tuple[int], np.dtype[np.intp]]]:
+def _scored(model_name: str, found: Features, fitted: Flags, judged: Rows, seed: int) -> Vector:
+    scorer, range_ = SCORERS[model_name](seed), Range()
+    values, everything = found.values.to_numpy(), found.all.to_numpy()
+    range_.fit(everything[fitted])
+    beyond = scorer.OUTSIDE * range_.score(everything[judged])
+    if not values.shape[1]:
+        return beyond
+    scorer.fit(values[fitted])
+    return scorer.score(values[judged]) + beyond
+
+
+def _blocks(training: Flags) -> Iterator[Rows]:
     yield from np.array_split(np.flatnonzero(training), BLOCKS)
 
 

@@ -7,10 +7,10 @@ import pandas as pd
 
 from assets.analyses.scorers import Matrix, Vector
 
-SMOOTHING = 5  # rows: the span of the moving average; a fault lasts, noise does not
+SMOOTHING = 3  # rows: the span of the moving average; a fault lasts, noise does not
 QUANTILE = 0.998  # of held-back scores: what usual rows keep
 BLOCKS = 5
-APART = 10  # usual rows between two events; with fewer they are one
+APART = 5  # usual rows between two events; with fewer they are one
 
 Flags = np.ndarray[tuple[int], np.dtype[np.bool_]]
 
@@ -31,12 +31,16 @@ def smoothed(scores: Vector) -> Vector:
     return means
 
 
-def threshold(held_back: list[Vector]) -> float:
-    """What usual rows stay below, from the scores of blocks that were not fitted when they were scored.
+def threshold(held_back: Vector, *, trusted: bool) -> float:
+    """What usual rows stay below, from scores of rows that were not fitted when they were scored.
 
-    Of the blocks' own quantiles the median: faults that lie in fewer than half of the blocks do not raise it.
+    Of a time that is said to be normal, nearly all rows stay below. Where faults may lie among the rows, they would
+    raise such a quantile above themselves: there it is three times the usual spread upwards, which they hardly move.
     """
-    return float(np.median([np.quantile(scores, QUANTILE) for scores in held_back if len(scores)]))
+    if trusted:
+        return float(np.quantile(held_back, QUANTILE))
+    middle, upper = np.quantile(held_back, [0.5, 0.84])
+    return float(middle + 3 * (upper - middle))
 
 
 def events(flags: Flags, scores: Vector, features: Matrix, names: list[str]) -> list[Event]:

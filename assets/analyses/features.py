@@ -6,7 +6,8 @@ from datetime import timedelta
 import numpy as np
 import pandas as pd
 
-from assets.analyses import readings
+Vector = np.ndarray[tuple[int], np.dtype[np.float64]]
+Flags = np.ndarray[tuple[int], np.dtype[np.bool_]]
 
 FULL_ENOUGH = 0.5  # a channel with fewer values tells more about its sender than about the machine
 DRIFT = 3.0
@@ -16,23 +17,29 @@ HELD = 5  # rows that a value stands for when a device sends its metrics in turn
 
 @dataclass(frozen=True)
 class Features:
-    """`values` are standardised robustly (0 is usual, 1 the usual spread); `metric` is what each column shows.
+    """`values`: what may be unusual anywhere; `sizes`: what is unusual only beyond what was seen, as a load is.
 
-    `left_out` has the channels that were not looked at, with the reason.
+    Both are standardised robustly (0 is usual, 1 the usual spread). `metric` is what each column shows, `left_out` has
+    the channels that were not looked at, with the reason.
     """
 
     values: pd.DataFrame
+    sizes: pd.DataFrame
     metric: dict[str, str]
     left_out: dict[str, str]
 
+    @property
+    def all(self) -> pd.DataFrame:
+        return pd.concat([self.values, self.sizes], axis=1)
 
-def features(rows: pd.DataFrame, training: "np.ndarray[tuple[int], np.dtype[np.bool_]]") -> Features:
+
+def features(rows: pd.DataFrame, training: Flags) -> Features:
     """Features of every row; what is usual is learnt from the training rows only.
 
-    V, I and P in one row obey P = V·I·cos φ: the logarithm of P/(V·I) shows a sensor or a machine that breaks it,
-    whatever the load does. The mains' voltage moves over a day; its deviation from a day's median does not.
+    V, I and P of one moment obey P = V·I·cos φ, and with reactive power (V·I)² = P² + Q²: what is left over shows a
+    sensor or a machine that breaks it, whatever the load does; the load itself comes and goes. The mains' voltage
+    moves over a day; its deviation from the day's median does not.
     """
-    step = readings.cadence(rows.index)
     held = rows.ffill(limit=HELD)
     left_out: dict[str, str] = {}
     usable: dict[str, pd.Series] = {}
@@ -43,64 +50,64 @@ def features(rows: pd.DataFrame, training: "np.ndarray[tuple[int], np.dtype[np.b
             left_out[str(name)] = "constant"
         else:
             usable[str(name)] = column
-    made, metric = _shapes(usable, step) if len(usable) == 1 else _channels(held, usable, step, training, left_out)
-    values = pd.DataFrame(made, index=rows.index)
-    return Features(_standardised(values, training), metric, left_out)
-
-
-def _channels(
-    held: pd.DataFrame,
-    usable: dict[str, pd.Series],
-    step: timedelta,
-    training: "np.ndarray[tuple[int], np.dtype[np.bool_]]",
-    left_out: dict[str, str],
-) -> tuple[dict[str, pd.Series], dict[str, str]]:
-    made: dict[str, pd.Series] = {}
-    metric: dict[str, str] = {}
+    if len(usable) == 1:
+        ((name, column),) = usable.items()
+        shapes = _shapes(column)
+        return Features(_standardised(shapes, training), rows[[]], dict.fromkeys(shapes, name), left_out)
     electrical = {"voltage", "current", "power"} <= set(usable)
+    made = _electrical(usable) if electrical else {}
+    metric = {name: shown for name, (_, shown) in made.items()}
+    values = {name: column for name, (column, _) in made.items() if column[training].round(6).nunique() > 1}
+    sizes: dict[str, pd.Series] = {}
     for name, column in usable.items():
-        if electrical and name in _TIED:
-            continue  # their size is the load's; what ties them is looked at instead
-        if drifts(column[training].to_numpy()):
-            left_out[name] = "drifts slowly, so that its level says little"
+        if electrical and name in ("current", "power"):
+            sizes[name], metric[name] = column, name
+        elif electrical and name in _TIED:
             continue
-        made[name], metric[name] = column, name
-    if electrical:
-        apparent = usable["voltage"] * usable["current"]
-        ratio = (usable["power"] / apparent.where(apparent > 0)).where(usable["power"] > 0)
-        if ratio[training].round(6).nunique() > 1:
-            made["log P/(V·I)"] = np.log(ratio)
-            metric["log P/(V·I)"] = "power_factor" if "power_factor" in held else "current"
-        if "reactive_power" in usable:
-            drawn = np.hypot(usable["power"], usable["reactive_power"]) / usable["voltage"].where(usable["voltage"] > 0)
-            made["I - √(P²+Q²)/V"], metric["I - √(P²+Q²)/V"] = usable["current"] - drawn, "current"
-        made["voltage from its day"] = usable["voltage"] - _day_median(usable["voltage"], step)
-        metric["voltage from its day"] = "voltage"
-    return made, metric
+        elif drifts(column[training].to_numpy()):
+            left_out[name] = "drifts slowly, so that its level says little"
+        else:
+            values[name], metric[name] = column, name
+    return Features(_standardised(values, training), _standardised(sizes, training), metric, left_out)
 
 
-def _shapes(usable: dict[str, pd.Series], step: timedelta) -> tuple[dict[str, pd.Series], dict[str, str]]:
+def _electrical(usable: dict[str, pd.Series]) -> dict[str, tuple[pd.Series, str]]:
+    """Features of V, I, P (and Q), each with the metric that shows it."""
+    voltage, current, power = usable["voltage"], usable["current"], usable["power"]
+    apparent = voltage * current
+    ratio = (power / apparent.where(apparent > 0)).where(power > 0)
+    made = {
+        "log P/(V·I)": (np.log(ratio), "power_factor" if "power_factor" in usable else "current"),
+        "voltage from its day's median": (voltage - _day_median(voltage), "voltage"),
+    }
+    if "reactive_power" in usable:
+        drawn = np.hypot(power, usable["reactive_power"]) / voltage.where(voltage > 0)
+        made["I - √(P²+Q²)/V"] = (current - drawn, "current")
+    return made
+
+
+def _shapes(column: pd.Series) -> dict[str, pd.Series]:
     """Six shapes of a lone series: alone, a value is too little to be unusual."""
-    ((name, column),) = usable.items()
     filled = column.interpolate(limit_direction="both")
     short, long = filled.rolling(6, min_periods=1), filled.rolling(48, min_periods=1)
-    change = filled.diff().fillna(0.0)
-    made = {
+    return {
         "value": filled,
         "mean": short.mean(),
         "spread": short.std().fillna(0.0),
         "long spread": long.std().fillna(0.0),
-        "change": change.abs(),
+        "change": filled.diff().abs().fillna(0.0),
         "from its mean": filled - long.mean(),
     }
-    return made, dict.fromkeys(made, name)
 
 
-def _day_median(column: pd.Series, step: timedelta) -> pd.Series:
-    return column.rolling("1D", min_periods=1).median()
+def _day_median(column: pd.Series) -> pd.Series:
+    """Of the day before each row; rows of the first day have that day's."""
+    medians = column.rolling("1D", min_periods=1).median()
+    first_day = column.index < column.index[0] + timedelta(days=1)
+    return medians.where(~first_day, column[first_day].median())
 
 
-def drifts(column: "np.ndarray[tuple[int], np.dtype[np.float64]]", blocks: int = 10) -> bool:
+def drifts(column: Vector, blocks: int = 10) -> bool:
     """Whether the level moves between blocks much more than within them: then each new level looks unusual."""
     column = column[~np.isnan(column)]
     if len(column) < 2 * blocks:
@@ -111,8 +118,9 @@ def drifts(column: "np.ndarray[tuple[int], np.dtype[np.float64]]", blocks: int =
     return between > DRIFT * max(within, 1e-12)
 
 
-def _standardised(values: pd.DataFrame, training: "np.ndarray[tuple[int], np.dtype[np.bool_]]") -> pd.DataFrame:
+def _standardised(columns: dict[str, pd.Series], training: Flags) -> pd.DataFrame:
     """By the training rows' median and spread; what is missing is usual."""
+    values = pd.DataFrame(columns)
     known = values[training]
     middle = known.median()
     spread = (known.quantile(0.84) - known.quantile(0.16)) / 2

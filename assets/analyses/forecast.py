@@ -8,11 +8,11 @@ import pandas as pd
 import pyarrow as pa
 
 from assets.analyses import CannotAnalyse, ForecastParameters, Progress, Result, readings
-from assets.analyses.forecasters import DAY, FORECASTERS, WEEK, Paths, seasonal_naive
+from assets.analyses.forecasters import DAY, FORECASTERS, WEEK, Paths, Vector, seasonal_naive
 from storage.devices import UNITS
 
 FEWEST_HOURS = 72  # before the first origin: Prophet's and SARIMA's daily pattern want to be seen a few times
-MOST_ORIGINS = 60
+MOST_ORIGINS = 48
 FEWEST_ORIGINS = 10
 FEWEST_ERRORS = 40  # for one band: 95 % of fewer is no more than a guess
 LONGEST_GAP = 6  # hours that are drawn in
@@ -100,7 +100,7 @@ def _in_parts(model: Any, series: pd.Series, origins: list[int], horizon: int, p
     return np.concatenate(paths)
 
 
-def _half_widths(errors: Paths, share: float) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def half_widths(errors: Paths, share: float) -> Vector:
     """Split conformal: for each hour ahead the error that `share` of the past ones kept (Vovk 2005; Lei et al. 2018).
 
     Where the origins are few, the errors of neighbouring hours ahead count as well.
@@ -118,7 +118,7 @@ def _half_widths(errors: Paths, share: float) -> np.ndarray[tuple[int], np.dtype
 
 
 def _bands(last: pd.Timestamp, ahead: Any, errors: Paths) -> list[dict[str, Any]]:
-    inner, outer = (_half_widths(errors, share) for share in SHARES)
+    inner, outer = (half_widths(errors, share) for share in SHARES)
     return [
         {
             "timestamp": _iso(last + timedelta(hours=h + 1)),
@@ -147,7 +147,7 @@ def _accuracy(true: Paths, paths: Paths, naive: Paths, values: Any, origins: lis
     newer = [i for i in range(middle, len(origins)) if origins[i] >= origins[middle - 1] + horizon]
     if newer:
         for share in SHARES:
-            widths = _half_widths(errors[:middle], share)
+            widths = half_widths(errors[:middle], share)
             covered[f"coverage_{share * 100:.0f}"] = float(np.mean(errors[newer] <= widths))
     else:
         covered["coverage_reason"] = "too little history to judge the bands on hours that did not make them"
@@ -168,8 +168,8 @@ def _warning(accuracy: dict[str, Any]) -> str | None:
     if accuracy["beats_baseline"]:
         return None
     return (
-        f"In the test on the past this model was off by {accuracy['mae']:.4g} on average, and the value of 24 hours before "
-        f"by {accuracy['baseline_mae']:.4g}: rather plan with the latter"
+        f"In the test on the past this model was off by {accuracy['mae']:.4g} on average, "
+        f"and the value of 24 hours before by {accuracy['baseline_mae']:.4g}: rather plan with the latter"
     )
 
 

@@ -1,4 +1,4 @@
-"""A device's rows as analyses see them: metrics by time, one row a moment, no coarser and no finer than can be worked."""
+"""A device's rows as analyses see them: metrics by time, one row a moment, no more rows than can be worked."""
 
 from datetime import timedelta
 

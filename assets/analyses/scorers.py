@@ -13,7 +13,12 @@ CLIP = 20.0  # usual spreads: what is further away is no stranger, and would onl
 
 
 class Scorer(Protocol):
-    """Learns what is usual from rows of standardised features, in the order of time."""
+    """Learns what is usual from rows of standardised features, in the order of time.
+
+    `OUTSIDE` is what a usual spread beyond all that was seen counts in its scores.
+    """
+
+    OUTSIDE: float
 
     def fit(self, rows: Matrix) -> None: ...
 
@@ -21,39 +26,35 @@ class Scorer(Protocol):
 
 
 class IsolationForest:
-    """Rows that few random cuts set apart (Liu, Ting, Zhou 2008).
+    """Rows that few random cuts set apart (Liu, Ting, Zhou 2008): from 0 to 1.
 
-    Copies with noise let the forest cut also around the readings, where it has seen none. How far outside of the
-    fitted range a row lies, no forest can tell: that distance is added.
+    Copies with noise let the forest cut also around the readings, where it has seen none.
     """
 
-    OUTSIDE = 0.05  # of a forest's score, from 0 to 1, for each usual spread outside
+    OUTSIDE = 0.1
 
     def __init__(self, seed: int) -> None:
         from sklearn.ensemble import IsolationForest as Forest  # noqa: PLC0415 - 1 s that a forecast need not pay
 
         self._random = np.random.default_rng(seed)
-        self._forest = Forest(n_estimators=200, max_samples=512, random_state=seed)
+        self._forest = Forest(n_estimators=200, max_samples=256, random_state=seed)
 
     def fit(self, rows: Matrix) -> None:
         rows = _sample(rows, self._random)
-        self._range = np.quantile(rows, [0.001, 0.999], axis=0)
         noisy = rows + self._random.normal(0, 0.3, rows.shape)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "max_samples .* is greater than the total number of samples")
             self._forest.fit(np.concatenate([rows, noisy]))
 
     def score(self, rows: Matrix) -> Vector:
-        rows = np.clip(rows, -CLIP, CLIP)
-        low, high = self._range
-        outside = np.maximum(np.maximum(low - rows, rows - high), 0).max(axis=1)
-        scores: Vector = self.OUTSIDE * outside - self._forest.score_samples(rows)
+        scores: Vector = -self._forest.score_samples(np.clip(rows, -CLIP, CLIP))
         return scores
 
 
 class Autoencoder:
-    """Rows, each with some before it, that a narrow network cannot draw again."""
+    """Rows, each with some before it, that a narrow network cannot draw again: by how many usual spreads it is off."""
 
+    OUTSIDE = 1.0
     WINDOW = (0, 4, 9, 14, 19)  # rows back
 
     def __init__(self, seed: int) -> None:
@@ -89,6 +90,18 @@ SCORERS: dict[str, type[IsolationForest] | type[Autoencoder]] = {
     "isolation_forest": IsolationForest,
     "autoencoder": Autoencoder,
 }
+
+
+class Range:
+    """How far, in usual spreads, a row lies beyond what was seen; to a forest all that is outside is alike."""
+
+    def fit(self, rows: Matrix) -> None:
+        self._low, self._high = np.quantile(rows, [0.001, 0.999], axis=0)
+
+    def score(self, rows: Matrix) -> Vector:
+        rows = np.clip(rows, -CLIP, CLIP)
+        beyond: Vector = np.maximum(np.maximum(self._low - rows, rows - self._high), 0).max(axis=1)
+        return beyond
 
 
 def _sample(rows: Matrix, random: np.random.Generator) -> Matrix:
