@@ -18,7 +18,6 @@ import pyarrow as pa
 
 from assets.analyses import (
     AnomalyParameters,
-    ForecastParameters,
     PredictionParameters,
     analyse,
     anomaly,
@@ -102,7 +101,9 @@ def nab(model: str, folder: Path) -> None:
         times = pd.to_datetime(rows["timestamp"], utc=True)
         flag, _ = row_by_row(model, rows, fitted)
         known = next(v for k, v in windows.items() if Path(k).stem == file.stem)
-        inside = [((times >= pd.Timestamp(a, tz="UTC")) & (times <= pd.Timestamp(b, tz="UTC"))).to_numpy() for a, b in known]
+        inside = [
+            ((times >= pd.Timestamp(a, tz="UTC")) & (times <= pd.Timestamp(b, tz="UTC"))).to_numpy() for a, b in known
+        ]
         outside = [part for part in stretches(flag) if part.start >= fitted and not any(w[part].any() for w in inside)]
         weeks = (times.iloc[-1] - times[fitted]).total_seconds() / 604_800
         _say(

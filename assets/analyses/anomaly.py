@@ -71,7 +71,9 @@ def _training(index: pd.DatetimeIndex, until: datetime | None) -> Flags:
     return np.ones(len(index), bool) if until is None else np.asarray(index < pd.Timestamp(until))
 
 
-def scores_and_limit(model_name: str, found: Features, training: Flags, seed: int, progress: Progress) -> tuple[Vector, float]:
+def scores_and_limit(
+    model_name: str, found: Features, training: Flags, seed: int, progress: Progress
+) -> tuple[Vector, float]:
     """Smoothed scores of all rows and the threshold; trained rows are scored by models that had not seen them."""
     scores = np.empty(len(training))
     held_back = []
