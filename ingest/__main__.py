@@ -16,6 +16,7 @@ from sqlalchemy.exc import OperationalError
 
 from ingest.counts import IntakeCounts
 from ingest.intake import Intake
+from ingest.live import LivePublisher
 from ingest.registry import Registry
 from ingest.subscription import Subscription
 from storage.database import open_engine
@@ -47,6 +48,7 @@ def run(settings: Settings) -> None:
     engine = open_engine(settings)
     subscription = Subscription(settings)
     registry = Registry(settings, engine)
+    live = LivePublisher(settings)
     serve_metrics(settings.ingest_metrics_port, counts, lambda: _state(subscription, store, counts))
     while not stopping.is_set():
         try:
@@ -55,14 +57,16 @@ def run(settings: Settings) -> None:
         except OperationalError as error:
             log.warning("waiting for the database: %s", str(error.orig).strip().splitlines()[0])
             stopping.wait(1)
+    live.start()
     subscription.start()
     # What is there now stays: looking through it again and again for garbage would take a fifth of intake's time.
     gc.freeze()
     gc.set_threshold(GARBAGE)
     try:
-        Intake(settings.mqtt_topic, store, engine, registry, counts).run(subscription, stopping)
+        Intake(settings.mqtt_topic, store, engine, registry, counts, live=live).run(subscription, stopping)
     finally:
         subscription.stop()
+        live.stop()
         registry.stop()
         store.close()
         engine.dispose()

@@ -14,6 +14,7 @@ from sqlmodel import Session
 
 from ingest.alerts import AlertRaiser
 from ingest.counts import IntakeCounts
+from ingest.live import LivePublisher
 from ingest.readings import Decoded, Rejected, decode, payload_of
 from ingest.registry import Registry
 from ingest.subscription import Message, Subscription
@@ -67,13 +68,21 @@ class Intake:
     """Turns messages into what is kept of them."""
 
     def __init__(
-        self, topic_filter: str, store: TelemetryStore, engine: Engine, registry: Registry, counts: IntakeCounts
+        self,
+        topic_filter: str,
+        store: TelemetryStore,
+        engine: Engine,
+        registry: Registry,
+        counts: IntakeCounts,
+        *,
+        live: LivePublisher,
     ) -> None:
         self._device_level = topic_filter.split("/").index("+")
         self._store = store
         self._engine = engine
         self._registry = registry
         self._counts = counts
+        self._live = live
         self._raiser = AlertRaiser()
 
     def run(self, subscription: Subscription, stopping: threading.Event) -> None:
@@ -140,5 +149,6 @@ class Intake:
             session.add_all(row for work in batch for row in work.quarantined(refused))
             session.commit()
         self._raiser.remember(alerts)
+        self._live.publish(kept, tenants, alerts)
         count = sum(work.count for work in batch)
         self._counts.end(stored=len(kept), quarantined=count - len(kept), alerts=len(alerts))
