@@ -6,6 +6,7 @@ What was not acknowledged comes again, and every step is the same when done twic
 
 import logging
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 
 from sqlalchemy import Engine
@@ -75,7 +76,7 @@ class Intake:
         registry: Registry,
         counts: IntakeCounts,
         *,
-        live: LivePublisher,
+        live: LivePublisher | None = None,
     ) -> None:
         self._device_level = topic_filter.split("/").index("+")
         self._store = store
@@ -139,16 +140,22 @@ class Intake:
 
     def _commit(self, batch: list[Work]) -> None:
         readings = [reading for work in batch for reading in work.decoded.readings]
+        began = time.perf_counter()
         refused = {(r.reading.device_id, r.reading.time): r.reason for r in self._store.write(readings)}
+        store_seconds = time.perf_counter() - began
         kept = [reading for reading in readings if (reading.device_id, reading.time) not in refused]
         tenants = [self._registry.facts(reading.device_id).tenant_id for reading in kept]
-        breaches = self._registry.rules.evaluate(kept, tenants)
+        rules = self._registry.rules
+        evaluated_before = rules.evaluated
+        breaches = rules.evaluate(kept, tenants)
         with Session(self._engine, expire_on_commit=False) as session:
             catalogue.touch(session, {(r.device_id, moment(r.time).date()) for r in kept})
             alerts = self._raiser.raise_alerts(session, breaches)
             session.add_all(row for work in batch for row in work.quarantined(refused))
             session.commit()
         self._raiser.remember(alerts)
-        self._live.publish(kept, tenants, alerts)
         count = sum(work.count for work in batch)
         self._counts.end(stored=len(kept), quarantined=count - len(kept), alerts=len(alerts))
+        self._counts.measure(kept, store_seconds=store_seconds, evaluations=rules.evaluated - evaluated_before)
+        if self._live:
+            self._live.publish(kept, tenants, alerts)

@@ -78,6 +78,7 @@ class RuleSet:
             for device_id in rule.devices or ():
                 self._by_device.setdefault(device_id, []).append(i)
         self._watching: dict[tuple[str, str | None], Indices] = {}
+        self.evaluated = 0  # pairs (rule, reading), since this set was made
 
     def watching(self, device_id: str, tenant_id: str | None) -> Indices:
         """Positions of the rules that watch a device."""
@@ -112,6 +113,7 @@ class RuleSet:
             rules = np.concatenate(watching)
             known = column_of[rules] >= 0
             rows, rules = rows[known], rules[known]
+            self.evaluated += len(rules)
             met = self._met(values[rows, column_of[rules]], rules)
             for row, rule in zip(rows[met].tolist(), rules[met].tolist(), strict=True):
                 breaches.append(Breach(self.rules[rule], part[row], tenants[start + row]))

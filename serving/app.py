@@ -6,7 +6,7 @@ from importlib.metadata import version
 
 from fastapi import Depends, FastAPI
 
-from serving import alerts, analytics, devices, exports, files, health, live, reports, rules, session, telemetry
+from serving import alerts, analytics, devices, exports, files, health, live, metrics, reports, rules, session, telemetry
 from serving.dagster import Dagster
 from serving.errors import answer_with_problems
 from serving.gateway import Gateway, expect_json
@@ -19,7 +19,10 @@ from storage.settings import Settings
 from storage.telemetry import open_telemetry_store
 
 ROUTERS = [
-    module.router for module in (devices, telemetry, rules, alerts, exports, analytics, reports, files, session, health, live)
+    module.router
+    for module in (
+        devices, telemetry, rules, alerts, exports, analytics, reports, files, session, health, live, metrics,
+    )
 ]
 
 
@@ -52,4 +55,5 @@ def create_app(settings: Settings) -> FastAPI:
         app.include_router(router)
     app.add_middleware(Gateway, max_body=int(settings.api_max_body_mb * 1_000_000))
     describe(app, ROUTERS)
+    metrics.measure(app)
     return app

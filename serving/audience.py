@@ -91,6 +91,7 @@ class Audience:
         self.connected = False
         self.clients = 0
         self.frames = 0
+        self.interruptions = 0
         self._dropped = 0
         name = uuid4().hex
         self._topic = f"{live.WATCHERS}/{name}"
@@ -160,6 +161,7 @@ class Audience:
                 self._numbers.clear()
 
     def _interrupt(self) -> None:
+        self.interruptions += 1
         for watcher in self._all():
             watcher.interrupt()
 

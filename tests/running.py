@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import paho.mqtt.client as mqtt
-import pytest
 import uvicorn
 
 from cli import nats
@@ -23,7 +22,7 @@ from serving.live import SERVER_OPTIONS
 from storage.database import open_engine
 from storage.settings import Settings
 from storage.telemetry import open_telemetry_store
-from tests.servers import can_connect, free_port, program, started, wait_until
+from tests.servers import can_connect, program, started, wait_until
 
 
 @contextmanager
@@ -51,15 +50,6 @@ def mosquitto_broker(settings: Settings) -> Iterator[None]:
 
 
 BROKERS = {"nats": nats_broker, "mosquitto": mosquitto_broker}
-
-
-@pytest.fixture
-def with_broker_port(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """Settings whose broker has a port of the test's own."""
-    monkeypatch.setenv("MQTT_BROKER_PORT", str(free_port()))
-    monkeypatch.setenv("INGEST_METRICS_PORT", str(free_port()))
-    monkeypatch.setenv("API_PORT", str(free_port()))
-    return Settings.load()
 
 
 class Ingester:

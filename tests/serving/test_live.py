@@ -17,17 +17,14 @@ from serving import audience as audience_module, live as live_module
 from storage.devices import Device
 from storage.rules import Rule
 from storage.settings import Settings
-from tests.running import BROKERS, Ingester, device, ingesting, nats_broker, serving, with_broker_port
+from tests.running import BROKERS, Ingester, device, ingesting, nats_broker, serving
 from tests.servers import wait_until
-
-__all__ = ["with_broker_port"]
 
 both_brokers = pytest.mark.parametrize("platform", BROKERS, indirect=True)
 
 
 @pytest.fixture(params=["nats"])
-def platform(request: pytest.FixtureRequest, with_broker_port: Settings) -> Iterator[tuple[Settings, Ingester, Any]]:
-    settings = with_broker_port
+def platform(request: pytest.FixtureRequest, settings: Settings) -> Iterator[tuple[Settings, Ingester, Any]]:
     with BROKERS[request.param](settings), ingesting(settings) as ingester, serving(settings) as app:
         register(ingester, "D1", "D2")
         wait_until(lambda: app.state.audience.connected, "the API is connected to the broker")
@@ -151,9 +148,9 @@ REFUSALS = [
 ]
 
 
-def test_refusals_have_a_code_and_a_reason(with_broker_port: Settings) -> None:
-    base = f"127.0.0.1:{with_broker_port.api_port}"
-    with serving(with_broker_port) as app, Session(app.state.engine) as session:
+def test_refusals_have_a_code_and_a_reason(settings: Settings) -> None:
+    base = f"127.0.0.1:{settings.api_port}"
+    with serving(settings) as app, Session(app.state.engine) as session:
         session.add(Device(device_id="D1", device_name="n", device_type="motor"))
         session.commit()
         answers = {path: refusal(f"ws://{base}/ws/{path}") for path, _ in REFUSALS}
@@ -172,17 +169,16 @@ def refusal(url: str, **options: Any) -> tuple[int, str]:
     return closed.value.rcvd.code, closed.value.rcvd.reason
 
 
-def test_heartbeats_come_between_frames(with_broker_port: Settings, monkeypatch: Any) -> None:
+def test_heartbeats_come_between_frames(settings: Settings, monkeypatch: Any) -> None:
     monkeypatch.setattr(live_module, "HEARTBEAT_EVERY", 0.2)
-    with nats_broker(with_broker_port), ingesting(with_broker_port) as ingester, serving(with_broker_port) as app:
+    with nats_broker(settings), ingesting(settings) as ingester, serving(settings) as app:
         register(ingester, "D1")
         wait_until(lambda: app.state.audience.connected, "the API is connected to the broker")
-        with watching(with_broker_port, "D1") as client:
+        with watching(settings, "D1") as client:
             assert [frame(client) for _ in range(3)] == [{"type": "heartbeat"}] * 3
 
 
-def test_a_lost_broker_closes_streams_and_lets_them_come_back(with_broker_port: Settings) -> None:
-    settings = with_broker_port
+def test_a_lost_broker_closes_streams_and_lets_them_come_back(settings: Settings) -> None:
     with ingesting_later(settings) as (ingester, app), ExitStack() as stack:
         with nats_broker(settings):
             wait_until(lambda: ingester.subscription.connected and app.state.audience.connected, "both connected")
@@ -223,8 +219,7 @@ def test_a_gap_in_the_numbers_closes_the_stream(platform: tuple[Settings, Ingest
     assert closed.value.rcvd.code == 1012
 
 
-def test_a_device_that_changes_hands_is_no_longer_shown(with_broker_port: Settings, monkeypatch: Any) -> None:
-    settings = with_broker_port
+def test_a_device_that_changes_hands_is_no_longer_shown(settings: Settings, monkeypatch: Any) -> None:
 
     async def tenant_a(_: Any) -> str:
         return "a"
