@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from cli import devices, keys
+from cli import devices, keys, quarantine
 from cli.demo.command import demo
 from cli.up import status, up
 from storage.settings import SettingsError
@@ -25,6 +25,7 @@ app.add_typer(devices.app, name="devices")
 app.command()(up)
 app.command()(status)
 app.command()(demo)
+app.add_typer(quarantine.app, name="quarantine")
 
 
 def main() -> None:

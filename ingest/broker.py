@@ -28,3 +28,5 @@ def disconnect(client: mqtt.Client) -> None:
     """Send what waits, say goodbye and end the client's thread."""
     client.disconnect()
     client.loop_stop()
+    # Its owner is in them: without that circle, paho closes its sockets as soon as nobody holds the client.
+    client.on_connect = client.on_disconnect = client.on_message = None

@@ -7,7 +7,7 @@ What was not acknowledged comes again, and every step is the same when done twic
 import logging
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
@@ -98,7 +98,7 @@ class Intake:
 
     def process(self, messages: Sequence[Message], stopping: threading.Event) -> bool:
         """Keep a batch, however long a store takes to come back. False: told to stop before it was kept."""
-        batch = [Work(message, self._decode(message)) for message in messages]
+        batch = [self.work(message) for message in messages]
         self._counts.begin(
             sum(work.count for work in batch),
             redelivered=sum(work.count for work in batch if work.message.redelivered),
@@ -106,17 +106,17 @@ class Intake:
         )
         return self._keep(batch, stopping)
 
-    def _decode(self, message: Message) -> Decoded:
-        levels = message.topic.split("/")
-        return decode(
-            message.topic, levels[self._device_level], message.payload, message.received_at, self._registry.facts
-        )
+    def work(self, message: Message) -> Work:
+        """A message, decoded with what the registry knows now."""
+        device_id = message.topic.split("/")[self._device_level]
+        facts_of = self._registry.facts
+        return Work(message, decode(message.topic, device_id, message.payload, message.received_at, facts_of))
 
     def _keep(self, batch: list[Work], stopping: threading.Event) -> bool:
         pause = FIRST_PAUSE
         while True:
             try:
-                self._commit(batch)
+                self.commit(batch)
             except (StoreUnavailable, OperationalError, InterfaceError, InternalError) as error:
                 reason = str(error).splitlines()[0]
             except Exception as error:
@@ -138,7 +138,13 @@ class Intake:
                 return False
             pause = min(2 * pause, LONGEST_PAUSE)
 
-    def _commit(self, batch: list[Work]) -> None:
+    def commit(
+        self, batch: Sequence[Work], also: Callable[[Session], None] | None = None
+    ) -> Mapping[tuple[str, int], str]:
+        """Keep a batch, or raise; `also` is done in the same transaction.
+
+        The answer: what the store refused, by device and time, with its reasons; it is in quarantine.
+        """
         readings = [reading for work in batch for reading in work.decoded.readings]
         began = time.perf_counter()
         refused = {(r.reading.device_id, r.reading.time): r.reason for r in self._store.write(readings)}
@@ -152,6 +158,8 @@ class Intake:
             catalogue.touch(session, {(r.device_id, moment(r.time).date()) for r in kept})
             alerts = self._raiser.raise_alerts(session, breaches)
             session.add_all(row for work in batch for row in work.quarantined(refused))
+            if also:
+                also(session)
             session.commit()
         self._raiser.remember(alerts)
         count = sum(work.count for work in batch)
@@ -159,3 +167,4 @@ class Intake:
         self._counts.measure(kept, store_seconds=store_seconds, evaluations=rules.evaluated - evaluated_before)
         if self._live:
             self._live.publish(kept, tenants, alerts)
+        return refused

@@ -6,7 +6,21 @@ from importlib.metadata import version
 
 from fastapi import Depends, FastAPI
 
-from serving import alerts, analytics, devices, exports, files, health, live, metrics, reports, rules, session, telemetry
+from serving import (
+    alerts,
+    analytics,
+    devices,
+    exports,
+    files,
+    health,
+    live,
+    metrics,
+    quarantine,
+    reports,
+    rules,
+    session,
+    telemetry,
+)
 from serving.dagster import Dagster
 from serving.errors import answer_with_problems
 from serving.gateway import Gateway, expect_json
@@ -21,7 +35,19 @@ from storage.telemetry import open_telemetry_store
 ROUTERS = [
     module.router
     for module in (
-        devices, telemetry, rules, alerts, exports, analytics, reports, files, session, health, live, metrics,
+        devices,
+        telemetry,
+        rules,
+        alerts,
+        exports,
+        analytics,
+        reports,
+        files,
+        session,
+        health,
+        live,
+        metrics,
+        quarantine,
     )
 ]
 

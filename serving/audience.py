@@ -10,7 +10,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 from uuid import uuid4
 
@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 
 # A message from a device holds up to 1,000 readings, so that many may come at once.
 QUEUE = 1000
+# Seconds that a client waits for the broker before it is told to come again.
+PATIENCE = 3.0
 
 _decode_reading = msgspec.msgpack.Decoder(Reading).decode
 
@@ -88,7 +90,7 @@ class Audience:
         self._numbers: dict[str, int] = {}
         self._announced = False
         self._ticking: asyncio.Task[None] | None = None
-        self.connected = False
+        self._connected = asyncio.Event()
         self.clients = 0
         self.frames = 0
         self.interruptions = 0
@@ -101,15 +103,21 @@ class Audience:
         self._client.on_disconnect = self._on_disconnect
         self._client.on_message = self._on_message
 
-    def start(self) -> None:
-        """Connect, now or as soon as the broker is there."""
-        broker.connect(self._client, self._settings)
-        self._ticking = asyncio.create_task(self._tick())
+    async def is_connected(self) -> bool:
+        """Whether the broker's stream can be had. The first to ask has it connected, until the process ends."""
+        if self._ticking is None:
+            self._ticking = asyncio.create_task(self._tick())
+            broker.connect(self._client, self._settings)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(PATIENCE):
+                await self._connected.wait()
+        return self._connected.is_set()
 
     async def stop(self) -> None:
         """Say that nobody watches any more, and leave."""
-        if self._ticking:
-            self._ticking.cancel()
+        if self._ticking is None:
+            return
+        self._ticking.cancel()
         if self._announced:
             self._client.publish(self._topic, b"", qos=1, retain=True)
         await asyncio.to_thread(broker.disconnect, self._client)
@@ -160,6 +168,15 @@ class Audience:
                 self._client.publish(self._topic, b"", qos=1, retain=True)
                 self._numbers.clear()
 
+    def _came(self) -> None:
+        self._connected.set()
+        if self._announced:
+            self._announce()
+
+    def _left(self) -> None:
+        self._connected.clear()
+        self._interrupt()
+
     def _interrupt(self) -> None:
         self.interruptions += 1
         for watcher in self._all():
@@ -172,13 +189,10 @@ class Audience:
             log.error("the broker refused the live stream's connection: %s", reason)
             return
         self._numbers.clear()
-        self.connected = True
-        if self._announced:
-            self._announce()
+        self._loop.call_soon_threadsafe(self._came)
 
     def _on_disconnect(self, *_: Any) -> None:
-        self.connected = False
-        self._loop.call_soon_threadsafe(self._interrupt)
+        self._loop.call_soon_threadsafe(self._left)
 
     def _on_message(self, _: mqtt.Client, __: Any, message: mqtt.MQTTMessage) -> None:
         try:

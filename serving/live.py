@@ -66,7 +66,6 @@ async def tenant_of(websocket: WebSocket) -> str | None:
 @asynccontextmanager
 async def _audience(app: FastAPI) -> AsyncIterator[None]:
     app.state.audience = audience = Audience(app.state.settings)
-    audience.start()
     yield
     await audience.stop()
 
@@ -106,7 +105,7 @@ async def _admit(engine: Engine, audience: Audience, device_id: str, tenant_id: 
         raise StreamRefused(TRY_AGAIN, "the database does not answer; connect again in a moment") from None
     if not known:
         raise StreamRefused(4404, f"there is no device {device_id}, and no telemetry of one")
-    if not audience.connected:
+    if not await audience.is_connected():
         raise StreamRefused(TRY_AGAIN, "the broker does not answer; connect again in a moment")
 
 

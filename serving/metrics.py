@@ -92,6 +92,3 @@ class _LiveStream(Collector):
             "energy_api_live_interruptions", "Times the stream had a gap and its WebSockets were closed",
             value=audience.interruptions,
         )  # fmt: skip
-        yield GaugeMetricFamily(
-            "energy_api_live_connected", "1 while the broker's stream can be had", value=int(audience.connected)
-        )

@@ -130,7 +130,9 @@ def test_days_with_errors_are_refused_unless_wanted(workshop: Workshop) -> None:
     export_day(workshop, "D1", tomorrow)
     made = export_range(workshop, "D1", DAY, tomorrow)
     for choice in ({"start": DAY, "end": tomorrow}, {"key": made.dataset.key}):
-        with pytest.raises(history.UnfitDatasets, match=r"2026-02-12 completeness \((?:6\.9|7\.0)% of the day.*with_errors"):
+        with pytest.raises(
+            history.UnfitDatasets, match=r"2026-02-12 completeness \((?:6\.9|7\.0)% of the day.*with_errors"
+        ):
             history.history(workshop, "D1", **choice)
     chosen, table = history.history(workshop, "D1", key=made.dataset.key, with_errors=True)
     assert ([d.kind for d in chosen], len(table)) == (["range"], 1540)
