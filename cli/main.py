@@ -7,6 +7,7 @@ import typer
 
 from cli import devices, keys, quarantine
 from cli.demo.command import demo
+from cli.simulate import simulate
 from cli.up import status, up
 from storage.settings import SettingsError
 
@@ -25,6 +26,7 @@ app.add_typer(devices.app, name="devices")
 app.command()(up)
 app.command()(status)
 app.command()(demo)
+app.command()(simulate)
 app.add_typer(quarantine.app, name="quarantine")
 
 
