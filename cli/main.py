@@ -5,10 +5,11 @@ import sys
 
 import typer
 
-from cli import devices, keys
+from cli import devices, keys, quarantine
 from cli.backfill import backfill
 from cli.demo.command import demo
 from cli.imports import import_file
+from cli.simulate import simulate
 from cli.sql import sql
 from cli.up import status, up
 from storage.settings import SettingsError
@@ -31,6 +32,8 @@ app.command()(demo)
 app.command()(backfill)
 app.command("import")(import_file)
 app.command()(sql)
+app.command()(simulate)
+app.add_typer(quarantine.app, name="quarantine")
 
 
 def main() -> None:

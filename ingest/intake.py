@@ -6,7 +6,8 @@ What was not acknowledged comes again, and every step is the same when done twic
 
 import logging
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from sqlalchemy import Engine, insert
 from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
@@ -14,6 +15,7 @@ from sqlmodel import Session
 
 from ingest.alerts import AlertRaiser
 from ingest.counts import IntakeCounts
+from ingest.live import LivePublisher
 from ingest.readings import Decoded, Rejected, decode, payload_of
 from ingest.registry import Registry
 from ingest.subscription import Message, Subscription
@@ -75,6 +77,7 @@ class Intake:
         counts: IntakeCounts,
         *,
         raiser: AlertRaiser,
+        live: LivePublisher | None = None,
     ) -> None:
         self._device_level = topic_filter.split("/").index("+")
         self._store = store
@@ -82,6 +85,7 @@ class Intake:
         self._registry = registry
         self._counts = counts
         self._raiser = raiser
+        self._live = live
 
     def run(self, subscription: Subscription, stopping: threading.Event) -> None:
         """Take batches until told to stop; what arrived while one was being stored is the next one."""
@@ -95,7 +99,7 @@ class Intake:
 
     def process(self, messages: Sequence[Message], stopping: threading.Event) -> bool:
         """Keep a batch, however long a store takes to come back. False: told to stop before it was kept."""
-        batch = [Work(message, self._decode(message)) for message in messages]
+        batch = [self.work(message) for message in messages]
         self._counts.begin(
             sum(work.count for work in batch),
             redelivered=sum(work.count for work in batch if work.message.redelivered),
@@ -103,17 +107,17 @@ class Intake:
         )
         return self._keep(batch, stopping)
 
-    def _decode(self, message: Message) -> Decoded:
-        levels = message.topic.split("/")
-        return decode(
-            message.topic, levels[self._device_level], message.payload, message.received_at, self._registry.facts
-        )
+    def work(self, message: Message) -> Work:
+        """A message, decoded with what the registry knows now."""
+        device_id = message.topic.split("/")[self._device_level]
+        facts_of = self._registry.facts
+        return Work(message, decode(message.topic, device_id, message.payload, message.received_at, facts_of))
 
     def _keep(self, batch: list[Work], stopping: threading.Event) -> bool:
         pause = FIRST_PAUSE
         while True:
             try:
-                self._commit(batch)
+                self.commit(batch)
             except (StoreUnavailable, OperationalError, InterfaceError, InternalError) as error:
                 reason = str(error).splitlines()[0]
             except Exception as error:
@@ -135,9 +139,17 @@ class Intake:
                 return False
             pause = min(2 * pause, LONGEST_PAUSE)
 
-    def _commit(self, batch: list[Work]) -> None:
+    def commit(
+        self, batch: Sequence[Work], also: Callable[[Session], None] | None = None
+    ) -> Mapping[tuple[str, int], str]:
+        """Keep a batch, or raise; `also` is done in the same transaction.
+
+        The answer: what the store refused, by device and time, with its reasons; it is in quarantine.
+        """
         readings = [reading for work in batch for reading in work.decoded.readings]
+        began = time.perf_counter()
         refused = {(r.reading.device_id, r.reading.time): r.reason for r in self._store.write(readings)}
+        store_seconds = time.perf_counter() - began
         kept = [reading for reading in readings if (reading.device_id, reading.time) not in refused]
         evaluated = self._raiser.evaluate(kept)
         with Session(self._engine, expire_on_commit=False) as session:
@@ -145,9 +157,16 @@ class Intake:
             raised = self._raiser.raise_alerts(session, evaluated)
             if rows := [row.model_dump(exclude={"id"}) for work in batch for row in work.quarantined(refused)]:
                 session.execute(insert(QuarantinedReading), rows)
+            if also:
+                also(session)
             session.commit()
         self._raiser.committed(kept, raised)
         count = sum(work.count for work in batch)
         self._counts.end(
             stored=len(kept), quarantined=count - len(kept), alerts=len(raised.alerts), held_back=raised.held_back
         )
+        self._counts.measure(kept, store_seconds=store_seconds, evaluations=evaluated.pairs)
+        if self._live:
+            tenants = [self._registry.facts(reading.device_id).tenant_id for reading in kept]
+            self._live.publish(kept, tenants, raised.alerts)
+        return refused

@@ -144,6 +144,7 @@ class Evaluated:
 
     breaches: list[Breach] = field(default_factory=list)
     streaks: Streaks | None = None
+    pairs: int = 0  # of a rule and a reading that it was asked about
 
 
 class Memory:
@@ -199,6 +200,7 @@ class RuleSet:
         self._devices: dict[str, int] = {}
         self._fired = Memory()
         self._held_back = Memory()
+        self._pairs = 0  # of a rule and a reading, in the batch at hand
 
     @classmethod
     def of(cls, rows: Iterable[Rule]) -> "RuleSet":
@@ -222,6 +224,7 @@ class RuleSet:
         column_of = np.array([columns.get(name, -1) for name in self._metrics], np.intp)[self._metric_of]
         rows_at_once = max(1, MAX_CELLS // len(columns))
         found: list[Pairs] = []
+        self._pairs = 0
         for start in range(0, len(readings), rows_at_once):
             part, of_part = readings[start : start + rows_at_once], facts[start : start + rows_at_once]
             values = np.array([[r.metrics.get(name, np.nan) for name in columns] for r in part], np.float64)
@@ -229,7 +232,7 @@ class RuleSet:
             found += self._of_selected(values, column_of, part, of_part, start)
         rows, rules, met = (np.concatenate(column) for column in zip(*found, strict=True))
         if not len(rows):
-            return Evaluated()
+            return Evaluated(pairs=self._pairs)
         numbers = self._devices
         device = np.array([numbers.setdefault(r.device_id, len(numbers)) for r in readings], np.int64)
         codes = device[rows] * len(self.rules) + rules
@@ -241,7 +244,7 @@ class RuleSet:
         at_once = at_once[np.argsort(rows[at_once], kind="stable")]
         breaches = [_breach(self.rules[rules[i]], readings[rows[i]], facts[rows[i]]) for i in at_once.tolist()]
         if not waits.any():
-            return Evaluated(breaches)
+            return Evaluated(breaches, pairs=self._pairs)
         order = np.flatnonzero(waits)
         order = order[np.lexsort((times[order], codes[order]))]
         streaks = Streaks(
@@ -255,7 +258,7 @@ class RuleSet:
             met=met[order],
             allowed=allowed[order],
         )
-        return Evaluated(breaches, streaks)
+        return Evaluated(breaches, streaks, self._pairs)
 
     def remember(self, breach: Breach, time: int, *, held_back: bool) -> None:
         """A (rule, device) fired, or would have but for maintenance; what comes within its cooldown is left out."""
@@ -272,6 +275,7 @@ class RuleSet:
             if column_of[i] < 0:
                 continue
             column = values[:, column_of[i]]
+            self._pairs += len(column)
             met = is_met(column, rule.condition, rule.threshold)
             wanted = ~np.isnan(column) if rule.hold else met
             rows = np.flatnonzero(wanted if rule.tenant_id is None else wanted & (tenants == rule.tenant_id))
@@ -292,6 +296,7 @@ class RuleSet:
         rules = np.concatenate(watched)
         known = column_of[rules] >= 0
         rows, rules = rows[known], rules[known]
+        self._pairs += len(rows)
         value = values[rows, column_of[rules]]
         met = np.zeros(len(rows), np.bool_)
         operators = self._operators[rules]
@@ -326,6 +331,7 @@ class RuleSet:
             here = limited[[z is zone for z in zones]]
             may[here] = self._hours.include(rules[here], *local_time(times[here], zone))
         return may
+
 
 
 def is_met(values: Numbers, condition: str, thresholds: Numbers | float) -> Mask:

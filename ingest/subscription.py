@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 import paho.mqtt.client as mqtt
 
+from ingest import broker
 from ingest.bulk_client import Arrived, BulkClient
 from storage.settings import Settings
 
@@ -71,8 +72,7 @@ class Subscription:
 
     def stop(self) -> None:
         """Leave; the broker keeps the session and what comes meanwhile."""
-        self._client.disconnect()
-        self._client.loop_stop()
+        broker.disconnect(self._client)
 
     def take(self, most: int, most_bytes: int, *, timeout: float) -> list[Message]:
         """What arrived, at least one message unless nothing came in `timeout` seconds.

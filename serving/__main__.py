@@ -8,6 +8,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import Session
 
 from serving.app import create_app
+from serving.live import SERVER_OPTIONS
 from storage import access
 from storage.database import open_engine
 from storage.settings import LOOPBACK, Settings, SettingsError
@@ -38,6 +39,7 @@ def main() -> None:
         log_level="warning",
         timeout_graceful_shutdown=5,
         server_header=False,
+        **SERVER_OPTIONS,
     )
 
 

@@ -13,8 +13,11 @@ from serving import (
     exports,
     files,
     health,
+    live,
     maintenance,
+    metrics,
     preview,
+    quarantine,
     reports,
     rules,
     session,
@@ -46,6 +49,9 @@ ROUTERS = [
         files,
         session,
         health,
+        live,
+        metrics,
+        quarantine,
     )
 ]
 
@@ -79,4 +85,5 @@ def create_app(settings: Settings) -> FastAPI:
         app.include_router(router)
     app.add_middleware(Gateway, max_body=int(settings.api_max_body_mb * 1_000_000))
     describe(app, ROUTERS)
+    metrics.measure(app)
     return app

@@ -93,12 +93,14 @@ def influxdb_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[s
 
 @pytest.fixture
 def settings(postgres_server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Settings]:
-    """Settings of a platform of the test's own: a migrated database, an empty home."""
+    """Settings of a platform of the test's own: a migrated database, an empty home, ports that nobody listens on."""
     name = f"test_{secrets.token_hex(6)}"
     with psycopg.connect(f"{postgres_server}/postgres", autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name} TEMPLATE template_energy")
     monkeypatch.setenv("DATABASE_URL", f"{postgres_server}/{name}")
     monkeypatch.setenv("ENERGY_HOME", str(tmp_path / "home"))
+    for variable in ("API_PORT", "MQTT_BROKER_PORT", "INGEST_METRICS_PORT"):
+        monkeypatch.setenv(variable, str(free_port()))
     yield Settings.load()
     with psycopg.connect(f"{postgres_server}/postgres", autocommit=True) as connection:
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")

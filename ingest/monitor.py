@@ -1,0 +1,77 @@
+"""What an ingestion process says of itself over HTTP on loopback: `/metrics` for Prometheus, `/ready` for probes."""
+
+import json
+import threading
+from collections.abc import Iterable
+from typing import Any, cast
+from wsgiref.simple_server import WSGIRequestHandler, make_server
+
+from prometheus_client import CollectorRegistry, ProcessCollector, make_wsgi_app
+from prometheus_client.exposition import ThreadingWSGIServer
+
+from ingest.counts import IntakeCounts
+from ingest.subscription import Subscription
+from storage.settings import SettingsError
+from storage.telemetry import StoreUnavailable, TelemetryStore
+
+# A batch that is not through by then is stuck.
+STUCK_SECONDS = 30.0
+
+
+def readiness(subscription: Subscription, store: TelemetryStore, counts: IntakeCounts) -> dict[str, Any]:
+    """Whether messages get through: the broker and the store answer, and what is in flight does not wait for ever."""
+    try:
+        store.check()
+        kept = "connected"
+    except StoreUnavailable as error:
+        kept = str(error)
+    idle, in_flight = counts.idle_seconds, counts.in_flight
+    stuck = in_flight > 0 and idle > STUCK_SECONDS
+    checks = {
+        "broker": "connected" if subscription.connected else "not connected",
+        "telemetry_store": kept,
+        "intake": f"{in_flight} readings wait since {idle:.0f} s" if stuck else "works",
+    }
+    return {
+        "ready": subscription.connected and kept == "connected" and not stuck,
+        "checks": checks,
+        "last_processed_seconds_ago": round(idle, 1),
+        "in_flight": in_flight,
+    }
+
+
+class Monitor:
+    """The HTTP server, in threads of its own: a store that does not answer the one keeps nobody from the other."""
+
+    def __init__(self, port: int, subscription: Subscription, store: TelemetryStore, counts: IntakeCounts) -> None:
+        registry = CollectorRegistry()
+        registry.register(counts)
+        ProcessCollector(registry=registry)
+        metrics = make_wsgi_app(registry)
+
+        def application(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+            if environ["PATH_INFO"] != "/ready":
+                return cast("Iterable[bytes]", metrics(environ, start_response))
+            answer = readiness(subscription, store, counts)
+            status = "200 OK" if answer["ready"] else "503 Service Unavailable"
+            start_response(status, [("Content-Type", "application/json")])
+            return [json.dumps(answer).encode()]
+
+        try:
+            self._server = make_server("127.0.0.1", port, application, ThreadingWSGIServer, _Quiet)
+        except OSError as error:
+            raise SettingsError(
+                f"INGEST_METRICS_PORT={port} cannot be opened ({error.strerror}); give another"
+            ) from None
+
+    def start(self) -> None:
+        threading.Thread(target=self._server.serve_forever, name="monitor", daemon=True).start()
+
+    def stop(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+class _Quiet(WSGIRequestHandler):
+    def log_message(self, *_: Any) -> None:
+        """Say nothing: probes come every few seconds."""

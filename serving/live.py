@@ -1,0 +1,157 @@
+"""The live stream: `WS /ws/telemetry/{device_id}` sends a device's readings and alerts as they are committed.
+
+A connection that stays open has missed nothing but what its `dropped` frames count: where the way from ingestion was
+interrupted, it is closed with 1012. Refusals close with 4000 + the status that REST would answer.
+"""
+
+import asyncio
+import contextlib
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+from fastapi import APIRouter, FastAPI, WebSocket, WebSocketDisconnect
+from fastapi.concurrency import run_in_threadpool
+from sqlalchemy import Engine
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlmodel import Session
+
+from serving.audience import Audience, Watcher
+from storage import catalogue
+from storage.devices import IDENTIFIER, MAX_IDENTIFIER, Device
+
+# How the server treats WebSockets. Compression costs each client its own state and every frame its own encoding, and
+# what clients say is not listened to. One that answers no ping is gone.
+SERVER_OPTIONS: dict[str, Any] = {
+    "ws_per_message_deflate": False,
+    "ws_max_size": 4096,
+    "ws_ping_interval": 20.0,
+    "ws_ping_timeout": 20.0,
+}
+
+HEARTBEAT_EVERY = 30.0
+HEARTBEAT = '{"type":"heartbeat"}'
+# Frames that are sent before others get their turn, and how long these may take with a client that does not read.
+AT_ONCE = 64
+PATIENCE = 60.0
+INTERRUPTED = 1012
+TRY_AGAIN = 1013
+
+
+class StreamRefused(Exception):
+    """The stream is not for this client: the WebSocket's close code and a reason of at most 123 bytes."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+
+
+async def tenant_of(websocket: WebSocket) -> str | None:
+    """The tenant of whoever asks for the stream; None sees all.
+
+    Raises:
+        StreamRefused: 4401 or 4403.
+
+    """
+    # Browsers reach loopback, and send their cookies, from any site's pages: the page must be one of ours.
+    origin = websocket.headers.get("origin")
+    if origin and urlsplit(origin).netloc != websocket.headers.get("host"):
+        raise StreamRefused(4403, "a page of another site may not watch")
+    return None
+
+
+@asynccontextmanager
+async def _audience(app: FastAPI) -> AsyncIterator[None]:
+    app.state.audience = audience = Audience(app.state.settings)
+    yield
+    await audience.stop()
+
+
+router = APIRouter(lifespan=_audience)
+
+
+@router.websocket("/ws/telemetry/{device_id}")
+async def stream_telemetry(websocket: WebSocket, device_id: str) -> None:
+    """Frames of one device until the client leaves; what the client says is not listened to."""
+    await websocket.accept()
+    audience: Audience = websocket.app.state.audience
+    try:
+        tenant_id = await tenant_of(websocket)
+        await _admit(websocket.app.state.engine, audience, device_id, tenant_id)
+        with audience.watch(device_id, tenant_id) as watcher:
+            await _stream(websocket, watcher)
+    except StreamRefused as refused:
+        # RuntimeError: it left, or did not answer a ping, in this very moment; the server closed it already.
+        with contextlib.suppress(WebSocketDisconnect, RuntimeError):
+            await websocket.close(refused.code, refused.reason)
+
+
+@router.websocket("/ws/{path:path}")
+async def no_stream(websocket: WebSocket, path: str) -> None:  # noqa: ARG001 - FastAPI names what it passes
+    """Any other path."""
+    await websocket.accept()
+    await websocket.close(4404, "no stream is here; /ws/telemetry/{device_id} is one")
+
+
+async def _admit(engine: Engine, audience: Audience, device_id: str, tenant_id: str | None) -> None:
+    if len(device_id) > MAX_IDENTIFIER or not re.fullmatch(IDENTIFIER, device_id):
+        raise StreamRefused(4422, "the device id is none (letters, digits, _ . -, at most 50)")
+    try:
+        known = await run_in_threadpool(_is_known, engine, device_id, tenant_id)
+    except (OperationalError, InterfaceError):
+        raise StreamRefused(TRY_AGAIN, "the database does not answer; connect again in a moment") from None
+    if not known:
+        raise StreamRefused(4404, f"there is no device {device_id}, and no telemetry of one")
+    if not await audience.is_connected():
+        raise StreamRefused(TRY_AGAIN, "the broker does not answer; connect again in a moment")
+
+
+def _is_known(engine: Engine, device_id: str, tenant_id: str | None) -> bool:
+    with Session(engine) as session:
+        device = session.get(Device, device_id)
+        if tenant_id is not None:
+            return device is not None and device.tenant_id == tenant_id
+        return device is not None or catalogue.has_telemetry(session, device_id)
+
+
+async def _stream(websocket: WebSocket, watcher: Watcher) -> None:
+    leaving = asyncio.create_task(_until_left(websocket))
+    leaving.add_done_callback(lambda _: watcher.arrived.set())
+    try:
+        await _send_frames(websocket, watcher, leaving)
+    except (WebSocketDisconnect, TimeoutError, RuntimeError):
+        pass  # it left, it does not read at all, or the server closed it because it answered no ping
+    finally:
+        leaving.cancel()
+
+
+async def _send_frames(websocket: WebSocket, watcher: Watcher, leaving: asyncio.Task[Any]) -> None:
+    clock = asyncio.get_running_loop().time
+    heartbeat_at = clock() + HEARTBEAT_EVERY
+    while not leaving.done():
+        frames = watcher.take(AT_ONCE)
+        if clock() >= heartbeat_at:
+            heartbeat_at += HEARTBEAT_EVERY
+            frames.append(HEARTBEAT)
+        if frames:
+            async with asyncio.timeout(PATIENCE):
+                for frame in frames:
+                    await websocket.send_text(frame)
+            await asyncio.sleep(0)
+        elif watcher.interrupted:
+            raise StreamRefused(
+                INTERRUPTED, "the stream was interrupted; connect again, the REST API has what is missing"
+            )
+        else:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(heartbeat_at):
+                    await watcher.arrived.wait()
+
+
+async def _until_left(websocket: WebSocket) -> None:
+    with contextlib.suppress(WebSocketDisconnect):
+        while (await websocket.receive())["type"] != "websocket.disconnect":
+            pass

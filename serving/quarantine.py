@@ -1,0 +1,191 @@
+"""What intake could not take: the quarantine, a second chance for it, and devices that nobody registered."""
+
+from base64 import b64encode
+from datetime import date
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Query, Request
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from sqlmodel import case, col, func, or_, select
+
+from ingest import quarantine
+from ingest.quarantine import MOST, ReplayRunning
+from serving.dependencies import DatabaseSession, DeviceId, Moment, PageQuery, PlatformSettings, Telemetry, Text
+from serving.errors import Conflict, problems
+from storage.catalogue import TouchedDay
+from storage.devices import METRIC, Device
+from storage.quarantine import QuarantinedReading, Selection
+
+router = APIRouter(prefix="/api/v1/data", tags=["telemetry"])
+
+SHOWN_REFUSALS = 100
+
+Reason = Annotated[Text, Field(min_length=1, max_length=200, description="A part of the reason's text")]
+Metric = Annotated[str, Field(pattern=METRIC, examples=["temperature"])]
+
+
+class QuarantineItem(BaseModel):
+    """A message, or one item of one; `payload` is text, or base64 where it is none."""
+
+    id: int
+    device_id: str | None
+    topic: str
+    payload: str
+    encoding: Literal["utf-8", "base64"]
+    reason: str
+    metric: str | None
+    received_at: Moment
+    replayed_at: Moment | None
+
+
+class QuarantineList(BaseModel):
+    success: Literal[True] = True
+    data: list[QuarantineItem]
+    total: int
+    page: int
+    page_size: int
+
+
+class ReplayRequest(BaseModel):
+    """Which rows: by id, or by what `GET /api/v1/data/quarantine` filters by; all that wait if nothing is said."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    ids: Annotated[list[Annotated[int, Field(ge=1, lt=2**63)]], Field(min_length=1, max_length=MOST)] | None = None
+    device_id: DeviceId | None = None
+    reason: Reason | None = None
+    metric: Metric | None = None
+    start_time: AwareDatetime | None = None
+    end_time: AwareDatetime | None = None
+    after_id: Annotated[int, Field(ge=0, lt=2**63, description="The `next_after_id` of the answer before")] = 0
+
+
+class Refusal(BaseModel):
+    id: int
+    reason: str
+
+
+class ReplayResult(BaseModel):
+    """What became of the rows that were tried: at most 10,000 at once, `next_after_id` asks for the others.
+
+    `accepted` rows held `readings` good readings together; `refusals` are the first 100 of those refused again, with
+    the reason of now. `stopped` says which store did not answer any more.
+    """
+
+    tried: int
+    accepted: int
+    readings: int
+    refused: int
+    refusals: list[Refusal]
+    next_after_id: int | None
+    stopped: str | None
+
+
+class ReplayAnswer(BaseModel):
+    success: Literal[True] = True
+    data: ReplayResult
+
+
+class UnregisteredDevice(BaseModel):
+    """A device that sends and is not in the registry; its days are UTC days of its readings.
+
+    `enrichment_status` is what its readings carry: `skipped` if it was registered once, else `failed`.
+    """
+
+    device_id: str
+    first_day: date
+    last_day: date
+    days: int
+    last_seen: Moment
+    enrichment_status: Literal["failed", "skipped"]
+
+
+class UnregisteredList(BaseModel):
+    success: Literal[True] = True
+    data: list[UnregisteredDevice]
+    total: int
+    page: int
+    page_size: int
+
+
+@router.get("/quarantine")
+def list_quarantine(
+    session: DatabaseSession,
+    page: PageQuery,
+    *,
+    device_id: Annotated[DeviceId | None, Query()] = None,
+    reason: Annotated[Reason | None, Query()] = None,
+    metric: Annotated[Metric | None, Query()] = None,
+    start_time: Annotated[AwareDatetime | None, Query(description="Received then or later")] = None,
+    end_time: Annotated[AwareDatetime | None, Query(description="Received before")] = None,
+    replayed: Annotated[bool | None, Query(description="Whether it was taken at its second chance")] = None,
+) -> QuarantineList:
+    """Messages and items that were refused, newest first."""
+    selection = Selection(None, device_id, reason, metric, start_time, end_time, replayed)
+    found = selection.of(select(QuarantinedReading))
+    total = session.exec(selection.of(select(func.count(col(QuarantinedReading.id))))).one()
+    ordered = found.order_by(col(QuarantinedReading.received_at).desc(), col(QuarantinedReading.id).desc())
+    rows = session.exec(ordered.offset(page.offset).limit(page.page_size)).all()
+    return QuarantineList(data=[_item(row) for row in rows], total=total, page=page.page, page_size=page.page_size)
+
+
+@router.post("/quarantine/replay", responses=problems(Conflict))
+def replay_quarantine(
+    request: Request, session: DatabaseSession, settings: PlatformSettings, telemetry: Telemetry, body: ReplayRequest
+) -> ReplayAnswer:
+    """Decode and keep refused payloads with today's registry and rules; what is refused again stays where it is.
+
+    Doing so twice changes nothing: what was taken is not tried again.
+    """
+    selection = Selection(body.ids, body.device_id, body.reason, body.metric, body.start_time, body.end_time)
+    ids = quarantine.waiting(session, selection, after=body.after_id, most=MOST)
+    session.rollback()  # gives the connection back while the replay works with its own
+    try:
+        done = quarantine.replay(settings, request.app.state.engine, telemetry, ids)
+    except ReplayRunning as running:
+        raise Conflict(str(running)) from None
+    refusals = [Refusal(id=row_id, reason=reason) for row_id, reason in done.refused[:SHOWN_REFUSALS]]
+    return ReplayAnswer(
+        data=ReplayResult(
+            tried=done.tried,
+            accepted=done.accepted,
+            readings=done.readings,
+            refused=len(done.refused),
+            refusals=refusals,
+            next_after_id=done.last_id if done.stopped or len(ids) == MOST else None,
+            stopped=done.stopped,
+        )
+    )
+
+
+@router.get("/unregistered")
+def list_unregistered(session: DatabaseSession, page: PageQuery) -> UnregisteredList:
+    """Devices that telemetry came from and that are not registered, those seen last first."""
+    day = TouchedDay
+    last_seen = func.max(day.touched_at)
+    columns: list[Any] = [
+        day.device_id,
+        func.min(day.day).label("first_day"),
+        func.max(day.day).label("last_day"),
+        func.count(col(day.day)).label("days"),
+        last_seen.label("last_seen"),
+        case((func.count(col(Device.device_id)) > 0, "skipped"), else_="failed").label("enrichment_status"),
+    ]
+    found = (
+        select(*columns)
+        .outerjoin(Device, col(Device.device_id) == col(day.device_id))
+        .where(or_(col(Device.device_id).is_(None), col(Device.deleted_at).is_not(None)))
+        .group_by(col(day.device_id))
+    )
+    total = session.exec(select(func.count()).select_from(found.subquery())).one()
+    rows = session.exec(found.order_by(last_seen.desc(), col(day.device_id)).offset(page.offset).limit(page.page_size))
+    devices = [UnregisteredDevice.model_validate(row, from_attributes=True) for row in rows]
+    return UnregisteredList(data=devices, total=total, page=page.page, page_size=page.page_size)
+
+
+def _item(row: QuarantinedReading) -> QuarantineItem:
+    try:
+        payload, encoding = row.payload.decode(), "utf-8"
+    except UnicodeDecodeError:
+        payload, encoding = b64encode(row.payload).decode(), "base64"
+    return QuarantineItem.model_validate({**row.model_dump(), "payload": payload, "encoding": encoding})

@@ -1,0 +1,156 @@
+import threading
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from hypothesis import given, strategies as st
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+from sqlmodel import Session
+
+from ingest.counts import LATENCY, Distribution, IntakeCounts
+from ingest.monitor import STUCK_SECONDS, Monitor, readiness
+from storage.rules import Rule
+from storage.settings import Settings, SettingsError
+from storage.telemetry import StoreUnavailable
+from tests.running import Ingester, device, ingesting, nats_broker
+from tests.servers import wait_until
+
+Scrape = dict[str, float]
+
+
+def parse(text: str) -> Scrape:
+    return {
+        "/".join([sample.name.removeprefix("energy_ingest_"), *sample.labels.values()]): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+@given(st.lists(st.floats(0, 100), max_size=50))
+def test_a_distribution_counts_as_prometheus_does(values: list[float]) -> None:
+    distribution = Distribution("seconds", "", LATENCY)
+    distribution.add(values)
+    family = distribution.metric()
+    buckets = {s.labels["le"]: s.value for s in family.samples if s.name.endswith("_bucket")}
+    assert buckets == {f"{edge:g}": sum(v <= edge for v in values) for edge in LATENCY} | {"+Inf": len(values)}
+    assert sum(s.value for s in family.samples if s.name.endswith("_sum")) == pytest.approx(sum(values))
+
+
+@pytest.fixture
+def monitored(settings: Settings) -> Iterator[tuple[Settings, Ingester, str]]:
+    with nats_broker(settings), ingesting(settings) as ingester:
+        monitor = Monitor(settings.ingest_metrics_port, ingester.subscription, ingester.store, ingester.counts)
+        monitor.start()
+        yield settings, ingester, f"http://127.0.0.1:{settings.ingest_metrics_port}"
+        monitor.stop()
+
+
+def test_the_books_balance_at_every_scrape_under_load(monitored: tuple[Settings, Ingester, str]) -> None:
+    settings, ingester, url = monitored
+    with Session(ingester.engine) as session:
+        session.add(Rule(rule_name="Much", scope="all_devices", property="power", condition=">", threshold=400))
+        session.commit()
+    wait_until(lambda: ingester.registry.rules.rules, "the rule is known")
+    messages, items = 400, 25
+    done = threading.Event()
+    scrapes: list[Scrape] = []
+
+    def scrape() -> None:
+        with httpx.Client() as client:
+            while not done.is_set():
+                scrapes.append(parse(client.get(f"{url}/metrics").text))
+
+    scraper = threading.Thread(target=scrape)
+    scraper.start()
+    now = datetime.now(UTC)
+    with device(settings) as machine:
+        for i in range(messages):
+            batch: list[dict[str, Any]] = [
+                {"timestamp": (now - timedelta(seconds=i * items + j)).isoformat(), "power": float(j)}
+                for j in range(items - 2)
+            ]
+            batch += [{"timestamp": now.isoformat(), "power": 1e9}, {"timestamp": "yesterday"}]
+            machine.post(f"D{i % 7}", batch)
+        machine.send("D1", {"timestamp": (now + timedelta(seconds=5)).isoformat(), "power": 500.0, "note": "?"})
+        machine.send("D1", b"{")
+    total = messages * items + 2
+    wait_until(lambda: ingester.counts.received == total and not ingester.counts.in_flight, "everything is kept")
+    done.set()
+    scraper.join()
+    last = parse(httpx.get(f"{url}/metrics").text)
+    assert len(scrapes) > 3
+    for books in (*scrapes, last):
+        kept = books["stored_total"] + books["quarantined_total"] + books["in_flight"]
+        assert books["received_total"] == kept
+        assert books["in_flight"] >= 0
+    assert any(books["in_flight"] for books in scrapes)
+    assert last["stored_total"] == messages * (items - 2) + 1
+    assert last["quarantined_total"] == messages * 2 + 1
+    assert last["alerts_total"] == 1
+    assert last["rule_evaluations_total"] == last["stored_total"]
+    assert last["ignored_keys_total"] == 1
+    assert last["commit_seconds_count"] == last["arrival_lag_seconds_count"] == last["stored_total"]
+    assert last["batch_readings_sum"] == last["stored_total"]
+    assert last["store_write_seconds_count"] == last["batch_readings_count"] > 0
+    # The reading ahead of the clock counts as one that took no time.
+    assert last["arrival_lag_seconds_bucket/0.1"] >= 1
+    assert 0 < last["commit_seconds_sum"] < 60 * last["stored_total"]
+
+
+def test_ready_says_what_is_missing(monitored: tuple[Settings, Ingester, str], monkeypatch: Any) -> None:
+    settings, ingester, url = monitored
+    with device(settings) as machine:
+        machine.send("D1", {"timestamp": int(time.time() * 1000), "power": 1.0})
+    wait_until(lambda: ingester.counts.stored == 1, "the reading is stored")
+    answer = httpx.get(f"{url}/ready")
+    assert answer.status_code == 200
+    assert answer.json() == {
+        "ready": True,
+        "checks": {"broker": "connected", "telemetry_store": "connected", "intake": "works"},
+        "last_processed_seconds_ago": pytest.approx(1, abs=5),
+        "in_flight": 0,
+    }
+
+    def away() -> None:
+        raise StoreUnavailable("PostgreSQL: it is away")
+
+    monkeypatch.setattr(ingester.store, "check", away)
+    answer = httpx.get(f"{url}/ready")
+    assert answer.status_code == 503
+    assert answer.json()["checks"]["telemetry_store"] == "PostgreSQL: it is away"
+    with pytest.raises(SettingsError, match=f"INGEST_METRICS_PORT={settings.ingest_metrics_port}"):
+        Monitor(settings.ingest_metrics_port, ingester.subscription, ingester.store, ingester.counts)
+
+
+class Connected:
+    connected = True
+
+    def check(self) -> None:
+        """It answers."""
+
+
+def test_readings_that_wait_for_ever_are_no_readiness() -> None:
+    counts, answers = IntakeCounts(), Connected()
+    counts.last_processed -= STUCK_SECONDS + 1
+    assert readiness(answers, answers, counts)["ready"]  # type: ignore[arg-type]
+    counts.begin(3)
+    answer = readiness(answers, answers, counts)  # type: ignore[arg-type]
+    assert not answer["ready"]
+    assert answer["checks"]["intake"] == "3 readings wait since 31 s"
+    counts.end(stored=3, quarantined=0, alerts=0)
+    assert readiness(answers, answers, counts)["ready"]  # type: ignore[arg-type]
+
+
+def test_metrics_of_a_process_that_did_nothing_yet() -> None:
+    registry = CollectorRegistry()
+    counts = IntakeCounts()
+    registry.register(counts)
+    counts.measure([], store_seconds=0.0, evaluations=0)
+    found = parse(generate_latest(registry).decode())
+    assert found["received_total"] == found["commit_seconds_count"] == 0
+    assert np.isfinite(found["idle_seconds"])
