@@ -4,6 +4,7 @@ Limits take no `env:` there, and whoever works in this home by hand needs no var
 """
 
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import yaml
@@ -18,7 +19,8 @@ def prepare(settings: Settings) -> Path:
     """Write the file, readable by its owner only since it holds the database's password; returns its folder."""
     home = settings.dagster_home
     home.mkdir(mode=0o700, exist_ok=True)
-    configuration = yaml.safe_load((CHECKOUT / "dagster.yaml").read_text())
+    profile = "deploy/dagster.celery.yaml" if settings.celery_broker_url else "dagster.yaml"
+    configuration = yaml.safe_load((CHECKOUT / profile).read_text())
     url = urlsplit(settings.database_url)
     configuration["storage"]["postgres"]["postgres_db"] |= {
         "username": unquote(url.username or ""),
@@ -28,7 +30,10 @@ def prepare(settings: Settings) -> Path:
         "db_name": unquote(url.path[1:]),
     }
     runs = configuration["concurrency"]["runs"]
-    runs["max_concurrent_runs"] = settings.max_concurrent_jobs + RUNS_BESIDE_JOBS
+    if settings.celery_broker_url:
+        _use_celery(configuration, settings)
+    else:
+        runs["max_concurrent_runs"] = settings.max_concurrent_jobs + RUNS_BESIDE_JOBS
     for limit in runs["tag_concurrency_limits"]:
         limit["limit"] = settings.max_concurrent_jobs
     new = home / "dagster.yaml.new"
@@ -36,3 +41,14 @@ def prepare(settings: Settings) -> Path:
     new.write_text(f"# Written by `energy up` at every start; edits are lost.\n{yaml.safe_dump(configuration)}")
     new.replace(home / "dagster.yaml")
     return home
+
+
+def _use_celery(configuration: dict[str, Any], settings: Settings) -> None:
+    configuration["run_launcher"]["config"] |= dict.fromkeys(("broker", "backend"), settings.celery_broker_url)
+    logs = configuration["compute_logs"]["config"]
+    if settings.s3_bucket_name:
+        logs["bucket"], logs["endpoint_url"] = settings.s3_bucket_name, settings.s3_endpoint_url
+        if settings.s3_endpoint_url is None:
+            del logs["endpoint_url"]
+    else:
+        del configuration["compute_logs"]  # they stay where the worker runs

@@ -1,5 +1,7 @@
 """The registry of devices."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from email.utils import format_datetime
 from typing import Annotated, Any, Literal
 
@@ -23,7 +25,7 @@ from serving.errors import (
 )
 from storage import catalogue
 from storage.access import Identity
-from storage.catalogue import Dataset
+from storage.catalogue import Dataset, TouchedDay
 from storage.database import utc_now
 from storage.devices import Device, metadata_text
 
@@ -188,7 +190,12 @@ def create_device(
     session: DatabaseSession, asker: Asker, request: Request, response: Response, body: DeviceCreate
 ) -> DeviceAnswer:
     """Register a device. Readings that came before stay as they came; from now on they are enriched."""
-    device = _create(session, asker, body)
+    session.add(device := _new(asker, body, session.get(Device, body.device_id), _taken(session, [body.device_id])))
+    try:
+        session.flush()
+    except IntegrityError:
+        raise Conflict(f"{body.device_id} is taken", field="device_id") from None
+    _hand_over(session, [device])
     session.commit()
     response.headers["Location"] = f"{request.scope.get('root_path', '')}/api/v1/devices/{device.device_id}"
     return DeviceAnswer(data=_public(device))
@@ -197,7 +204,12 @@ def create_device(
 @router.post("/bulk")
 def create_or_update_devices(session: DatabaseSession, asker: Asker, body: BulkDevices) -> BulkAnswer:
     """Register or update many devices; each row succeeds or fails by itself, and the answer tells of each."""
-    rows = [_row(session, asker, index, row) for index, row in enumerate(body.devices)]
+    ids = [str(row.get("device_id")) for row in body.devices if "\0" not in str(row.get("device_id"))]
+    found = select(Device).where(col(Device.device_id).in_(ids)).with_for_update()
+    standing = {device.device_id: device for device in session.exec(found.order_by(col(Device.device_id)))}
+    taken = _taken(session, ids)
+    rows = [_row(session, asker, index, row, standing, taken) for index, row in enumerate(body.devices)]
+    _hand_over(session, [standing[str(row.device_id)] for row in rows if row.status == "created"])
     session.commit()
     count = {kind: sum(row.status == kind for row in rows) for kind in ("created", "updated", "unchanged", "failed")}
     return BulkAnswer(success=not count["failed"], data=BulkResult(**count, results=rows))
@@ -263,24 +275,43 @@ def registered(session: Session, device_id: str, *, for_update: bool = False) ->
     return device
 
 
-def _create(session: Session, asker: Identity, body: DeviceCreate) -> Device:
-    standing = session.get(Device, body.device_id)
+@dataclass(frozen=True)
+class Taken:
+    """Ids that are not free: of devices of any tenant, and of unregistered ones that have sent telemetry."""
+
+    registered: frozenset[str]
+    heard: frozenset[str]
+
+
+def _taken(session: Session, device_ids: Sequence[str]) -> Taken:
+    with Session(session.get_bind()) as unbound:  # the request's own sees its tenant only
+        registered = unbound.exec(select(Device.device_id).where(col(Device.device_id).in_(device_ids)))
+        heard = select(TouchedDay.device_id).where(col(TouchedDay.device_id).in_(device_ids)).distinct()
+        return Taken(frozenset(registered), frozenset(unbound.exec(heard)))
+
+
+def _new(asker: Identity, body: DeviceCreate, standing: Device | None, taken: Taken) -> Device:
+    """A device to add.
+
+    Raises:
+        Conflict: its id is taken, or a tenant would get what the device sent before it was registered.
+
+    """
+    device_id = body.device_id
     if standing and standing.deleted_at:
-        raise Conflict(f"{body.device_id} was deleted; POST /api/v1/devices/{body.device_id}/restore brings it back",
+        raise Conflict(f"{device_id} was deleted; POST /api/v1/devices/{device_id}/restore brings it back",
                        field="device_id")  # fmt: skip
     if standing:
-        raise Conflict(f"{body.device_id} is registered already; PUT /api/v1/devices/{body.device_id} changes it",
+        raise Conflict(f"{device_id} is registered already; PUT /api/v1/devices/{device_id} changes it",
                        field="device_id")  # fmt: skip
-    _refuse_claims(session, asker, body.device_id)
-    device = Device(**body.model_dump())
-    try:
-        with session.begin_nested():
-            session.add(device)
-    except IntegrityError:
-        raise Conflict(f"{body.device_id} is taken", field="device_id") from None
-    if device.tenant_id is not None:
-        _hand_over(session, device.device_id, device.tenant_id)
-    return device
+    if device_id in taken.registered:
+        raise Conflict(f"{device_id} is taken", field="device_id")
+    if asker.tenant_id is not None and device_id in taken.heard:
+        raise Conflict(
+            f"{device_id} has sent telemetry already; a key of all tenants registers it for {asker.tenant_id}",
+            field="device_id",
+        )
+    return Device(**body.model_dump())
 
 
 def _update(session: Session, asker: Identity, device: Device, body: DeviceUpdate) -> bool:
@@ -294,23 +325,28 @@ def _update(session: Session, asker: Identity, device: Device, body: DeviceUpdat
     if changes.get("tenant_id", device.tenant_id) != device.tenant_id:
         if asker.tenant_id is not None:
             raise Refused(f"the key is bound to the tenant {asker.tenant_id}; leave tenant_id out", field="tenant_id")
-        _hand_over(session, device.device_id, changes["tenant_id"])
     changed = {name: value for name, value in changes.items() if getattr(device, name) != value}
     for name, value in changed.items():
         setattr(device, name, value)
     if changed:
         device.updated_at = utc_now()
+    if "tenant_id" in changed:
+        _hand_over(session, [device])
     return bool(changed)
 
 
-def _row(session: Session, asker: Identity, index: int, row: dict[str, Any]) -> BulkRow:
+def _row(
+    session: Session, asker: Identity, index: int, row: dict[str, Any], standing: dict[str, Device], taken: Taken
+) -> BulkRow:
     device_id = row.get("device_id") if isinstance(row.get("device_id"), str) else None
     try:
-        new = DeviceCreate.model_validate({"device_name": "?", "device_type": "?"} | row)
-        device_id = new.device_id
-        device = session.get(Device, device_id)
+        device_id = DeviceCreate.model_validate({"device_name": "?", "device_type": "?"} | row).device_id
+        device = standing.get(device_id)
         if device is None or device.deleted_at:
-            _create(session, asker, DeviceCreate.model_validate(row))
+            standing[device_id] = _new(asker, DeviceCreate.model_validate(row), device, taken)
+            if asker.tenant_id is not None and row.get("tenant_id") not in (None, asker.tenant_id):
+                raise Refused(f"the key is bound to the tenant {asker.tenant_id}", field="tenant_id")
+            session.add(standing[device_id])
             return BulkRow(index=index, device_id=device_id, status="created")
         changed = _update(session, asker, device, DeviceUpdate.model_validate(row))
         return BulkRow(index=index, device_id=device_id, status="updated" if changed else "unchanged")
@@ -321,21 +357,12 @@ def _row(session: Session, asker: Identity, index: int, row: dict[str, Any]) -> 
         return BulkRow(index=index, device_id=device_id, status="failed", detail=problem.detail, errors=problem.errors)
 
 
-def _refuse_claims(session: Session, asker: Identity, device_id: str) -> None:
-    """What a device sent before it was registered is nobody's; a tenant does not get it by taking the device's id."""
-    if asker.tenant_id is None:
-        return
-    with Session(session.get_bind()) as unbound:
-        if catalogue.has_telemetry(unbound, device_id):
-            raise Conflict(
-                f"{device_id} has sent telemetry already; a key of all tenants registers it for {asker.tenant_id}",
-                field="device_id",
-            )
-
-
-def _hand_over(session: Session, device_id: str, tenant_id: str | None) -> None:
-    """A device's files go with it to another tenant; what was made of them stays with who asked for it."""
-    session.exec(update(Dataset).where(col(Dataset.device_id) == device_id).values(tenant_id=tenant_id))
+def _hand_over(session: Session, devices: Sequence[Device]) -> None:
+    """A device's files go with it to its tenant; what was made of them stays with who asked for it."""
+    tenants = {device.tenant_id for device in devices} - {None}
+    for tenant_id in sorted(str(tenant_id) for tenant_id in tenants):
+        ids = [device.device_id for device in devices if device.tenant_id == tenant_id]
+        session.exec(update(Dataset).where(col(Dataset.device_id).in_(ids)).values(tenant_id=tenant_id))
 
 
 def _tag(device: Device) -> str:

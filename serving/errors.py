@@ -14,16 +14,18 @@ Problem
 
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Any, ClassVar
 
-from fastapi import APIRouter, FastAPI, Request
+from fastapi import APIRouter, FastAPI, Request, WebSocket, WebSocketDisconnect, WebSocketException
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError, TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
+from starlette.websockets import WebSocketState
 
 from assets.datasets import DatasetReplaced
 from storage.objects import ObjectStoreUnavailable
@@ -131,6 +133,15 @@ def answer_with_problems(app: FastAPI, routers: Sequence[APIRouter]) -> None:
     @app.exception_handler(Problem)
     def _problem(request: Request, error: Problem) -> JSONResponse:
         return _answer(request, error.status, error.detail, error.errors, error.headers)
+
+    @app.exception_handler(WebSocketException)
+    async def _closed(websocket: WebSocket, error: WebSocketException) -> None:
+        # Accepted first: only of such a connection a browser sees code and reason (at most 123 bytes).
+        reason = error.reason.encode()[:123].decode(errors="ignore")
+        with suppress(WebSocketDisconnect, RuntimeError):  # it left in this very moment
+            if websocket.application_state is WebSocketState.CONNECTING:
+                await websocket.accept()
+            await websocket.close(error.code, reason)
 
     @app.exception_handler(RequestValidationError)
     def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:

@@ -55,14 +55,14 @@ def identify(connection: HTTPConnection) -> None:
     """Put the asker's `Identity` into `connection.state.identity`.
 
     Raises:
-        Problem: 401, 403, 404 or 429; a WebSocket is refused with code 1008 and the reason instead.
+        Problem: 401, 403, 404 or 429; a WebSocket is closed with 4000 + that and the reason instead.
 
     """
     try:
         _identify(connection)
     except Problem as problem:
         if connection.scope["type"] == "websocket":
-            raise WebSocketException(1008, problem.detail[:120]) from None
+            raise WebSocketException(4000 + problem.status, problem.detail) from None
         raise
     except OperationalError:
         if connection.scope["type"] == "websocket":

@@ -10,15 +10,15 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
-from urllib.parse import urlsplit
 
-from fastapi import APIRouter, FastAPI, WebSocket, WebSocketDisconnect
+from fastapi import APIRouter, FastAPI, WebSocket, WebSocketDisconnect, WebSocketException
 from fastapi.concurrency import run_in_threadpool
 from sqlalchemy import Engine
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlmodel import Session
 
 from serving.audience import Audience, Watcher
+from serving.identity import public
 from storage import catalogue
 from storage.devices import IDENTIFIER, MAX_IDENTIFIER, Device
 
@@ -40,29 +40,6 @@ INTERRUPTED = 1012
 TRY_AGAIN = 1013
 
 
-class StreamRefused(Exception):
-    """The stream is not for this client: the WebSocket's close code and a reason of at most 123 bytes."""
-
-    def __init__(self, code: int, reason: str) -> None:
-        super().__init__(reason)
-        self.code = code
-        self.reason = reason
-
-
-async def tenant_of(websocket: WebSocket) -> str | None:
-    """The tenant of whoever asks for the stream; None sees all.
-
-    Raises:
-        StreamRefused: 4401 or 4403.
-
-    """
-    # Browsers reach loopback, and send their cookies, from any site's pages: the page must be one of ours.
-    origin = websocket.headers.get("origin")
-    if origin and urlsplit(origin).netloc != websocket.headers.get("host"):
-        raise StreamRefused(4403, "a page of another site may not watch")
-    return None
-
-
 @asynccontextmanager
 async def _audience(app: FastAPI) -> AsyncIterator[None]:
     app.state.audience = audience = Audience(app.state.settings)
@@ -76,37 +53,28 @@ router = APIRouter(lifespan=_audience)
 @router.websocket("/ws/telemetry/{device_id}")
 async def stream_telemetry(websocket: WebSocket, device_id: str) -> None:
     """Frames of one device until the client leaves; what the client says is not listened to."""
-    await websocket.accept()
+    tenant_id = websocket.state.identity.tenant_id
     audience: Audience = websocket.app.state.audience
+    if len(device_id) > MAX_IDENTIFIER or not re.fullmatch(IDENTIFIER, device_id):
+        raise WebSocketException(4422, "the device id is none (letters, digits, _ . -, at most 50)")
     try:
-        tenant_id = await tenant_of(websocket)
-        await _admit(websocket.app.state.engine, audience, device_id, tenant_id)
-        with audience.watch(device_id, tenant_id) as watcher:
-            await _stream(websocket, watcher)
-    except StreamRefused as refused:
-        # RuntimeError: it left, or did not answer a ping, in this very moment; the server closed it already.
-        with contextlib.suppress(WebSocketDisconnect, RuntimeError):
-            await websocket.close(refused.code, refused.reason)
+        known = await run_in_threadpool(_is_known, websocket.app.state.engine, device_id, tenant_id)
+    except (OperationalError, InterfaceError):
+        raise WebSocketException(TRY_AGAIN, "the database does not answer; connect again in a moment") from None
+    if not known:
+        raise WebSocketException(4404, f"there is no device {device_id}, and no telemetry of one")
+    if not await audience.is_connected():
+        raise WebSocketException(TRY_AGAIN, "the broker does not answer; connect again in a moment")
+    await websocket.accept()
+    with audience.watch(device_id, tenant_id) as watcher:
+        await _stream(websocket, watcher)
 
 
 @router.websocket("/ws/{path:path}")
+@public
 async def no_stream(websocket: WebSocket, path: str) -> None:  # noqa: ARG001 - FastAPI names what it passes
     """Any other path."""
-    await websocket.accept()
-    await websocket.close(4404, "no stream is here; /ws/telemetry/{device_id} is one")
-
-
-async def _admit(engine: Engine, audience: Audience, device_id: str, tenant_id: str | None) -> None:
-    if len(device_id) > MAX_IDENTIFIER or not re.fullmatch(IDENTIFIER, device_id):
-        raise StreamRefused(4422, "the device id is none (letters, digits, _ . -, at most 50)")
-    try:
-        known = await run_in_threadpool(_is_known, engine, device_id, tenant_id)
-    except (OperationalError, InterfaceError):
-        raise StreamRefused(TRY_AGAIN, "the database does not answer; connect again in a moment") from None
-    if not known:
-        raise StreamRefused(4404, f"there is no device {device_id}, and no telemetry of one")
-    if not await audience.is_connected():
-        raise StreamRefused(TRY_AGAIN, "the broker does not answer; connect again in a moment")
+    raise WebSocketException(4404, "no stream is here; /ws/telemetry/{device_id} is one")
 
 
 def _is_known(engine: Engine, device_id: str, tenant_id: str | None) -> bool:
@@ -142,7 +110,7 @@ async def _send_frames(websocket: WebSocket, watcher: Watcher, leaving: asyncio.
                     await websocket.send_text(frame)
             await asyncio.sleep(0)
         elif watcher.interrupted:
-            raise StreamRefused(
+            raise WebSocketException(
                 INTERRUPTED, "the stream was interrupted; connect again, the REST API has what is missing"
             )
         else:

@@ -1,19 +1,17 @@
-"""What intake could not take: the quarantine, a second chance for it, and devices that nobody registered."""
+"""What intake could not take: the quarantine, and a second chance for it."""
 
 from base64 import b64encode
-from datetime import date
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
-from sqlmodel import case, col, func, or_, select
+from sqlmodel import col, select
 
 from ingest import quarantine
 from ingest.quarantine import MOST, ReplayRunning
-from serving.dependencies import DatabaseSession, DeviceId, Moment, PageQuery, PlatformSettings, Telemetry, Text
+from serving.dependencies import DatabaseSession, DeviceId, Moment, PageQuery, PlatformSettings, Text, paged
 from serving.errors import Conflict, problems
-from storage.catalogue import TouchedDay
-from storage.devices import METRIC, Device
+from storage.devices import METRIC
 from storage.quarantine import QuarantinedReading, Selection
 
 router = APIRouter(prefix="/api/v1/data", tags=["telemetry"])
@@ -86,28 +84,6 @@ class ReplayAnswer(BaseModel):
     data: ReplayResult
 
 
-class UnregisteredDevice(BaseModel):
-    """A device that sends and is not in the registry; its days are UTC days of its readings.
-
-    `enrichment_status` is what its readings carry: `skipped` if it was registered once, else `failed`.
-    """
-
-    device_id: str
-    first_day: date
-    last_day: date
-    days: int
-    last_seen: Moment
-    enrichment_status: Literal["failed", "skipped"]
-
-
-class UnregisteredList(BaseModel):
-    success: Literal[True] = True
-    data: list[UnregisteredDevice]
-    total: int
-    page: int
-    page_size: int
-
-
 @router.get("/quarantine")
 def list_quarantine(
     session: DatabaseSession,
@@ -122,16 +98,14 @@ def list_quarantine(
 ) -> QuarantineList:
     """Messages and items that were refused, newest first."""
     selection = Selection(None, device_id, reason, metric, start_time, end_time, replayed)
-    found = selection.of(select(QuarantinedReading))
-    total = session.exec(selection.of(select(func.count(col(QuarantinedReading.id))))).one()
-    ordered = found.order_by(col(QuarantinedReading.received_at).desc(), col(QuarantinedReading.id).desc())
-    rows = session.exec(ordered.offset(page.offset).limit(page.page_size)).all()
+    row = QuarantinedReading
+    rows, total = paged(session, selection.of(select(row)), page, col(row.received_at).desc(), col(row.id).desc())
     return QuarantineList(data=[_item(row) for row in rows], total=total, page=page.page, page_size=page.page_size)
 
 
 @router.post("/quarantine/replay", responses=problems(Conflict))
 def replay_quarantine(
-    request: Request, session: DatabaseSession, settings: PlatformSettings, telemetry: Telemetry, body: ReplayRequest
+    request: Request, session: DatabaseSession, settings: PlatformSettings, body: ReplayRequest
 ) -> ReplayAnswer:
     """Decode and keep refused payloads with today's registry and rules; what is refused again stays where it is.
 
@@ -141,7 +115,7 @@ def replay_quarantine(
     ids = quarantine.waiting(session, selection, after=body.after_id, most=MOST)
     session.rollback()  # gives the connection back while the replay works with its own
     try:
-        done = quarantine.replay(settings, request.app.state.engine, telemetry, ids)
+        done = quarantine.replay(settings, request.app.state.engine, request.app.state.telemetry, ids)
     except ReplayRunning as running:
         raise Conflict(str(running)) from None
     refusals = [Refusal(id=row_id, reason=reason) for row_id, reason in done.refused[:SHOWN_REFUSALS]]
@@ -156,31 +130,6 @@ def replay_quarantine(
             stopped=done.stopped,
         )
     )
-
-
-@router.get("/unregistered")
-def list_unregistered(session: DatabaseSession, page: PageQuery) -> UnregisteredList:
-    """Devices that telemetry came from and that are not registered, those seen last first."""
-    day = TouchedDay
-    last_seen = func.max(day.touched_at)
-    columns: list[Any] = [
-        day.device_id,
-        func.min(day.day).label("first_day"),
-        func.max(day.day).label("last_day"),
-        func.count(col(day.day)).label("days"),
-        last_seen.label("last_seen"),
-        case((func.count(col(Device.device_id)) > 0, "skipped"), else_="failed").label("enrichment_status"),
-    ]
-    found = (
-        select(*columns)
-        .outerjoin(Device, col(Device.device_id) == col(day.device_id))
-        .where(or_(col(Device.device_id).is_(None), col(Device.deleted_at).is_not(None)))
-        .group_by(col(day.device_id))
-    )
-    total = session.exec(select(func.count()).select_from(found.subquery())).one()
-    rows = session.exec(found.order_by(last_seen.desc(), col(day.device_id)).offset(page.offset).limit(page.page_size))
-    devices = [UnregisteredDevice.model_validate(row, from_attributes=True) for row in rows]
-    return UnregisteredList(data=devices, total=total, page=page.page, page_size=page.page_size)
 
 
 def _item(row: QuarantinedReading) -> QuarantineItem:

@@ -234,6 +234,7 @@ class Settings(BaseSettings):
     report_timeout_seconds: Count = 300
     max_report_size_mb: Annotated[float, Field(gt=0)] = 100
     dagster_url: HttpUrl | None = None
+    celery_broker_url: str | None = Field(None, pattern=r"^(rediss?|amqps?|pyamqp)://")
     quarto_path: Path | None = None
 
     @classmethod
@@ -391,5 +392,5 @@ def _complaint(location: tuple[int | str, ...], message: str, value: Any) -> str
     if not location:
         return message
     name = str(location[0]).upper()
-    secret = re.search("PASSWORD|TOKEN|KEY|DATABASE_URL", name)
+    secret = re.search("PASSWORD|TOKEN|KEY|DATABASE_URL|CELERY", name)
     return f"{name}={'…' if secret else value}: {message}"

@@ -1,4 +1,7 @@
+import hashlib
+import sys
 from datetime import date
+from pathlib import Path
 
 import pytest
 from sqlmodel import select
@@ -8,6 +11,7 @@ from assets.datasets import Workshop
 from cli.main import app
 from storage.catalogue import Dataset, TouchedDay
 from tests.plant import DAY_MINUTES, reading, store
+from tests.servers import started, wait_until
 
 
 def energy(*arguments: str) -> tuple[int, str, str]:
@@ -69,3 +73,29 @@ def test_what_cannot_be_asked_for(workshop: Workshop, arguments: tuple[str, ...]
     code, _, err = energy("backfill", *arguments)
     assert code == 2
     assert complaint in " ".join(err.replace("│", " ").split())
+
+
+def test_two_at_once_and_one_is_killed(workshop: Workshop, tmp_path: Path) -> None:
+    """Whatever the two do to each other: every file is whole, and is the one that the catalogue tells of."""
+    store(workshop, *(reading(1440 * d + m) for d in range(60) for m in range(0, 1440, 60)))
+    command = [sys.executable, "-m", "cli.main", "backfill", "--from", "2026-02-12", "--to", "2026-04-12"]
+
+    def files() -> int:
+        workshop.session.rollback()
+        return len(workshop.session.exec(select(Dataset.id)).all())
+
+    with (
+        started(command, lambda: files() > 3, tmp_path / "killed.log") as killed,
+        started(command, lambda: True, tmp_path / "other.log") as other,
+    ):
+        wait_until(lambda: files() > 10, "both are at work")
+        killed.kill()
+        assert other.wait(120) == 0
+    assert energy(*command[3:])[1].startswith("0 files written, 60 unchanged")
+    workshop.session.rollback()
+    made = workshop.session.exec(select(Dataset)).all()
+    assert len(made) == 60
+    assert {hashlib.sha256(workshop.objects.get(d.key)).hexdigest() == d.sha256 for d in made} == {True}
+    assert {o.key for o in workshop.objects.list("datasets")} == {d.key for d in made}
+    assert not workshop.session.exec(select(TouchedDay).where(TouchedDay.dirty)).all()
+    assert not workshop.session.exec(select(TouchedDay).where(TouchedDay.claimed_at != None)).all()  # noqa: E711

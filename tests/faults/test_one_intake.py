@@ -16,8 +16,11 @@ from sqlalchemy import Engine
 from sqlmodel import Session, col, func, select
 
 from cli import postgres
+from ingest.alerts import AlertRaiser
 from ingest.counts import IntakeCounts
 from ingest.intake import Intake
+from ingest.notifications.outbox import Outbox
+from ingest.presence import Presence
 from ingest.registry import Registry
 from ingest.subscription import Message
 from storage.catalogue import TouchedDay
@@ -48,7 +51,8 @@ def intake(settings: Settings, engine: Engine) -> Iterator[tuple[Intake, Books]]
     registry = Registry(settings, engine)
     registry.load()
     with closing(open_telemetry_store(settings)) as store:
-        yield Intake(settings.mqtt_topic, store, engine, registry, counts), counts
+        raiser = AlertRaiser(registry, Presence(), Outbox(settings))
+        yield Intake(settings.mqtt_topic, store, engine, registry, counts, raiser=raiser), counts
 
 
 def message(payload: bytes, device_id: str = "D1", received_at: int = START + SECOND) -> Message:

@@ -4,7 +4,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import dagster as dg
 import pytest
@@ -14,6 +13,7 @@ from dagster._core.launcher import LaunchRunContext
 from sqlmodel import Session
 
 from assets.datasets import Workshop
+from cli import dagster_home
 from storage.jobs import ID_TAG, ExportJob, new_job_id
 from storage.settings import CHECKOUT, Settings
 from tests.plant import reading, store
@@ -38,17 +38,11 @@ def test_the_profile_differs_in_its_launcher_alone() -> None:
 def celery(settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[dg.DagsterInstance]:
     """A Dagster that launches on Celery, with two workers."""
     port = free_port()
-    url = urlsplit(settings.database_url)
     broker = f"redis://127.0.0.1:{port}/0"
-    for name, value in {
-        "POSTGRES_HOST": url.hostname, "POSTGRES_PORT": url.port, "POSTGRES_USER": url.username,
-        "POSTGRES_PASSWORD": url.password, "POSTGRES_DB": url.path[1:], "DAGSTER_HOME": tmp_path,
-        "CELERY_BROKER_URL": broker,
-    }.items():  # fmt: skip
-        monkeypatch.setenv(name, str(value))
-    profile = configuration("deploy/dagster.celery.yaml")
-    del profile["compute_logs"]  # no S3 here
-    (tmp_path / "dagster.yaml").write_text(yaml.safe_dump(profile))
+    monkeypatch.setenv("CELERY_BROKER_URL", broker)
+    settings.energy_home.mkdir()
+    home = dagster_home.prepare(Settings.load())
+    monkeypatch.setenv("DAGSTER_HOME", str(home))
     redis: list[str | Path] = [
         program("redis-server"),
         "--port",
@@ -69,7 +63,7 @@ def celery(settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
         for i, log in enumerate(logs):  # both at once: each needs seconds of imports
             servers.enter_context(started([*worker, "-n", f"worker{i}@test"], lambda: True, log))
         wait_until(lambda: all("ready." in log.read_text() for log in logs), "both workers are ready", 90)
-        with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
+        with dg.DagsterInstance.from_config(str(home)) as instance:
             yield instance
 
 
@@ -84,7 +78,7 @@ def launch(instance: dg.DagsterInstance, job: ExportJob) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:Task name")  # each launch defines its task anew
-def test_jobs_run_on_two_workers(celery: dg.DagsterInstance, workshop: Workshop) -> None:
+def test_jobs_run_on_two_workers(celery: dg.DagsterInstance, workshop: Workshop, tmp_path: Path) -> None:
     store(workshop, *(reading(0, f"D{i}") for i in range(6)))
     asked = [ExportJob(job_id=new_job_id(ExportJob), device_id=f"D{i}") for i in range(6)]
     workshop.session.add_all(asked)
@@ -100,5 +94,5 @@ def test_jobs_run_on_two_workers(celery: dg.DagsterInstance, workshop: Workshop)
         wait_until(all_completed, "all exports are completed", 60)
     succeeded = dg.RunsFilter(statuses=[dg.DagsterRunStatus.SUCCESS])
     wait_until(lambda: celery.get_runs_count(succeeded) == len(asked), "all runs have ended")
-    logs = Path(celery.root_directory).glob("worker*.log")
+    logs = list(tmp_path.glob("worker*.log"))
     wait_until(lambda: all("succeeded" in log.read_text() for log in logs), "both workers did some")

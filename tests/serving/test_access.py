@@ -2,7 +2,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from fastapi import FastAPI, WebSocket
 from fastapi.testclient import TestClient
 from sqlmodel import Session, select
 from starlette.websockets import WebSocketDisconnect
@@ -107,48 +106,34 @@ def test_a_cookie_works_for_pages_of_this_site_only(client: TestClient, key: Key
     assert client.get("/api/v1/session", cookies={COOKIE: token}).status_code == 401
 
 
-@pytest.fixture
-def streaming(settings: Settings) -> FastAPI:
-    """The app with a WebSocket beside its routes: what such a route gets without doing anything for it."""
-    app = create_app(settings)
-
-    @app.websocket("/ws/telemetry/{device_id}")
-    async def echo(websocket: WebSocket, device_id: str) -> None:
-        await websocket.accept()
-        await websocket.send_text(f"{websocket.state.identity.name} {device_id}")
-        await websocket.close()
-
-    return app
-
-
-def test_websockets_take_a_header_a_cookie_or_a_ticket_once(streaming: FastAPI, key: Key) -> None:
+def test_websockets_take_a_header_a_cookie_or_a_ticket_once(
+    client: TestClient, key: Key, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who is let in hears that there is no broker here (1013)."""
+    monkeypatch.setattr("serving.audience.PATIENCE", 0.1)
     secret = key("read", "acme", "mine")["X-API-Key"]
-    operate = key("operate", "acme")
-    with TestClient(streaming, base_url=BASE) as client:
-        client.post("/api/v1/devices", json=DEVICE, headers=operate)
-        client.post("/api/v1/devices", json=DEVICE | {"device_id": "D2"}, headers=key("operate", "other"))
+    client.post("/api/v1/devices", json=DEVICE, headers=key("operate", "acme"))
+    client.post("/api/v1/devices", json=DEVICE | {"device_id": "D2"}, headers=key("operate", "other"))
 
-        def first_words(path: str, **headers: str) -> str:
-            with client.websocket_connect(path, headers=headers) as socket:
-                return socket.receive_text()
+    def closed_with(path: str, **headers: str) -> int:
+        with client.websocket_connect(path, headers=headers) as socket, pytest.raises(WebSocketDisconnect) as closed:
+            socket.receive_text()
+        return closed.value.code
 
-        assert first_words("/ws/telemetry/D1", **{"x-api-key": secret}) == "mine D1"
-        ticket = client.post("/api/v1/session/ticket", headers={"X-API-Key": secret}).json()["data"]["ticket"]
-        assert first_words(f"/backend/data/ws/telemetry/D1?ticket={ticket}") == "mine D1"
-        for path in (f"/ws/telemetry/D1?ticket={ticket}", "/ws/telemetry/D1", "/ws/telemetry/D1?ticket=x"):
-            with pytest.raises(WebSocketDisconnect) as refused:
-                first_words(path)
-            assert refused.value.code == 1008
-        with pytest.raises(WebSocketDisconnect):
-            first_words("/ws/telemetry/D2", **{"x-api-key": secret})
-        client.post("/api/v1/session", json={"key": secret})
-        cookie = f"{COOKIE}={client.cookies[COOKIE]}"
-        client.cookies.clear()
-        assert first_words("/ws/telemetry/D1", cookie=cookie, origin="http://testserver") == "mine D1"
-        with pytest.raises(WebSocketDisconnect):
-            first_words("/ws/telemetry/D1", cookie=cookie, origin="http://attacker.example")
-        by_cookie = client.post("/api/v1/session/ticket", headers={"cookie": cookie, "origin": BASE})
-        assert by_cookie.status_code == 200
+    assert closed_with("/ws/telemetry/D1", **{"x-api-key": secret}) == 1013
+    ticket = client.post("/api/v1/session/ticket", headers={"X-API-Key": secret}).json()["data"]["ticket"]
+    assert closed_with(f"/backend/data/ws/telemetry/D1?ticket={ticket}") == 1013
+    for path in (f"/ws/telemetry/D1?ticket={ticket}", "/ws/telemetry/D1", "/ws/telemetry/D1?ticket=x"):
+        assert closed_with(path) == 4401
+    assert closed_with("/ws/telemetry/D2", **{"x-api-key": secret}) == 4404
+    client.post("/api/v1/session", json={"key": secret})
+    cookie = f"{COOKIE}={client.cookies[COOKIE]}"
+    client.cookies.clear()
+    ours = BASE.replace("127.0.0.1", "testserver")
+    assert closed_with("/ws/telemetry/D1", cookie=cookie, origin=ours, host="testserver") == 1013
+    assert closed_with("/ws/telemetry/D1", cookie=cookie, origin="http://attacker.example") == 4403
+    by_cookie = client.post("/api/v1/session/ticket", headers={"cookie": cookie, "origin": BASE})
+    assert by_cookie.status_code == 200
 
 
 def test_changes_are_in_the_book(client: TestClient, key: Key) -> None:

@@ -1,7 +1,7 @@
 import json
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -211,22 +211,22 @@ def test_a_gap_in_the_numbers_closes_the_stream(platform: tuple[Settings, Ingest
     assert closed.value.rcvd.code == 1012
 
 
-def test_a_device_that_changes_hands_is_no_longer_shown(settings: Settings, monkeypatch: Any) -> None:
-
-    async def tenant_a(_: Any) -> str:
-        return "a"
-
-    monkeypatch.setattr(live_module, "tenant_of", tenant_a)
+def test_a_tenant_watches_its_own_devices_for_as_long_as_they_are(
+    settings: Settings, key: Callable[..., dict[str, str]]
+) -> None:
+    acme = {"additional_headers": key("read", "acme")}
     with nats_broker(settings), ingesting(settings) as ingester, serving(settings):
-        register(ingester, "DA", tenant="a")
-        register(ingester, "DB", tenant="b")
-        with watching(settings, "DB") as refused, pytest.raises(ConnectionClosed, match="4404"):
-            refused.recv(timeout=10)
-        with watching(settings, "DA") as client, device(settings) as machine:
+        register(ingester, "DA", tenant="acme")
+        register(ingester, "DB", tenant="other")
+        url = f"ws://127.0.0.1:{settings.api_port}/ws/telemetry"
+        assert refusal(f"{url}/DB", **acme)[0] == 4404
+        assert refusal(f"{url}/DA")[0] == 4401
+        assert refusal(f"{url}/DA?ticket=x")[0] == 4401
+        with watching(settings, "DA", **acme) as client, device(settings) as machine:
             wait_until(lambda: ingester.live.watched, "the ingester knows of watchers")
             machine.send("DA", reading(1.0))
             assert frame(client)["data"]["power"] == 1.0
-            for tenant, power in (("b", 2.0), ("a", 3.0)):
+            for tenant, power in (("other", 2.0), ("acme", 3.0)):
                 give(ingester, "DA", tenant)
                 machine.send("DA", reading(power))
                 wait_until(partial(count_is, ingester, power), "it is stored")

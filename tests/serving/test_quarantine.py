@@ -246,23 +246,6 @@ def test_rows_of_another_topic_are_refused(client: TestClient, session: Session)
     assert refusal["reason"] == "its topic elsewhere is none of MQTT_TOPIC=devices/+/telemetry"
 
 
-def test_devices_that_nobody_registered(client: TestClient, intake: Intake) -> None:
-    for device_id in ("KNOWN", "LOST", "GONE"):
-        send(intake, f"devices/{device_id}/telemetry", hot(0, 30.0))
-    send(intake, "devices/LOST/telemetry", {"timestamp": "2026-02-10T10:00:00Z", "power": 1})
-    device(client, "KNOWN")
-    device(client, "GONE")
-    client.delete("/api/v1/devices/GONE")
-    answer = client.get("/api/v1/data/unregistered").json()
-    assert answer["total"] == 2
-    found = {item["device_id"]: item for item in answer["data"]}
-    lost = found["LOST"]
-    assert (lost["first_day"], lost["last_day"], lost["days"]) == ("2026-02-10", "2026-02-12", 2)
-    assert datetime.now(UTC) - datetime.fromisoformat(lost["last_seen"]) < timedelta(minutes=1)
-    assert (lost["enrichment_status"], found["GONE"]["enrichment_status"]) == ("failed", "skipped")
-    assert client.get("/api/v1/data/unregistered?page=2&page_size=1").json()["data"][0]["device_id"] in found
-
-
 def test_the_command_lists_and_replays(client: TestClient, intake: Intake, monkeypatch: Any) -> None:
     for i in range(3):
         send(intake, "devices/D1/telemetry", hot(i, 400.0 + i))

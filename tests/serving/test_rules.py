@@ -10,6 +10,7 @@ from ingest.notifications.sender import Senders
 from serving.app import create_app
 from storage.database import utc_now
 from storage.settings import Settings
+from tests.serving.conftest import BASE
 
 HOT: dict[str, Any] = {
     "rule_name": "High Temperature Alert",
@@ -197,7 +198,7 @@ def test_evaluate_says_what_held_a_rule_back(client: TestClient) -> None:
 
 
 def test_a_device_has_no_more_rules_than_the_limit(settings: Settings) -> None:
-    with TestClient(create_app(settings.model_copy(update={"max_rules_per_device": 3}))) as client:
+    with TestClient(create_app(settings.model_copy(update={"max_rules_per_device": 3})), base_url=BASE) as client:
         made(client, scope="all_devices", device_ids=[])
         made(client, scope="all_devices", device_ids=[], tenant_id="a")
         one = made(client)

@@ -9,8 +9,10 @@ from pathlib import Path
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import boto3
+import dagster as dg
 import httpx
 import pytest
+import yaml
 
 from storage.objects import (
     AlreadyThere,
@@ -21,7 +23,7 @@ from storage.objects import (
     S3Objects,
     open_object_store,
 )
-from storage.settings import Settings, SettingsError
+from storage.settings import CHECKOUT, Settings, SettingsError
 from tests.servers import can_connect, free_port, program, started, wait_until
 
 LOGIN = {"ROOT_ACCESS_KEY": "platform", "ROOT_SECRET_KEY": "a-secret-of-the-test"}
@@ -51,7 +53,7 @@ def s3(s3_server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> S3Obj
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", LOGIN["ROOT_SECRET_KEY"])
     monkeypatch.setenv("AWS_REGION", "us-east-1")
     monkeypatch.setenv("S3_ENDPOINT_URL", s3_server)
-    monkeypatch.setenv("S3_BUCKET", bucket)
+    monkeypatch.setenv("S3_BUCKET_NAME", bucket)
     boto3.client("s3", endpoint_url=s3_server, region_name="us-east-1").create_bucket(Bucket=bucket)
     store = open_object_store(Settings.load())
     assert isinstance(store, S3Objects)
@@ -215,3 +217,22 @@ def test_a_write_that_the_disk_cuts_short_leaves_the_old_object(tmp_path: Path) 
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert store.get("key") == b"old"
     assert [o.key for o in store.list("")] == ["key"]
+
+
+def test_what_dagsters_runs_print_goes_there_too(s3: S3Objects, tmp_path: Path) -> None:
+    """By the configuration of the Celery profile, whose workers share no disk."""
+    profile = yaml.safe_load((CHECKOUT / "deploy/dagster.celery.yaml").read_text())
+
+    @dg.op
+    def says() -> None:
+        print("heard by everybody")
+
+    @dg.job
+    def speech() -> None:
+        says()
+
+    (tmp_path / "dagster.yaml").write_text(yaml.safe_dump({"compute_logs": profile["compute_logs"]}))
+    with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
+        assert speech.execute_in_process(instance=instance).success
+    (log,) = [o.key for o in s3.list("dagster") if o.key.endswith(".out")]
+    assert s3.get(log) == b"heard by everybody\n"
