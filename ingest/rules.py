@@ -333,7 +333,6 @@ class RuleSet:
         return may
 
 
-
 def is_met(values: Numbers, condition: str, thresholds: Numbers | float) -> Mask:
     """Whether each value meets the condition; NaN meets none."""
     met: Mask = _COMPARISONS[condition](values, thresholds)

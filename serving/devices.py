@@ -208,7 +208,7 @@ def create_or_update_devices(session: DatabaseSession, asker: Asker, body: BulkD
     found = select(Device).where(col(Device.device_id).in_(ids)).with_for_update()
     standing = {device.device_id: device for device in session.exec(found.order_by(col(Device.device_id)))}
     taken = _taken(session, ids)
-    rows = [_row(session, asker, index, row, standing, taken) for index, row in enumerate(body.devices)]
+    rows = [_row(session, asker, index, row, standing=standing, taken=taken) for index, row in enumerate(body.devices)]
     _hand_over(session, [standing[str(row.device_id)] for row in rows if row.status == "created"])
     session.commit()
     count = {kind: sum(row.status == kind for row in rows) for kind in ("created", "updated", "unchanged", "failed")}
@@ -322,9 +322,8 @@ def _update(session: Session, asker: Identity, device: Device, body: DeviceUpdat
     for name, value in changes.items():
         if value is None and name in ("device_name", "device_type", "status"):
             raise Invalid(f"{name} cannot be empty; leave it out to keep it", field=name)
-    if changes.get("tenant_id", device.tenant_id) != device.tenant_id:
-        if asker.tenant_id is not None:
-            raise Refused(f"the key is bound to the tenant {asker.tenant_id}; leave tenant_id out", field="tenant_id")
+    if changes.get("tenant_id", device.tenant_id) != device.tenant_id and asker.tenant_id is not None:
+        raise Refused(f"the key is bound to the tenant {asker.tenant_id}; leave tenant_id out", field="tenant_id")
     changed = {name: value for name, value in changes.items() if getattr(device, name) != value}
     for name, value in changed.items():
         setattr(device, name, value)
@@ -336,7 +335,7 @@ def _update(session: Session, asker: Identity, device: Device, body: DeviceUpdat
 
 
 def _row(
-    session: Session, asker: Identity, index: int, row: dict[str, Any], standing: dict[str, Device], taken: Taken
+    session: Session, asker: Identity, index: int, row: dict[str, Any], *, standing: dict[str, Device], taken: Taken
 ) -> BulkRow:
     device_id = row.get("device_id") if isinstance(row.get("device_id"), str) else None
     try:

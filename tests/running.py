@@ -13,11 +13,11 @@ import uvicorn
 from cli import nats
 from ingest import broker
 from ingest.alerts import AlertRaiser
-from ingest.notifications.outbox import Outbox
-from ingest.presence import Presence
 from ingest.counts import IntakeCounts
 from ingest.intake import Intake
 from ingest.live import LivePublisher
+from ingest.notifications.outbox import Outbox
+from ingest.presence import Presence
 from ingest.registry import Registry
 from ingest.subscription import Subscription
 from serving.app import create_app

@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 
 from cli.main import app as energy
 from cli.simulate import Machine, day_load
+from ingest.facts import UNREGISTERED
 from ingest.readings import decode
-from ingest.registry import UNREGISTERED
 from storage.catalogue import TouchedDay
 from storage.settings import Settings, SettingsError
 from tests.running import ingesting, mosquitto_broker, nats_broker

@@ -14,10 +14,10 @@ from typer.testing import CliRunner
 from cli.main import app as energy
 from ingest import quarantine
 from ingest.alerts import AlertRaiser
-from ingest.notifications.outbox import Outbox
-from ingest.presence import Presence
 from ingest.counts import IntakeCounts
 from ingest.intake import Intake
+from ingest.notifications.outbox import Outbox
+from ingest.presence import Presence
 from ingest.registry import Registry
 from ingest.subscription import Message
 from serving.app import create_app

@@ -22,7 +22,7 @@ def fuzz(address: str, home: Path, *options: str) -> None:
     `st run http://127.0.0.1:8000/openapi.json --max-examples 500` against a running platform is the long version.
     """
     program = Path(sys.executable).with_name("st")
-    command = [
+    command: list[str | Path] = [
         program,
         "run",
         f"{address}/openapi.json",

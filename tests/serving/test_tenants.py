@@ -14,7 +14,8 @@ from starlette.websockets import WebSocketDisconnect
 
 from serving.app import ROUTERS, create_app
 from storage import catalogue
-from storage.catalogue import Dataset, ExportCheckpoint
+from storage.catalogue import Dataset
+from storage.checkpoints import ExportCheckpoint
 from storage.database import utc_now
 from storage.devices import Device
 from storage.jobs import AnalyticsJob, ExportJob, ReportJob
