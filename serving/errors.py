@@ -18,13 +18,13 @@ from contextlib import suppress
 from http import HTTPStatus
 from typing import Any, ClassVar
 
-from fastapi import APIRouter, FastAPI, Request, WebSocket, WebSocketDisconnect, WebSocketException
+from fastapi import APIRouter, FastAPI, Request, WebSocket, WebSocketDisconnect
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError, TimeoutError as PoolTimeout
-from starlette.exceptions import HTTPException
+from starlette.exceptions import HTTPException, WebSocketException
 from starlette.websockets import WebSocketState
 
 from assets.datasets import DatasetReplaced

@@ -22,6 +22,7 @@ TAGS = {
     "telemetry": "Readings, aggregates and statistics over time, from open and exported days alike.",
     "rules": "What is watched, and evaluation on demand.",
     "alerts": "What rules raised, and what people did about it.",
+    "maintenance": "Times in which devices raise no alerts, and what was held back.",
     "exports": "Datasets on demand: a device's days as Parquet.",
     "analytics": "Models, datasets, jobs and their results.",
     "reports": "Reports as PDF, Excel or JSON.",

@@ -26,6 +26,7 @@ from storage.quarantine import QuarantinedReading
 from storage.rules import Alert, Rule
 from storage.settings import Settings, SettingsError
 from storage.telemetry import Refused, StoreUnavailable, microseconds, open_telemetry_store
+from tests.serving.conftest import BASE
 
 RECEIVED = datetime(2026, 2, 12, 10, 0, 1, tzinfo=UTC)
 
@@ -175,7 +176,7 @@ def test_selections(client: TestClient, intake: Intake, monkeypatch: Any) -> Non
 
 def test_a_store_that_goes_away_leaves_the_rest_for_later(settings: Settings, intake: Intake, monkeypatch: Any) -> None:
     monkeypatch.setattr(quarantine, "PAGE", 2)
-    with TestClient(create_app(settings), raise_server_exceptions=False) as client:
+    with TestClient(create_app(settings), base_url=BASE, raise_server_exceptions=False) as client:
         for i in range(5):
             send(intake, "devices/D1/telemetry", hot(i))
         device(client, "D1", limits={"temperature": [-60, 1000]})

@@ -15,6 +15,7 @@ import pytest
 
 from assets.reports import Report, ReportError, ReportInput, build_report
 from tests.assets.reports.house import DAY, MINUTE, PARIS, START, bare, house, steady, table
+from tests.servers import wait_until
 
 NOON = datetime(2026, 2, 1, 12, tzinfo=UTC)
 EMPTY = bare(NOON, NOON + DAY)
@@ -219,7 +220,10 @@ def test_when_the_time_is_over_the_renderers_children_end_too(renderer: Callable
     with pytest.raises(ReportError, match=r"not ready after 1\.5 s"):
         pdf(EMPTY, tmp_path / "job", program, timeout_seconds=1.5)
     child = int((tmp_path / "job/child").read_text())
-    assert not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE
+    wait_until(
+        lambda: not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE,
+        "the renderer's child has ended",
+    )
 
 
 def test_a_renderer_that_is_not_there_is_told(tmp_path: Path) -> None:
