@@ -1,0 +1,97 @@
+"""Readings and recorded failures as examples to learn from: what the device did until a moment, and what came next."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import numpy as np
+import pandas as pd
+
+from assets.analyses import CannotAnalyse, readings
+
+STEPS = 24  # of a horizon: readings are taken in means over one
+MOST_STEPS = 50_000
+SETTLED = 24  # steps after a failure, in which the baseline of the repaired machine is learnt
+# Names under which a label travels: a column that tells of failures must not predict them.
+LABELS = frozenset(
+    ("anomaly", "is_anomaly", "changepoint", "label", "target", "fault", "failure", "machine_failure", "rul")
+)
+
+Flags = np.ndarray[tuple[int], np.dtype[np.bool_]]
+
+
+@dataclass(frozen=True)
+class Examples:
+    """One row per step, known at its end: features of the past only.
+
+    `fails` says whether a recorded failure lies within the horizon after it; `told` is False where that is not known
+    yet. `failures` are those within the readings; `channels` says whose each feature is.
+    """
+
+    features: pd.DataFrame
+    channels: tuple[str, ...]
+    fails: Flags
+    told: Flags
+    failures: pd.DatetimeIndex
+    left_out: dict[str, str]
+
+    @property
+    def ends(self) -> pd.DatetimeIndex:
+        return pd.DatetimeIndex(self.features.index)
+
+
+def examples(rows: pd.DataFrame, failures: list[datetime], horizon: timedelta) -> Examples:
+    """Means over steps of a 24th of the horizon, how they moved, and how far they are from the machine's own baseline.
+
+    The baseline is what the machine did in its first steps after the failure before (or since the readings began):
+    machines differ, and a repair makes another one.
+
+    Raises:
+        CannotAnalyse: no channel carries anything, or the failures lie outside the readings.
+
+    """
+    left_out = {name: "its name is that of a label" for name in rows if name in LABELS}
+    rows = rows.drop(columns=list(left_out))
+    constant = [name for name in rows if rows[name].nunique() < 2]
+    left_out |= dict.fromkeys(constant, "constant")
+    rows = rows.drop(columns=constant)
+    if rows.empty or not len(rows.columns):
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in left_out.items())
+        raise CannotAnalyse(f"no metric changes, so that none can tell of a failure ({reasons or 'no readings'})")
+    step = max(horizon / STEPS, readings.cadence(rows.index), (rows.index[-1] - rows.index[0]) / MOST_STEPS)
+    means = rows.resample(step, label="right", closed="right", origin="epoch").mean().dropna(how="all")
+    within = _within(rows, failures)
+    life = np.searchsorted(within.asi8, means.index.asi8, side="left")
+    made = {}
+    for name, values in means.items():
+        short, long = values.rolling(STEPS // 4, min_periods=1), values.rolling(STEPS, min_periods=1)
+        smooth = short.mean()
+        made |= {
+            f"{name}": values,
+            f"{name}, rolling mean": smooth,
+            f"{name}, rolling spread": long.std(),
+            f"{name}, from its baseline": long.mean() - _baseline(values, life),
+            f"{name}, trend": smooth - long.mean(),
+        }
+    features = pd.DataFrame(made)
+    channels = tuple(str(name) for name in means for _ in range(len(made) // len(means.columns)))
+    ends = pd.DatetimeIndex(means.index)
+    following = np.searchsorted(within.asi8, ends.asi8, side="right")
+    fails = np.zeros(len(ends), bool)
+    has_next = following < len(within)
+    fails[has_next] = within[following[has_next]] <= ends[has_next] + horizon
+    told = fails | np.asarray(ends + horizon <= rows.index[-1])
+    return Examples(features, channels, fails, told, within, left_out)
+
+
+def _within(rows: pd.DataFrame, failures: list[datetime]) -> pd.DatetimeIndex:
+    """The failures between the first and the last reading, each once."""
+    recorded = pd.DatetimeIndex(sorted({pd.Timestamp(moment).tz_convert("UTC") for moment in failures})).as_unit("us")
+    return recorded[(recorded > rows.index[0]) & (recorded <= rows.index[-1])]
+
+
+def _baseline(values: pd.Series, life: "np.ndarray[tuple[int], np.dtype[np.intp]]") -> pd.Series:
+    """Mean of the first steps of each life; while they run, of those so far."""
+    lives = values.groupby(life)
+    so_far = lives.expanding().mean().droplevel(0)
+    age = lives.cumcount()
+    return so_far.where(age < SETTLED).groupby(life).ffill()
