@@ -49,19 +49,19 @@ def examples(rows: pd.DataFrame, failures: list[datetime], horizon: timedelta) -
         CannotAnalyse: no channel carries anything, or the failures lie outside the readings.
 
     """
-    left_out = {name: "its name is that of a label" for name in rows if name in LABELS}
+    left_out = {str(name): "its name is that of a label" for name in rows if name in LABELS}
+    left_out |= {str(name): "constant" for name in rows if name not in LABELS and rows[name].nunique() < 2}
     rows = rows.drop(columns=list(left_out))
-    constant = [name for name in rows if rows[name].nunique() < 2]
-    left_out |= dict.fromkeys(constant, "constant")
-    rows = rows.drop(columns=constant)
-    if rows.empty or not len(rows.columns):
+    if not len(rows.columns):
         reasons = "; ".join(f"{name}: {reason}" for name, reason in left_out.items())
         raise CannotAnalyse(f"no metric changes, so that none can tell of a failure ({reasons or 'no readings'})")
-    step = max(horizon / STEPS, readings.cadence(rows.index), (rows.index[-1] - rows.index[0]) / MOST_STEPS)
+    times = pd.DatetimeIndex(rows.index)
+    step = max(horizon / STEPS, readings.cadence(times), (times[-1] - times[0]) / MOST_STEPS)
     means = rows.resample(step, label="right", closed="right", origin="epoch").mean().dropna(how="all")
-    within = _within(rows, failures)
-    life = np.searchsorted(within.asi8, means.index.asi8, side="left")
-    made = {}
+    ends = pd.DatetimeIndex(means.index)
+    within = _within(times, failures)
+    life = within.searchsorted(ends, side="left")
+    made: dict[str, pd.Series] = {}
     for name, values in means.items():
         short, long = values.rolling(STEPS // 4, min_periods=1), values.rolling(STEPS, min_periods=1)
         smooth = short.mean()
@@ -74,19 +74,18 @@ def examples(rows: pd.DataFrame, failures: list[datetime], horizon: timedelta) -
         }
     features = pd.DataFrame(made)
     channels = tuple(str(name) for name in means for _ in range(len(made) // len(means.columns)))
-    ends = pd.DatetimeIndex(means.index)
-    following = np.searchsorted(within.asi8, ends.asi8, side="right")
+    following = within.searchsorted(ends, side="right")
     fails = np.zeros(len(ends), bool)
     has_next = following < len(within)
     fails[has_next] = within[following[has_next]] <= ends[has_next] + horizon
-    told = fails | np.asarray(ends + horizon <= rows.index[-1])
+    told = fails | np.asarray(ends + horizon <= times[-1])
     return Examples(features, channels, fails, told, within, left_out)
 
 
-def _within(rows: pd.DataFrame, failures: list[datetime]) -> pd.DatetimeIndex:
+def _within(times: pd.DatetimeIndex, failures: list[datetime]) -> pd.DatetimeIndex:
     """The failures between the first and the last reading, each once."""
-    recorded = pd.DatetimeIndex(sorted({pd.Timestamp(moment).tz_convert("UTC") for moment in failures})).as_unit("us")
-    return recorded[(recorded > rows.index[0]) & (recorded <= rows.index[-1])]
+    recorded = pd.to_datetime(sorted(set(failures)), utc=True)
+    return pd.DatetimeIndex(recorded[(recorded > times[0]) & (recorded <= times[-1])])
 
 
 def _baseline(values: pd.Series, life: "np.ndarray[tuple[int], np.dtype[np.intp]]") -> pd.Series:

@@ -132,21 +132,21 @@ def _accuracy(model_name: str, known: Examples, horizon: timedelta, seed: int) -
     fails = known.fails[judged]
     warned = probability >= threshold
     hits = int((warned & fails).sum())
-    base_rate = known.fails[learnt].mean()
+    usual = known.fails[learnt].mean()
     brier = float(brier_score_loss(fails, probability))
-    without = float(np.mean((fails - base_rate) ** 2))
+    without = float(np.mean((fails - usual) ** 2))
     ends = known.ends[judged]
     held_back = [f for f in known.failures if ((ends < f) & (ends >= f - horizon)).any()]
     return {
         "pr_auc": float(average_precision_score(fails, probability)),
-        "pr_auc_of_chance": float(fails.mean()),
+        "base_rate": float(fails.mean()),
         "precision": hits / int(warned.sum()) if warned.any() else None,
         "recall": hits / int(fails.sum()),
         "f1_score": 2 * hits / int(warned.sum() + fails.sum()),
         "brier": brier,
         "brier_skill": 1 - brier / without if without else None,
         "threshold": threshold,
-        "failures_held_back": len(held_back),
+        "failures_tested": len(held_back),
         "failures_found": sum(bool((warned & (ends < f) & (ends >= f - horizon)).any()) for f in held_back),
         "false_alarm_share": float(warned[~fails].mean()),
         "beats_baseline": brier < without,
