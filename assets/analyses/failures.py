@@ -11,11 +11,6 @@ from assets.analyses import CannotAnalyse, readings
 STEPS = 24  # of a horizon: readings are taken in means over one
 MOST_STEPS = 50_000
 SETTLED = 24  # steps after a failure, in which the baseline of the repaired machine is learnt
-# Names under which a label travels: a column that tells of failures must not predict them.
-LABELS = frozenset(
-    ("anomaly", "is_anomaly", "changepoint", "label", "target", "fault", "failure", "machine_failure", "rul")
-)
-
 Flags = np.ndarray[tuple[int], np.dtype[np.bool_]]
 
 
@@ -49,8 +44,8 @@ def examples(rows: pd.DataFrame, failures: list[datetime], horizon: timedelta) -
         CannotAnalyse: no channel carries anything, or the failures lie outside the readings.
 
     """
-    left_out = {str(name): "its name is that of a label" for name in rows if name in LABELS}
-    left_out |= {str(name): "constant" for name in rows if name not in LABELS and rows[name].nunique() < 2}
+    left_out = {str(name): readings.IS_LABEL for name in rows if name in readings.LABELS}
+    left_out |= {str(name): "constant" for name in rows if name not in readings.LABELS and rows[name].nunique() < 2}
     rows = rows.drop(columns=list(left_out))
     if not len(rows.columns):
         reasons = "; ".join(f"{name}: {reason}" for name, reason in left_out.items())

@@ -12,6 +12,11 @@ from storage.devices import NAMED_METRICS
 
 MOST_ROWS = 200_000
 _NOT_METRICS = {"timestamp", "device_id", "device_type", "location", "hour", "day_of_week", "is_weekend"}
+# Names under which labels travel: what tells of faults must not be learnt from to find them.
+LABELS = frozenset(
+    ("anomaly", "is_anomaly", "changepoint", "label", "target", "fault", "failure", "machine_failure", "rul")
+)
+IS_LABEL = "its name is that of a label"
 _GRIDS = [timedelta(seconds=s) for s in (1, 2, 5, 10, 30, 60, 300, 900, 3600, 86_400)]
 
 
