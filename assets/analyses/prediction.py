@@ -23,8 +23,9 @@ Vector = np.ndarray[tuple[int], np.dtype[np.float64]]
 def predict(model_name: str, table: pa.Table, parameters: PredictionParameters, progress: Progress) -> Result:
     """The probability of a failure within the horizon, for the newest readings.
 
-    The newest failures are held back, with all that came near them, to see what a model of the earlier ones is worth;
-    the model whose probabilities are given has learnt from all.
+    The newest failures are held back, with all that came near them, to see what a model of the earlier ones is worth.
+    The newest readings, of which nobody knows yet, are judged by a model that has learnt from all failures. No step's
+    probability comes from a model that had learnt from it.
 
     Raises:
         CannotAnalyse: failures are missing, or readings before them.
@@ -40,15 +41,14 @@ def predict(model_name: str, table: pa.Table, parameters: PredictionParameters, 
     known = examples(readings.frame(table), parameters.failures, horizon)
     _enough(known, len(parameters.failures))
     progress(20, "Testing on the newest failures")
-    accuracy = _accuracy(model_name, known, horizon, parameters.seed)
+    accuracy, unseen = _test(model_name, known, horizon, parameters.seed)
     progress(70, f"Fitting {model_name} on all failures")
     model = _fitted(model_name, known, known.told, parameters.seed)
-    probability = _probability(model, known.features)
+    unseen[~known.told] = _probability(model, known.features[~known.told])
+    shown = np.flatnonzero(np.isfinite(unseen))
     newest = [
-        {"timestamp": _iso(time), "failure_probability": value}
-        for time, value in zip(
-            known.ends[-MOST_PROBABILITIES:], probability[-MOST_PROBABILITIES:].tolist(), strict=True
-        )
+        {"timestamp": _iso(known.ends[i]), "failure_probability": float(unseen[i])}
+        for i in shown[-MOST_PROBABILITIES:].tolist()
     ]
     progress(85, "Asking what the probability rests on")
     results = {
@@ -65,7 +65,7 @@ def predict(model_name: str, table: pa.Table, parameters: PredictionParameters, 
             "failures_learnt_from": len(known.failures),
             "failures_outside_the_readings": len(set(parameters.failures)) - len(known.failures),
             "steps": len(known.ends),
-            "steps_left_out": max(0, len(known.ends) - MOST_PROBABILITIES),
+            "probabilities_left_out": max(0, len(shown) - MOST_PROBABILITIES),
         },
     }
     return Result(results, accuracy)
@@ -115,20 +115,23 @@ def split(known: Examples, horizon: timedelta) -> tuple[Flags, Flags]:
     return known.told & np.asarray(known.ends + horizon <= cut), known.told & np.asarray(known.ends - horizon >= cut)
 
 
-def _accuracy(model_name: str, known: Examples, horizon: timedelta, seed: int) -> dict[str, Any]:
+def _test(model_name: str, known: Examples, horizon: timedelta, seed: int) -> tuple[dict[str, Any], Vector]:
+    """What a model of the earlier failures is worth on the newest, and its probabilities (NaN elsewhere)."""
     from sklearn.metrics import average_precision_score, brier_score_loss  # noqa: PLC0415
 
     names = ("pr_auc", "precision", "recall", "f1_score", "brier", "brier_skill", "failures_found", "false_alarm_share")
     accuracy: dict[str, Any] = dict.fromkeys(names)
+    unseen = np.full(len(known.ends), np.nan)
     learnt, judged = split(known, horizon)
     for rows, what in ((learnt, "to learn from"), (judged, "to judge by")):
         if not known.fails[rows].any() or known.fails[rows].all():
             reason = (
                 f"with the newest failures held back, the steps left {what} do not hold both quiet times and failures"
             )
-            return {**accuracy, "reason": f"{reason}; more failures, further apart, would tell"}
+            return {**accuracy, "reason": f"{reason}; more failures, further apart, would tell"}, unseen
     threshold = _threshold(model_name, known, learnt, seed)
     probability = _probability(_fitted(model_name, known, learnt, seed), known.features[judged])
+    unseen[judged] = probability
     fails = known.fails[judged]
     warned = probability >= threshold
     hits = int((warned & fails).sum())
@@ -151,7 +154,7 @@ def _accuracy(model_name: str, known: Examples, horizon: timedelta, seed: int) -
         "false_alarm_share": float(warned[~fails].mean()),
         "beats_baseline": brier < without,
         "baseline": "the share of steps before a failure, as the probability at all times",
-    }
+    }, unseen
 
 
 def _threshold(model_name: str, known: Examples, learnt: Flags, seed: int) -> float:
