@@ -1,6 +1,7 @@
 """Pictures of a day and of a result, as PNG, small enough to be kept with the metadata of a run."""
 
 import io
+from collections import Counter
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MOST_DEVICES = 8
+MOST_METRICS = 4
 WINDOW = timedelta(minutes=5)
 INK, ACCENT, ALARM = "#33414e", "#1f77b4", "#c8423b"
 
@@ -40,39 +42,61 @@ def day_picture(workshop: Workshop, day: date) -> bytes:
 
 
 def anomaly_picture(device_id: str, table: pa.Table, results: dict[str, Any]) -> bytes:
-    """The metric that the anomalies showed in most, with their events shaded."""
+    """The metrics that the anomalies showed in, most often first, each with its own events shaded."""
     events = results["events"]
-    metrics = [event["metric"] for event in events if event.get("metric") in table.column_names]
-    metric = max(set(metrics), key=metrics.count) if metrics else _first_metric(table)
-    means = _five_minute_means(table.select(["timestamp", metric]), metric)
-    figure, (axis,) = _canvas(1)
-    axis.plot(means["time"].to_pylist(), means["mean"].to_pylist(), color=ACCENT, linewidth=0.8)
-    for event in events:
-        start, end = (datetime.fromisoformat(event[edge]) for edge in ("start", "end"))
-        axis.axvspan(start, max(end, start + WINDOW), color=ALARM, alpha=0.35, linewidth=0)
-    axis.set_ylabel(UNITS.get(metric, ""), fontsize=7)
-    figure.suptitle(f"{device_id}: {metric}, {len(events)} anomalous events", x=0.01, ha="left", fontsize=9)
+    showing = Counter(event["metric"] for event in events if event.get("metric") in table.column_names)
+    metrics = [metric for metric, _ in showing.most_common(MOST_METRICS)] or [_first_metric(table)]
+    times = pc.min_max(table["timestamp"]).as_py()
+    visible = max(WINDOW, (times["max"] - times["min"]) / 300)  # two pixels
+    figure, axes = _canvas(len(metrics))
+    for metric, axis in zip(metrics, axes, strict=True):
+        means = _five_minute_means(table.select(["timestamp", metric]), metric)
+        axis.plot(means["time"].to_pylist(), means["mean"].to_pylist(), color=ACCENT, linewidth=0.8)
+        for event in events:
+            if event.get("metric") == metric:
+                start, end = (datetime.fromisoformat(event[edge]) for edge in ("start", "end"))
+                axis.axvspan(start, max(end, start + visible), color=ALARM, alpha=0.35, linewidth=0)
+        count = showing[metric]
+        axis.set_title(f"{metric}: {count} {'event' if count == 1 else 'events'}", loc="left", fontsize=8, color=INK)
+        axis.set_ylabel(UNITS.get(metric, ""), fontsize=7)
+    _dates(axes[-1])
+    figure.suptitle(f"{device_id}: {len(events)} anomalous events, UTC", x=0.01, ha="left", fontsize=9)
     return _png(figure)
 
 
 def forecast_picture(device_id: str, results: dict[str, Any]) -> bytes:
-    """What was, what is expected, and the band that holds 95 % of it."""
+    """What was, what is expected, and the bands that hold 80 and 95 % of it."""
     figure, (axis,) = _canvas(1)
     history, ahead = results["history"], results["forecast"]
-    times = [datetime.fromisoformat(point["timestamp"]) for point in ahead]
-    axis.plot(
-        [datetime.fromisoformat(p["timestamp"]) for p in history],
-        [p["value"] for p in history],
-        color=INK,
-        linewidth=0.8,
-    )
-    axis.plot(times, [p["value"] for p in ahead], color=ACCENT, linewidth=1.2)
-    axis.fill_between(
-        times, [p["lower"] for p in ahead], [p["upper"] for p in ahead], color=ACCENT, alpha=0.2, linewidth=0
-    )
+    times = _times(ahead)
+    axis.plot(_times(history), [p["value"] for p in history], color=INK, linewidth=0.8, label="measured")
+    axis.plot(times, [p["value"] for p in ahead], color=ACCENT, linewidth=1.2, label="expected")
+    for low, high, share in (("lower", "upper", 95), ("lower_80", "upper_80", 80)):
+        bounds = [[p[edge] for p in ahead] for edge in (low, high)]
+        axis.fill_between(times, *bounds, color=ACCENT, alpha=0.18, linewidth=0, label=f"{share} % of cases")
+    axis.axvline(times[0], color=INK, linewidth=0.6, linestyle=":")
     axis.set_ylabel(UNITS.get(results["metric"], ""), fontsize=7)
-    figure.suptitle(f"{device_id}: {results['metric']}, forecast with 95 % band", x=0.01, ha="left", fontsize=9)
+    axis.legend(loc="lower right", bbox_to_anchor=(1, 0.98), fontsize=6, ncols=4, frameon=False)
+    _dates(axis)
+    worse = ", worse than the day before repeated" if results.get("warning") else ""
+    figure.suptitle(f"{device_id}: {results['metric']}, forecast{worse}, UTC", x=0.01, ha="left", fontsize=9)
     return _png(figure)
+
+
+def prediction_picture(device_id: str, results: dict[str, Any]) -> bytes:
+    """The probability of a failure within the horizon at the newest steps, none of which its model had learnt from."""
+    figure, (axis,) = _canvas(1)
+    steps = results["probabilities"]
+    axis.plot(_times(steps), [step["failure_probability"] for step in steps], ".", color=ALARM, markersize=3)
+    axis.set_ylim(0, 1)
+    _dates(axis)
+    title = f"{device_id}: probability of a failure within {results['horizon_hours']} h, UTC"
+    figure.suptitle(title, x=0.01, ha="left", fontsize=9)
+    return _png(figure)
+
+
+def _times(points: list[dict[str, Any]]) -> list[datetime]:
+    return [datetime.fromisoformat(point["timestamp"]) for point in points]
 
 
 def _shared_metric(datasets: list[Dataset]) -> str:
@@ -118,6 +142,14 @@ def _hours(axis: "Axes", start: datetime, end: datetime) -> None:
     axis.set_xlim(start, end)
     axis.xaxis.set_major_locator(HourLocator(interval=3))
     axis.xaxis.set_major_formatter(DateFormatter("%H:%M", tz=UTC))
+
+
+def _dates(axis: "Axes") -> None:
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter  # noqa: PLC0415
+
+    locator = AutoDateLocator(tz=UTC)
+    axis.xaxis.set_major_locator(locator)
+    axis.xaxis.set_major_formatter(ConciseDateFormatter(locator, tz=UTC))
 
 
 def _png(figure: "Figure") -> bytes:

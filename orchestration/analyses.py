@@ -109,7 +109,10 @@ def _result_facts(job: AnalyticsJob, table: Any, results: dict[str, Any]) -> dic
         }
     if job.analysis_type == "forecast":
         return {"the result": picture(pictures.forecast_picture(job.device_id, results))}
-    return {}
+    return {
+        "failure probability": results["failure_probability"],
+        "the result": picture(pictures.prediction_picture(job.device_id, results)),
+    }
 
 
 anomaly_result = _asset(

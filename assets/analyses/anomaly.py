@@ -67,7 +67,7 @@ def detect(model_name: str, table: pa.Table, parameters: AnomalyParameters, prog
     return Result(results, {**accuracy, "reason": NO_LABELS})
 
 
-def _training(index: pd.DatetimeIndex, until: datetime | None) -> Flags:
+def _training(index: "pd.Index[Any]", until: datetime | None) -> Flags:
     return np.ones(len(index), bool) if until is None else np.asarray(index < pd.Timestamp(until))
 
 
@@ -140,7 +140,7 @@ def _anomalies(
 
 
 def _events(
-    index: pd.DatetimeIndex, flags: Flags, relative: Vector, gathered: list[Event], metric: dict[str, str]
+    index: "pd.Index[Any]", flags: Flags, relative: Vector, gathered: list[Event], metric: dict[str, str]
 ) -> list[dict[str, Any]]:
     strongest = sorted(gathered, key=lambda event: -relative[event.peak])[:MOST_EVENTS]
     return [

@@ -6,6 +6,8 @@ from datetime import timedelta
 import numpy as np
 import pandas as pd
 
+from assets.analyses import readings
+
 Vector = np.ndarray[tuple[int], np.dtype[np.float64]]
 Flags = np.ndarray[tuple[int], np.dtype[np.bool_]]
 
@@ -30,7 +32,7 @@ class Features:
 
     @property
     def all(self) -> pd.DataFrame:
-        return pd.concat([self.values, self.sizes], axis=1)
+        return pd.concat([part for part in (self.values, self.sizes) if len(part.columns)], axis=1)
 
 
 def features(rows: pd.DataFrame, training: Flags) -> Features:
@@ -44,7 +46,9 @@ def features(rows: pd.DataFrame, training: Flags) -> Features:
     left_out: dict[str, str] = {}
     usable: dict[str, pd.Series] = {}
     for name, column in held.items():
-        if column.notna().mean() < FULL_ENOUGH:
+        if name in readings.LABELS:
+            left_out[str(name)] = readings.IS_LABEL
+        elif column.notna().mean() < FULL_ENOUGH:
             left_out[str(name)] = "fewer than half of the rows have a value"
         elif column[training].nunique() < 2:
             left_out[str(name)] = "constant"
@@ -120,6 +124,8 @@ def drifts(column: Vector, blocks: int = 10) -> bool:
 
 def _standardised(columns: dict[str, pd.Series], training: Flags) -> pd.DataFrame:
     """By the training rows' median and spread; what is missing is usual."""
+    if not columns:
+        return pd.DataFrame(index=range(len(training)))
     values = pd.DataFrame(columns)
     known = values[training]
     middle = known.median()

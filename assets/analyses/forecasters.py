@@ -87,7 +87,7 @@ def _carried_on(residuals: Vector, horizon: int) -> list[float]:
     before = residuals[rows[:, None] - _LAGS]
     shrinkage = 0.01 * len(rows) * np.var(residuals) * np.eye(len(_LAGS))
     weights = np.linalg.solve(before.T @ before + shrinkage + 1e-9 * np.eye(len(_LAGS)), before.T @ residuals[rows])
-    line = list(residuals)
+    line: list[float] = residuals.tolist()
     for _ in range(horizon):
         line.append(float(np.asarray(line)[len(line) - _LAGS] @ weights))
     return line[len(residuals) :]

@@ -1,6 +1,7 @@
 """A device's rows as analyses see them: metrics by time, one row a moment, no more rows than can be worked."""
 
 from datetime import timedelta
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,11 @@ from storage.devices import NAMED_METRICS
 
 MOST_ROWS = 200_000
 _NOT_METRICS = {"timestamp", "device_id", "device_type", "location", "hour", "day_of_week", "is_weekend"}
+# Names under which labels travel: what tells of faults must not be learnt from to find them.
+LABELS = frozenset(
+    ("anomaly", "is_anomaly", "changepoint", "label", "target", "fault", "failure", "machine_failure", "rul")
+)
+IS_LABEL = "its name is that of a label"
 _GRIDS = [timedelta(seconds=s) for s in (1, 2, 5, 10, 30, 60, 300, 900, 3600, 86_400)]
 
 
@@ -44,15 +50,15 @@ def first_metric(table: pa.Table) -> str:
     there = [name for name in table.column_names if _is_metric(table, name)]
     for name in ("power", *NAMED_METRICS, *there):
         if name in there:
-            return name
+            return str(name)
     raise CannotAnalyse("the datasets hold no readings of any metric; choose days in which the device was measured")
 
 
-def cadence(index: pd.DatetimeIndex) -> timedelta:
+def cadence(index: "pd.Index[Any]") -> timedelta:
     """The usual distance between two rows; a minute where there is one row only."""
     if len(index) < 2:
         return timedelta(minutes=1)
-    return timedelta(seconds=float(np.median(np.diff(index.as_unit("us").asi8))) / 1e6)
+    return timedelta(seconds=float(np.median(np.diff(pd.DatetimeIndex(index).as_unit("us").asi8))) / 1e6)
 
 
 def thinned(rows: pd.DataFrame) -> tuple[pd.DataFrame, timedelta | None]:
@@ -60,7 +66,7 @@ def thinned(rows: pd.DataFrame) -> tuple[pd.DataFrame, timedelta | None]:
     if len(rows) <= MOST_ROWS:
         return rows, None
     for grid in _GRIDS:
-        means = rows.groupby(rows.index.floor(grid)).mean()
+        means = rows.groupby(pd.DatetimeIndex(rows.index).floor(grid)).mean()
         if len(means) <= MOST_ROWS:
             return means, grid
     raise CannotAnalyse(f"more than {MOST_ROWS:,} days of readings are more than an analysis can take")
