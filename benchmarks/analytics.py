@@ -1,6 +1,6 @@
 """How well analyses find faults and see ahead, judged on labelled and held-back real data.
 
-`python -m benchmarks.analytics FOLDER [anomaly|forecast|failure ...]`; without a folder only the demo's series is judged.
+`python -m benchmarks.analytics FOLDER [anomaly|forecast|failure ...]`; without a folder: the demo's series alone.
 """
 
 import argparse

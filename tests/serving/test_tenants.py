@@ -191,8 +191,10 @@ def test_another_tenant_reads_and_changes_nothing(
     for route in (route for router in ROUTERS for route in router.routes if isinstance(route, APIWebSocketRoute)):
         if "{device_id}" in route.path:
             path = route.path.format(device_id="A1")
-            with pytest.raises(WebSocketDisconnect), api.websocket_connect(path, headers=other):
-                tried += 1
+            with api.websocket_connect(path, headers=other) as stream, pytest.raises(WebSocketDisconnect) as closed:
+                stream.receive_text()
+            assert closed.value.code == 4404
+            tried += 1
     assert tried > 100
     assert belongings(engine) == before
     assert api.get("/api/v1/devices", headers=other).json()["total"] == 1
