@@ -1,4 +1,7 @@
-"""The demo's machines: three feeders, disjoint stretches of one real household series, and rules that watch them."""
+"""The demo's machines: three feeders, disjoint stretches of one real household series, and rules that watch them.
+
+Each feeder has two days without a fault, of which an analysis may learn, and then three days with some.
+"""
 
 import csv
 import gzip
@@ -12,6 +15,9 @@ from typing import Any
 from storage.settings import Settings
 
 SERIES = Path(__file__).parent / "house-a.csv.gz"
+DAY = 1440  # rows of the series: one a minute, without a gap
+GOOD_DAYS, FAULTY_DAYS = 2, 3
+FIRST_FAULTY_DAY = 7  # of the series; nothing was injected before
 METRICS = ("voltage", "current", "power", "reactive_power")
 
 # What the series does on a good day, and what its sensors could say at all.
@@ -98,11 +104,20 @@ def live(now: datetime, start: datetime) -> Iterator[Sample]:
         yield Sample(device_id, now, stretch[step % len(stretch)][1])
 
 
+def good_until(end: datetime) -> datetime:
+    """When the days without a fault are over, in a history that ends then."""
+    return end - timedelta(minutes=FAULTY_DAYS * DAY - 1)
+
+
 def _stretches() -> Iterator[tuple[str, list[tuple[datetime, dict[str, float]]]]]:
+    """A device's good days and faulty days, these moved by whole days to follow those."""
     with gzip.open(SERIES, "rt") as file:
         rows = [_row(row) for row in csv.DictReader(file)]
     for i, device_id in enumerate(DEVICE_IDS):
-        yield device_id, rows[i * len(rows) // len(DEVICES) : (i + 1) * len(rows) // len(DEVICES)]
+        good = rows[i * GOOD_DAYS * DAY :][: GOOD_DAYS * DAY]
+        faulty = rows[(FIRST_FAULTY_DAY + i * FAULTY_DAYS) * DAY :][: FAULTY_DAYS * DAY]
+        moved = faulty[0][0] - good[-1][0] - timedelta(minutes=1)
+        yield device_id, [*good, *((time - moved, metrics) for time, metrics in faulty)]
 
 
 def _row(row: dict[str, Any]) -> tuple[datetime, dict[str, float]]:

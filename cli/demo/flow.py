@@ -124,9 +124,13 @@ class Flow:
                 "analysis_type": analysis_type,
                 "model_name": models[family][0],
                 "dataset_key": dataset["key"],
+                "parameters": parameters,
             }
             for dataset in self.summary.datasets
-            for analysis_type, family in (("anomaly", "anomaly_detection"), ("forecast", "forecasting"))
+            for analysis_type, family, parameters in (
+                ("anomaly", "anomaly_detection", {"trained_until": fleet.good_until(self._start).isoformat()}),
+                ("forecast", "forecasting", {}),
+            )
         ]
         asked = [(request, self._done_before(request) or self._ask(request)) for request in wanted]
         for i, (request, job_id) in enumerate(asked):
@@ -159,11 +163,10 @@ class Flow:
         return None
 
     def _report(self) -> None:
-        start, _ = self._days()
         request = {
             "device_id": REPORTED,
             "analysis_types": ["anomaly", "forecast"],
-            "date_range_start": f"{start}T00:00:00Z",
+            "date_range_start": fleet.history(self._start)[0].time.strftime("%Y-%m-%dT%H:%M:%SZ"),
             "date_range_end": (self._start + timedelta(minutes=1)).strftime("%Y-%m-%dT%H:%M:%SZ"),
         }
         standing = {
