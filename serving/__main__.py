@@ -1,6 +1,7 @@
 """The API process: `python -m serving`."""
 
 import logging
+import os
 import sys
 
 import uvicorn
@@ -14,6 +15,9 @@ from storage.database import open_engine
 from storage.settings import LOOPBACK, Settings, SettingsError
 
 log = logging.getLogger("serving")
+
+# Variables of the handover's services for finding each other.
+UNUSED = frozenset(["DEVICE_SERVICE_URL", "RULE_ENGINE_URL"])
 
 
 def main() -> None:
@@ -32,6 +36,8 @@ def main() -> None:
         log.warning(
             "ALLOW_ANONYMOUS is set: whoever reaches %s:%s may do everything", settings.api_host, settings.api_port
         )
+    for name in sorted(UNUSED.intersection(os.environ)):
+        log.info("%s is set and has no use here: the six services are one", name)
     uvicorn.run(
         create_app(settings),
         host=settings.api_host,

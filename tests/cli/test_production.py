@@ -2,11 +2,12 @@
 
 import json
 import secrets
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
-import boto3
 import psycopg
 import pytest
 
@@ -45,13 +46,6 @@ def production(postgres_server: str, tmp_path: Path, platform: LocalPlatform) ->
         servers.enter_context(telemetry.running())
         servers.enter_context(started(gateway, lambda: can_connect(s3_port), tmp_path / "s3.log", env=login))
         endpoint = f"http://127.0.0.1:{s3_port}"
-        boto3.client(
-            "s3",
-            endpoint_url=endpoint,
-            region_name="us-east-1",
-            aws_access_key_id=KEYS["AWS_ACCESS_KEY_ID"],
-            aws_secret_access_key=KEYS["AWS_SECRET_ACCESS_KEY"],
-        ).create_bucket(Bucket=BUCKET)
         platform.environment |= {
             **KEYS,
             **set_up_influxdb(telemetry),
@@ -64,6 +58,16 @@ def production(postgres_server: str, tmp_path: Path, platform: LocalPlatform) ->
             "S3_BUCKET_NAME": BUCKET,
         }
         del platform.environment["POSTGRES_PORT"]  # a part of the address that DATABASE_URL is
+        for answer in ("made", "is there"):  # as compose.yaml does it
+            done = subprocess.run(
+                [sys.executable, "-m", "storage.bucket"],
+                env=platform.environment,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert (done.returncode, done.stdout.strip()) == (0, answer), done.stderr
+
         yield platform
     with psycopg.connect(f"{postgres_server}/postgres", autocommit=True) as connection:
         connection.execute(f"DROP DATABASE {database} WITH (FORCE)")
