@@ -1,5 +1,6 @@
 """The registry of devices."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from email.utils import format_datetime
@@ -27,7 +28,7 @@ from storage import catalogue
 from storage.access import Identity
 from storage.catalogue import Dataset, TouchedDay
 from storage.database import utc_now
-from storage.devices import Device, metadata_text
+from storage.devices import IDENTIFIER, Device, metadata_text
 
 router = APIRouter(prefix="/api/v1/devices", tags=["devices"])
 
@@ -204,7 +205,7 @@ def create_device(
 @router.post("/bulk")
 def create_or_update_devices(session: DatabaseSession, asker: Asker, body: BulkDevices) -> BulkAnswer:
     """Register or update many devices; each row succeeds or fails by itself, and the answer tells of each."""
-    ids = [str(row.get("device_id")) for row in body.devices if "\0" not in str(row.get("device_id"))]
+    ids = [str(row.get("device_id")) for row in body.devices if re.fullmatch(IDENTIFIER, str(row.get("device_id")))]
     found = select(Device).where(col(Device.device_id).in_(ids)).with_for_update()
     standing = {device.device_id: device for device in session.exec(found.order_by(col(Device.device_id)))}
     taken = _taken(session, ids)
@@ -322,7 +323,7 @@ def _update(session: Session, asker: Identity, device: Device, body: DeviceUpdat
     for name, value in changes.items():
         if value is None and name in ("device_name", "device_type", "status"):
             raise Invalid(f"{name} cannot be empty; leave it out to keep it", field=name)
-    if changes.get("tenant_id", device.tenant_id) != device.tenant_id and asker.tenant_id is not None:
+    if asker.tenant_id is not None and changes.get("tenant_id", device.tenant_id) != device.tenant_id:
         raise Refused(f"the key is bound to the tenant {asker.tenant_id}; leave tenant_id out", field="tenant_id")
     changed = {name: value for name, value in changes.items() if getattr(device, name) != value}
     for name, value in changed.items():
