@@ -4,6 +4,12 @@ from uuid import UUID
 
 import pytest
 from fastapi.testclient import TestClient
+from sqlalchemy import Engine
+
+from ingest.counts import IntakeCounts
+from ingest.notifications.sender import Senders
+from storage.database import utc_now
+from storage.settings import Settings
 
 PATH = "/api/v1/maintenance-windows"
 WINDOW: dict[str, Any] = {
@@ -75,7 +81,7 @@ def test_no_alert_within_a_window_and_one_after_it(client: TestClient) -> None:
 
 
 def test_a_tenant_sees_its_own_and_is_covered_by_everybodys(
-    client: TestClient, key: Callable[..., dict[str, str]]
+    client: TestClient, key: Callable[..., dict[str, str]], settings: Settings, engine: Engine
 ) -> None:
     admin, acme, other = key("admin"), key("operate", "acme"), key("operate", "other")
     for name, tenant_id in (("D1", "acme"), ("D2", "other")):
@@ -94,8 +100,8 @@ def test_a_tenant_sees_its_own_and_is_covered_by_everybodys(
     for asker in (acme, other):
         assert client.post("/api/v1/rules", json=rule, headers=asker).status_code == 201
 
-    def triggered(device_id: str, time: str, asker: dict[str, str]) -> list[Any]:
-        reading = {"device_id": device_id, "timestamp": f"2026-02-12T{time}Z", "temperature": 70}
+    def triggered(device_id: str, time: str, asker: dict[str, str], day: str = "2026-02-12") -> list[Any]:
+        reading = {"device_id": device_id, "timestamp": f"{day}T{time}Z", "temperature": 70}
         data = client.post("/api/v1/rules/evaluate", json=reading, headers=asker).json()["data"]
         return [result["alert_id"] for result in data["results"] if result["triggered"]]
 
@@ -106,3 +112,8 @@ def test_a_tenant_sees_its_own_and_is_covered_by_everybodys(
     assert client.get(f"/api/v1/alerts/{alert}/notifications", headers=acme).status_code == 404
     (notification,) = client.get(f"/api/v1/alerts/{alert}/notifications", headers=other).json()["data"]
     assert notification["status"] == "expired"
+    now = utc_now()
+    (fresh,) = triggered("D2", f"{now:%H:%M:%S}", other, f"{now:%Y-%m-%d}")
+    assert Senders(settings, engine, IntakeCounts()).send_one()
+    (notification,) = client.get(f"/api/v1/alerts/{fresh}/notifications", headers=other).json()["data"]
+    assert [attempt["outcome"] for attempt in notification["attempts"]] == ["unconfigured"]
