@@ -171,7 +171,7 @@ def _devices(
                 if device
                 else DeviceFacts(zone=settings.zone, windows=covering)
             )
-    if not found:
+    if not found and (narrowed is not None or rule.devices is not None):
         raise Invalid("the rule watches none of these devices", field="device_ids")
     return found
 
