@@ -22,7 +22,7 @@ from serving.rules import standing_rule
 from storage.catalogue import Dataset
 from storage.database import utc_now
 from storage.devices import Device
-from storage.maintenance import MaintenanceWindow
+from storage.maintenance import windows_covering
 from storage.rules import NO_DATA, Rule
 from storage.settings import Settings
 from storage.telemetry import DAY, microseconds, moment
@@ -157,9 +157,10 @@ def _devices(
 ) -> dict[str, DeviceFacts]:
     """Devices that the rule watches: those it names, or all that are registered."""
     rows = {device.device_id: device for device in session.exec(select(Device).where(col(Device.deleted_at).is_(None)))}
-    windows = Windows(session.exec(select(MaintenanceWindow)))
+    watched = sorted(rule.devices if rule.devices is not None else rows)
+    windows = Windows(windows_covering(session, watched))
     found = {}
-    for device_id in sorted(rule.devices if rule.devices is not None else rows):
+    for device_id in watched:
         device = rows.get(device_id)
         tenant_id = device.tenant_id if device else None
         if rule.watches(device_id, tenant_id) and (narrowed is None or device_id in narrowed):
@@ -170,7 +171,7 @@ def _devices(
                 if device
                 else DeviceFacts(zone=settings.zone, windows=covering)
             )
-    if not found:
+    if not found and (narrowed is not None or rule.devices is not None):
         raise Invalid("the rule watches none of these devices", field="device_ids")
     return found
 

@@ -13,10 +13,12 @@ SELECT tenant_id, count(*)::int AS rules FROM rules
 WHERE scope = 'all_devices' AND status = 'active' AND deleted_at IS NULL AND rule_id <> :rule_id GROUP BY tenant_id
 """)
 _FULLEST = text("""
-SELECT device_id, count(*) FROM rules, unnest(device_ids) AS device_id
+SELECT selected.device_id, count(*) FROM rules, unnest(device_ids) AS selected (device_id)
 WHERE scope = 'selected_devices' AND status = 'active' AND deleted_at IS NULL AND rule_id <> :rule_id
-  AND (:everywhere OR device_id = ANY(CAST(:devices AS text[])))
-GROUP BY device_id ORDER BY count(*) DESC, device_id LIMIT 1
+  AND (:everywhere OR selected.device_id = ANY(CAST(:devices AS text[])))
+  AND (CAST(:tenant AS text) IS NULL
+       OR EXISTS (SELECT FROM devices d WHERE d.device_id = selected.device_id AND d.tenant_id = :tenant))
+GROUP BY selected.device_id ORDER BY count(*) DESC, selected.device_id LIMIT 1
 """)
 
 
@@ -36,7 +38,7 @@ def check_limit(session: Session, rule: Rule, most: int) -> None:
     of_nobody = by_tenant.pop(None, 0)
     own = max(by_tenant.values(), default=0) if rule.tenant_id is None else by_tenant.get(rule.tenant_id, 0)
     fullest = session.execute(
-        _FULLEST, {"rule_id": rule.rule_id, "everywhere": for_all, "devices": rule.device_ids}
+        _FULLEST, {"rule_id": rule.rule_id, "everywhere": for_all, "devices": rule.device_ids, "tenant": rule.tenant_id}
     ).first()
     watching = of_nobody + own + (fullest[1] if fullest else 0)
     if watching >= most:

@@ -13,7 +13,7 @@ from ingest.facts import DeviceFacts, Windows, facts_of
 from ingest.notifications.outbox import Outbox
 from ingest.readings import decode
 from ingest.rules import ActiveRule, RuleSet
-from serving.dependencies import DatabaseSession, DeviceId, PageQuery, PlatformSettings
+from serving.dependencies import Asker, DatabaseSession, DeviceId, PageQuery, PlatformSettings
 from serving.errors import Conflict, Invalid, NotFound, Unavailable, problems
 from serving.rule_bodies import (
     EvaluatedRule,
@@ -33,7 +33,7 @@ from serving.rule_bodies import (
 from serving.rule_limit import check_limit
 from storage.database import utc_now
 from storage.devices import Device
-from storage.maintenance import MaintenanceWindow
+from storage.maintenance import windows_covering
 from storage.presence import DevicePresence
 from storage.rules import ANY_READING, NO_DATA, Rule
 from storage.settings import Settings
@@ -71,9 +71,10 @@ def get_rule(session: DatabaseSession, rule_id: UUID) -> RuleAnswer:
 
 
 @router.post("", status_code=201, responses=problems(Conflict))
-def create_rule(session: DatabaseSession, settings: PlatformSettings, body: RuleCreate) -> RuleAnswer:
+def create_rule(session: DatabaseSession, settings: PlatformSettings, asker: Asker, body: RuleCreate) -> RuleAnswer:
     """Make a rule; it is active at once."""
     rule = Rule(**body.values(settings.notification_cooldown_minutes))
+    rule.tenant_id = rule.tenant_id or asker.tenant_id
     check_limit(session, rule, settings.max_rules_per_device)
     session.add(rule)
     session.commit()
@@ -177,11 +178,8 @@ def _saved(session: Session, settings: Settings, rule: Rule) -> RuleAnswer:
 
 
 def _facts(session: Session, settings: Settings, device_id: str) -> DeviceFacts:
-    covering = select(MaintenanceWindow).where(
-        or_(col(MaintenanceWindow.device_id) == device_id, col(MaintenanceWindow.device_id).is_(None))
-    )
     device = session.get(Device, device_id)
-    windows = Windows(session.exec(covering)).of(device_id, device.tenant_id if device else None)
+    windows = Windows(windows_covering(session, [device_id])).of(device_id, device.tenant_id if device else None)
     if device is None:
         return DeviceFacts(zone=settings.zone, windows=windows)
     return facts_of(device, settings.zone, windows)

@@ -1,10 +1,11 @@
 """Planned work on machines: windows of time in which no alert is raised, and what was held back."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID, uuid4
 
-from sqlalchemy import CheckConstraint
-from sqlmodel import Field, SQLModel, Text
+from sqlalchemy import CheckConstraint, text
+from sqlmodel import Field, Session, SQLModel, Text
 
 from storage.database import Timestamp, utc_now
 
@@ -23,6 +24,18 @@ class MaintenanceWindow(SQLModel, table=True):
     reason: str | None = Field(default=None, sa_type=Text)
     created_at: datetime = Timestamp(default_factory=utc_now)
     updated_at: datetime = Timestamp(default_factory=utc_now)
+
+
+_COVERING = text("""
+SELECT window_id, tenant_id, device_id, starts_at, ends_at, reason, created_at, updated_at FROM maintenance_windows
+WHERE device_id IS NULL OR device_id = ANY(CAST(:devices AS text[]))
+""")
+
+
+def windows_covering(session: Session, devices: Sequence[str]) -> list[MaintenanceWindow]:
+    """Windows of these devices and those of all, also of a session that lists its own tenant's only."""
+    rows = session.execute(_COVERING, {"devices": list(devices)})
+    return [MaintenanceWindow(**row) for row in rows.mappings()]
 
 
 class HeldBack(SQLModel, table=True):

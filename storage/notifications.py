@@ -25,6 +25,7 @@ class Notification(SQLModel, table=True):
 
     notification_id: UUID = Field(default_factory=uuid4, primary_key=True)
     alert_id: UUID = Field(foreign_key="alerts.alert_id", ondelete="CASCADE")
+    tenant_id: str | None = Field(default=None, max_length=50)
     device_id: str = Field(max_length=50)
     channel: str = Field(max_length=50)
     status: str = Field(default="pending", max_length=20)
@@ -40,6 +41,7 @@ class NotificationAttempt(SQLModel, table=True):
 
     id: int | None = Field(default=None, sa_type=BigInteger, sa_column_args=[Identity()], primary_key=True)
     notification_id: UUID = Field(foreign_key="notifications.notification_id", ondelete="CASCADE", index=True)
+    tenant_id: str | None = Field(default=None, max_length=50)
     attempted_at: datetime = Timestamp(default_factory=utc_now)
     outcome: str = Field(max_length=20)
     detail: str | None = Field(default=None, sa_type=Text)

@@ -38,7 +38,9 @@ class Outbox:
         now = utc_now()
         for alert in sorted(alerts, key=lambda alert: alert.reading_time, reverse=True):
             for channel in channels[alert.alert_id]:
-                notification = Notification(alert_id=alert.alert_id, device_id=alert.device_id, channel=channel)
+                notification = Notification(
+                    alert_id=alert.alert_id, tenant_id=alert.tenant_id, device_id=alert.device_id, channel=channel
+                )
                 if now - alert.reading_time > self._max_age:
                     notification.status, notification.next_attempt_at = "expired", None
                 elif sent[alert.device_id, channel] >= self._limit:

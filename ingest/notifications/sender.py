@@ -97,6 +97,7 @@ class Senders:
         session.add(
             NotificationAttempt(
                 notification_id=notification.notification_id,
+                tenant_id=notification.tenant_id,
                 outcome=outcome,
                 detail=detail and detail.replace("\0", "")[:LONGEST_DETAIL],
             )

@@ -1,8 +1,15 @@
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
 import pytest
 from fastapi.testclient import TestClient
+from sqlalchemy import Engine
+
+from ingest.counts import IntakeCounts
+from ingest.notifications.sender import Senders
+from storage.database import utc_now
+from storage.settings import Settings
 
 PATH = "/api/v1/maintenance-windows"
 WINDOW: dict[str, Any] = {
@@ -71,3 +78,42 @@ def test_no_alert_within_a_window_and_one_after_it(client: TestClient) -> None:
     assert (held["count"], held["first_reading_time"], held["last_reading_time"]) == (
         2, "2026-02-12T10:30:00Z", "2026-02-12T10:59:59Z",
     )  # fmt: skip
+
+
+def test_a_tenant_sees_its_own_and_is_covered_by_everybodys(
+    client: TestClient, key: Callable[..., dict[str, str]], settings: Settings, engine: Engine
+) -> None:
+    admin, acme, other = key("admin"), key("operate", "acme"), key("operate", "other")
+    for name, tenant_id in (("D1", "acme"), ("D2", "other")):
+        body = {"device_id": name, "device_name": "n", "device_type": "t", "tenant_id": tenant_id}
+        assert client.post("/api/v1/devices", json=body, headers=admin).status_code == 201
+    plant_wide = client.post(PATH, json=WINDOW | {"device_id": None}, headers=admin)
+    assert plant_wide.status_code == 201
+    own = client.post(PATH, json=WINDOW, headers=acme).json()["data"]
+    assert own["tenant_id"] == "acme"
+    assert client.get(PATH, headers=acme).json()["total"] == 1
+    assert client.get(PATH, headers=other).json()["total"] == 0
+    assert client.delete(f"{PATH}/{own['window_id']}", headers=other).status_code == 404
+
+    rule = {"rule_name": "r", "scope": "all_devices", "property": "temperature", "condition": ">", "threshold": 60,
+            "notification_channels": ["email"]}  # fmt: skip
+    for asker in (acme, other):
+        assert client.post("/api/v1/rules", json=rule, headers=asker).status_code == 201
+
+    def triggered(device_id: str, time: str, asker: dict[str, str], day: str = "2026-02-12") -> list[Any]:
+        reading = {"device_id": device_id, "timestamp": f"{day}T{time}Z", "temperature": 70}
+        data = client.post("/api/v1/rules/evaluate", json=reading, headers=asker).json()["data"]
+        return [result["alert_id"] for result in data["results"] if result["triggered"]]
+
+    assert triggered("D2", "10:30:00", other) == []  # the window of the whole plant, which it does not list
+    (alert,) = triggered("D2", "11:30:00", other)
+    assert client.get(f"{PATH}/held-back", headers=other).json()["total"] == 1
+    assert client.get(f"{PATH}/held-back", headers=acme).json()["total"] == 0
+    assert client.get(f"/api/v1/alerts/{alert}/notifications", headers=acme).status_code == 404
+    (notification,) = client.get(f"/api/v1/alerts/{alert}/notifications", headers=other).json()["data"]
+    assert notification["status"] == "expired"
+    now = utc_now()
+    (fresh,) = triggered("D2", f"{now:%H:%M:%S}", other, f"{now:%Y-%m-%d}")
+    assert Senders(settings, engine, IntakeCounts()).send_one()
+    (notification,) = client.get(f"/api/v1/alerts/{fresh}/notifications", headers=other).json()["data"]
+    assert [attempt["outcome"] for attempt in notification["attempts"]] == ["unconfigured"]

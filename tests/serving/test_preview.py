@@ -110,6 +110,11 @@ def test_maintenance_is_held_back_in_the_preview_too(past: Past) -> None:
     assert ([e["time"] for e in found["items"]], found["held_back"]) == ([at(1, 60)], 1)
 
 
+def test_a_plant_without_devices_has_no_episodes(client: TestClient) -> None:
+    found = client.post(PATH, json={"rule": RULE}).json()["data"]
+    assert (found["episodes"], found["devices"]) == (0, [])
+
+
 def test_a_rule_that_stands(past: Past) -> None:
     past.day(1, {10: 70.0})
     rule = past.client.post("/api/v1/rules", json=RULE).json()["data"]

@@ -199,6 +199,8 @@ def test_evaluate_says_what_held_a_rule_back(client: TestClient) -> None:
 
 def test_a_device_has_no_more_rules_than_the_limit(settings: Settings) -> None:
     with TestClient(create_app(settings.model_copy(update={"max_rules_per_device": 3})), base_url=BASE) as client:
+        body = {"device_id": "D1", "device_name": "n", "device_type": "t", "tenant_id": "a"}
+        assert client.post("/api/v1/devices", json=body).status_code == 201
         made(client, scope="all_devices", device_ids=[])
         made(client, scope="all_devices", device_ids=[], tenant_id="a")
         one = made(client)
