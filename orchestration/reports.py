@@ -10,7 +10,7 @@ import dagster as dg
 from assets.datasets import Workshop
 from assets.reports import build_report
 from assets.reports.gather import gather
-from orchestration.analyses import anomaly_result, forecast
+from orchestration.analyses import anomaly_result, failure_prediction, forecast
 from orchestration.datasets import DEVICE_HISTORY
 from orchestration.jobs import perform
 from orchestration.metadata import code_version
@@ -22,7 +22,7 @@ from storage.settings import Settings
 
 
 @dg.asset(
-    deps=[DEVICE_HISTORY, anomaly_result, forecast],
+    deps=[DEVICE_HISTORY, anomaly_result, failure_prediction, forecast],
     partitions_def=devices,
     group_name="reports",
     kinds={"pdf", "excel", "json"},

@@ -63,7 +63,7 @@ def _analysis(name: str, found: Mapping[str, Any]) -> Analysis:
         dataset_key=_optional(found.get("dataset_key")),
         completed_at=_moment(found.get("completed_at"), name),
         accuracy=_finite(found.get("accuracy_metrics") or {}),
-        summary=_finite({k: v for k, v in results.items() if k != "provenance" and not isinstance(v, list)}),
+        summary=_finite(results.get("summary") or {}),
     )
 
 

@@ -7,7 +7,18 @@ from zoneinfo import ZoneInfo
 
 from assets.reports import figures, markdown as md
 from assets.reports.content import Analysis, Forecast, ReportContent
-from assets.reports.wording import DASH, clock, count, duration, figure, full_clock, metric_name, percent, quantity
+from assets.reports.wording import (
+    DASH,
+    clock,
+    count,
+    duration,
+    figure,
+    full_clock,
+    metric_name,
+    percent,
+    plain,
+    quantity,
+)
 
 MOST_EVENTS, MOST_ALERTS, MOST_SCALARS = 20, 25, 20
 
@@ -35,7 +46,7 @@ def anomalies(content: ReportContent, _: Path) -> Iterator[str]:
         yield from _events(content, zone)
     else:
         yield md.paragraph(by_whom, "Nothing unusual was found in this period.", outside)
-    yield from _scalars("What is known of the model", analysis.accuracy)
+    yield from _quality(analysis.accuracy)
 
 
 def _events(content: ReportContent, zone: ZoneInfo) -> Iterator[str]:
@@ -90,7 +101,7 @@ def others(content: ReportContent, _: Path) -> Iterator[str]:
             continue
         yield md.paragraph(_by_whom("Worked out", analysis, ZoneInfo(content.period.tz)))
         yield from _scalars("Result", analysis.summary)
-        yield from _scalars("What is known of the model", analysis.accuracy)
+        yield from _quality(analysis.accuracy)
 
 
 _TITLES = {"prediction": "Risk of failure"}
@@ -128,6 +139,14 @@ def _accuracy(accuracy: Mapping[str, Any], unit: str) -> Iterator[str]:
         yield "It is no better than simply repeating what was measured one season before: plan with care."
 
 
+def _quality(accuracy: Mapping[str, Any]) -> Iterator[str]:
+    known = {key for key, value in accuracy.items() if value is not None}
+    if known == {"reason"}:
+        yield md.paragraph(f"How good the model is cannot be told: {accuracy['reason']}.")
+    else:
+        yield from _scalars("What is known of the model", accuracy)
+
+
 def _scalars(title: str, values: Mapping[str, Any]) -> Iterator[str]:
     """What a result names and knows: null and lists are left to JSON."""
     rows = [(name.capitalize(), value) for name, value in _flat(values)]
@@ -147,7 +166,7 @@ def _flat(values: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, st
         elif isinstance(value, bool):
             yield name, "yes" if value else "no"
         elif isinstance(value, int | float):
-            yield name, figure(value)
+            yield name, plain(value) if isinstance(value, int) else figure(value)
         elif isinstance(value, str):
             yield name, value
 

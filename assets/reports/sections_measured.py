@@ -224,7 +224,8 @@ def _about_readings(content: ReportContent) -> Iterator[str]:
 
 def methods(content: ReportContent, _: Path) -> Iterator[str]:
     yield md.heading("Methods and sources")
-    jobs = [f"The {a.type} result is that of job {a.job_id} ({a.model})." for a in content.analyses if a.job_id]
+    found = ", ".join(f"{a.type} by {a.job_id} ({a.model})" for a in content.analyses if a.job_id)
+    jobs = [f"Results of analyses, by the jobs that found them: {found}."] if found else []
     made_by = f"Made by {content.generator.name} {content.generator.version}. {_OTHER_FORMATS}"
     yield md.bullets([content.energy.rule, *_METHODS, *jobs, *_files(content), made_by])
 
