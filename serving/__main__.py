@@ -32,6 +32,7 @@ def main() -> None:
         print(f"serving: {error}", file=sys.stderr)
         sys.exit(2)
     logging.basicConfig(level=settings.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
+    logging.getLogger("httpx").setLevel("WARNING")  # it notes every request to Dagster
     if settings.allow_anonymous:
         log.warning(
             "ALLOW_ANONYMOUS is set: whoever reaches %s:%s may do everything", settings.api_host, settings.api_port

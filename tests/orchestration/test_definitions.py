@@ -18,8 +18,8 @@ def test_everything_loads(settings: Settings) -> None:
     definitions = defs()
     dg.Definitions.validate_loadable(definitions)
     jobs = {job.name for job in definitions.resolve_all_job_defs()}
-    asked: list[Job] = [AnalyticsJob.model_construct(analysis_type=kind) for kind in ANALYSES]
-    asked += [ExportJob.model_construct(), ReportJob.model_construct()]
+    asked: list[Job] = [AnalyticsJob(analysis_type=kind) for kind in ANALYSES]
+    asked += [ExportJob(), ReportJob()]
     assert {dagster_job(job) for job in asked} <= jobs
 
 
