@@ -49,10 +49,16 @@ def _clean_environment() -> Iterator[None]:
         yield
 
 
+def _memory() -> str | None:
+    """Where files are in memory, if there is room: a database per test is twice as quick there."""
+    folder = "/dev/shm"
+    return folder if Path(folder).is_dir() and shutil.disk_usage(folder).free > 4e9 else None
+
+
 @pytest.fixture(scope="session")
 def home() -> Iterator[Path]:
     """A folder that the server's own user can enter, which pytest's are not."""
-    folder = Path(tempfile.mkdtemp(prefix="energy-test-"))
+    folder = Path(tempfile.mkdtemp(prefix="energy-test-", dir=_memory()))
     folder.chmod(0o755)
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
