@@ -1,0 +1,31 @@
+"""What `docs/api.md` shows is run as it stands there."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import pytest
+
+from storage.settings import CHECKOUT, Settings
+from storage.telemetry import SECOND, Reading, microseconds, open_telemetry_store
+
+
+def test_the_recipe_in_python(
+    server: str, settings: Settings, key: Callable[..., dict[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = microseconds(datetime(2026, 2, 12, tzinfo=UTC))
+    store = open_telemetry_store(settings)
+    metrics = {"power": 1.0, "voltage": 230.0}
+    store.write(
+        [Reading(device_id="D1", time=start + i * SECOND, metrics=metrics, received_at=start) for i in range(2500)]
+    )
+    store.close()
+    recipe = re.search(r"```python\n(.*?)```", (CHECKOUT / "docs" / "api.md").read_text(), re.DOTALL)
+    assert recipe
+    monkeypatch.setenv("ENERGY_URL", server)
+    monkeypatch.setenv("ENERGY_API_KEY", key("read")["X-API-Key"])
+    for code in (recipe[1], recipe[1].replace('fields="', 'limit="1000", fields="')):
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+        assert done.stdout == "2500 readings\n", done.stderr
