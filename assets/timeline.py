@@ -80,7 +80,10 @@ class Stretch:
 
 
 class Timeline:
-    """Reads of devices over time. `permit` is asked about each device first, and raises where it may not be read."""
+    """Reads of devices over time, for one question: where a range is read is looked up once.
+
+    `permit` is asked about each device first, and raises where it may not be read.
+    """
 
     def __init__(
         self,
@@ -94,6 +97,7 @@ class Timeline:
         self._store = store
         self._objects = objects
         self._permit = permit
+        self._known: dict[tuple[str, int, int], list[Stretch]] = {}
 
     def read(
         self,
@@ -188,6 +192,12 @@ class Timeline:
 
         """
         self._permit(device_id)
+        asked = (device_id, start, end)
+        if asked not in self._known:
+            self._known[asked] = self._stretches(*asked)
+        return self._known[asked]
+
+    def _stretches(self, device_id: str, start: int, end: int) -> list[Stretch]:
         files = self._files(device_id, start, end)
         found: list[Stretch] = []
         at = start
@@ -208,7 +218,7 @@ class Timeline:
         if start >= today:
             return {}
         first, last = moment(start).date(), moment(min(end, today) - 1).date()
-        files = catalogue.datasets_of(self._session, device_id, start=first, end=last, kind="day")
+        files = catalogue.datasets_of(self._session, device_id, start=first, end=last, kind="day", brief=True)
         waiting = {touched.day for touched in catalogue.touched(self._session, device_id=device_id)}
         expired = catalogue.expired_days(self._session, device_id, first, last)
         return {

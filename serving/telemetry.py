@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from typing import Annotated, Any, Literal
 
+import pyarrow as pa
 import sqlalchemy
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, Field
@@ -290,17 +291,23 @@ def _window(interval: str, start: int, end: int) -> int:
 
 
 def _items(found: Answer, order: str) -> list[dict[str, Any]]:
-    items = []
-    for row in found.table.to_pylist():
-        count, band = row.pop(COUNT, None), row.pop("out_of_band", None)
-        row.pop("received_at", None)
-        item = {"timestamp": row.pop("time"), **row}
-        if count is not None:
-            item["count"] = count
+    """A dictionary per row, made column by column: row by row pyarrow takes ten times as long."""
+    table = found.table
+    bands = table["out_of_band"].to_pylist() if "out_of_band" in table.column_names else []
+    names = [name for name in table.column_names if name not in ("time", "out_of_band", "received_at")]
+    keys = ["timestamp", *("count" if name == COUNT else name for name in names)]
+    times = [moment(time) for time in table["time"].cast(pa.int64()).to_numpy().tolist()]
+    columns = (_values(table[name]) for name in names)
+    items = [dict(zip(keys, row, strict=True)) for row in zip(times, *columns, strict=True)]
+    for item, band in zip(items, bands, strict=False):
         if band:
             item["out_of_band"] = band
-        items.append(item)
     return items if order == "asc" else items[::-1]
+
+
+def _values(column: pa.ChunkedArray) -> list[Any]:
+    is_plain = pa.types.is_floating(column.type) and not column.null_count
+    return list(column.to_numpy().tolist() if is_plain else column.to_pylist())
 
 
 def _statistics(device_id: str, start: int, end: int, statistics: Statistics, energy: EnergyFigures) -> dict[str, Any]:

@@ -247,9 +247,18 @@ def current(session: Session, key: str) -> Dataset | None:
 
 
 def datasets_of(
-    session: Session, device_id: str, *, start: date | None = None, end: date | None = None, kind: str | None = None
+    session: Session,
+    device_id: str,
+    *,
+    start: date | None = None,
+    end: date | None = None,
+    kind: str | None = None,
+    brief: bool = False,
 ) -> list[Dataset]:
-    """A device's current datasets that lie within the days, both inclusive, in time order."""
+    """A device's current datasets that lie within the days, both inclusive, in time order.
+
+    Of `brief` ones, what is known of their hours and their checks is read when asked for.
+    """
     found = select(Dataset).where(Dataset.device_id == device_id, col(Dataset.superseded_at).is_(None))
     if start is not None:
         found = found.where(col(Dataset.start_date) >= start)
@@ -257,6 +266,8 @@ def datasets_of(
         found = found.where(col(Dataset.end_date) <= end)
     if kind is not None:
         found = found.where(Dataset.kind == kind)
+    if brief:
+        found = found.options(defer(col(Dataset.hourly)), defer(col(Dataset.checks)))  # type: ignore[arg-type] # as in of_day
     return list(session.exec(found.order_by(col(Dataset.start_date), col(Dataset.end_date))))
 
 

@@ -1,33 +1,31 @@
-"""The recipe of docs/api.md, run as it is printed."""
+"""What `docs/api.md` shows is run as it stands there."""
 
 import re
-from pathlib import Path
-from typing import Any
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
 
-from fastapi.testclient import TestClient
+import pytest
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "api.md"
+from storage.settings import CHECKOUT, Settings
+from storage.telemetry import SECOND, Reading, microseconds, open_telemetry_store
 
 
-def test_the_recipe_runs(client: TestClient, monkeypatch: Any) -> None:
-    recipe, jobs = re.findall(r"```python\n(.*?)```", PAGE.read_text(), flags=re.DOTALL)
-    monkeypatch.setattr("httpx.Client", lambda **_: client)
-    names: dict[str, Any] = {"KEY": None}
-    exec(recipe, names)
-    assert names["items"] == []
-    assert client.get("/api/v1/devices/PUMP-1").json()["data"]["device_name"] == "Pump 1"
-    exec(recipe, names)
-    assert client.get("/api/v1/devices/PUMP-1").json()["data"]["location"] == "Hall 2"
-    # No run takes the job here, so it is taken back before somebody waits for it.
-    asked = client.post("/api/v1/exports/run", json={"device_id": "PUMP-1"}).json()
-    client.post(f"/api/v1/exports/jobs/{asked['job_id']}/cancel")
-    post = client.post
-
-    def cancelled(path: str, **options: Any) -> Any:
-        answer = post(path, **options)
-        post(f"/api/v1/exports/jobs/{answer.json()['job_id']}/cancel")
-        return answer
-
-    monkeypatch.setattr(client, "post", cancelled)
-    exec(jobs, names)
-    assert names["state"]["status"] == "cancelled"
+def test_the_recipe_in_python(
+    server: str, settings: Settings, key: Callable[..., dict[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = microseconds(datetime(2026, 2, 12, tzinfo=UTC))
+    store = open_telemetry_store(settings)
+    metrics = {"power": 1.0, "voltage": 230.0}
+    store.write(
+        [Reading(device_id="D1", time=start + i * SECOND, metrics=metrics, received_at=start) for i in range(2500)]
+    )
+    store.close()
+    recipe = re.search(r"```python\n(.*?)```", (CHECKOUT / "docs" / "api.md").read_text(), re.DOTALL)
+    assert recipe
+    monkeypatch.setenv("ENERGY_URL", server)
+    monkeypatch.setenv("ENERGY_API_KEY", key("read")["X-API-Key"])
+    for code in (recipe[1], recipe[1].replace('fields="', 'limit="1000", fields="')):
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+        assert done.stdout == "2500 readings\n", done.stderr
