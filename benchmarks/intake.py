@@ -1,8 +1,8 @@
-"""Intake end to end at QoS 1: 1,000 devices, 100 active rules, against Telegraf on the same broker, InfluxDB and load.
+"""Intake end to end at QoS 1: 1,000 devices, 100 active rules: embedded (NATS, PostgreSQL), then production.
 
-Telegraf (`mqtt_consumer` to `influxdb_v2`, persistent session, batches of 5,000) keeps no quarantine, ledger or rules.
-Then the embedded profile (NATS, PostgreSQL). Each run ends when its last reading is stored, nothing in flight.
-`--seconds N` of load for each (60); `--only production` or `embedded`.
+That is against Telegraf on the same broker, InfluxDB and load: `mqtt_consumer` to `influxdb_v2`, persistent session,
+batches of 5,000; it keeps no quarantine, ledger or rules. Each run ends when its last reading is stored, nothing in
+flight. `--seconds N` of load for each (60); `--only production` or `embedded`.
 """
 
 import argparse
@@ -18,6 +18,7 @@ import psutil
 import psycopg
 from influxdb_client.client.influxdb_client import InfluxDBClient
 
+from benchmarks.floors import say
 from benchmarks.load import Fleet, folder, populate, pour
 from tests.publisher import Publisher
 from tests.servers import program
@@ -76,10 +77,10 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--only", choices=["production", "embedded"])
     asked, _ = parser.parse_known_args(sys.argv[1:])
-    if asked.only != "embedded":
-        production(asked.seconds)
     if asked.only != "production":
         embedded(asked.seconds)
+    if asked.only != "embedded":
+        production(asked.seconds)
 
 
 def production(seconds: float) -> None:
@@ -138,7 +139,9 @@ def run(  # noqa: PLR0917 - the facts of one run
     print(f"{name}: {published:,} readings in {took:.1f} s, {rate:,.0f}/s", end="")
     if rates:
         print(f" (fifth seconds: median {median(rates):,.0f}, {min(rates):,.0f} to {max(rates):,.0f})", end="")
-    print(f"; resident {memory[0]:.0f} → {memory[-1]:.0f} MB, at most {max(memory):.0f}")
+    third = max(1, len(memory) // 3)
+    print(f"; resident {memory[0]:.0f} → {memory[-1]:.0f} MB, at most {max(memory):.0f}, median of the", end="")
+    print(f" first third {median(memory[:third]):.0f}, of the last {median(memory[-third:]):.0f}")
     print("  CPU µs a reading: " + ", ".join(f"{part} {micros:.1f}" for part, micros in spent.items()), flush=True)
     return {"rate": rate, "published": published, "memory": max(memory)}
 
@@ -195,10 +198,6 @@ def subscribed(port: int) -> bool:
     connections = [c for p in psutil.process_iter(["name"]) if p.info["name"] == "telegraf"
                    for c in p.net_connections() if c.raddr and c.raddr.port == port]  # fmt: skip
     return bool(connections)
-
-
-def say(what: str, value: str, floor: str, *, met: bool) -> None:
-    print(f"  {what}: {value} ({floor}: {'met' if met else 'NOT MET'})", flush=True)
 
 
 if __name__ == "__main__":

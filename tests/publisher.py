@@ -127,9 +127,7 @@ class Fleet:
         self.devices = devices
         self.start = int(time.time()) - 10_800 if start is None else start
         chosen = random.Random(2)
-        self._blocks = [
-            b"".join(self._packet(chosen, block, i) for i in range(devices)) for block in range(self._kinds)
-        ]
+        self._blocks = [[self._packet(chosen, block, i) for i in range(devices)] for block in range(self._kinds)]
 
     @property
     def _kinds(self) -> int:
@@ -149,8 +147,8 @@ class Fleet:
         topic = f"devices/{device_id(device)}/telemetry"
         return message(topic, json.dumps(payload).encode(), block * self.devices + device)
 
-    def block(self, tick: int) -> tuple[range, bytes]:
-        """The numbers and the packets of one moment, `tick` seconds after the start."""
+    def block(self, tick: int, some: slice = slice(None)) -> tuple[range, bytes]:
+        """The numbers and the packets of one moment, `tick` seconds after the start, of all devices or some."""
         stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.start + tick)).encode()
         numbers = range(tick * self.devices, (tick + 1) * self.devices)
-        return numbers, self._blocks[tick % self._kinds].replace(_STAMP, stamp)
+        return numbers[some], b"".join(self._blocks[tick % self._kinds][some]).replace(_STAMP, stamp)
