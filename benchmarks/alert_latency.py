@@ -2,7 +2,7 @@
 
 A probe breaches a rule without a cooldown several times a second, each time with a value of its own; another connection
 asks PostgreSQL every few milliseconds until it sees that value. First with nothing else going on, for comparison.
-Embedded profile (NATS, PostgreSQL), then production (Mosquitto, InfluxDB). `--seconds N` of load for each (40);
+Embedded profile (NATS, PostgreSQL), then production (Mosquitto, InfluxDB). `--seconds N` of load for each (30);
 `--only embedded` or `production`.
 """
 
@@ -38,7 +38,7 @@ PROBE = "probe"
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=40)
+    parser.add_argument("--seconds", type=float, default=30)
     parser.add_argument("--only", choices=["production", "embedded"])
     asked, _ = parser.parse_known_args()
     profiles: tuple[Literal["embedded", "production"], ...] = ("embedded", "production")
