@@ -59,8 +59,9 @@ def main() -> None:
                 Path(folder) / "api.log",
             ) as process,
         ):
-            _ask(address, url, given.days, given.devices, given.seconds)
-            print(f"API process: {psutil.Process(process.pid).memory_info().rss / 1e6:.0f} MB")
+            server = psutil.Process(process.pid)
+            _ask(address, url, server, days=given.days, devices=given.devices, seconds=given.seconds)
+            print(f"API process: {server.memory_info().rss / 1e6:.0f} MB")
 
 
 def _fill(url: str, days: int, devices: int, registered: int) -> None:
@@ -81,7 +82,7 @@ def _fill(url: str, days: int, devices: int, registered: int) -> None:
                 export_day(workshop, f"device-{number + 1}", FIRST + timedelta(days=i))
 
 
-def _ask(address: str, url: str, days: int, devices: int, seconds: int) -> None:
+def _ask(address: str, url: str, server: psutil.Process, *, days: int, devices: int, seconds: int) -> None:
     end = FIRST + timedelta(days=days)
     period = f"start_time={FIRST}T00:00:00Z&end_time={end}T00:00:00Z"
     files = f"'{Settings.load().energy_home}/objects/datasets/device-1/*.parquet'"
@@ -114,9 +115,12 @@ def _ask(address: str, url: str, days: int, devices: int, seconds: int) -> None:
         for name, bar, path, alone in questions:
             paths = [path.format(f"device-{i + 1}") for i in range(devices)]
             plain = [timed(alone) for _ in range(20)]
+            before = sum(server.cpu_times()[:2])
             took = sorted(_load(address, paths, seconds))
+            used = (sum(server.cpu_times()[:2]) - before) / len(took)
             p99 = took[int(len(took) * 0.99)]
             print(f"{name}, {RATE}/s: median {median(took) * 1000:.1f} ms, p99 {p99 * 1000:.1f} ms; bar {bar}")
+            print(f"  processor of the API {used * 1000:.1f} ms a request")
             print(f"  alone {spread(plain)}; median / alone {median(took) / median(plain):.2f}")
     path = f"{data}/telemetry/device-1?{period}&interval=5m&aggregate=mean&limit=10000"
     query = f"SELECT {window} AS w, count(*), {means} FROM read_parquet({files}) GROUP BY w ORDER BY w"

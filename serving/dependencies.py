@@ -57,7 +57,7 @@ DagsterClient = Annotated[Dagster, Depends(_dagster)]
 Asker = Annotated[Identity, Depends(_asker)]
 
 
-def _timeline(request: Request, session: DatabaseSession, objects: Objects) -> Timeline:
+async def _timeline(request: Request, session: DatabaseSession, objects: Objects) -> Timeline:
     tenant_id = identity_of(request).tenant_id
 
     def permit(device_id: str) -> None:
