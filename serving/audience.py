@@ -9,7 +9,7 @@ import asyncio
 import logging
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 from uuid import uuid4
@@ -19,6 +19,7 @@ import paho.mqtt.client as mqtt
 
 from ingest import broker, live
 from serving.alerts import AlertPublic
+from storage.access import Identity
 from storage.devices import NAMED_METRICS
 from storage.settings import Settings
 from storage.telemetry import Reading, moment
@@ -36,11 +37,12 @@ _decode_reading = msgspec.msgpack.Decoder(Reading).decode
 class Watcher:
     """One WebSocket's queue: filled by the broker's thread, emptied by the event loop; the oldest frame gives way."""
 
-    def __init__(self, device_id: str, tenant_id: str | None) -> None:
+    def __init__(self, device_id: str, identity: Identity) -> None:
         self.device_id = device_id
-        self.tenant_id = tenant_id
+        self.identity = identity
         self.arrived = asyncio.Event()
         self.interrupted = False
+        self.turned_away = False
         self.dropped = 0
         self._lock = threading.Lock()
         self._frames: deque[str] = deque()
@@ -49,7 +51,7 @@ class Watcher:
 
     def may_see(self, tenant_id: str | None) -> bool:
         """A tenant sees its own devices; one that is bound to no tenant sees all."""
-        return self.tenant_id is None or self.tenant_id == tenant_id
+        return self.identity.tenant_id is None or self.identity.tenant_id == tenant_id
 
     def put(self, frame: str) -> bool:
         """Add a frame. True: the event loop has to be told, which it was not since it last took everything."""
@@ -76,6 +78,11 @@ class Watcher:
     def interrupt(self) -> None:
         """Something is missing from the stream, and nobody knows how much."""
         self.interrupted = True
+        self.arrived.set()
+
+    def turn_away(self) -> None:
+        """Whoever watches would not be let in any more."""
+        self.turned_away = True
         self.arrived.set()
 
 
@@ -123,9 +130,9 @@ class Audience:
         await asyncio.to_thread(broker.disconnect, self._client)
 
     @contextmanager
-    def watch(self, device_id: str, tenant_id: str | None) -> Iterator[Watcher]:
-        """A queue that fills with a device's frames; with a tenant, as long as the device is that tenant's."""
-        watcher = Watcher(device_id, tenant_id)
+    def watch(self, device_id: str, identity: Identity) -> Iterator[Watcher]:
+        """A queue that fills with a device's frames; for a tenant, as long as the device is that tenant's."""
+        watcher = Watcher(device_id, identity)
         self._watching[device_id] = (*self._watching.get(device_id, ()), watcher)
         self.clients += 1
         if not self._announced:
@@ -141,6 +148,16 @@ class Audience:
                 del self._watching[device_id]
             self.clients -= 1
             self._dropped += watcher.dropped
+
+    def identities(self) -> set[Identity]:
+        """Who watches."""
+        return {watcher.identity for watcher in self._all()}
+
+    def turn_away(self, identities: Collection[Identity]) -> None:
+        """End the streams of these."""
+        for watcher in self._all():
+            if watcher.identity in identities:
+                watcher.turn_away()
 
     @property
     def dropped(self) -> int:

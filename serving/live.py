@@ -1,11 +1,13 @@
 """The live stream: `WS /ws/telemetry/{device_id}` sends a device's readings and alerts as they are committed.
 
 A connection that stays open has missed nothing but what its `dropped` frames count: where the way from ingestion was
-interrupted, it is closed with 1012. Refusals close with 4000 + the status that REST would answer.
+interrupted, it is closed with 1012. Refusals close with 4000 + the status that REST would answer; so does the end of
+the key that opened it.
 """
 
 import asyncio
 import contextlib
+import logging
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,13 +16,17 @@ from typing import Any
 from fastapi import APIRouter, FastAPI, WebSocket, WebSocketDisconnect, WebSocketException
 from fastapi.concurrency import run_in_threadpool
 from sqlalchemy import Engine
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 from sqlmodel import Session
 
 from serving.audience import Audience, Watcher
 from serving.identity import public
-from storage import catalogue
+from storage import access, catalogue
+from storage.access import Identity
 from storage.devices import IDENTIFIER, MAX_IDENTIFIER, Device
+from storage.settings import Settings
+
+log = logging.getLogger(__name__)
 
 # How the server treats WebSockets. Compression costs each client its own state and every frame its own encoding, and
 # what clients say is not listened to. One that answers no ping is gone.
@@ -43,8 +49,25 @@ TRY_AGAIN = 1013
 @asynccontextmanager
 async def _audience(app: FastAPI) -> AsyncIterator[None]:
     app.state.audience = audience = Audience(app.state.settings)
+    asking = asyncio.create_task(_ask_again(app.state.engine, app.state.settings, audience))
     yield
+    asking.cancel()
     await audience.stop()
+
+
+async def _ask_again(engine: Engine, settings: Settings, audience: Audience) -> None:
+    """At every heartbeat: end the streams of those who would not be let in any more."""
+    while True:
+        await asyncio.sleep(HEARTBEAT_EVERY)
+        try:
+            audience.turn_away(await run_in_threadpool(_ended, engine, settings, audience.identities()))
+        except SQLAlchemyError as error:
+            log.warning("whether the live stream's keys are still valid is asked again later: %s", error)
+
+
+def _ended(engine: Engine, settings: Settings, identities: set[Identity]) -> set[Identity]:
+    with Session(engine) as session:
+        return {identity for identity in identities if not access.is_still_valid(session, settings, identity)}
 
 
 router = APIRouter(lifespan=_audience)
@@ -53,12 +76,12 @@ router = APIRouter(lifespan=_audience)
 @router.websocket("/ws/telemetry/{device_id}")
 async def stream_telemetry(websocket: WebSocket, device_id: str) -> None:
     """Frames of one device until the client leaves; what the client says is not listened to."""
-    tenant_id = websocket.state.identity.tenant_id
+    identity: Identity = websocket.state.identity
     audience: Audience = websocket.app.state.audience
     if len(device_id) > MAX_IDENTIFIER or not re.fullmatch(IDENTIFIER, device_id):
         raise WebSocketException(4422, "the device id is none (letters, digits, _ . -, at most 50)")
     try:
-        known = await run_in_threadpool(_is_known, websocket.app.state.engine, device_id, tenant_id)
+        known = await run_in_threadpool(_is_known, websocket.app.state.engine, device_id, identity.tenant_id)
     except (OperationalError, InterfaceError):
         raise WebSocketException(TRY_AGAIN, "the database does not answer; connect again in a moment") from None
     if not known:
@@ -66,7 +89,7 @@ async def stream_telemetry(websocket: WebSocket, device_id: str) -> None:
     if not await audience.is_connected():
         raise WebSocketException(TRY_AGAIN, "the broker does not answer; connect again in a moment")
     await websocket.accept()
-    with audience.watch(device_id, tenant_id) as watcher:
+    with audience.watch(device_id, identity) as watcher:
         await _stream(websocket, watcher)
 
 
@@ -100,6 +123,10 @@ async def _send_frames(websocket: WebSocket, watcher: Watcher, leaving: asyncio.
     clock = asyncio.get_running_loop().time
     heartbeat_at = clock() + HEARTBEAT_EVERY
     while not leaving.done():
+        if watcher.turned_away:
+            raise WebSocketException(
+                4401, "the key that opened the stream was revoked or has expired, or one is needed"
+            )
         frames = watcher.take(AT_ONCE)
         if clock() >= heartbeat_at:
             heartbeat_at += HEARTBEAT_EVERY

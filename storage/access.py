@@ -146,6 +146,13 @@ def identity_of_token(session: Session, settings: Settings, kind: TokenKind, tok
     return None
 
 
+def is_still_valid(session: Session, settings: Settings, identity: Identity) -> bool:
+    """Whether who was let in still would be: by a key neither revoked nor expired since, or because none is needed."""
+    if identity.key_hash is None:
+        return settings.allow_anonymous or not (settings.energy_admin_key or any_keys(session))
+    return _identity(session, settings, identity.key_hash) is not None
+
+
 def trade(session: Session, identity: Identity, kind: TokenKind) -> str:
     """A token for the identity's key; those whose time is over are cleared away. Commits."""
     if identity.key_hash is None:

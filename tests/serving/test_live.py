@@ -2,7 +2,7 @@ import json
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -14,6 +14,8 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 from serving import audience as audience_module, live as live_module
+from storage import access
+from storage.access import ApiKey
 from storage.devices import Device
 from storage.rules import Rule
 from storage.settings import Settings
@@ -231,6 +233,44 @@ def test_a_tenant_watches_its_own_devices_for_as_long_as_they_are(
                 machine.send("DA", reading(power))
                 wait_until(partial(count_is, ingester, power), "it is stored")
             assert frame(client)["data"]["power"] == 3.0
+
+
+def test_a_stream_ends_with_the_key_that_opened_it(
+    settings: Settings, session: Session, key: Callable[..., dict[str, str]], monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(live_module, "HEARTBEAT_EVERY", 0.2)
+    with nats_broker(settings), ingesting(settings) as ingester, serving(settings), ExitStack() as stack:
+        register(ingester, "D1")
+
+        def watch(**headers: str) -> ClientConnection:
+            client = stack.enter_context(watching(settings, "D1", additional_headers=headers))
+            assert frame(client) == {"type": "heartbeat"}
+            return client
+
+        nobody = watch()
+        keys = {name: key("read", name=name) for name in ("revoked", "expired", "valid")}
+        assert closed_after_frames(nobody) == 4401  # there are keys now
+        revoked, expired, valid = (watch(**header) for header in keys.values())
+        access.revoke_key(session, "revoked")
+        assert closed_after_frames(revoked) == 4401
+        session.get_one(ApiKey, "expired").expires_at = datetime.now(UTC)
+        session.commit()
+        assert closed_after_frames(expired) == 4401
+        with device(settings) as machine:
+            machine.send("D1", reading(1.0))
+            while (seen := frame(valid))["type"] == "heartbeat":
+                pass
+        assert seen["data"]["power"] == 1.0
+
+
+def closed_after_frames(client: ClientConnection) -> int:
+    """The code it is closed with; ten seconds of frames are enough."""
+    deadline = time.monotonic() + 10
+    with suppress(ConnectionClosed):
+        while time.monotonic() < deadline:
+            client.recv(timeout=10)
+    assert client.close_code is not None, "it is still open"
+    return client.close_code
 
 
 def give(ingester: Ingester, device_id: str, tenant: str) -> None:
