@@ -40,7 +40,7 @@ class LocalPlatform:
             check=False,
             text=True,
             env={**self.environment, **environment},
-            timeout=240,
+            timeout=540,  # a demo on a busy machine
         )
 
     def up(self) -> "subprocess.Popen[bytes]":

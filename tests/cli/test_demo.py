@@ -10,7 +10,7 @@ from cli.demo import fleet
 from tests.cli.conftest import LocalPlatform
 
 END = datetime(2026, 5, 1, tzinfo=UTC)
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(1200)
 
 
 def once(platform: LocalPlatform) -> dict[str, Any]:
