@@ -6,6 +6,7 @@ import dagster as dg
 from sqlmodel import Session
 
 from orchestration.analyses import analysis_jobs
+from orchestration.cadence import UNFINISHED
 from orchestration.exports import export_job
 from orchestration.reports import report_job
 from orchestration.resources import Platform
@@ -15,14 +16,6 @@ from storage.jobs import ID_TAG, KINDS, MAX_LAUNCHES, Job
 
 # Time for the run that the API launched to come up and claim its job.
 PATIENCE = timedelta(seconds=30)
-
-UNFINISHED = [
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-    dg.DagsterRunStatus.CANCELING,
-]
 
 
 @dg.sensor(
