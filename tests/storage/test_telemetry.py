@@ -299,7 +299,7 @@ def batches(draw: st.DrawFn) -> list[list[Reading]]:
     return [draw(st.permutations(made[i:j])) for i, j in zip([0, *cuts], [*cuts, len(made)], strict=True)]
 
 
-@hypothesis_settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@hypothesis_settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(batches=batches())
 def test_any_order_and_any_repetition_reads_back_the_same(store: TelemetryStore, batches: list[list[Reading]]) -> None:
     device_id = f"D-{secrets.token_hex(8)}"  # the store is the same for all examples
