@@ -11,7 +11,7 @@ import pyarrow as pa
 from assets.analyses import AnomalyParameters, CannotAnalyse, Progress, Result, readings
 from assets.analyses.events import BLOCKS, Event, Flags, events, smoothed, threshold
 from assets.analyses.features import Features, features
-from assets.analyses.scorers import SCORERS, Range, Vector
+from assets.analyses.scorers import SCORERS, Vector, beyond
 
 Rows = np.ndarray[tuple[int], np.dtype[np.intp]]
 
@@ -83,22 +83,21 @@ def scores_and_limit(
         fitted = training.copy()
         fitted[block] = False
         scores[block] = _scored(model_name, found, fitted, block, seed)
-        held_back.append(smoothed(scores[block]))
+        held_back.append(smoothed(scores[block], found.step))
     if not training.all():
         judged = np.flatnonzero(~training)
         scores[judged] = _scored(model_name, found, training, judged, seed)
-    return smoothed(scores), threshold(np.concatenate(held_back), trusted=not training.all())
+    return smoothed(scores, found.step), threshold(np.concatenate(held_back), trusted=not training.all())
 
 
 def _scored(model_name: str, found: Features, fitted: Flags, judged: Rows, seed: int) -> Vector:
-    scorer, range_ = SCORERS[model_name](seed), Range()
+    scorer = SCORERS[model_name](seed)
     values, everything = found.values.to_numpy(), found.all.to_numpy()
-    range_.fit(everything[fitted])
-    beyond = scorer.OUTSIDE * range_.score(everything[judged])
-    if not values.shape[1]:
-        return beyond
-    scorer.fit(values[fitted])
-    return scorer.score(values[judged]) + beyond
+    scores = scorer.OUTSIDE * beyond(everything[fitted], everything[judged])
+    if values.shape[1]:
+        scorer.fit(values[fitted])
+        scores += scorer.score(values[judged])
+    return scores
 
 
 def _blocks(training: Flags) -> Iterator[Rows]:

@@ -1,13 +1,14 @@
 """From scores to what an operator reads: a threshold that usual rows keep, rows beyond it, and the events they make."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 
 import numpy as np
 import pandas as pd
 
 from assets.analyses.scorers import Matrix, Vector
 
-SMOOTHING = 3  # rows: the span of the moving average; a fault lasts, noise does not
+SMOOTHING = timedelta(minutes=3)  # the span of the moving average: a fault lasts, noise does not
 QUANTILE = 0.998  # of held-back scores: what usual rows keep
 BLOCKS = 5
 APART = 5  # usual rows between two events; with fewer they are one
@@ -25,9 +26,10 @@ class Event:
     feature: str
 
 
-def smoothed(scores: Vector) -> Vector:
-    """Exponentially weighted: only what was before counts, so that an event starts where it starts."""
-    means: Vector = pd.Series(scores).ewm(span=SMOOTHING).mean().to_numpy()
+def smoothed(scores: Vector, step: timedelta) -> Vector:
+    """Exponentially weighted over 3 to 10 rows: only what was before counts, so an event starts where it starts."""
+    span = min(max(SMOOTHING / step, 3), 10)
+    means: Vector = pd.Series(scores).ewm(span=span).mean().to_numpy()
     return means
 
 

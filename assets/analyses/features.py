@@ -12,7 +12,7 @@ Vector = np.ndarray[tuple[int], np.dtype[np.float64]]
 Flags = np.ndarray[tuple[int], np.dtype[np.bool_]]
 
 FULL_ENOUGH = 0.5  # a channel with fewer values tells more about its sender than about the machine
-DRIFT = 3.0
+DRIFT = 1.0  # between blocks, in standard deviations within them
 _TIED = ("voltage", "current", "power", "reactive_power", "power_factor")
 HELD = 5  # rows that a value stands for when a device sends its metrics in turn
 
@@ -22,11 +22,12 @@ class Features:
     """`values`: what may be unusual anywhere; `sizes`: what is unusual only beyond what was seen, as a load is.
 
     Both are standardised robustly (0 is usual, 1 the usual spread). `metric` is what each column shows, `left_out` has
-    the channels that were not looked at, with the reason.
+    the channels that were not looked at, with the reason. `step` is the usual distance of two rows.
     """
 
     values: pd.DataFrame
     sizes: pd.DataFrame
+    step: timedelta
     metric: dict[str, str]
     left_out: dict[str, str]
 
@@ -43,6 +44,7 @@ def features(rows: pd.DataFrame, training: Flags) -> Features:
     moves over a day; its deviation from the day's median does not.
     """
     held = rows.ffill(limit=HELD)
+    step = readings.cadence(rows.index)
     left_out: dict[str, str] = {}
     usable: dict[str, pd.Series] = {}
     for name, column in held.items():
@@ -57,7 +59,7 @@ def features(rows: pd.DataFrame, training: Flags) -> Features:
     if len(usable) == 1:
         ((name, column),) = usable.items()
         shapes = _shapes(column)
-        return Features(_standardised(shapes, training), rows[[]], dict.fromkeys(shapes, name), left_out)
+        return Features(_standardised(shapes, training), rows[[]], step, dict.fromkeys(shapes, name), left_out)
     electrical = {"voltage", "current", "power"} <= set(usable)
     made = _electrical(usable) if electrical else {}
     metric = {name: shown for name, (_, shown) in made.items()}
@@ -72,7 +74,7 @@ def features(rows: pd.DataFrame, training: Flags) -> Features:
             left_out[name] = "drifts slowly, so that its level says little"
         else:
             values[name], metric[name] = column, name
-    return Features(_standardised(values, training), _standardised(sizes, training), metric, left_out)
+    return Features(_standardised(values, training), _standardised(sizes, training), step, metric, left_out)
 
 
 def _electrical(usable: dict[str, pd.Series]) -> dict[str, tuple[pd.Series, str]]:
@@ -112,7 +114,7 @@ def _day_median(column: pd.Series) -> pd.Series:
 
 
 def drifts(column: Vector, blocks: int = 10) -> bool:
-    """Whether the level moves between blocks much more than within them: then each new level looks unusual."""
+    """Whether the level moves between blocks more than it varies within them: then each new level looks unusual."""
     column = column[~np.isnan(column)]
     if len(column) < 2 * blocks:
         return False

@@ -32,6 +32,7 @@ class IsolationForest:
     """
 
     OUTSIDE = 0.1
+    NOISE = 0.3  # usual spreads
 
     def __init__(self, seed: int) -> None:
         from sklearn.ensemble import IsolationForest as Forest  # noqa: PLC0415 - 1 s that a forecast need not pay
@@ -41,7 +42,7 @@ class IsolationForest:
 
     def fit(self, rows: Matrix) -> None:
         rows = _sample(rows, self._random)
-        noisy = rows + self._random.normal(0, 0.3, rows.shape)
+        noisy = rows + self._random.normal(0, self.NOISE, rows.shape)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "max_samples .* is greater than the total number of samples")
             self._forest.fit(np.concatenate([rows, noisy]))
@@ -92,16 +93,11 @@ SCORERS: dict[str, type[IsolationForest] | type[Autoencoder]] = {
 }
 
 
-class Range:
-    """How far, in usual spreads, a row lies beyond what was seen; to a forest all that is outside is alike."""
-
-    def fit(self, rows: Matrix) -> None:
-        self._low, self._high = np.quantile(rows, [0.001, 0.999], axis=0)
-
-    def score(self, rows: Matrix) -> Vector:
-        rows = np.clip(rows, -CLIP, CLIP)
-        beyond: Vector = np.maximum(np.maximum(self._low - rows, rows - self._high), 0).max(axis=1)
-        return beyond
+def beyond(seen: Matrix, rows: Matrix) -> Vector:
+    """How far, in usual spreads, a row lies beyond nearly all that was seen."""
+    low, high = np.quantile(seen, [0.001, 0.999], axis=0)
+    far: Vector = np.maximum(np.maximum(low - rows, rows - high), 0).max(axis=1)
+    return np.minimum(far, CLIP)
 
 
 def _sample(rows: Matrix, random: np.random.Generator) -> Matrix:
