@@ -33,19 +33,20 @@ def forecast(model_name: str, table: pa.Table, parameters: ForecastParameters, p
     origins = _origins(len(series), horizon)
     progress(10, f"Forecasting from {len(origins)} moments of the past")
     model = FORECASTERS[model_name]
-    paths = _in_parts(model, series, origins, horizon, progress)
+    lowest = 0.0 if series.min() >= 0 else -np.inf  # what never was negative will not be
+    paths = np.maximum(_in_parts(model, series, origins, horizon, progress), lowest)
     naive = seasonal_naive(series, origins, horizon)
     values = series.to_numpy()
     true = np.stack([values[o : o + horizon] for o in origins])
     progress(90, "Forecasting the next hours")
-    ahead = model(series, [len(series)], horizon)[0]
+    ahead = np.maximum(model(series, [len(series)], horizon)[0], lowest)
     accuracy = _accuracy(true, paths, naive, values, origins)
     results = {
         "metric": metric,
         "unit": UNITS.get(metric),
         "horizon_hours": horizon,
         "history": _points(series.iloc[-HISTORY:]),
-        "forecast": _bands(series.index[-1], ahead, np.abs(true - paths)),
+        "forecast": _bands(series.index[-1], ahead, np.abs(true - paths), lowest),
         "summary": {
             "hours_known": len(series),
             "hours_drawn_in": drawn_in,
@@ -64,7 +65,8 @@ def hourly(column: pd.Series, horizon: int) -> tuple[pd.Series, int]:
     """
     column = column.dropna()
     means = column.resample("1h").mean()
-    if len(means) > 1 and column.index[-1] - means.index[-1] < timedelta(minutes=30):
+    covered = column.index[-1] + readings.cadence(column.index) - means.index[-1]
+    if len(means) > 1 and covered < timedelta(minutes=30):
         means = means.iloc[:-1]
     missing = means.isna()
     run = missing.groupby((missing != missing.shift()).cumsum()).transform("size")
@@ -117,18 +119,18 @@ def half_widths(errors: Paths, share: float) -> Vector:
     return widths
 
 
-def _bands(last: pd.Timestamp, ahead: Any, errors: Paths) -> list[dict[str, Any]]:
+def _bands(last: pd.Timestamp, ahead: Vector, errors: Paths, lowest: float) -> list[dict[str, Any]]:
     inner, outer = (half_widths(errors, share) for share in SHARES)
     return [
         {
             "timestamp": _iso(last + timedelta(hours=h + 1)),
             "value": value,
-            "lower": value - outer[h],
+            "lower": max(value - outer[h], lowest),
             "upper": value + outer[h],
-            "lower_80": value - inner[h],
+            "lower_80": max(value - inner[h], lowest),
             "upper_80": value + inner[h],
         }
-        for h, value in enumerate(ahead)
+        for h, value in enumerate(ahead.tolist())
     ]
 
 
