@@ -56,6 +56,9 @@ def anomaly_picture(device_id: str, table: pa.Table, results: dict[str, Any]) ->
             if event.get("metric") == metric:
                 start, end = (datetime.fromisoformat(event[edge]) for edge in ("start", "end"))
                 axis.axvspan(start, max(end, start + visible), color=ALARM, alpha=0.35, linewidth=0)
+                # A spike hides the shade of its few minutes; the mark at the upper edge stays.
+                edge = axis.get_xaxis_transform()
+                axis.plot([start + (end - start) / 2], [0.97], "v", color=ALARM, markersize=4, transform=edge)
         count = showing[metric]
         axis.set_title(f"{metric}: {count} {'event' if count == 1 else 'events'}", loc="left", fontsize=8, color=INK)
         axis.set_ylabel(UNITS.get(metric, ""), fontsize=7)
