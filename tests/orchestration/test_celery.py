@@ -1,8 +1,6 @@
 """The Celery profile with a real Redis and two worker processes."""
 
-import sys
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import dagster as dg
@@ -17,7 +15,8 @@ from cli import dagster_home
 from storage.jobs import ID_TAG, ExportJob, new_job_id
 from storage.settings import CHECKOUT, Settings
 from tests.plant import reading, store
-from tests.servers import can_connect, free_port, program, started, wait_until
+from tests.servers import wait_until
+from tests.workers import celery_workers, redis
 
 DIFFERENT = {"run_launcher", "compute_logs", "concurrency"}
 
@@ -37,33 +36,12 @@ def test_the_profile_differs_in_its_launcher_alone() -> None:
 @pytest.fixture
 def celery(settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[dg.DagsterInstance]:
     """A Dagster that launches on Celery, with two workers."""
-    port = free_port()
-    broker = f"redis://127.0.0.1:{port}/0"
-    monkeypatch.setenv("CELERY_BROKER_URL", broker)
-    settings.energy_home.mkdir()
-    home = dagster_home.prepare(Settings.load())
-    monkeypatch.setenv("DAGSTER_HOME", str(home))
-    redis: list[str | Path] = [
-        program("redis-server"),
-        "--port",
-        str(port),
-        "--bind",
-        "127.0.0.1",
-        "--save",
-        "",
-        "--dir",
-        tmp_path,
-    ]
-    worker = [sys.executable, "-m", "celery", "-A", "dagster_celery.app", "-b", broker, "--result-backend", broker,
-              "worker", "-P", "prefork", "-c", "1", "-Q", "dagster", "-I", "orchestration.definitions",
-              "--prefetch-multiplier=1", "--without-mingle", "--loglevel=info"]  # fmt: skip
-    logs = [tmp_path / f"worker{i}.log" for i in range(2)]
-    with ExitStack() as servers:
-        servers.enter_context(started(redis, lambda: can_connect(port), tmp_path / "redis.log"))
-        for i, log in enumerate(logs):  # both at once: each needs seconds of imports
-            servers.enter_context(started([*worker, "-n", f"worker{i}@test"], lambda: True, log))
-        wait_until(lambda: all("ready." in log.read_text() for log in logs), "both workers are ready", 90)
-        with dg.DagsterInstance.from_config(str(home)) as instance:
+    with redis(tmp_path) as broker:
+        monkeypatch.setenv("CELERY_BROKER_URL", broker)
+        settings.energy_home.mkdir()
+        home = dagster_home.prepare(Settings.load())
+        monkeypatch.setenv("DAGSTER_HOME", str(home))
+        with celery_workers(broker, tmp_path, 2), dg.DagsterInstance.from_config(str(home)) as instance:
             yield instance
 
 

@@ -1,0 +1,142 @@
+"""From asking for an analysis over REST to reading there that it runs, one job after the other on an idle platform.
+
+`energy up` with one device and one closed day, embedded first: each run is a process that the daemon starts. Then the
+Celery profile: the same platform, a Redis and two warm workers. The status is asked every few milliseconds; `in Dagster`
+is the baseline, from the run's entry in Dagster's books to its start, so what is left is ours: the POST, the imports of
+a run, the claim of its row. `--jobs N` for each profile (12); `--only embedded` or `celery`.
+"""
+
+import argparse
+import os
+import random
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from statistics import median
+from unittest.mock import patch
+
+import httpx
+import psycopg
+from sqlmodel import Session
+
+from assets.datasets import Workshop, export_day
+from benchmarks.floors import say, spread
+from benchmarks.load import folder
+from storage.database import open_engine
+from storage.devices import Device
+from storage.objects import open_object_store
+from storage.settings import Settings
+from storage.telemetry import open_telemetry_store
+from tests.cli.conftest import LocalPlatform, end
+from tests.plant import DAY, DAY_MINUTES, reading, store
+from tests.workers import celery_workers, redis
+
+BARS = {"embedded": 4.0, "celery": 1.0}
+WORKERS = 2
+LOOK = 0.005  # seconds between two looks
+PATIENCE = 60.0
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--jobs", type=int, default=12)
+    parser.add_argument("--only", choices=list(BARS))
+    asked, _ = parser.parse_known_args()
+    for profile, bar in BARS.items():
+        if asked.only in (None, profile):
+            measure(profile, bar, asked.jobs)
+
+
+def measure(profile: str, bar: float, count: int) -> None:
+    with folder() as place, running(profile, place) as platform:
+        key = one_day(platform)
+        pauses = random.Random(4)
+        with httpx.Client(base_url=platform.api) as rest:
+            running_after: list[float] = []
+            for i in range(count + WORKERS):
+                seconds = once(rest, key, i)
+                if i >= WORKERS:  # the first ones warm the workers' processes
+                    running_after.append(seconds)
+                time.sleep(pauses.uniform(1, 2))  # in step with nothing
+        steps = in_dagster(platform, count)
+    print(f"{profile}: {count} analyses", flush=True)
+    print(f"  in Dagster: to the queue's end {spread(steps[0], 's')}, to the run's start {spread(steps[1], 's')}")
+    print(f"  running: {spread(running_after, 's')}, {median(running_after) / median(steps[1]):.2f} of Dagster's part")
+    say("p50 of POST to running", f"{median(running_after):.2f} s", f"below {bar:g} s", met=median(running_after) < bar)
+
+
+@contextmanager
+def running(profile: str, place: Path) -> Iterator[LocalPlatform]:
+    """A platform that is ready, with its workers where the profile has some."""
+    platform = LocalPlatform(place)
+    if profile == "embedded":
+        process = platform.up()
+        try:
+            yield platform
+        finally:
+            end(process)
+        return
+    with redis(place) as broker:
+        platform.environment["CELERY_BROKER_URL"] = broker
+        process = platform.up()
+        try:
+            variables = {**platform.environment, "DAGSTER_HOME": str(place / "dagster")}
+            with celery_workers(broker, place, WORKERS, variables):
+                yield platform
+        finally:
+            end(process)
+
+
+def one_day(platform: LocalPlatform) -> str:
+    """Register a device with a closed day of readings; the key of its dataset."""
+    with patch.dict(os.environ, platform.environment):
+        settings = Settings.load()
+    engine = open_engine(settings)
+    with Session(engine, expire_on_commit=False) as session, closing(open_telemetry_store(settings)) as telemetry:
+        session.add(Device(device_id="D1", device_name="Pump", device_type="pump"))
+        workshop = Workshop(session, telemetry, open_object_store(settings), settings.zone)
+        store(workshop, *(reading(m, power=100 + m % 60, voltage=230 + m % 7) for m in range(DAY_MINUTES)))
+        exported = export_day(workshop, "D1", DAY)
+        assert exported is not None
+    engine.dispose()
+    return exported.dataset.key
+
+
+def once(rest: httpx.Client, key: str, number: int) -> float:
+    """Ask for one analysis; seconds until its status is not pending any more. Returns when it is over."""
+    body = {"device_id": "D1", "analysis_type": "anomaly", "model_name": "isolation_forest", "dataset_key": key,
+            "parameters": {"seed": number}}  # fmt: skip
+    began = time.perf_counter()
+    job_id = rest.post("/api/v1/analytics/run", json=body).raise_for_status().json()["job_id"]
+    seconds = None
+    while time.perf_counter() - began < PATIENCE:
+        job = rest.get(f"/api/v1/analytics/status/{job_id}").raise_for_status().json()
+        if seconds is None and job["status"] != "pending":
+            seconds = time.perf_counter() - began
+        if seconds is not None and job["status"] not in ("pending", "running"):
+            assert job["status"] == "completed", job["error_message"]
+            return seconds
+        time.sleep(LOOK)
+    raise TimeoutError(f"{job_id} did not end within {PATIENCE:g} s")
+
+
+def in_dagster(platform: LocalPlatform, count: int) -> tuple[list[float], list[float]]:
+    """Seconds that the newest jobs' runs spent in Dagster: until they left the queue, and until they had started."""
+    with patch.dict(os.environ, platform.environment):
+        url = Settings.load().database_url
+    query = """
+        SELECT extract(epoch FROM min(l.timestamp)), extract(epoch FROM max(l.timestamp)), max(r.start_time)
+        FROM dagster.runs r JOIN dagster.event_logs l ON l.run_id = r.run_id
+        WHERE r.pipeline_name = 'anomaly_job' AND l.dagster_event_type IN ('PIPELINE_ENQUEUED', 'PIPELINE_STARTING')
+        GROUP BY r.id ORDER BY r.id DESC LIMIT %s"""
+    with psycopg.connect(url) as connection:
+        runs = connection.execute(query, (count,)).fetchall()
+    assert len(runs) == count
+    return [float(left) - float(entered) for entered, left, _ in runs], [
+        started - float(entered) for entered, _, started in runs
+    ]
+
+
+if __name__ == "__main__":
+    main()
