@@ -1,9 +1,9 @@
 """From asking for an analysis over REST to reading there that it runs, one job after the other on an idle platform.
 
-`energy up` with one device and one closed day, embedded first: each run is a process that the daemon starts. Then the
-Celery profile: the same platform, a Redis and two warm workers. The status is asked every few milliseconds; `in Dagster`
-is the baseline, from the run's entry in Dagster's books to its start, so what is left is ours: the POST, the imports of
-a run, the claim of its row. `--jobs N` for each profile (12); `--only embedded` or `celery`.
+`energy up` with one device and one closed day, embedded first: each run is a new process. Then the Celery profile: the
+same platform, a Redis and two warm workers. The baseline is Dagster's own part, from the run's entry in its books to
+the run's start; what is left is ours: the POST and the claim of the job's row, and up to `LOOK` seconds until it is
+seen. `--jobs N` for each profile (12); `--only embedded` or `celery`.
 """
 
 import argparse
@@ -34,7 +34,7 @@ from tests.workers import celery_workers, redis
 
 BARS = {"embedded": 4.0, "celery": 1.0}
 WORKERS = 2
-LOOK = 0.005  # seconds between two looks
+LOOK = 0.03  # seconds between two looks
 PATIENCE = 60.0
 
 
@@ -59,10 +59,10 @@ def measure(profile: str, bar: float, count: int) -> None:
                 if i >= WORKERS:  # the first ones warm the workers' processes
                     running_after.append(seconds)
                 time.sleep(pauses.uniform(1, 2))  # in step with nothing
-        steps = in_dagster(platform, count)
-    print(f"{profile}: {count} analyses", flush=True)
-    print(f"  in Dagster: to the queue's end {spread(steps[0], 's')}, to the run's start {spread(steps[1], 's')}")
-    print(f"  running: {spread(running_after, 's')}, {median(running_after) / median(steps[1]):.2f} of Dagster's part")
+        in_dagster = dagsters_part(platform, count)
+    ratio = median(running_after) / median(in_dagster)
+    print(f"{profile}: {count} analyses, run started in Dagster after {spread(in_dagster, 's')}", flush=True)
+    print(f"  seen running after {spread(running_after, 's')}, {ratio:.2f} times that")
     say("p50 of POST to running", f"{median(running_after):.2f} s", f"below {bar:g} s", met=median(running_after) < bar)
 
 
@@ -121,21 +121,15 @@ def once(rest: httpx.Client, key: str, number: int) -> float:
     raise TimeoutError(f"{job_id} did not end within {PATIENCE:g} s")
 
 
-def in_dagster(platform: LocalPlatform, count: int) -> tuple[list[float], list[float]]:
-    """Seconds that the newest jobs' runs spent in Dagster: until they left the queue, and until they had started."""
+def dagsters_part(platform: LocalPlatform, count: int) -> list[float]:
+    """Seconds from the entry of each of the newest jobs' runs to its start, as Dagster's books have them."""
     with patch.dict(os.environ, platform.environment):
         url = Settings.load().database_url
     query = """
-        SELECT extract(epoch FROM min(l.timestamp)), extract(epoch FROM max(l.timestamp)), max(r.start_time)
-        FROM dagster.runs r JOIN dagster.event_logs l ON l.run_id = r.run_id
-        WHERE r.pipeline_name = 'anomaly_job' AND l.dagster_event_type IN ('PIPELINE_ENQUEUED', 'PIPELINE_STARTING')
-        GROUP BY r.id ORDER BY r.id DESC LIMIT %s"""
+        SELECT start_time - extract(epoch FROM create_timestamp AT TIME ZONE 'UTC')::float8
+        FROM dagster.runs WHERE pipeline_name = 'anomaly_job' ORDER BY id DESC LIMIT %s"""
     with psycopg.connect(url) as connection:
-        runs = connection.execute(query, (count,)).fetchall()
-    assert len(runs) == count
-    return [float(left) - float(entered) for entered, left, _ in runs], [
-        started - float(entered) for entered, _, started in runs
-    ]
+        return [seconds for (seconds,) in connection.execute(query, (count,))]
 
 
 if __name__ == "__main__":

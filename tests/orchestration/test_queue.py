@@ -1,0 +1,55 @@
+import dagster as dg
+import pytest
+from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
+from dagster._core.run_coordinator.base import SubmitRunContext
+
+from orchestration.queue import PromptRunCoordinator
+from storage.jobs import KIND_TAG
+
+ORIGIN = RemoteJobOrigin(RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("energy"), "__repository__"), "any")
+
+
+def at_work(instance: dg.DagsterInstance, count: int, **tags: str) -> None:
+    for _ in range(count):
+        instance.add_run(dg.DagsterRun(job_name="any", status=dg.DagsterRunStatus.STARTED, tags=tags))
+
+
+@pytest.fixture
+def launched(kept_instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The runs that are launched; nothing comes of them."""
+    found: list[str] = []
+
+    def launch(run_id: str, workspace: object) -> dg.DagsterRun | None:
+        found.append(run_id)
+        return kept_instance.get_run_by_id(run_id)
+
+    monkeypatch.setattr(kept_instance, "launch_run", launch)
+    return found
+
+
+def submitted(instance: dg.DagsterInstance, **tags: str) -> dg.DagsterRun:
+    run = instance.add_run(dg.DagsterRun(job_name="any", tags=tags, remote_job_origin=ORIGIN))
+    assert isinstance(instance.run_coordinator, PromptRunCoordinator)
+    return instance.run_coordinator.submit_run(SubmitRunContext(run, None))  # type: ignore[arg-type] # nothing is launched
+
+
+def test_a_run_begins_at_once_where_there_is_room(kept_instance: dg.DagsterInstance, launched: list[str]) -> None:
+    at_work(kept_instance, 2, **{KIND_TAG: "job"})
+    assert launched == [submitted(kept_instance, **{KIND_TAG: "job"}).run_id]
+
+
+def test_jobs_beyond_their_limit_wait_and_what_comes_after_them(
+    kept_instance: dg.DagsterInstance, launched: list[str]
+) -> None:
+    at_work(kept_instance, 3, **{KIND_TAG: "job"})  # MAX_CONCURRENT_JOBS
+    export = submitted(kept_instance)
+    assert launched == [export.run_id]
+    assert submitted(kept_instance, **{KIND_TAG: "job"}).status == dg.DagsterRunStatus.QUEUED
+    assert submitted(kept_instance).status == dg.DagsterRunStatus.QUEUED
+    assert launched == [export.run_id]
+
+
+def test_runs_beyond_all_limits_wait(kept_instance: dg.DagsterInstance, launched: list[str]) -> None:
+    at_work(kept_instance, 5)
+    assert submitted(kept_instance).status == dg.DagsterRunStatus.QUEUED
+    assert launched == []
