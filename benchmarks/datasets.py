@@ -156,8 +156,9 @@ def tick(url: str, registered: int) -> None:
 
 def _ticks(instance: dg.DagsterInstance) -> list[float]:
     def evaluate() -> None:
-        context = dg.build_sensor_context(instance=instance, cursor="begun", resources={"platform": Platform()})
-        export_touched_days(context)
+        resources = {"platform": Platform()}
+        with dg.build_sensor_context(instance=instance, cursor="begun", resources=resources) as context:
+            export_touched_days(context)
 
     return [timed(evaluate) for _ in range(REPEATS)]
 

@@ -34,6 +34,7 @@ def defs() -> dg.Definitions:
             cadence.export_touched_days,
             cadence.follow_registry,
             sensors.launch_waiting_jobs,
+            sensors.end_dead_runs,
             sensors.note_failed_runs,
             sensors.note_canceled_runs,
         ],

@@ -25,7 +25,7 @@ class PromptRunCoordinator(dg.QueuedRunCoordinator):
         self._submitting = threading.Lock()
 
     def submit_run(self, context: SubmitRunContext) -> dg.DagsterRun:
-        """Launch the run if there is room and no other one waits, else put it into the queue."""
+        """Launch the run if there is room and no other one waits for that, else put it into the queue."""
         run = context.dagster_run
         with self._submitting:
             if run.status == dg.DagsterRunStatus.NOT_STARTED and self._has_room_for(run):
@@ -34,9 +34,8 @@ class PromptRunCoordinator(dg.QueuedRunCoordinator):
 
     def _has_room_for(self, run: dg.DagsterRun) -> bool:
         limits = self._instance.get_concurrency_config().run_queue_config
-        if limits is None or self._instance.get_runs(QUEUED, limit=1):
-            return False
         at_work = self._instance.get_runs(AT_WORK)
-        if 0 <= limits.max_concurrent_runs <= len(at_work):
+        if limits is None or 0 <= limits.max_concurrent_runs <= len(at_work):
             return False
-        return not TagConcurrencyLimitsCounter(limits.tag_concurrency_limits, at_work).is_blocked(run)
+        blocks = TagConcurrencyLimitsCounter(limits.tag_concurrency_limits, at_work).is_blocked
+        return not blocks(run) and all(blocks(waiting) for waiting in self._instance.get_runs(QUEUED, limit=100))

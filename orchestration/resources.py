@@ -2,19 +2,34 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Self
 
 import dagster as dg
 from sqlmodel import Session
 
 from assets.datasets import Workshop
 from storage.database import open_engine
+from storage.liveness import living
 from storage.objects import open_object_store
 from storage.settings import Settings
 from storage.telemetry import open_telemetry_store
 
+# Runs whose process can be told to be gone (sensor `end_dead_runs`).
+WATCHED_TAG = "energy/watched"
+
 
 class Platform(dg.ConfigurableResource):  # type: ignore[type-arg] # generic over a value it does not have here
     """Opens the stores for as long as a run or a tick needs them."""
+
+    @contextmanager
+    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[Self]:
+        """A run shows that it lives, from its first step to its last."""
+        if context.run_id is None or context.instance is None:  # a tick
+            yield self
+            return
+        with living(self.settings, context.run_id):
+            context.instance.add_run_tags(context.run_id, {WATCHED_TAG: "yes"})
+            yield self
 
     @property
     def settings(self) -> Settings:

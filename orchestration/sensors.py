@@ -1,5 +1,6 @@
 """Nothing asked for is lost: jobs that nobody started are started, jobs whose run died are told so."""
 
+import json
 from datetime import timedelta
 
 import dagster as dg
@@ -9,13 +10,16 @@ from orchestration.analyses import analysis_jobs
 from orchestration.cadence import UNFINISHED
 from orchestration.exports import export_job
 from orchestration.reports import report_job
-from orchestration.resources import Platform
-from storage import jobs
+from orchestration.resources import WATCHED_TAG, Platform
+from storage import jobs, liveness
 from storage.database import utc_now
 from storage.jobs import ID_TAG, KINDS, MAX_LAUNCHES, Job
 
 # Time for the run that the API launched to come up and claim its job.
 PATIENCE = timedelta(seconds=30)
+# A run whose process shows no life for so long has none: longer than a restart of the database takes it.
+SILENCE = timedelta(seconds=20)
+GONE = "the process that did it is gone"
 
 
 @dg.sensor(
@@ -55,18 +59,39 @@ def _has_run(instance: dg.DagsterInstance, job: Job) -> bool:
     return bool(instance.get_runs(dg.RunsFilter(tags={ID_TAG: job.job_id}, statuses=UNFINISHED), limit=1))
 
 
-def _note_death(context: dg.RunStatusSensorContext, platform: Platform) -> None:
-    """Write to the job's row that its run ended without saying so itself."""
-    job_id = context.dagster_run.tags.get(ID_TAG)
-    if job_id is None:
-        return
+@dg.sensor(
+    minimum_interval_seconds=10,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Fails runs whose process is gone without a word: killed with all around it, or with its machine.",
+)
+def end_dead_runs(context: dg.SensorEvaluationContext, platform: Platform) -> dg.SkipReason:
+    """Fail runs that show no life for a while; the cursor keeps since when they do not."""
+    silent: dict[str, float] = json.loads(context.cursor or "{}")
+    now = utc_now().timestamp()
+    started = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED], tags={WATCHED_TAG: "yes"})
+    still: dict[str, float] = {}
     with platform.session() as session:
-        _fail(session, job_id, context.dagster_run.run_id, context.dagster_event.message or "the run ended")
+        for run in context.instance.get_runs(started):
+            if liveness.lives(session, run.run_id):
+                continue
+            since = silent.get(run.run_id, now)
+            if now - since < SILENCE.total_seconds():
+                still[run.run_id] = since
+            else:
+                _fail_jobs(session, run.run_id, GONE)
+                context.instance.report_run_failed(run, GONE)
+    context.update_cursor(json.dumps(still))
+    return dg.SkipReason(f"{len(still)} runs show no life" if still else "every run lives")
 
 
-def _fail(session: Session, job_id: str, run_id: str, reason: str) -> None:
-    job = jobs.find(session, jobs.kind_of(job_id), job_id)
-    if job and job.status == "running" and job.run_id == run_id:
+def _note_death(context: dg.RunStatusSensorContext, platform: Platform) -> None:
+    """Write to the rows of a run's jobs that it ended without saying so itself."""
+    with platform.session() as session:
+        _fail_jobs(session, context.dagster_run.run_id, context.dagster_event.message or "the run ended")
+
+
+def _fail_jobs(session: Session, run_id: str, reason: str) -> None:
+    for job in jobs.at_work(session, run_id):
         jobs.fail(session, job, f"its run {run_id} ended: {reason}")
 
 

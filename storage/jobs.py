@@ -117,6 +117,15 @@ def find(session: Session, kind: type[JobT], job_id: str) -> JobT | None:
     return session.exec(select(kind).where(col(kind.job_id) == job_id)).first()
 
 
+def at_work(session: Session, run_id: str) -> list[Job]:
+    """The jobs that a run has claimed and not ended."""
+    return [
+        job
+        for kind in KINDS.values()
+        for job in session.exec(select(kind).where(col(kind.run_id) == run_id, col(kind.status) == "running"))
+    ]
+
+
 def claim(session: Session, kind: type[JobT], job_id: str, run_id: str) -> JobT | None:
     """Take a pending job for this run, and commit. None: another run has it, it is over, or it was cancelled."""
     now = utc_now()

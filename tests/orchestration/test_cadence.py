@@ -17,8 +17,8 @@ from tests.plant import DAY, DAY_MINUTES, reading, store
 
 
 def tick(instance: dg.DagsterInstance, platform: Platform, cursor: str | None = "begun") -> dg.SensorResult:
-    context = dg.build_sensor_context(instance=instance, cursor=cursor, resources={"platform": platform})
-    answer = cadence.export_touched_days(context)
+    with dg.build_sensor_context(instance=instance, cursor=cursor, resources={"platform": platform}) as context:
+        answer = cadence.export_touched_days(context)
     assert isinstance(answer, dg.SensorResult)
     return answer
 
@@ -161,8 +161,8 @@ def test_the_registry_is_followed(workshop: Workshop, platform: Platform, instan
     workshop.session.add(Device(device_id="D1", device_name="Pump", device_type="pump"))
     workshop.session.add(Device(device_id="D2", device_name="Pump", device_type="pump"))
     workshop.session.commit()
-    context = dg.build_sensor_context(instance=instance, resources={"platform": platform})
-    answer = cadence.follow_registry(context)
+    with dg.build_sensor_context(instance=instance, resources={"platform": platform}) as context:
+        answer = cadence.follow_registry(context)
     assert isinstance(answer, dg.SensorResult)
     requests = [(type(r).__name__, list(r.partition_keys)) for r in answer.dynamic_partitions_requests or ()]
     assert requests == [("AddDynamicPartitionsRequest", ["D2"]), ("DeleteDynamicPartitionsRequest", ["gone"])]

@@ -21,11 +21,11 @@ MARCH = date(2026, 3, 1)
 
 def night(platform: Platform, instance: dg.DagsterInstance, day: date) -> list[str]:
     """The months that the schedule asks for on a night."""
-    context = dg.build_schedule_context(
+    with dg.build_schedule_context(
         instance=instance, scheduled_execution_time=datetime(day.year, day.month, day.day, 3, 10, tzinfo=UTC),
         resources={"platform": platform},
-    )  # fmt: skip
-    answer = maintenance.close_months(context)
+    ) as context:  # fmt: skip
+        answer = maintenance.close_months(context)
     return [str(r.partition_key) for r in answer] if isinstance(answer, list) else []
 
 

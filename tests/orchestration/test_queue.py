@@ -3,7 +3,7 @@ import pytest
 from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
 from dagster._core.run_coordinator.base import SubmitRunContext
 
-from orchestration.queue import PromptRunCoordinator
+from orchestration.queue import AT_WORK, PromptRunCoordinator
 from storage.jobs import KIND_TAG
 
 ORIGIN = RemoteJobOrigin(RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("energy"), "__repository__"), "any")
@@ -38,18 +38,19 @@ def test_a_run_begins_at_once_where_there_is_room(kept_instance: dg.DagsterInsta
     assert launched == [submitted(kept_instance, **{KIND_TAG: "job"}).run_id]
 
 
-def test_jobs_beyond_their_limit_wait_and_what_comes_after_them(
+def test_jobs_beyond_their_limit_wait_and_hold_nobody_else(
     kept_instance: dg.DagsterInstance, launched: list[str]
 ) -> None:
     at_work(kept_instance, 3, **{KIND_TAG: "job"})  # MAX_CONCURRENT_JOBS
-    export = submitted(kept_instance)
-    assert launched == [export.run_id]
     assert submitted(kept_instance, **{KIND_TAG: "job"}).status == dg.DagsterRunStatus.QUEUED
-    assert submitted(kept_instance).status == dg.DagsterRunStatus.QUEUED
-    assert launched == [export.run_id]
+    assert launched == [submitted(kept_instance).run_id]
 
 
-def test_runs_beyond_all_limits_wait(kept_instance: dg.DagsterInstance, launched: list[str]) -> None:
+def test_runs_beyond_all_limits_wait_and_keep_their_turn(
+    kept_instance: dg.DagsterInstance, launched: list[str]
+) -> None:
     at_work(kept_instance, 5)
+    assert submitted(kept_instance).status == dg.DagsterRunStatus.QUEUED
+    kept_instance.delete_run(kept_instance.get_runs(limit=1, filters=AT_WORK)[0].run_id)
     assert submitted(kept_instance).status == dg.DagsterRunStatus.QUEUED
     assert launched == []

@@ -26,8 +26,8 @@ def analysis() -> AnalyticsJob:
 
 
 def tick(instance: dg.DagsterInstance, platform: Platform) -> dg.SensorResult | dg.SkipReason:
-    context = dg.build_sensor_context(instance=instance, resources={"platform": platform})
-    answer = sensors.launch_waiting_jobs(context)
+    with dg.build_sensor_context(instance=instance, resources={"platform": platform}) as context:
+        answer = sensors.launch_waiting_jobs(context)
     assert isinstance(answer, dg.SensorResult | dg.SkipReason)
     return answer
 
@@ -80,11 +80,11 @@ def test_a_job_is_told_that_its_run_died(workshop: Workshop, platform: Platform,
 
     result = export_job.execute_in_process(instance=instance, tags={ID_TAG: job.job_id}, raise_on_error=False)
     jobs.claim(workshop.session, ExportJob, job.job_id, result.run_id)
-    context = dg.build_run_status_sensor_context(
+    with dg.build_run_status_sensor_context(
         "note_failed_runs", result.get_run_failure_event(), instance, result.dagster_run,
         resources={"platform": platform},
-    )  # fmt: skip
-    sensors.note_failed_runs(context)
+    ) as context:  # fmt: skip
+        sensors.note_failed_runs(context)
     workshop.session.refresh(job)
     assert job.status == "failed"
     assert job.error_message is not None
