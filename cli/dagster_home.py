@@ -9,6 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 import yaml
 
+from storage.jobs import KIND_TAG
 from storage.settings import CHECKOUT, Settings
 
 # Exports and what is asked for in Dagster's UI run beside the jobs that MAX_CONCURRENT_JOBS counts.
@@ -35,7 +36,8 @@ def prepare(settings: Settings) -> Path:
     else:
         runs["max_concurrent_runs"] = settings.max_concurrent_jobs + RUNS_BESIDE_JOBS
     for limit in runs["tag_concurrency_limits"]:
-        limit["limit"] = settings.max_concurrent_jobs
+        if limit["key"] == KIND_TAG:
+            limit["limit"] = settings.max_concurrent_jobs
     new = home / "dagster.yaml.new"
     new.touch(mode=0o600)
     new.write_text(f"# Written by `energy up` at every start; edits are lost.\n{yaml.safe_dump(configuration)}")

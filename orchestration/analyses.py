@@ -1,6 +1,6 @@
 """Analyses as assets: the partition of a device shows its latest result. A job of REST is one run of one partition."""
 
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 import dagster as dg
@@ -16,7 +16,7 @@ from orchestration.partitions import devices
 from orchestration.resources import Platform
 from storage import jobs
 from storage.database import utc_now
-from storage.jobs import ID_TAG, AnalyticsJob
+from storage.jobs import ID_TAG, AnalyticsJob, JobCancelled
 
 
 def _asset(analysis_type: str, name: str, description: str) -> dg.AssetsDefinition:
@@ -35,17 +35,24 @@ def _asset(analysis_type: str, name: str, description: str) -> dg.AssetsDefiniti
         job_id = context.run.tags.get(ID_TAG)
         if job_id is None:  # asked for in Dagster, by hand or by a backfill
             with platform.session() as session:
-                job_id = _job_by_hand(session, context.partition_key, analysis_type)
-        facts = perform(context, platform, AnalyticsJob, job_id, _analyse)
+                job_id = new_job(session, context.partition_key, analysis_type).job_id
+        facts = perform(context, platform, AnalyticsJob, job_id, do_analysis)
         if facts is not None:
             yield dg.MaterializeResult(metadata=facts)
 
     return result
 
 
-def _job_by_hand(session: Session, device_id: str, analysis_type: str) -> str:
-    """A job over all of a device's days with the first model, as a client would have asked for it."""
-    days = history.chosen_datasets(session, device_id)
+def new_job(
+    session: Session, device_id: str, analysis_type: str, *, start: date | None = None, end: date | None = None
+) -> AnalyticsJob:
+    """A job over a device's days, all or from start to end, with the first model, as a client would have asked for it.
+
+    Raises:
+        NoTelemetry: there are none.
+
+    """
+    days = history.chosen_datasets(session, device_id, start=start, end=end)
     job = AnalyticsJob(
         job_id=jobs.new_job_id(AnalyticsJob),
         tenant_id=days[-1].tenant_id,
@@ -57,10 +64,10 @@ def _job_by_hand(session: Session, device_id: str, analysis_type: str) -> str:
     )
     session.add(job)
     session.commit()
-    return job.job_id
+    return job
 
 
-def _analyse(workshop: Workshop, job: AnalyticsJob) -> dict[str, Any]:
+def do_analysis(workshop: Workshop, job: AnalyticsJob) -> dict[str, Any]:
     session = workshop.session
     started = utc_now()
     jobs.report_progress(session, job, 2.0, "Reading datasets")
@@ -88,7 +95,8 @@ def _analyse(workshop: Workshop, job: AnalyticsJob) -> dict[str, Any]:
     }
     results = {**result.results, "provenance": provenance}
     seconds = (utc_now() - started).total_seconds()
-    jobs.complete(session, job, "Completed", results=results, accuracy_metrics=result.accuracy_metrics)
+    if not jobs.complete(session, job, "Completed", results=results, accuracy_metrics=result.accuracy_metrics):
+        raise JobCancelled(job.job_id)
     return {
         "job": job.job_id,
         "model": job.model_name,

@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from orchestration import analyses, cadence, checks, datasets, exports, maintenance, reports, sensors
+from orchestration import analyses, cadence, checks, datasets, exports, maintenance, nightly, reports, sensors
 from orchestration.resources import Platform
 
 
@@ -20,12 +20,13 @@ def defs() -> dg.Definitions:
             reports.device_report,
         ],
         asset_checks=[checks.day_quality],
-        schedules=[maintenance.retention_schedule, maintenance.close_months],
+        schedules=[maintenance.retention_schedule, maintenance.close_months, nightly.analyse_fleet],
         jobs=[
             datasets.dataset_job,
             datasets.closed_day_job,
             exports.export_job,
             *analyses.analysis_jobs,
+            nightly.nightly_job,
             reports.report_job,
             maintenance.monthly_job,
             maintenance.retention_job,

@@ -63,6 +63,7 @@ def _report(workshop: Workshop, job: ReportJob, settings: Settings) -> dict[str,
         "media_type": report.media_type,
         "size_bytes": len(report.content),
         "sha256": hashlib.sha256(report.content).hexdigest(),
+        "provenance": {"datasets": data.datasets, "code_version": data.code_version},
     }
     if not jobs.complete(session, job, "Completed", results=file):
         workshop.objects.delete(key)

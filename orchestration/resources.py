@@ -24,11 +24,12 @@ class Platform(dg.ConfigurableResource):  # type: ignore[type-arg] # generic ove
     @contextmanager
     def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[Self]:
         """A run shows that it lives, from its first step to its last."""
-        if context.run_id is None or context.instance is None:  # a tick
+        run = context.run
+        if run is None or context.instance is None:  # a tick
             yield self
             return
-        with living(self.settings, context.run_id):
-            context.instance.add_run_tags(context.run_id, {WATCHED_TAG: "yes"})
+        with living(self.settings, run.run_id):
+            context.instance.add_run_tags(run.run_id, {WATCHED_TAG: "yes"})
             yield self
 
     @property

@@ -37,6 +37,7 @@ def found(session: Session, kind: type[JobT], job_id: str) -> JobT:
 
 def cancel(session: Session, dagster: Dagster, job: JobT) -> JobT:
     """Take a job back; one that is over stays as it is."""
-    if jobs.cancel(session, job) and job.run_id:
+    # A run that was not launched for this job does others too; it finds out by itself.
+    if jobs.cancel(session, job) and job.run_id and job.launches:
         dagster.terminate(job.run_id)
     return job

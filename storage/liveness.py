@@ -14,7 +14,7 @@ from sqlmodel import Session
 from storage.database import connect
 from storage.settings import Settings
 
-LOOK = 5.0  # seconds between two looks whether the connection still stands
+LOOK = 2.0  # seconds between two looks whether the connection still stands
 PATIENCE = 10.0
 # A machine that is gone says nothing: the server asks, and gives up within a minute.
 KEEPALIVE = "SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3"

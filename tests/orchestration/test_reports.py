@@ -153,7 +153,12 @@ def test_a_report_in_each_format(
     key = f"reports/D1/{job.job_id}.{suffix}"
     content = objects.get(key)
     sha256 = hashlib.sha256(content).hexdigest()
+    assert job.results is not None
+    provenance = job.results.pop("provenance")
     assert job.results == {"key": key, "media_type": media_type, "size_bytes": len(content), "sha256": sha256}
+    (dataset,) = catalogue.datasets_of(session, "D1", kind="day")
+    assert provenance["datasets"] == [{"key": dataset.key, "sha256": dataset.sha256, "rows": 1440}]
+    assert catalogue.is_used(session, dataset)
     if format_ == "pdf":
         text = " ".join(page.extract_text() for page in pypdf.PdfReader(io.BytesIO(content)).pages)
         for words in ("Pump 1 (D1)", "12 Feb 2026, 01:00", job.job_id, "voltage is low, in"):

@@ -1,0 +1,135 @@
+"""Every night the whole fleet is analysed: in runs of many devices, with a job's row and a result for each of them."""
+
+import zlib
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+
+import dagster as dg
+from sqlalchemy.exc import OperationalError
+from sqlmodel import Session, select
+
+from assets.datasets import NoTelemetry
+from orchestration.analyses import do_analysis, new_job
+from orchestration.jobs import perform
+from orchestration.resources import Platform
+from storage.devices import Device
+from storage.jobs import AnalyticsJob
+from storage.objects import ObjectStoreUnavailable
+from storage.telemetry import StoreUnavailable
+
+# What needs nothing but a device's past; a prediction needs its recorded failures, which a client gives.
+ASSETS = {"anomaly": dg.AssetKey("anomaly_result"), "forecast": dg.AssetKey("forecast")}
+DAYS = 28
+NIGHT_TAG = "energy/night"
+
+
+class NightConfig(dg.Config):
+    """Closed days until `last` are looked at; of the fleet, the devices of one of `shards` shards."""
+
+    last: str
+    shard: int = 0
+    shards: int = 1
+
+
+class _Night:
+    """What the analyses of one night share."""
+
+    def __init__(self, context: dg.OpExecutionContext, platform: Platform, session: Session, last: date) -> None:
+        self._context, self._platform, self._session, self._last = context, platform, session, last
+        self.counts = {"completed": 0, "failed": 0, "without datasets": 0}
+        self.unexpected: list[str] = []
+
+    def analyse(self, device_id: str, analysis_type: str) -> None:
+        """As if it had been asked for over REST; one that cannot be done does not hold the others."""
+        if _is_done(self._session, device_id, analysis_type, self._last):
+            return
+        first = self._last - timedelta(days=DAYS - 1)
+        try:
+            job = new_job(self._session, device_id, analysis_type, start=first, end=self._last)
+        except NoTelemetry:
+            self.counts["without datasets"] += 1
+            return
+        facts = self._done(job)
+        self.counts["completed" if facts else "failed"] += 1
+        if facts:
+            made = dg.AssetMaterialization(ASSETS[analysis_type], partition=device_id, metadata=facts)
+            self._context.instance.report_runless_asset_event(made)
+
+    def _done(self, job: AnalyticsJob) -> dict[str, Any] | None:
+        """The job's row says why, where there is no result; a store that is away ends the night."""
+        try:
+            return perform(self._context, self._platform, AnalyticsJob, job.job_id, do_analysis)
+        except (ObjectStoreUnavailable, StoreUnavailable, OperationalError):
+            raise
+        except dg.Failure as failure:
+            self._context.log.info(f"{job.analysis_type} of {job.device_id}: {failure.description}")
+        except Exception as error:
+            self._context.log.exception(f"{job.analysis_type} of {job.device_id}")
+            self.unexpected.append(f"{job.analysis_type} of {job.device_id}: {error}")
+        return None
+
+
+@dg.op(description="Analyses a shard's devices, one after the other; repeated, it does what is left.")
+def analyse_shard(context: dg.OpExecutionContext, config: NightConfig, platform: Platform) -> None:
+    """Analyse each device's days."""
+    with platform.session() as session:
+        night = _Night(context, platform, session, date.fromisoformat(config.last))
+        for device_id in active_devices(session, config.shard, config.shards):
+            for analysis_type in ASSETS:
+                night.analyse(device_id, analysis_type)
+    context.add_output_metadata(night.counts)
+    if night.unexpected:
+        raise dg.Failure(f"{len(night.unexpected)} analyses broke, among them {night.unexpected[0]}")
+
+
+def active_devices(session: Session, shard: int, shards: int) -> list[str]:
+    """Those whose stable hash is the shard's."""
+    active = session.exec(select(Device.device_id).where(Device.status == "active").order_by(Device.device_id))
+    return [device_id for device_id in active if zlib.crc32(device_id.encode()) % shards == shard]
+
+
+def _is_done(session: Session, device_id: str, analysis_type: str, last: date) -> bool:
+    """Whether the device's days until that one were analysed already."""
+    end = datetime.combine(last + timedelta(days=1), time(), UTC)
+    done = select(AnalyticsJob.id).where(
+        AnalyticsJob.device_id == device_id,
+        AnalyticsJob.analysis_type == analysis_type,
+        AnalyticsJob.status == "completed",
+        AnalyticsJob.date_range_end == end,
+    )
+    return session.exec(done.limit(1)).first() is not None
+
+
+@dg.job(
+    executor_def=dg.in_process_executor,
+    tags={"energy/purpose": "analytics", NIGHT_TAG: "yes"},
+    description="Anomalies and forecasts of many devices in one run, over their last 28 closed days.",
+)
+def nightly_job() -> None:
+    analyse_shard()
+
+
+@dg.schedule(
+    job=nightly_job,
+    cron_schedule="30 3 * * *",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Every night at 03:30 UTC: anomalies and forecasts of every active device. Large fleets are split over"
+    " several runs, which follow one another.",
+)
+def analyse_fleet(context: dg.ScheduleEvaluationContext, platform: Platform) -> list[dg.RunRequest] | dg.SkipReason:
+    last = (context.scheduled_execution_time - timedelta(days=1)).date()
+    with platform.session() as session:
+        devices = len(active_devices(session, 0, 1))
+    if not devices:
+        return dg.SkipReason("no device is active")
+    shards = -(-devices // platform.settings.split_runs_above_devices)
+    return [
+        dg.RunRequest(
+            run_key=f"{last} {shard + 1} of {shards}",
+            run_config=dg.RunConfig(
+                ops={"analyse_shard": NightConfig(last=last.isoformat(), shard=shard, shards=shards)}
+            ),
+            tags={"energy/shard": f"{shard + 1} of {shards}"},
+        )
+        for shard in range(shards)
+    ]
