@@ -20,10 +20,9 @@ def retire_telemetry(workshop: Workshop, days: int, today: date) -> date:
     """
     session = workshop.session
     wanted = today - timedelta(days=days)
-    # A store with a retention of its own gives up by the second, not by the day: marked one day early.
-    catalogue.expire_days(session, wanted + timedelta(days=1))
-    session.commit()
     until = catalogue.exported_until(session, wanted)
+    catalogue.expire_days(session, until)  # before they are gone: what comes late then joins what their files hold
+    session.commit()
     workshop.telemetry.forget(microseconds(datetime(until.year, until.month, until.day, tzinfo=UTC)))
     return until
 

@@ -44,6 +44,7 @@ from storage.telemetry import (
 )
 
 MAX_BATCH = 5_000
+BEGINNING = "1970-01-01T00:00:00Z"
 LATEST = (2**63 - 1) // 1000  # microseconds: InfluxDB counts nanoseconds in 64 bits, until 2262
 TIMEOUT = (5_000, 60_000)  # milliseconds to connect and to answer
 # A couple of quick ones: who writes telemetry asks again and again anyway. What timed out is not repeated.
@@ -101,7 +102,7 @@ class InfluxTelemetry:
         self._url = settings.influxdb_url
         self._org = settings.influxdb_org
         self._bucket = settings.influxdb_bucket
-        self._retention_days = settings.telemetry_retention_days
+        self._gives_up = settings.telemetry_retention_days > 0
         token = settings.influxdb_token.get_secret_value()
         self._client = InfluxDBClient(self._url, token, org=self._org, timeout=TIMEOUT, retries=RETRIES)
         self._writing = self._client.write_api(write_options=SYNCHRONOUS)
@@ -227,7 +228,10 @@ class InfluxTelemetry:
         return sorted({(row["device_id"], row["_time"] // DAY * DAY) for row in found})
 
     def forget(self, before: int) -> None:
-        """InfluxDB gives up by itself what is older than its bucket's retention (TELEMETRY_RETENTION_DAYS)."""
+        """Deleted when the platform says so: a bucket's own retention would not wait for what is not exported yet."""
+        end = moment(before - 1).isoformat()
+        with self._asking():
+            self._client.delete_api().delete(BEGINNING, end, f'_measurement="{MEASUREMENT}"', self._bucket, self._org)
 
     def check(self) -> None:
         self._bucket_is_there = False
@@ -299,19 +303,18 @@ class InfluxTelemetry:
             raise StoreUnavailable(f"InfluxDB at {self._url}: {error}") from error
 
     def _make_bucket(self) -> None:
-        """Make the bucket unless it is there, with the retention that the settings ask for, if they ask for one."""
+        """Make the bucket unless it is there. Where the platform is to give up old readings, the bucket does not."""
         buckets = self._client.buckets_api()
-        rules = [_keep_for(self._retention_days)] if self._retention_days else []
         try:
             (found,) = buckets.find_buckets(name=self._bucket, org=self._org).buckets  # type: ignore[no-untyped-call]
-            if rules and [rule.every_seconds for rule in found.retention_rules] != [rules[0].every_seconds]:
-                found.retention_rules = rules
+            if self._gives_up and any(rule.every_seconds for rule in found.retention_rules):
+                found.retention_rules = [_for_ever()]
                 buckets.update_bucket(found)
         except InfluxDBError as error:
             if _complaint(error)[0] != "not found":
                 raise
             try:
-                buckets.create_bucket(bucket_name=self._bucket, retention_rules=rules)
+                buckets.create_bucket(bucket_name=self._bucket, retention_rules=[])
             except InfluxDBError as error:
                 if _complaint(error)[0] != "conflict":  # another process was first
                     raise
@@ -328,8 +331,8 @@ class InfluxTelemetry:
         return ""
 
 
-def _keep_for(days: int) -> BucketRetentionRules:
-    return BucketRetentionRules(every_seconds=days * 86_400)  # type: ignore[no-untyped-call]
+def _for_ever() -> BucketRetentionRules:
+    return BucketRetentionRules(every_seconds=0)  # type: ignore[no-untyped-call]
 
 
 def _parts(batch: list[Reading], reason: str) -> tuple[list[Reading], list[Reading]]:

@@ -9,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import httpx
 import pyarrow as pa
 import pytest
+from influxdb_client.domain.bucket_retention_rules import BucketRetentionRules
 
 from storage import flux_csv
 from storage.settings import Settings
@@ -47,6 +48,15 @@ def write_raw(store: InfluxTelemetry, lines: str, precision: str = "us") -> None
     ).raise_for_status()
 
 
+def keep_for(store: InfluxTelemetry, days: int) -> None:
+    """Give the bucket a retention of its own, as an operator may."""
+    store.check()
+    buckets = store._client.buckets_api()
+    bucket = buckets.find_bucket_by_name(store._bucket)  # type: ignore[no-untyped-call]
+    bucket.retention_rules = [BucketRetentionRules(every_seconds=days * 86_400)]  # type: ignore[no-untyped-call]
+    buckets.update_bucket(bucket)
+
+
 def retention(store: InfluxTelemetry) -> list[int]:
     bucket = store._client.buckets_api().find_bucket_by_name(store._bucket)  # type: ignore[no-untyped-call]
     return [rule.every_seconds for rule in bucket.retention_rules]
@@ -64,7 +74,8 @@ def test_a_field_of_another_type_costs_only_the_readings_that_have_it(influx: In
 
 
 def test_what_lies_beyond_the_retention_costs_only_itself(influx: Influx, monkeypatch: pytest.MonkeyPatch) -> None:
-    store = influx(TELEMETRY_RETENTION_DAYS="30")
+    store = influx()
+    keep_for(store, 30)
     now = time.time_ns() // 10**9 * SECOND
     batch = [reading(now - (400 * DAY if i % 3 == 0 else 0) + i * SECOND, f"D{i % 5}") for i in range(300)]
     asked: list[int] = []
@@ -165,13 +176,24 @@ def test_several_processes_make_the_bucket_at_once(influx: Influx) -> None:
     assert stores[0].read("D1", START, END).num_rows == 4
 
 
-def test_retention_follows_the_setting_and_is_left_alone_without_one(influx: Influx) -> None:
+def test_a_buckets_own_retention_is_lifted_where_the_platform_gives_up_by_itself(influx: Influx) -> None:
+    """What is not exported must not go; without the setting the bucket is the operator's."""
+    store = influx()
+    keep_for(store, 400)
     influx().check()
-    store = influx(TELEMETRY_RETENTION_DAYS="400")
-    store.check()
     assert retention(store) == [400 * 86_400]
-    influx(TELEMETRY_RETENTION_DAYS="0").check()
-    assert retention(store) == [400 * 86_400]
+    influx(TELEMETRY_RETENTION_DAYS="30").check()
+    assert retention(store) in ([], [0])
+
+
+def test_what_is_given_up_is_gone_to_the_microsecond(influx: Influx) -> None:
+    store = influx()
+    store.write([reading(START + i, device) for i in range(-3, 3) for device in ("D1", "D2")])
+    store.forget(START)
+    for device in ("D1", "D2"):
+        assert store.statistics(device, START - SECOND, START + SECOND).readings == 3
+    assert store.write([reading(START - 1, "D1")]) == []  # late data are taken
+    assert store.statistics("D1", START - SECOND, START + SECOND).readings == 4
 
 
 @pytest.mark.parametrize(
