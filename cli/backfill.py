@@ -34,6 +34,8 @@ def backfill(
     first, last = _range(settings, start, end)
     began = time.monotonic()
     with Platform().workshop() as workshop, making.dagster_books(settings) as books:
+        if unknown := making.unknown_devices(workshop.session, device or ()):
+            raise typer.BadParameter(f"there is no device {unknown[0]}, and no telemetry is known of one")
         wanted = making.device_days(workshop, first, last, device)
         window = timedelta(days=max(int(settings.max_export_window_hours // 24), 1))
         with typer.progressbar(length=len(wanted), label=f"{first} to {last}", file=sys.stderr) as bar:

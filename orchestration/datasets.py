@@ -68,6 +68,8 @@ telemetry = dg.AssetSpec(
 )
 def telemetry_dataset(context: dg.AssetExecutionContext, config: ExportConfig, platform: Platform) -> None:
     """Bring the day's files up to date, device by device; a range of days is one run."""
+    if not context.partition_keys:
+        raise dg.Failure("the range holds no day; give the earlier day first")
     with platform.workshop(context.run.run_id) as workshop:
         failed: dict[str, Exception] = {}
         for key in context.partition_keys:

@@ -66,6 +66,8 @@ def test_months_are_made_of_their_days(workshop: Workshop) -> None:
         (("--from", "2026-02-12", "--to", "2026-02-11"), "lies after"),
         (("--from", "2019-02-12", "--to", "2026-02-11"), "DATASET_START_DATE=2020-01-01"),
         (("--from", "2026-02-12", "--to", "2126-02-12"), "in the future"),
+        (("--from", "2026-02-12", "--to", "2026-02-12", "--device", "nobody"), "there is no device nobody"),
+        (("--from", "2026-13-01", "--to", "2026-12-31"), "'2026-13-01' does not match the format"),
         (("--from", "yesterday", "--to", "2126-02-12"), "does not match the format"),
     ],
 )
