@@ -18,7 +18,7 @@ from storage.jobs import ID_TAG, KINDS, MAX_LAUNCHES, Job
 # Time for the run that the API launched to come up and claim its job.
 PATIENCE = timedelta(seconds=30)
 # A run whose process shows no life for so long has none: longer than a restart of the database takes it.
-SILENCE = timedelta(seconds=10)
+SILENCE = timedelta(seconds=8)
 GONE = "the process that did it is gone"
 
 

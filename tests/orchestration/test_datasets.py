@@ -1,5 +1,8 @@
 import socket
+import subprocess
+from collections.abc import Iterator
 from datetime import date, timedelta
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -18,6 +21,7 @@ from storage.checkpoints import ExportCheckpoint
 from storage.database import utc_now
 from storage.jobs import ID_TAG, ExportJob, new_job_id
 from storage.objects import ObjectStoreUnavailable
+from storage.settings import Settings
 from tests.plant import DAY, DAY_MINUTES, reading, store
 
 
@@ -155,4 +159,40 @@ def test_a_store_that_is_away_fails_the_run_and_leaves_the_marks(
     workshop.session.expire_all()
     states = {c.status for c in workshop.session.exec(select(ExportCheckpoint))}
     assert states == {"COMPLETED"}
+    assert not catalogue.touched(workshop.session)
+
+
+@pytest.fixture
+def small_disk(settings: Settings) -> Iterator[Path]:
+    """The object store's folder on a disk of its own, of 300 kB."""
+    folder = settings.energy_home / "objects"
+    folder.mkdir(parents=True)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", folder], capture_output=True, text=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip(f"no disk can be mounted here: {mounted.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def test_a_full_disk_fails_the_run_and_leaves_the_old_file(
+    small_disk: Path, workshop: Workshop, platform: Platform, instance: dg.DagsterInstance
+) -> None:
+    store(workshop, reading(0))
+    assert export(instance, platform, "2026-02-12").success
+    filler = small_disk / "filler"
+    filler.write_bytes(b"\0" * 270_000)
+    store(workshop, *(reading(m, power=m**0.5, voltage=m**0.7) for m in range(1, DAY_MINUTES)))
+    with pytest.raises(ObjectStoreUnavailable):
+        export(instance, platform, "2026-02-12")
+    (standing,) = workshop.session.exec(select(Dataset)).all()
+    assert assets_datasets.read(workshop.objects, [standing]).num_rows == 1
+    assert [o.key for o in workshop.objects.list("datasets")] == [standing.key]
+    assert len(catalogue.touched(workshop.session)) == 1
+    filler.unlink()
+    assert export(instance, platform, "2026-02-12").success
+    workshop.session.expire_all()
+    (made,) = workshop.session.exec(select(Dataset).where(Dataset.superseded_at == None)).all()  # noqa: E711
+    assert made.rows == DAY_MINUTES
     assert not catalogue.touched(workshop.session)
