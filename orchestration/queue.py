@@ -1,11 +1,14 @@
 """Where runs wait for their turn. One that need not wait begins at once, not when the daemon next looks."""
 
+import logging
 import threading
 from typing import Any
 
 import dagster as dg
 from dagster._core.run_coordinator.base import SubmitRunContext
 from dagster._utils.tags import TagConcurrencyLimitsCounter
+
+log = logging.getLogger(__name__)
 
 QUEUED = dg.RunsFilter(statuses=[dg.DagsterRunStatus.QUEUED])
 AT_WORK = dg.RunsFilter(
@@ -29,8 +32,17 @@ class PromptRunCoordinator(dg.QueuedRunCoordinator):
         run = context.dagster_run
         with self._submitting:
             if run.status == dg.DagsterRunStatus.NOT_STARTED and self._has_room_for(run):
-                return self._instance.launch_run(run.run_id, context.workspace)
+                return self._launched(context)
         return super().submit_run(context)
+
+    def _launched(self, context: SubmitRunContext) -> dg.DagsterRun:
+        run_id = context.dagster_run.run_id
+        try:
+            return self._instance.launch_run(run_id, context.workspace)
+        except Exception:
+            # The run is failed, as one from the queue would be: no reason to fail who submitted it, a whole tick maybe.
+            log.exception("run %s could not be launched", run_id)
+            return self._instance.get_run_by_id(run_id) or context.dagster_run
 
     def _has_room_for(self, run: dg.DagsterRun) -> bool:
         limits = self._instance.get_concurrency_config().run_queue_config

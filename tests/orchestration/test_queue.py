@@ -54,3 +54,14 @@ def test_runs_beyond_all_limits_wait_and_keep_their_turn(
     kept_instance.delete_run(kept_instance.get_runs(limit=1, filters=AT_WORK)[0].run_id)
     assert submitted(kept_instance).status == dg.DagsterRunStatus.QUEUED
     assert launched == []
+
+
+def test_a_run_that_cannot_be_launched_is_failed_and_its_submitter_goes_on(
+    kept_instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def away(context: object) -> None:
+        raise ConnectionError("the broker is away")
+
+    monkeypatch.setattr(kept_instance.run_launcher, "launch_run", away)
+    assert submitted(kept_instance).status == dg.DagsterRunStatus.FAILURE
+    assert "could not be launched" in caplog.text
