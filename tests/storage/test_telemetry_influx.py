@@ -137,8 +137,8 @@ def test_the_answer_of_a_block_with_an_error() -> None:
         b'#datatype,string,string\r\n#default,,\r\n,error,reference\r\n,"it said ""no""",897\r\n\r\n'
     )
     with pytest.raises(flux_csv.QueryFailed, match='it said "no"'):
-        flux_csv.wide(body, ["power"])
-    assert flux_csv.wide(b"\r\n", ["power"]).num_rows == 0
+        flux_csv.columns(body)
+    assert flux_csv.wide(flux_csv.columns(b"\r\n"), ["power"]).num_rows == 0
     assert flux_csv.rows(b"\r\n") == []
 
 
