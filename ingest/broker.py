@@ -5,6 +5,9 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from storage.settings import Settings
 
+# Seconds without a word after which the broker is asked for one; as many without an answer end the connection.
+KEEPALIVE = 30
+
 
 def new_client(settings: Settings, name: str) -> mqtt.Client:
     """A client with a clean session, not yet connected. Two with one `name` push each other out."""
@@ -20,7 +23,7 @@ def new_client(settings: Settings, name: str) -> mqtt.Client:
 
 def connect(client: mqtt.Client, settings: Settings) -> None:
     """Connect from a thread of the client's own, now or as soon as the broker is there, and again when it is lost."""
-    client.connect_async(settings.broker_host, settings.mqtt_broker_port, keepalive=30)
+    client.connect_async(settings.broker_host, settings.mqtt_broker_port, keepalive=KEEPALIVE)
     client.loop_start()
 
 

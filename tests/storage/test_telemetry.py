@@ -216,7 +216,7 @@ def test_the_newest(store: TelemetryStore) -> None:
 
 def test_the_newest_of_a_rare_metric_with_what_stands_beside_it(store: TelemetryStore) -> None:
     """Also where another series, received later, corrects it; and nothing else comes with it."""
-    store.write([reading(START + i, **{"oil" if i % 10 == 3 else "power": float(i)}) for i in range(50)])
+    store.write([reading(START + i, **extra({"oil" if i % 10 == 3 else "power": float(i)})) for i in range(50)])
     store.write([reading(START + 33, oil=5.0, location="Hall 2", received_at=END)])
     table = store.read("D1", START, END, metrics=["oil", "never_sent"], context=True, newest=3)
     assert table["oil"].to_pylist() == [23.0, 5.0, 43.0]
