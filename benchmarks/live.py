@@ -193,7 +193,11 @@ async def _reading(index: int, count: int, port: int, end: Connection) -> None:
     while True:
         question = await asyncio.to_thread(end.recv)
         if question == "started":
-            end.send(all(started) and not any(task.done() for task in tasks))
+            for task in tasks:
+                if task.done():  # none ends by itself: say why
+                    task.result()
+                    raise ConnectionError("a stream has ended")
+            end.send(all(started))
         else:
             first = int(question.split()[1])
             end.send([len({n for n in numbers if n >= first}) for numbers in seen])

@@ -1,4 +1,6 @@
 import json
+import os
+import resource
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +16,7 @@ from sqlmodel import Session
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
+from ingest import broker
 from serving import audience as audience_module, live as live_module
 from storage import access
 from storage.access import ApiKey
@@ -137,6 +140,30 @@ def test_a_client_that_does_not_read_loses_the_oldest_and_is_told(
     assert lost > 0
     wait_until(lambda: app.state.audience.clients == 0, "both have left")
     assert app.state.audience.dropped == lost
+
+
+def test_the_broker_is_reached_from_a_process_with_many_sockets(settings: Settings) -> None:
+    """Beyond number 1,023 there is nothing that select() can wait for."""
+    soft, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 2_048), most))
+    many = [os.open(os.devnull, os.O_RDONLY) for _ in range(1_030)]
+    heard: list[bytes | bytearray] = []
+    client = broker.new_client(settings, "many")
+    client.on_connect = lambda *_: client.subscribe("energy/live/many") and None
+    client.on_message = lambda _, __, message: heard.append(message.payload)
+    try:
+        with nats_broker(settings):
+            broker.connect(client, settings)
+            wait_until(client.is_connected, "it is connected")
+            end = client.socket()
+            assert end
+            assert end.fileno() > 1_023
+            client.publish("energy/live/many", b"word", qos=1)
+            wait_until(lambda: heard == [b"word"], "it hears itself")
+            broker.disconnect(client)
+    finally:
+        for file in many:
+            os.close(file)
 
 
 @pytest.mark.parametrize("backlog", [0, 200], ids=["idle", "full"])
