@@ -67,7 +67,8 @@ class Subscription:
 
     def start(self) -> None:
         """Connect, now or as soon as the broker is there, and again whenever the connection is lost."""
-        self._client.connect_async(self._settings.broker_host, self._settings.mqtt_broker_port, keepalive=30)
+        host, port = self._settings.broker_host, self._settings.mqtt_broker_port
+        self._client.connect_async(host, port, keepalive=broker.KEEPALIVE)
         self._client.loop_start()
 
     def stop(self) -> None:

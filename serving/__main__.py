@@ -2,6 +2,7 @@
 
 import logging
 import os
+import resource
 import sys
 
 import uvicorn
@@ -18,6 +19,8 @@ log = logging.getLogger("serving")
 
 # Variables of the handover's services for finding each other.
 UNUSED = frozenset(["DEVICE_SERVICE_URL", "RULE_ENGINE_URL"])
+
+OPEN_FILES = 65_536
 
 
 def main() -> None:
@@ -39,6 +42,11 @@ def main() -> None:
         )
     for name in sorted(UNUSED.intersection(os.environ)):
         log.info("%s is set and has no use here: the six services are one", name)
+    # Each watcher of the live stream is an open file, and 1,024 is a usual limit.
+    soft, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY:
+        wanted = OPEN_FILES if most == resource.RLIM_INFINITY else min(OPEN_FILES, most)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), most))
     uvicorn.run(
         create_app(settings),
         host=settings.api_host,

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import logging
 import re
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -18,6 +19,7 @@ from fastapi.concurrency import run_in_threadpool
 from sqlalchemy import Engine
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 from sqlmodel import Session
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from serving.audience import Audience, Watcher
 from serving.identity import public
@@ -28,15 +30,6 @@ from storage.settings import Settings
 
 log = logging.getLogger(__name__)
 
-# How the server treats WebSockets. Compression costs each client its own state and every frame its own encoding, and
-# what clients say is not listened to. One that answers no ping is gone.
-SERVER_OPTIONS: dict[str, Any] = {
-    "ws_per_message_deflate": False,
-    "ws_max_size": 4096,
-    "ws_ping_interval": 20.0,
-    "ws_ping_timeout": 20.0,
-}
-
 HEARTBEAT_EVERY = 30.0
 HEARTBEAT = '{"type":"heartbeat"}'
 # Frames that are sent before others get their turn, and how long these may take with a client that does not read.
@@ -44,6 +37,33 @@ AT_ONCE = 64
 PATIENCE = 60.0
 INTERRUPTED = 1012
 TRY_AGAIN = 1013
+# Bytes that the kernel takes for a client; left alone it grows to megabytes, all of them old news by then.
+SEND_BUFFER = 256 * 1024
+
+
+class BoundedProtocol(WebSocketsSansIOProtocol):
+    """The server's WebSocket, whose kernel keeps little for a client, and ends it when that does not arrive in time.
+
+    Without that a closed connection stays until its last byte is read: for ever, if its client never reads.
+    """
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        end = transport.get_extra_info("socket")
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux
+            end.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(PATIENCE * 1000))
+
+
+# How the server treats WebSockets. Compression costs each client its own state and every frame its own encoding, and
+# what clients say is not listened to. One that answers no ping is gone.
+SERVER_OPTIONS: dict[str, Any] = {
+    "ws": BoundedProtocol,
+    "ws_per_message_deflate": False,
+    "ws_max_size": 4096,
+    "ws_ping_interval": 20.0,
+    "ws_ping_timeout": 20.0,
+}
 
 
 @asynccontextmanager

@@ -18,6 +18,16 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 # Any constant of our own: two migrations at once wait for each other instead of racing.
 MIGRATION_LOCK = 4_931_207
 
+# A network that goes silent resets nothing: it is noticed within half a minute, whether we wait for an answer or for
+# what we sent to arrive.
+ALIVE: dict[str, Any] = {
+    "connect_timeout": 5,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
+
 
 def utc_now() -> datetime:
     return datetime.now(UTC)
@@ -35,13 +45,13 @@ def open_engine(settings: Settings, *, pool_size: int = 5) -> Engine:
         pool_size=pool_size,
         max_overflow=pool_size,
         pool_pre_ping=True,
-        connect_args={"connect_timeout": 5, "options": "-c timezone=UTC", "application_name": "energy"},
+        connect_args={**ALIVE, "options": "-c timezone=UTC", "application_name": "energy"},
     )
 
 
 def connect(settings: Settings, **options: Any) -> psycopg.Connection[Any]:
     """A plain psycopg connection, where SQLAlchemy would only stand in the way (bulk writes, LISTEN)."""
-    return psycopg.connect(settings.database_url, connect_timeout=5, options="-c timezone=UTC", **options)
+    return psycopg.connect(settings.database_url, **{**ALIVE, "options": "-c timezone=UTC", **options})
 
 
 def migrate(settings: Settings, revision: str = "head") -> None:

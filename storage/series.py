@@ -44,8 +44,9 @@ def readings(points: pa.Table, metrics: Sequence[str], flagged: Sequence[str], *
 
     `flagged` are the metrics with a column that says where they were out of band.
     """
-    none = pa.array(np.zeros(len(points), bool))
-    points = points.filter(reduce(pc.or_, (pc.is_valid(points[name]) for name in metrics), none))
+    if all(points[name].null_count for name in metrics):
+        none = pa.array(np.zeros(len(points), bool))
+        points = points.filter(reduce(pc.or_, (pc.is_valid(points[name]) for name in metrics), none))
     columns = {"time": points["time"].cast(TIME), **{name: points[name] for name in metrics}}
     if context:
         beside = {tag: points[tag] for tag in TAGS}

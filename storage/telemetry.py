@@ -7,6 +7,7 @@ cheap to compare, and what Arrow, PostgreSQL and InfluxDB keep.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from operator import attrgetter
 from typing import Literal, Protocol, get_args
 
 import msgspec
@@ -14,6 +15,8 @@ import pyarrow as pa
 
 from storage.devices import NAMED_METRICS
 from storage.settings import Settings
+
+_received_at = attrgetter("received_at")
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 SECOND = 1_000_000
@@ -172,17 +175,19 @@ def moment(time: int) -> datetime:
 
 
 def merge(readings: Sequence[Reading]) -> list[Reading]:
-    """One reading per device and moment, sorted so that two writers lock rows in the same order."""
+    """One reading per device and moment, of each metric the value that was received last.
+
+    Sorted, so that two writers lock rows in the same order.
+    """
     latest: dict[tuple[str, int], Reading] = {}
-    for reading in readings:
+    for reading in sorted(readings, key=_received_at):
         key = (reading.device_id, reading.time)
         earlier = latest.get(key)
         latest[key] = reading if earlier is None else _merged(earlier, reading)
     return [latest[key] for key in sorted(latest)]
 
 
-def _merged(one: Reading, other: Reading) -> Reading:
-    older, newer = (one, other) if one.received_at <= other.received_at else (other, one)
+def _merged(older: Reading, newer: Reading) -> Reading:
     kept = [name for name in older.out_of_band or () if name not in newer.metrics]
     return msgspec.structs.replace(
         newer, metrics={**older.metrics, **newer.metrics}, out_of_band=[*kept, *(newer.out_of_band or ())] or None

@@ -9,12 +9,14 @@ copies with the same tags the server keeps the one that was written last.
 import json
 import re
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any, TypeVar
 
+import numpy as np
 import pyarrow as pa
 from influxdb_client.client.exceptions import InfluxDBError
 from influxdb_client.client.influxdb_client import InfluxDBClient
@@ -50,6 +52,10 @@ TIMEOUT = (5_000, 60_000)  # milliseconds to connect and to answer
 # A couple of quick ones: who writes telemetry asks again and again anyway. What timed out is not repeated.
 RETRIES = Retry(total=2, read=0, status_forcelist=(429, 500, 502, 503, 504), allowed_methods=None, backoff_factor=0.1,
                 retry_after_max=2, raise_on_status=False)  # fmt: skip
+# Writing a day as text keeps the server busier than us reading it: of a long range each field is a request of its own,
+# so many at once. Shorter ones come quicker in one request.
+AT_ONCE = 4
+LONG = DAY // 4
 UNFIT = ("invalid", "unprocessable entity", "request too large")  # what InfluxDB calls lines that it does not take
 
 # Worked out by the server beside its files. It has median and stddev too, ten times slower than we read.
@@ -60,7 +66,6 @@ Parsed = TypeVar("Parsed")
 
 _metric = re.compile(METRIC)
 _conflict = re.compile(r'input field "([^"]+)"')
-_LONG = '|> keep(columns: ["_time", "_field", "_value"])'
 
 
 @dataclass(frozen=True)
@@ -87,6 +92,10 @@ class Survey:
         """Metrics that were out of band somewhere."""
         return [name for name in self.metrics if name + OUT_OF_BAND in self.first]
 
+    def present(self, fields: Iterable[str]) -> list[str]:
+        """Those of the fields that are there."""
+        return [name for name in fields if name in self.first]
+
     @property
     def is_plain(self) -> bool:
         """Whether there is one series, and a `received_at` for every reading (older platforms wrote none)."""
@@ -109,6 +118,7 @@ class InfluxTelemetry:
         self._querying = self._client.query_api()
         self._bucket_is_there = False
         self._finding_bucket = threading.Lock()
+        self._readers = ThreadPoolExecutor(AT_ONCE, "influxdb-reader")  # its threads start when they are needed
 
     def write(self, readings: Sequence[Reading]) -> list[Refused]:
         batch = merge(readings)
@@ -150,12 +160,17 @@ class InfluxTelemetry:
     ) -> pa.Table:
         survey = self._survey(device_id, start, end)
         wanted = survey.metrics if metrics is None else _checked(metrics)
+        there = survey.present(wanted)
         fields = set(wanted)
         if context:
             fields.update(survey.flagged, (name + OUT_OF_BAND for name in survey.flagged))
         if context or len(survey.series) > 1:
             fields.add(RECEIVED_AT)
-        points = self._points(survey, device_id, start, end, sorted(fields), newest)
+        tail = newest
+        if there and newest is not None and metrics is not None and RECEIVED_AT in fields:
+            # What stands beside a rare metric lies further back than the newest of its own kind.
+            start, tail = self._start_of_newest(newest, there, start, end, device_id), None
+        points = self._points(survey, device_id, start, end, fields, tail) if there else _no_points(fields)
         table = series.readings(points, wanted, survey.flagged, context=context)
         if newest is not None:
             table = table.slice(max(0, len(table) - newest))
@@ -179,19 +194,18 @@ class InfluxTelemetry:
         if function not in PUSHED_DOWN or not survey.is_plain:
             return series.windows(self.read(device_id, start, end), function, every, wanted)
         window = f'|> aggregateWindow(every: {int(every)}us, createEmpty: false, timeSrc: "_start", fn:'
-        query = f'data() {_only([RECEIVED_AT])} {window} count) {_LONG} |> yield(name: "readings")'
-        if present := [name for name in wanted if name in survey.first]:
-            query += f'\ndata() {_only(present)} {window} {function}) {_LONG} |> yield(name: "metrics")'
-        found = self._ask(query, partial(flux_csv.wide, fields=[RECEIVED_AT, *wanted]), start, end, device_id)
+        answers = [_yield(RECEIVED_AT, f"{window} count)")]
+        answers += [_yield(name, f"{window} {function})") for name in survey.present(wanted)]
+        found = flux_csv.wide(self._columns(answers, start, end, device_id), [RECEIVED_AT, *wanted])
         starts = series.window_starts(found["time"], every)  # the server cuts the first one off at the range's start
-        columns = {"time": pa.array(starts).cast(TIME), COUNT: found[RECEIVED_AT].cast(pa.int64())}
-        return pa.table({**columns, **{name: found[name] for name in wanted}})
+        counts = {"time": pa.array(starts).cast(TIME), COUNT: found[RECEIVED_AT].cast(pa.int64())}
+        return pa.table({**counts, **{name: found[name] for name in wanted}})
 
     def statistics(self, device_id: str, start: int, end: int) -> Statistics:
         survey = self._survey(device_id, start, end)
         if not survey.is_plain:
             return series.statistics(self.read(device_id, start, end))
-        present = [name for name in survey.metrics if name in survey.first]
+        present = survey.present(survey.metrics)
         query = "\n".join(
             f'data() {_only([RECEIVED_AT, *present])} |> {function}() |> keep(columns: ["_field", "_value"])'
             f' |> rename(columns: {{_value: "{function}"}}) |> yield(name: "{function}")'
@@ -239,6 +253,7 @@ class InfluxTelemetry:
             pass
 
     def close(self) -> None:
+        self._readers.shutdown()
         self._client.close()  # type: ignore[no-untyped-call]
 
     def _survey(self, device_id: str, start: int, end: int) -> Survey:
@@ -247,26 +262,41 @@ class InfluxTelemetry:
         return Survey(self._ask(query, flux_csv.rows, start, end, device_id) if start < end else [])
 
     def _points(
-        self, survey: Survey, device_id: str, start: int, end: int, fields: list[str], newest: int | None
+        self, survey: Survey, device_id: str, start: int, end: int, fields: Collection[str], newest: int | None
     ) -> pa.Table:
-        """The series of a range as one: `time`, the fields, the tags."""
-        present = [name for name in fields if name in survey.first]
-        if not present:
-            columns = [("time", pa.int64()), *((f, pa.float64()) for f in fields), *((t, pa.string()) for t in TAGS)]
-            return pa.schema(columns).empty_table()
+        """The series of a range as one: `time`, the fields, the tags; of each series and field the `newest` values."""
         tail = "" if newest is None else f"|> tail(n: {int(newest)})"
+        at_once = newest is None and end - start >= LONG
         parts = []
         for tags in survey.series:
             given = {name: value for name, value in zip(TAGS, tags, strict=True) if value is not None}
             same = " and ".join(f"r.{name} == _{name}" if name in given else f"not exists r.{name}" for name in TAGS)
-            query = f"data() |> filter(fn: (r) => {same}) {_only(present)} {tail} {_LONG}"
+            answers = [_yield(name, f"|> filter(fn: (r) => {same}) {tail}") for name in survey.present(fields)]
             texts = {f"_{name}": value for name, value in given.items()}
-            part = self._ask(query, partial(flux_csv.wide, fields=fields), start, end, device_id, **texts)
+            part = flux_csv.wide(self._columns(answers, start, end, device_id, at_once=at_once, **texts), fields)
             for name in TAGS:
                 text = tag_text(given[name]) if name in given else None
                 part = part.append_column(name, pa.repeat(pa.scalar(text, pa.string()), len(part)))
             parts.append(part)
         return series.collapse(parts)
+
+    def _start_of_newest(self, newest: int, metrics: list[str], start: int, end: int, device_id: str) -> int:
+        """Where the newest readings that have one of the metrics begin."""
+        answers = [_yield(name, f"|> tail(n: {int(newest)})") for name in metrics]
+        found = self._columns(answers, start, end, device_id)
+        moments = np.unique(np.concatenate([times for times, _ in found.values()])) if found else [start]
+        return int(moments[-newest:][0])
+
+    def _columns(
+        self, answers: Sequence[str], start: int, end: int, device_id: str, *, at_once: bool = False, **texts: str
+    ) -> dict[str, flux_csv.Column]:
+        """What the answers yield, asked for in one request or in one each, some at once."""
+
+        def ask(query: str) -> dict[str, flux_csv.Column]:
+            return self._ask(query, flux_csv.columns, start, end, device_id, **texts)
+
+        found = self._readers.map(ask, answers) if at_once else [ask("\n".join(answers))]
+        return {name: column for some in found for name, column in some.items()}
 
     def _ask(
         self,
@@ -350,9 +380,19 @@ def _parts(batch: list[Reading], reason: str) -> tuple[list[Reading], list[Readi
 def _checked(metrics: Sequence[str]) -> list[str]:
     """Names go into the text of a query: those of an allow-list only."""
     for name in metrics:
-        if not _metric.fullmatch(name):
+        if not _metric.fullmatch(name) or name == RECEIVED_AT:
             raise ValueError(f"{name!r} is no metric name")
     return list(metrics)
+
+
+def _yield(field: str, operations: str) -> str:
+    """A field's times and values under its name, after some operations."""
+    return f'data() {_only([field])} {operations} |> keep(columns: ["_time", "_value"]) |> yield(name: "{field}")'
+
+
+def _no_points(fields: Collection[str]) -> pa.Table:
+    columns = [("time", pa.int64()), *((f, pa.float64()) for f in fields), *((t, pa.string()) for t in TAGS)]
+    return pa.schema(columns).empty_table()
 
 
 def _only(fields: Sequence[str]) -> str:

@@ -15,6 +15,7 @@ import msgspec
 import psycopg
 import pyarrow as pa
 from psycopg import sql
+from psycopg.conninfo import make_conninfo
 
 from storage import database
 from storage.devices import NAMED_METRICS
@@ -254,7 +255,8 @@ class PostgresTelemetry:
         reader = self._readers.get()
         fresh = reader is None
         try:
-            reader = reader or adbc.connect(self._settings.database_url, autocommit=True)
+            uri = make_conninfo(self._settings.database_url, **database.ALIVE)
+            reader = reader or adbc.connect(uri, autocommit=True)
             table = _execute(reader, query, parameters)
         except adbc_driver_manager.Error as error:
             if reader:

@@ -7,6 +7,7 @@ import pytest
 
 from ingest.subscription import Message, Subscription
 from storage.settings import Settings
+from tests.link import Link
 from tests.publisher import Publisher, message
 from tests.servers import wait_until
 from tests.stack import PLATFORM, Server, mosquitto
@@ -111,6 +112,33 @@ def test_what_was_not_acknowledged_comes_again_after_a_new_connection(
     third = subscription(broker, monkeypatch, MQTT_CLIENT_ID="again")
     assert third.take(10, 10**9, timeout=0.3) == []
     third.stop()
+
+
+def test_a_network_that_goes_silent_is_noticed_and_nothing_is_lost(
+    broker: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No reset comes: the keepalive ends the connection, and what was not acknowledged comes over the next one."""
+    monkeypatch.setattr("ingest.broker.KEEPALIVE", 1)
+    with closing(Link(broker.port)) as link:
+        source = subscription(broker, monkeypatch, MQTT_CLIENT_ID="stalled", MQTT_BROKER_PORT=str(link.port))
+        publish(broker, "devices/M-0001/telemetry", [b"acknowledged", b"taken"])
+        taken = take_all(source, 2)
+        source.acknowledge(taken[:1])
+        wait_until(lambda: not source._client.want_write(), "the acknowledgement is sent")
+        link.freeze()
+        publish(broker, "devices/M-0001/telemetry", [b"1", b"2", b"3"])
+        wait_until(lambda: not source.connected, "the silence is noticed", 10)
+        link.mend()
+        again: set[bytes] = set()
+
+        def everything_came() -> bool:
+            messages = source.take(100, 10**9, timeout=0.2)
+            source.acknowledge(messages)
+            again.update(message.payload for message in messages)
+            return {b"taken", b"1", b"2", b"3"} <= again
+
+        wait_until(everything_came, "what was not acknowledged comes again")
+        source.stop()
 
 
 def test_two_side_by_side_share_the_messages(broker: Server, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 import email
 import email.policy
+import multiprocessing
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +15,7 @@ from sqlmodel import Session, col, select
 from ingest.counts import IntakeCounts
 from ingest.notifications.outbox import Outbox
 from ingest.notifications.sender import BACKOFF, Senders
-from storage.database import utc_now
+from storage.database import open_engine, utc_now
 from storage.notifications import Notification, NotificationAttempt
 from storage.rules import Alert, Rule
 from storage.settings import Settings, SettingsError
@@ -90,6 +91,37 @@ def outcomes(session: Session, alert: Alert) -> dict[str, tuple[str, list[str]]]
 def make_due(session: Session) -> None:
     session.execute(text("UPDATE notifications SET next_attempt_at = now() WHERE status = 'pending'"))
     session.commit()
+
+
+def send_as_a_process() -> None:
+    settings = Settings.load()
+    Senders(settings, open_engine(settings), IntakeCounts()).send_one()
+
+
+def test_a_sender_killed_while_it_sends(
+    session: Session,
+    engine: Engine,
+    *,
+    receiver: Receiver,  # noqa: F811
+    raised: Raise,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The message may arrive twice, which its id tells; it is not lost, and what was not finished is no attempt."""
+    monkeypatch.setenv("WEBHOOK_ALLOWED_HOSTS", "localhost")
+    monkeypatch.setenv("NOTIFY_WEBHOOK", f"http://localhost:{receiver.port}/hook")
+    alert = raised(["webhook"])
+    receiver.may_answer.clear()
+    process = multiprocessing.get_context("spawn").Process(target=send_as_a_process)
+    process.start()
+    wait_until(lambda: receiver.received, "the message is on its way")
+    assert not senders(engine).send_one(), "while one sends it, no other does"
+    process.kill()
+    process.join()
+    receiver.may_answer.set()
+    wait_until(senders(engine).send_one, "another sender takes it")
+    assert outcomes(session, alert) == {"webhook": ("sent", ["sent"])}
+    first, second = (headers["X-Energy-Notification"] for _, headers, _ in receiver.received)
+    assert first == second
 
 
 def test_an_alert_arrives_as_mail_by_webhook_and_by_any_service(

@@ -19,17 +19,20 @@ LOCAL = ("localhost", "127.0.0.1")
 
 
 class Receiver:
-    """A real receiver; `answers` is what it says next, 200 when it is empty."""
+    """A real receiver; `answers` is what it says next, 200 when it is empty, once it is not told to wait."""
 
     def __init__(self, context: ssl.SSLContext | None = None) -> None:
         self.received: list[tuple[str, dict[str, str], bytes]] = []
         self.answers: list[tuple[int, dict[str, str]]] = []
+        self.may_answer = threading.Event()
+        self.may_answer.set()
         receiver = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 receiver.received.append((self.path, dict(self.headers), body))
+                receiver.may_answer.wait()
                 status, headers = receiver.answers.pop(0) if receiver.answers else (200, {})
                 self.send_response(status)
                 for name, value in {"Content-Length": "0", **headers}.items():
@@ -47,6 +50,7 @@ class Receiver:
         self._thread.start()
 
     def close(self) -> None:
+        self.may_answer.set()
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()

@@ -1,4 +1,6 @@
 import json
+import os
+import resource
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -8,11 +10,13 @@ from functools import partial
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 from sqlmodel import Session
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
+from ingest import broker
 from serving import audience as audience_module, live as live_module
 from storage import access
 from storage.access import ApiKey
@@ -136,6 +140,61 @@ def test_a_client_that_does_not_read_loses_the_oldest_and_is_told(
     assert lost > 0
     wait_until(lambda: app.state.audience.clients == 0, "both have left")
     assert app.state.audience.dropped == lost
+
+
+def test_the_broker_is_reached_from_a_process_with_many_sockets(settings: Settings) -> None:
+    """Beyond number 1,023 there is nothing that select() can wait for."""
+    soft, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 2_048), most))
+    many = [os.open(os.devnull, os.O_RDONLY) for _ in range(1_030)]
+    heard: list[bytes | bytearray] = []
+    client = broker.new_client(settings, "many")
+    client.on_connect = lambda *_: client.subscribe("energy/live/many") and None
+    client.on_message = lambda _, __, message: heard.append(message.payload)
+    try:
+        with nats_broker(settings):
+            broker.connect(client, settings)
+            wait_until(client.is_connected, "it is connected")
+            end = client.socket()
+            assert end
+            assert end.fileno() > 1_023
+            client.publish("energy/live/many", b"word", qos=1)
+            wait_until(lambda: heard == [b"word"], "it hears itself")
+            broker.disconnect(client)
+    finally:
+        for file in many:
+            os.close(file)
+
+
+@pytest.mark.parametrize("backlog", [0, 200], ids=["idle", "full"])
+def test_a_client_that_answers_nothing_is_gone_after_a_while(
+    settings: Settings, monkeypatch: Any, backlog: int
+) -> None:
+    """As one behind a dead network: by the unanswered ping, or because what it does not read cannot be sent."""
+    monkeypatch.setitem(live_module.SERVER_OPTIONS, "ws_ping_interval", 20.0 if backlog else 0.3)
+    monkeypatch.setitem(live_module.SERVER_OPTIONS, "ws_ping_timeout", 0.3)
+    monkeypatch.setattr(live_module, "PATIENCE", 0.3)
+    with nats_broker(settings), ingesting(settings) as ingester, serving(settings) as app:
+        register(ingester, "D1")
+        with socket.create_connection(("127.0.0.1", settings.api_port)) as stuck:
+            stuck.sendall(
+                b"GET /ws/telemetry/D1 HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+            )
+            audience = app.state.audience
+            wait_until(lambda: audience.clients == 1, "it watches")
+            (watcher,) = audience._all()
+            for _ in range(backlog):
+                watcher.put("x" * 100_000)
+            audience._loop.call_soon_threadsafe(watcher.arrived.set)
+            wait_until(lambda: audience.clients == 0, "it watches no more", 10)
+            ours = stuck.getsockname()
+            wait_until(lambda: not is_open(settings.api_port, ours), "its socket is closed too")
+
+
+def is_open(port: int, client: tuple[str, int]) -> bool:
+    """Whether this process holds the API's end of a client's connection."""
+    return any(c.laddr.port == port and c.raddr == client for c in psutil.Process().net_connections() if c.raddr)
 
 
 REFUSALS = [

@@ -1,3 +1,9 @@
+import os
+import socket
+from contextlib import closing
+from typing import Any
+
+import psycopg
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import Engine, text
@@ -27,3 +33,17 @@ def test_down_and_up_again(settings: Settings, engine: Engine) -> None:
             connection.scalars(text("SELECT table_name FROM information_schema.tables WHERE table_schema = 'public'"))
         )
     assert {"devices", "rules", "alerts", "analytics_jobs", "export_checkpoints", "analytics_results"} <= names
+
+
+def test_a_network_that_goes_silent_ends_connections(settings: Settings, engine: Engine) -> None:
+    """No test can silence the kernel of a server on this machine; the kernel of ours is told to notice."""
+
+    def told(connection: psycopg.Connection[Any]) -> tuple[int, ...]:
+        with socket.socket(fileno=os.dup(connection.fileno())) as end:
+            return tuple(end.getsockopt(socket.IPPROTO_TCP, option) for option in options)
+
+    options = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT, socket.TCP_USER_TIMEOUT)
+    with engine.connect() as pooled, closing(database.connect(settings)) as plain:
+        own = pooled.connection.driver_connection
+        assert isinstance(own, psycopg.Connection)
+        assert told(own) == told(plain) == (10, 5, 3, 30_000)

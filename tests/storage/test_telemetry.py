@@ -161,6 +161,13 @@ def test_the_same_moment_twice_in_a_batch(store: TelemetryStore) -> None:
     assert (row["power"], row["oil"], row["location"]) == (2.0, 1.0, "Hall 2")
 
 
+def test_three_times_in_a_batch_in_any_order(store: TelemetryStore) -> None:
+    """Each metric's newest value stands, even where a reading without it was received later still."""
+    store.write([reading(power=1.0, received_at=START + 1), reading(voltage=2.0, received_at=START + 3),
+                 reading(power=3.0, received_at=START + 2)])  # fmt: skip
+    assert rows(store.read("D1", START, END)) == [{"time": START, "voltage": 2.0, "power": 3.0}]
+
+
 def test_delivered_again_after_the_device_was_enriched(store: TelemetryStore) -> None:
     """In InfluxDB the second copy is another point; readers see one reading, with what was known last."""
     before = [reading(START + i * MINUTE, power=float(i), oil=1.0, enrichment_status="failed", device_type=None,
@@ -205,6 +212,17 @@ def test_the_newest(store: TelemetryStore) -> None:
         {"time": START + 9, "voltage": 8.0},
     ]
     assert store.read("D1", START, END, newest=100).num_rows == 11
+
+
+def test_the_newest_of_a_rare_metric_with_what_stands_beside_it(store: TelemetryStore) -> None:
+    """Also where another series, received later, corrects it; and nothing else comes with it."""
+    store.write([reading(START + i, **extra({"oil" if i % 10 == 3 else "power": float(i)})) for i in range(50)])
+    store.write([reading(START + 33, oil=5.0, location="Hall 2", received_at=END)])
+    table = store.read("D1", START, END, metrics=["oil", "never_sent"], context=True, newest=3)
+    assert table["oil"].to_pylist() == [23.0, 5.0, 43.0]
+    assert table["location"].to_pylist() == ["Hall 1", "Hall 2", "Hall 1"]
+    assert table["received_at"].cast(pa.int64()).to_pylist() == [START + 23 + SECOND, END, START + 43 + SECOND]
+    assert store.read("D1", START, END, metrics=["never_sent"], context=True, newest=3).num_rows == 0
 
 
 @pytest.mark.parametrize("function", AGGREGATES)
@@ -290,7 +308,7 @@ def batches(draw: st.DrawFn) -> list[list[Reading]]:
     sent = draw(st.lists(st.tuples(st.integers(0, 5), METRICS, TAGS), min_size=1, max_size=12))
     made = []
     for i, (time, metrics, (status, location)) in enumerate(sent):
-        flagged = [name for name in metrics if draw(st.booleans())]
+        flagged = [name for name, value in metrics.items() if value < 0]  # bands are of values
         made.append(
             Reading(device_id="D1", time=START + time * 7_000_001, metrics=metrics, received_at=END + i,
                     enrichment_status=status, location=location, out_of_band=flagged or None)

@@ -4,6 +4,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
@@ -11,10 +12,11 @@ import pyarrow as pa
 import pytest
 from influxdb_client.domain.bucket_retention_rules import BucketRetentionRules
 
-from storage import flux_csv
+from storage import flux_csv, telemetry_influx
 from storage.settings import Settings
 from storage.telemetry import COUNT, DAY, SECOND, Reading, StoreUnavailable, moment
 from storage.telemetry_influx import InfluxTelemetry
+from tests.link import Link
 from tests.storage.test_telemetry import END, MINUTE, START, reading, rows
 
 Influx = Callable[..., InfluxTelemetry]
@@ -148,8 +150,8 @@ def test_the_answer_of_a_block_with_an_error() -> None:
         b'#datatype,string,string\r\n#default,,\r\n,error,reference\r\n,"it said ""no""",897\r\n\r\n'
     )
     with pytest.raises(flux_csv.QueryFailed, match='it said "no"'):
-        flux_csv.wide(body, ["power"])
-    assert flux_csv.wide(b"\r\n", ["power"]).num_rows == 0
+        flux_csv.columns(body)
+    assert flux_csv.wide(flux_csv.columns(b"\r\n"), ["power"]).num_rows == 0
     assert flux_csv.rows(b"\r\n") == []
 
 
@@ -291,6 +293,22 @@ def test_lasting_troubles_are_told_and_nothing_is_refused(influx: Influx, front:
             store.write([reading(START + 1), reading(START + 2)])
         front.answers = []
     assert store.write([reading(START + 1)]) == []
+
+
+def test_a_server_that_goes_silent_is_given_up(
+    influx: Influx, influxdb_server: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(telemetry_influx, "TIMEOUT", (500, 500))
+    with closing(Link(int(influxdb_server["INFLUXDB_URL"].rsplit(":", 1)[1]))) as link:
+        store = influx(INFLUXDB_URL=f"http://127.0.0.1:{link.port}")
+        store.check()
+        link.freeze()
+        for ask in (lambda: store.write([reading()]), lambda: store.read("D1", START, END)):
+            with pytest.raises(StoreUnavailable, match="timed out"):
+                ask()
+        link.mend()
+        assert store.write([reading()]) == []
+        assert store.read("D1", START, END).num_rows == 1
 
 
 def test_times_are_read_whatever_their_digits(influx: Influx) -> None:
