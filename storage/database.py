@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import psycopg
 from alembic import command
 from alembic.config import Config
@@ -35,6 +36,7 @@ def open_engine(settings: Settings, *, pool_size: int = 5) -> Engine:
         pool_size=pool_size,
         max_overflow=pool_size,
         pool_pre_ping=True,
+        json_deserializer=msgspec.json.decode,
         connect_args={"connect_timeout": 5, "options": "-c timezone=UTC", "application_name": "energy"},
     )
 
