@@ -1,6 +1,5 @@
 """The app: one API that serves all six services of the handover at their paths, and under the gateway's prefixes."""
 
-import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -69,9 +68,6 @@ def create_app(settings: Settings) -> FastAPI:
         app.state.objects = open_object_store(settings)
         app.state.dagster = Dagster(settings)
         app.state.readiness = health.Readiness.of(app.state)
-        # What is loaded now stays: without it the collector looks through 200,000 objects in the midst of a request.
-        gc.collect()
-        gc.freeze()
         yield
         app.state.dagster.close()
         app.state.telemetry.close()
