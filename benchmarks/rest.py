@@ -2,7 +2,8 @@
 
 Readings every second of `--days N` (30) closed and exported days of `--devices N` (10; filling them takes two to three
 minutes), and `--registered N` (10,000) devices in the registry. The API is a process of its own, as `energy up` starts
-it, asked with a key of the database; PostgreSQL is durable as the platform's. `--seconds N` (10) of load per question, after three seconds of warming up.
+it, asked with a key of the database; PostgreSQL is durable as the platform's. `--seconds N` (10) of load per question,
+after three seconds of warming up.
 """
 
 import argparse
