@@ -1,10 +1,11 @@
-"""A day's energy in the catalogue, by quarter hour, such that days can be joined over midnight.
+"""Energy by the clock quarter hour, in pieces that depend on their own readings alone and can be joined.
 
-A day's figures depend on its own file alone. What passed between the last sample of one day and the first of the next
-is worked out from those two samples, which stand beside the figures, when days are put together.
+A closed day's piece stands in the catalogue. What passed between the last sample of one piece and the first of the next
+is worked out from these two samples, which stand beside the amounts.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from itertools import pairwise
 from typing import Any
@@ -21,6 +22,63 @@ QUARTER = DAY // QUARTERS
 POWER = "integral:power"
 
 DayEnergy = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Amounts with the start of their quarter hour (µs), and the first and the last sample, (µs, value).
+
+    Of power the amounts are kWh and values W, of a counter both are in its own unit. `gap` is the longest step (µs)
+    over which power counts as measured.
+    """
+
+    starts: Times
+    amounts: Floats
+    first: tuple[int, float]
+    last: tuple[int, float]
+    gap: int
+
+
+def piece_of(times: Times, values: Floats, counter: Counter | None) -> Piece | None:
+    """Of samples of power, or of a counter, ascending in time; None of none."""
+    if not len(times):
+        return None
+    first, last = (int(times[0]), float(values[0])), (int(times[-1]), float(values[-1]))
+    return Piece(*_quarters(_curve(times, values, counter), counter), first, last, gap_rule(times))
+
+
+def piece_of_day(energy: DayEnergy, midnight: int, counter: Counter | None) -> Piece:
+    """Of what the catalogue knows of the day that begins then (µs), `counter` being its source; None is power."""
+    per_kwh = 1.0 if counter is None else 1000 / WH_PER_UNIT[counter.unit]
+    quarters = np.array(energy["quarters"], np.float64)  # null becomes NaN
+    there = ~np.isnan(quarters)
+    starts = midnight + np.flatnonzero(there) * QUARTER
+    (start, before), (end, after) = energy["first"], energy["last"]
+    first, last = (int(start), before * per_kwh), (int(end), after * per_kwh)
+    return Piece(starts, quarters[there] * per_kwh, first, last, int(energy["gap"]))
+
+
+def joined(pieces: Sequence[Piece], counter: Counter | None) -> tuple[Times, Floats]:
+    """The starts of the quarter hours that were measured, ascending, and their amounts; `pieces` ascend."""
+    starts = [piece.starts for piece in pieces]
+    amounts = [piece.amounts for piece in pieces]
+    ends = [
+        sample
+        for one, other in pairwise(pieces)
+        if counter is not None or other.first[0] - one.last[0] <= max(one.gap, other.gap)
+        for sample in (one.last, other.first)
+    ]
+    if ends:
+        times, values = np.array([t for t, _ in ends], np.int64), np.array([v for _, v in ends], np.float64)
+        # Every other step leads from one piece to the next; those between are within a piece, which has counted them.
+        curve = _curve(times, values, counter, gap=int(times[-1] - times[0]))
+        between = _quarters(curve.only(np.arange(len(times) - 1) % 2 == 0), counter)
+        starts.append(between[0])
+        amounts.append(between[1])
+    if not starts:
+        return np.zeros(0, np.int64), np.zeros(0)
+    found, which = np.unique(np.concatenate(starts), return_inverse=True)
+    return found, np.bincount(which, np.concatenate(amounts), len(found)).astype(np.float64)
 
 
 def day_energy(table: pa.Table, day: date, counters: Mapping[str, Counter]) -> dict[str, Any] | None:
@@ -41,47 +99,26 @@ def day_energy(table: pa.Table, day: date, counters: Mapping[str, Counter]) -> d
     return _figures(from_power(times, power), day, POWER, power) if len(times) else None
 
 
-def quarter_hours(days: Sequence[tuple[date, DayEnergy | None]]) -> list[float | None]:
-    """KWh of every quarter hour from the first day's start to the last day's end, joined over midnight.
-
-    Args:
-        days: ascending; a day that is missing, or whose energy is not known, is null, unless a counter tells of it.
-
-    """
-    if not days:
-        return []
-    start = days[0][0]
-    series = np.full(((days[-1][0] - start).days + 1) * QUARTERS, np.nan)
-    origin = _midnight(start)
-    known = [(day, energy) for day, energy in days if energy]
-    for day, energy in known:
-        at = (day - start).days * QUARTERS
-        series[at : at + QUARTERS] = [np.nan if kwh is None else kwh for kwh in energy["quarters"]]
-    for (_, one), (_, other) in pairwise(known):
-        curve = _between(one, other)
-        if curve is None:
-            continue
-        first, last = ((int(t) - origin) // QUARTER for t in curve.times)
-        edges = origin + np.arange(first, last + 2) * QUARTER
-        joined, covered = curve.between(edges)
-        there = series[first : last + 1]
-        series[first : last + 1] = np.where(covered > 0, np.nan_to_num(there) + joined / 1000, there)
-    return [None if np.isnan(kwh) else kwh for kwh in series.tolist()]
+def _curve(times: Times, values: Floats, counter: Counter | None, gap: int | None = None) -> EnergyCurve:
+    if counter is None:
+        return from_power(times, values, gap)
+    # Counted as if in Wh, so that amounts come out in the counter's own unit.
+    curve = from_counter(times, values, Counter(unit="Wh", rollover=counter.rollover))
+    assert curve is not None  # noqa: S101 - Wh is a unit of energy
+    return curve
 
 
-def _between(one: DayEnergy, other: DayEnergy) -> EnergyCurve | None:
-    """From the last sample of a day to the first of the next; None where that is a gap, or another way of measuring."""
-    (start, before), (end, after) = one["last"], other["first"]
-    if one["source"] != other["source"]:
-        return None
-    times, values = np.array([start, end], np.int64), np.array([before, after], float)
-    if one["source"] == POWER:
-        return from_power(times, values) if end - start <= max(one["gap"], other["gap"]) else None
-    return from_counter(times, values, Counter(unit="kWh", rollover=other.get("rollover")))
+def _quarters(curve: EnergyCurve, counter: Counter | None) -> tuple[Times, Floats]:
+    """Starts and amounts of the quarter hours that the curve covers."""
+    edges = np.arange(curve.times[0] // QUARTER, curve.times[-1] // QUARTER + 2) * QUARTER
+    amounts, covered = curve.between(edges)
+    there = covered > 0
+    return edges[:-1][there], amounts[there] / (1000 if counter is None else 1)
 
 
 def _figures(curve: EnergyCurve, day: date, source: str, values: Floats) -> dict[str, Any]:
-    wh, covered = curve.between(_midnight(day) + np.arange(QUARTERS + 1) * QUARTER)
+    midnight = microseconds(datetime(day.year, day.month, day.day, tzinfo=UTC))
+    wh, covered = curve.between(midnight + np.arange(QUARTERS + 1) * QUARTER)
     quarters = [w / 1000 if c else None for w, c in zip(wh.tolist(), covered.tolist(), strict=True)]
     times = curve.times
     return {
@@ -99,7 +136,3 @@ def _track(table: pa.Table, metric: str) -> tuple[Times, Floats]:
     values = table[metric].to_numpy()
     there = np.isfinite(values)
     return table["timestamp"].cast(pa.int64()).to_numpy()[there], values[there]
-
-
-def _midnight(day: date) -> int:
-    return microseconds(datetime(day.year, day.month, day.day, tzinfo=UTC))

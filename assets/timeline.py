@@ -218,13 +218,10 @@ class Timeline:
         if start >= today:
             return {}
         first, last = moment(start).date(), moment(min(end, today) - 1).date()
-        files = catalogue.datasets_of(self._session, device_id, start=first, end=last, kind="day", brief=True)
-        waiting = {touched.day for touched in catalogue.touched(self._session, device_id=device_id)}
-        expired = catalogue.expired_days(self._session, device_id, first, last)
         return {
-            file.start_date: (file, file.start_date in expired, file.start_date in waiting)
-            for file in files
-            if file.start_date not in waiting or file.start_date in expired
+            day.dataset.start_date: (day.dataset, day.is_expired, day.waits)
+            for day in catalogue.day_files(self._session, device_id, first, last)
+            if day.is_expired or not day.waits
         }
 
     def rows(

@@ -1,5 +1,6 @@
 """The API process: `python -m serving`."""
 
+import gc
 import logging
 import os
 import resource
@@ -47,8 +48,12 @@ def main() -> None:
     if soft != resource.RLIM_INFINITY:
         wanted = OPEN_FILES if most == resource.RLIM_INFINITY else min(OPEN_FILES, most)
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), most))
+    app = create_app(settings)
+    # What is loaded now stays: else the collector goes through its 200,000 objects in the midst of requests.
+    gc.collect()
+    gc.freeze()
     uvicorn.run(
-        create_app(settings),
+        app,
         host=settings.api_host,
         port=settings.api_port,
         log_level="warning",

@@ -24,6 +24,7 @@ from serving.errors import (
     field_errors,
     problems,
 )
+from serving.formats import json_answer
 from storage import catalogue
 from storage.access import Identity
 from storage.catalogue import Dataset, TouchedDay
@@ -153,8 +154,8 @@ class BulkAnswer(BaseModel):
 IfMatch = Annotated[str | None, Header(description="The ETag of what is changed: 412 when it has changed since")]
 
 
-@router.get("")
-def list_devices(session: DatabaseSession, query: Annotated[DeviceQuery, Query()]) -> DeviceList:
+@router.get("", response_model=DeviceList)
+def list_devices(session: DatabaseSession, query: Annotated[DeviceQuery, Query()]) -> Response:
     """Devices by id unless sorted otherwise; soft-deleted ones are not listed."""
     found = select(Device).where(col(Device.deleted_at).is_(None))
     for name in ("tenant_id", "device_type", "status"):
@@ -166,7 +167,10 @@ def list_devices(session: DatabaseSession, query: Annotated[DeviceQuery, Query()
     column = col(getattr(Device, query.sort.removeprefix("-")))
     order = column.desc() if query.sort.startswith("-") else column
     rows, total = paged(session, found, query, order, col(Device.device_id))
-    return DeviceList(data=[_public(row) for row in rows], total=total, page=query.page, page_size=query.page_size)
+    data = [{name: getattr(row, name) for name in DevicePublic.model_fields} for row in rows]
+    return json_answer(
+        {"success": True, "data": data, "total": total, "page": query.page, "page_size": query.page_size}
+    )
 
 
 @router.get("/{device_id}", response_model=DeviceAnswer, responses=problems(NotFound))

@@ -22,6 +22,7 @@ from sqlalchemy import (
     Index,
     and_,
     exists,
+    false,
     func,
     or_,
     text,
@@ -131,14 +132,6 @@ def touched(session: Session, *, day: date | None = None, device_id: str | None 
     if device_id is not None:
         waiting = waiting.where(col(TouchedDay.device_id) == device_id)
     return list(session.exec(waiting.order_by(col(TouchedDay.day), col(TouchedDay.device_id))))
-
-
-def expired_days(session: Session, device_id: str, start: date, end: date) -> set[date]:
-    """Days of the range, both ends inclusive, of which the telemetry store may hold no more than what came late."""
-    found = select(col(TouchedDay.day)).where(
-        TouchedDay.device_id == device_id, col(TouchedDay.expired_at).is_not(None)
-    )
-    return set(session.exec(found.where(col(TouchedDay.day) >= start, col(TouchedDay.day) <= end)))
 
 
 def has_telemetry(session: Session, device_id: str) -> bool:
@@ -253,12 +246,8 @@ def datasets_of(
     start: date | None = None,
     end: date | None = None,
     kind: str | None = None,
-    brief: bool = False,
 ) -> list[Dataset]:
-    """A device's current datasets that lie within the days, both inclusive, in time order.
-
-    Of `brief` ones, what is known of their hours and their checks is read when asked for.
-    """
+    """A device's current datasets that lie within the days, both inclusive, in time order."""
     found = select(Dataset).where(Dataset.device_id == device_id, col(Dataset.superseded_at).is_(None))
     if start is not None:
         found = found.where(col(Dataset.start_date) >= start)
@@ -266,9 +255,38 @@ def datasets_of(
         found = found.where(col(Dataset.end_date) <= end)
     if kind is not None:
         found = found.where(Dataset.kind == kind)
-    if brief:
-        found = found.options(defer(col(Dataset.hourly)), defer(col(Dataset.checks)))  # type: ignore[arg-type] # as in of_day
     return list(session.exec(found.order_by(col(Dataset.start_date), col(Dataset.end_date))))
+
+
+@dataclass(frozen=True)
+class DayFile:
+    """The file of a day. `waits`: telemetry touched the day since.
+
+    `is_expired`: the telemetry store may hold no more of it than what came late.
+    """
+
+    dataset: Dataset
+    waits: bool
+    is_expired: bool
+
+
+def day_files(session: Session, device_id: str, start: date, end: date) -> list[DayFile]:
+    """A device's files of days from start to end, both included, in order.
+
+    What is known of their hours and their checks is read when asked for.
+    """
+    waits = func.coalesce(or_(col(TouchedDay.dirty), col(TouchedDay.claimed_at).is_not(None)), false())
+    of_its_day = and_(
+        col(TouchedDay.device_id) == col(Dataset.device_id), col(TouchedDay.day) == col(Dataset.start_date)
+    )
+    found = (
+        select(Dataset, waits, col(TouchedDay.expired_at).is_not(None))
+        .join(TouchedDay, of_its_day, isouter=True)
+        .where(*_current_days(), Dataset.device_id == device_id, col(Dataset.start_date).between(start, end))
+        .order_by(col(Dataset.start_date))
+        .options(defer(col(Dataset.hourly)), defer(col(Dataset.checks)))  # type: ignore[arg-type] # as in of_day
+    )
+    return [DayFile(*row) for row in session.exec(found)]
 
 
 def of_day(session: Session, day: date) -> list[Dataset]:

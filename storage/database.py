@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import psycopg
 from alembic import command
 from alembic.config import Config
@@ -46,6 +47,7 @@ def open_engine(settings: Settings, *, pool_size: int = 5) -> Engine:
         max_overflow=pool_size,
         pool_pre_ping=True,
         connect_args={**ALIVE, "options": "-c timezone=UTC", "application_name": "energy"},
+        json_deserializer=msgspec.json.decode,
     )
 
 

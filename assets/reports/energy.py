@@ -63,6 +63,12 @@ class EnergyCurve:
         energy, covered = self.at(edges)
         return np.diff(energy), np.diff(covered)
 
+    def only(self, steps: npt.NDArray[np.bool_]) -> "EnergyCurve":
+        """The same with nothing but the chosen steps from one reading to the next; the others become gaps."""
+        energy = _running_sum(np.where(steps, np.diff(self.energy), 0.0))
+        covered = _running_sum(np.where(steps, np.diff(self.covered), 0))
+        return EnergyCurve(self.times, energy, covered, self.power)
+
     def time_above(self, threshold: float) -> int:
         """Covered time (µs) in which power runs above the threshold (W); of a register, its mean between readings."""
         steps, covered = np.diff(self.times), np.diff(self.covered)
@@ -71,10 +77,10 @@ class EnergyCurve:
         return int(covered[mean > threshold].sum())
 
 
-def from_power(times: Times, power: Floats) -> EnergyCurve:
-    """Time-weighted integral of power (trapezoids); a gap is not bridged."""
+def from_power(times: Times, power: Floats, gap: int | None = None) -> EnergyCurve:
+    """Time-weighted integral of power (trapezoids); a gap, longer than `gap` or else by the rule, is not bridged."""
     steps = np.diff(times)
-    joined = steps <= gap_rule(times)
+    joined = steps <= (gap_rule(times) if gap is None else gap)
     parts = np.where(joined, (power[:-1] + power[1:]) / 2 * (steps / SECOND / 3600), 0.0)
     return EnergyCurve(times, _running_sum(parts), _running_sum(np.where(joined, steps, 0)), power)
 

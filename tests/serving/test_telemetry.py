@@ -3,13 +3,16 @@ from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 from typing import Any, get_args
+from uuid import uuid4
 from zoneinfo import ZoneInfo
 
+import hypothesis
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 from fastapi.testclient import TestClient
+from hypothesis import given, strategies as st
 from sqlmodel import Session, text
 
 from assets.datasets import Workshop, export_day
@@ -307,3 +310,64 @@ def test_a_file_that_is_just_being_made_again_is_asked_for_later(plant: Workshop
     plant.objects.put("datasets/D1/20260212_20260212.parquet", b"half of it")
     answer = client.get(f"{URL}?{RANGE}&limit=1000")
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
+
+
+@pytest.mark.parametrize("is_counted", [False, True])
+@given(data=st.data())
+@hypothesis.settings(max_examples=12, suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture])
+def test_statistics_from_the_catalogue_are_those_from_readings(
+    workshop: Workshop, client: TestClient, is_counted: bool, data: st.DataObject
+) -> None:
+    """Of any readings and any range, whichever of the days have files; then one comes late and counts at once."""
+    device_id = f"D{uuid4().hex[:12]}"
+    if is_counted:
+        metadata = {"counters": {"kwh": {"unit": "kWh", "rollover": 50}}}
+        body = {"device_id": device_id, "device_name": "n", "device_type": "t", "metadata_json": metadata}
+        assert client.post("/api/v1/devices", json=body).status_code == 201
+    # Minutes since the first day's start: three days, with gaps, days without any and readings at midnight.
+    minutes = data.draw(
+        st.lists(st.integers(0, 3 * 1440 - 1) | st.sampled_from([0, 1440, 2880]), min_size=1, max_size=80, unique=True)
+    )
+    number = st.none() | st.floats(0, 50)
+    metrics = [{name: value for name in ("power", "kwh") if (value := data.draw(number)) is not None} for _ in minutes]
+    made = [
+        Reading(device_id=device_id, time=START + m * MINUTE, metrics=values or {"voltage": 230.0}, received_at=START)
+        for m, values in zip(minutes, metrics, strict=True)
+    ]
+    store(workshop, made)
+    end = data.draw(st.integers(1, 3 * 1440) | st.sampled_from([1440, 2880, 4320]))
+    start = data.draw(st.integers(0, end - 1) | st.just(0))
+    period = {
+        "start_time": moment(START + start * MINUTE).isoformat(),
+        "end_time": moment(START + end * MINUTE).isoformat(),
+    }
+
+    def ask() -> dict[str, Any]:
+        answer = client.get(f"/api/v1/data/stats/{device_id}", params=period)
+        assert answer.status_code == 200, answer.text
+        found: dict[str, Any] = answer.json()["data"]
+        return found
+
+    def same(one: dict[str, Any], other: dict[str, Any]) -> None:
+        assert one.keys() == other.keys()
+        for name, value in one.items():
+            # Of quarter hours that are equal but for rounding either may be called the highest.
+            if name not in ("consumption", "peak_demand_15min_at"):
+                assert other[name] == (pytest.approx(value, abs=1e-6) if isinstance(value, float) else value), name
+        assert other["consumption"] == {
+            name: {"value": pytest.approx(used["value"], abs=1e-6), "unit": used["unit"]}
+            for name, used in one["consumption"].items()
+        }
+
+    before = ask()
+    for day in data.draw(st.sets(st.sampled_from(sorted({moment(r.time).date() for r in made})))):
+        assert export_day(workshop, device_id, day)
+    same(before, ask())
+    late = Reading(
+        device_id=device_id, time=START + start * MINUTE + SECOND, metrics={"power": 99.0}, received_at=START
+    )
+    store(workshop, [late])
+    after = ask()
+    assert (after["data_points"], after["power_max"]) == (before["data_points"] + 1, 99.0)
+    assert export_day(workshop, device_id, moment(late.time).date())
+    same(after, ask())
