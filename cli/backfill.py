@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from storage import catalogue
 from storage.settings import Settings
 
 
@@ -34,7 +35,7 @@ def backfill(
     first, last = _range(settings, start, end)
     began = time.monotonic()
     with Platform().workshop() as workshop, making.dagster_books(settings) as books:
-        if unknown := making.unknown_devices(workshop.session, device or ()):
+        if unknown := catalogue.unknown_devices(workshop.session, device or ()):
             raise typer.BadParameter(f"there is no device {unknown[0]}, and no telemetry is known of one")
         wanted = making.device_days(workshop, first, last, device)
         window = timedelta(days=max(int(settings.max_export_window_hours // 24), 1))

@@ -7,12 +7,10 @@ from datetime import date, timedelta
 from itertools import groupby
 
 import dagster as dg
-from sqlmodel import Session
 
 from assets.datasets import Exported, Workshop, days_between, export_day
 from orchestration.datasets import TELEMETRY_DATASET, day_facts, observe_devices
 from storage import catalogue
-from storage.devices import Device
 from storage.settings import Settings
 
 
@@ -26,11 +24,6 @@ class Backfilled:
     rows: int = 0
     bytes: int = 0
     failed: dict[str, str] = field(default_factory=dict)
-
-
-def unknown_devices(session: Session, device_ids: Collection[str]) -> list[str]:
-    """Those that are neither registered nor have sent anything."""
-    return [d for d in device_ids if session.get(Device, d) is None and not catalogue.has_telemetry(session, d)]
 
 
 def device_days(

@@ -4,11 +4,12 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
 import dagster as dg
-from sqlmodel import Session, col, func, or_, select
+from sqlmodel import Session, col, func, select
 
 from orchestration.datasets import ExportConfig, closed_day_job, dataset_job
 from orchestration.partitions import devices, first_day
 from orchestration.resources import Platform
+from orchestration.shards import SHARD_TAG, split
 from storage import catalogue
 from storage.catalogue import TouchedDay
 from storage.database import utc_now
@@ -21,7 +22,6 @@ QUIET, LONGEST_WAIT = timedelta(minutes=5), timedelta(minutes=15)
 # A day whose run failed a moment ago waits: what failed is rarely mended within a minute.
 AFTER_FAILURE = timedelta(minutes=5)
 MAX_RUNS_A_TICK = 20
-SHARD_TAG = "energy/shard"
 JOBS = (dataset_job.name, closed_day_job.name)
 UNFINISHED = [
     dg.DagsterRunStatus.QUEUED,
@@ -81,8 +81,8 @@ def look_back(platform: Platform, now: datetime) -> str:
 def days_to_make(session: Session, now: datetime) -> list[Wanted]:
     """Touched days whose time has come, and days that closed since their files were made; oldest first."""
     day, last, first = col(TouchedDay.day), col(TouchedDay.touched_at), col(TouchedDay.first_touched_at)
-    waiting = or_(col(TouchedDay.dirty), col(TouchedDay.claimed_at).is_not(None))
-    rows = session.exec(select(day, func.count(), func.max(last), func.min(first)).where(waiting).group_by(day))
+    of_day = select(day, func.count(), func.max(last), func.min(first)).group_by(day)
+    rows = session.exec(of_day.where(catalogue.waits_for_export()))
     found = {
         touched: count
         for touched, count, latest, earliest in rows
@@ -100,18 +100,17 @@ def _yesterday(now: datetime) -> date:
 
 def _requests(wanted: Wanted, today: date, most_devices: int) -> list[dg.RunRequest]:
     """One run, or for many devices several: each takes those whose stable hash is its own."""
-    shards = -(-wanted.waiting // most_devices)
     job = dataset_job if wanted.day >= today else closed_day_job
     return [
         dg.RunRequest(
             job_name=job.name,
             partition_key=wanted.day.isoformat(),
             run_config=dg.RunConfig(
-                ops={"telemetry_dataset": ExportConfig(only_touched=True, shard=shard, shards=shards)}
+                ops={"telemetry_dataset": ExportConfig(only_touched=True, shard=part.shard, shards=part.shards)}
             ),
-            tags={SHARD_TAG: f"{shard + 1} of {shards}"},
+            tags=part.tags,
         )
-        for shard in range(shards)
+        for part in split(wanted.waiting, most_devices)
     ]
 
 

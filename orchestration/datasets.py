@@ -1,6 +1,5 @@
 """Telemetry becomes datasets: the daily asset and the two jobs that make it, lean while a day is open."""
 
-import zlib
 from datetime import date, timedelta
 from typing import Any
 
@@ -13,6 +12,7 @@ from assets.pictures import day_picture
 from orchestration.metadata import api_page, code_version, dataset_lineage, dataset_schema, picture
 from orchestration.partitions import days, devices
 from orchestration.resources import Platform
+from orchestration.shards import Shard
 from storage import catalogue
 from storage.catalogue import Dataset, TouchedDay
 from storage.database import utc_now
@@ -25,17 +25,14 @@ DEVICE_HISTORY = dg.AssetKey("device_history")
 MOST_NAMED = 5
 
 
-class ExportConfig(dg.Config):
-    """Which devices of the day; without any, all that have telemetry there.
+class ExportConfig(Shard):
+    """Which devices of the day; without any, all of the shard that have telemetry there.
 
-    `only_touched` leaves out those with nothing new. A large fleet is split over `shards` runs, of which this is the
-    one with the number `shard`.
+    `only_touched` leaves out those with nothing new.
     """
 
     devices: list[str] = []  # noqa: RUF012 - Pydantic copies defaults
     only_touched: bool = False
-    shard: int = 0
-    shards: int = 1
 
 
 telemetry = dg.AssetSpec(
@@ -109,7 +106,7 @@ def devices_of(session: Session, day: date, config: ExportConfig) -> list[str]:
         found |= set(session.exec(select(TouchedDay.device_id).where(TouchedDay.day == day)))
     elif day < utc_now().date():
         found |= set(catalogue.unchecked_devices(session, day))
-    return sorted(d for d in found if zlib.crc32(d.encode()) % config.shards == config.shard)
+    return sorted(d for d in found if config.holds(d))
 
 
 def day_facts(workshop: Workshop, day: date, exported: list[Exported]) -> dict[str, Any]:

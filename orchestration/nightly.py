@@ -1,6 +1,5 @@
 """Every night the whole fleet is analysed: in runs of many devices, with a job's row and a result for each of them."""
 
-import zlib
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
@@ -12,6 +11,7 @@ from assets.datasets import NoTelemetry
 from orchestration.analyses import do_analysis, new_job
 from orchestration.jobs import perform
 from orchestration.resources import Platform
+from orchestration.shards import SHARD_TAG, Shard, split
 from storage.devices import Device
 from storage.jobs import AnalyticsJob
 from storage.objects import ObjectStoreUnavailable
@@ -23,12 +23,10 @@ DAYS = 28
 NIGHT_TAG = "energy/night"
 
 
-class NightConfig(dg.Config):
-    """Closed days until `last` are looked at; of the fleet, the devices of one of `shards` shards."""
+class NightConfig(Shard):
+    """Closed days until `last` are looked at, of the shard's devices."""
 
     last: str
-    shard: int = 0
-    shards: int = 1
 
 
 class _Night:
@@ -74,7 +72,7 @@ def analyse_shard(context: dg.OpExecutionContext, config: NightConfig, platform:
     """Analyse each device's days."""
     with platform.session() as session:
         night = _Night(context, platform, session, date.fromisoformat(config.last))
-        for device_id in active_devices(session, config.shard, config.shards):
+        for device_id in active_devices(session, config):
             for analysis_type in ASSETS:
                 night.analyse(device_id, analysis_type)
     context.add_output_metadata(night.counts)
@@ -82,10 +80,10 @@ def analyse_shard(context: dg.OpExecutionContext, config: NightConfig, platform:
         raise dg.Failure(f"{len(night.unexpected)} analyses broke, among them {night.unexpected[0]}")
 
 
-def active_devices(session: Session, shard: int, shards: int) -> list[str]:
-    """Those whose stable hash is the shard's."""
+def active_devices(session: Session, shard: Shard) -> list[str]:
+    """Those of the shard."""
     active = session.exec(select(Device.device_id).where(Device.status == "active").order_by(Device.device_id))
-    return [device_id for device_id in active if zlib.crc32(device_id.encode()) % shards == shard]
+    return [device_id for device_id in active if shard.holds(device_id)]
 
 
 def _is_done(session: Session, device_id: str, analysis_type: str, last: date) -> bool:
@@ -119,17 +117,16 @@ def nightly_job() -> None:
 def analyse_fleet(context: dg.ScheduleEvaluationContext, platform: Platform) -> list[dg.RunRequest] | dg.SkipReason:
     last = (context.scheduled_execution_time - timedelta(days=1)).date()
     with platform.session() as session:
-        devices = len(active_devices(session, 0, 1))
+        devices = len(active_devices(session, Shard()))
     if not devices:
         return dg.SkipReason("no device is active")
-    shards = -(-devices // platform.settings.split_runs_above_devices)
     return [
         dg.RunRequest(
-            run_key=f"{last} {shard + 1} of {shards}",
+            run_key=f"{last} {part.tags[SHARD_TAG]}",
             run_config=dg.RunConfig(
-                ops={"analyse_shard": NightConfig(last=last.isoformat(), shard=shard, shards=shards)}
+                ops={"analyse_shard": NightConfig(last=last.isoformat(), shard=part.shard, shards=part.shards)}
             ),
-            tags={"energy/shard": f"{shard + 1} of {shards}"},
+            tags=part.tags,
         )
-        for shard in range(shards)
+        for part in split(devices, platform.settings.split_runs_above_devices)
     ]

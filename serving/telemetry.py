@@ -258,10 +258,8 @@ def _respond(
 
 def _refuse_unknown(session: Session, device_ids: Sequence[str]) -> None:
     """A range without readings is an answer; a device that nobody knows is none."""
-    known = session.exec(select(Device.device_id).where(col(Device.device_id).in_(device_ids))).all()
-    for device_id in sorted(set(device_ids).difference(known)):
-        if not catalogue.has_telemetry(session, device_id):
-            raise NotFound(f"there is no device {device_id}, and no telemetry of one")
+    if unknown := catalogue.unknown_devices(session, sorted(device_ids)):
+        raise NotFound(f"there is no device {unknown[0]}, and no telemetry of one")
 
 
 def _range(start: datetime | None, end: datetime | None) -> tuple[int, int]:

@@ -33,6 +33,7 @@ from sqlalchemy.orm import defer
 from sqlmodel import Field, Session, SQLModel, col, delete, select, update
 
 from storage.database import Timestamp, utc_now
+from storage.devices import Device
 from storage.jobs import AnalyticsJob, ReportJob
 
 _JSON = JSONB(none_as_null=True)
@@ -124,9 +125,14 @@ def touch(session: Session, device_days: Iterable[tuple[str, date]]) -> None:
     session.execute(_TOUCH, {"devices": [device_id for device_id, _ in pairs], "days": [day for _, day in pairs]})
 
 
+def waits_for_export() -> ColumnElement[bool]:
+    """Of a `TouchedDay`; one whose export never ended waits as well."""
+    return or_(col(TouchedDay.dirty), col(TouchedDay.claimed_at).is_not(None))
+
+
 def touched(session: Session, *, day: date | None = None, device_id: str | None = None) -> list[TouchedDay]:
-    """Device-days that wait for an export, oldest first; one whose export never ended waits as well."""
-    waiting = select(TouchedDay).where(or_(col(TouchedDay.dirty), col(TouchedDay.claimed_at).is_not(None)))
+    """Device-days that wait for an export, oldest first."""
+    waiting = select(TouchedDay).where(waits_for_export())
     if day is not None:
         waiting = waiting.where(col(TouchedDay.day) == day)
     if device_id is not None:
@@ -139,6 +145,12 @@ def has_telemetry(session: Session, device_id: str) -> bool:
     return (
         session.exec(select(col(TouchedDay.day)).where(TouchedDay.device_id == device_id).limit(1)).first() is not None
     )
+
+
+def unknown_devices(session: Session, device_ids: Collection[str]) -> list[str]:
+    """Those that are neither registered nor have sent anything."""
+    known = set(session.exec(select(Device.device_id).where(col(Device.device_id).in_(device_ids))))
+    return [d for d in device_ids if d not in known and not has_telemetry(session, d)]
 
 
 @dataclass(frozen=True)
@@ -212,9 +224,7 @@ def exported_until(session: Session, day: date) -> date:
         col(Dataset.kind) == "day",
         col(Dataset.start_date) == TouchedDay.day,
     )
-    missing = select(func.min(TouchedDay.day)).where(
-        or_(col(TouchedDay.dirty), col(TouchedDay.claimed_at).is_not(None), ~made), col(TouchedDay.day) < day
-    )
+    missing = select(func.min(TouchedDay.day)).where(or_(waits_for_export(), ~made), col(TouchedDay.day) < day)
     return session.exec(missing).one() or day
 
 
@@ -275,7 +285,7 @@ def day_files(session: Session, device_id: str, start: date, end: date) -> list[
 
     What is known of their hours and their checks is read when asked for.
     """
-    waits = func.coalesce(or_(col(TouchedDay.dirty), col(TouchedDay.claimed_at).is_not(None)), false())
+    waits = func.coalesce(waits_for_export(), false())
     of_its_day = and_(
         col(TouchedDay.device_id) == col(Dataset.device_id), col(TouchedDay.day) == col(Dataset.start_date)
     )

@@ -8,6 +8,7 @@ from assets.datasets import Workshop, export_day
 from orchestration import nightly
 from orchestration.definitions import defs
 from orchestration.resources import Platform
+from orchestration.shards import split
 from storage import jobs
 from storage.devices import Device
 from storage.jobs import ID_TAG, AnalyticsJob
@@ -69,7 +70,7 @@ def test_a_large_fleet_is_split(
 ) -> None:
     monkeypatch.setenv("SPLIT_RUNS_ABOVE_DEVICES", "2")
     assert [r.tags["energy/shard"] for r in asked_for(platform, instance)] == ["1 of 2", "2 of 2"]
-    shards = [nightly.active_devices(fleet.session, shard, 2) for shard in range(2)]
+    shards = [nightly.active_devices(fleet.session, shard) for shard in split(3, 2)]
     assert sorted(device for shard in shards for device in shard) == ["D1", "D2", "D3"]
 
 
@@ -79,9 +80,9 @@ def test_an_analysis_that_is_cancelled_at_its_end_has_no_result(
     kept_instance.add_dynamic_partitions("devices", ["D1"])
     complete = jobs.complete
 
-    def too_late(session: Session, job: jobs.Job, message: str, **results: object) -> bool:
+    def too_late(session: Session, job: jobs.Job, message: str, **results: object) -> None:
         jobs.cancel(session, job)
-        return complete(session, job, message, **results)
+        complete(session, job, message, **results)
 
     monkeypatch.setattr(jobs, "complete", too_late)
     job = AnalyticsJob(
