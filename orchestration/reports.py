@@ -65,9 +65,11 @@ def _report(workshop: Workshop, job: ReportJob, settings: Settings) -> dict[str,
         "sha256": hashlib.sha256(report.content).hexdigest(),
         "provenance": {"datasets": data.datasets, "code_version": data.code_version},
     }
-    if not jobs.complete(session, job, "Completed", results=file):
+    try:
+        jobs.complete(session, job, "Completed", results=file)
+    except JobCancelled:
         workshop.objects.delete(key)
-        raise JobCancelled(job.job_id)
+        raise
     shown = {name: value for name, value in report.facts.items() if isinstance(value, int | float | str)}
     return {"job": job.job_id, "format": job.format, "dagster/uri": f"{workshop.objects.address}/{key}", **shown}
 

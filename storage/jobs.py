@@ -166,9 +166,15 @@ def report_progress(session: Session, job: Job, percent: float, message: str) ->
         raise JobCancelled(job.job_id)
 
 
-def complete(session: Session, job: Job, message: str, **results: Any) -> bool:
-    """Note the result; False when the job was cancelled meanwhile."""
-    return _end(session, job, {"status": "completed", "progress": 100.0, "message": message, **results})
+def complete(session: Session, job: Job, message: str, **results: Any) -> None:
+    """Note the result.
+
+    Raises:
+        JobCancelled: nobody waits for it any more.
+
+    """
+    if not _end(session, job, {"status": "completed", "progress": 100.0, "message": message, **results}):
+        raise JobCancelled(job.job_id)
 
 
 def fail(session: Session, job: Job, reason: str) -> bool:
