@@ -16,8 +16,6 @@ import pyarrow as pa
 from storage.devices import NAMED_METRICS
 from storage.settings import Settings
 
-_received_at = attrgetter("received_at")
-
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 SECOND = 1_000_000
 DAY = 86_400 * SECOND
@@ -180,7 +178,7 @@ def merge(readings: Sequence[Reading]) -> list[Reading]:
     Sorted, so that two writers lock rows in the same order.
     """
     latest: dict[tuple[str, int], Reading] = {}
-    for reading in sorted(readings, key=_received_at):
+    for reading in sorted(readings, key=attrgetter("received_at")):
         key = (reading.device_id, reading.time)
         earlier = latest.get(key)
         latest[key] = reading if earlier is None else _merged(earlier, reading)

@@ -338,7 +338,7 @@ class InfluxTelemetry:
         try:
             (found,) = buckets.find_buckets(name=self._bucket, org=self._org).buckets  # type: ignore[no-untyped-call]
             if self._gives_up and any(rule.every_seconds for rule in found.retention_rules):
-                found.retention_rules = [_for_ever()]
+                found.retention_rules = [BucketRetentionRules(every_seconds=0)]  # type: ignore[no-untyped-call]
                 buckets.update_bucket(found)
         except InfluxDBError as error:
             if _complaint(error)[0] != "not found":
@@ -359,10 +359,6 @@ class InfluxTelemetry:
         if status == 404:
             return f"; see INFLUXDB_ORG ({self._org!r}) and INFLUXDB_BUCKET ({self._bucket!r})"
         return ""
-
-
-def _for_ever() -> BucketRetentionRules:
-    return BucketRetentionRules(every_seconds=0)  # type: ignore[no-untyped-call]
 
 
 def _parts(batch: list[Reading], reason: str) -> tuple[list[Reading], list[Reading]]:

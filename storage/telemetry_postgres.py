@@ -250,13 +250,15 @@ class PostgresTelemetry:
             if reader:
                 reader.close()
 
+    def _connect(self) -> adbc.Connection:
+        return adbc.connect(make_conninfo(self._settings.database_url, **database.ALIVE), autocommit=True)
+
     def _fetch(self, query: str, *parameters: str | int) -> pa.Table:
         """Run a query on a pooled connection; a connection that failed is not used again."""
         reader = self._readers.get()
         fresh = reader is None
         try:
-            uri = make_conninfo(self._settings.database_url, **database.ALIVE)
-            reader = reader or adbc.connect(uri, autocommit=True)
+            reader = reader or self._connect()
             table = _execute(reader, query, parameters)
         except adbc_driver_manager.Error as error:
             if reader:
