@@ -39,9 +39,12 @@ INSERT INTO device_telemetry (device_id, time, voltage, current, power, temperat
 SELECT 'device-' || d, %(start)s + i * %(step)s * interval '1 second',
        225 + 10 * random(), 1 + random(), 300 * random(),
        40 + 5 * random(), 'v1', 'success', 'pump', %(start)s + i * %(step)s * interval '1 second'
-FROM generate_series(1, %(devices)s) d, generate_series(0, %(rows)s - 1) i
+FROM unnest(%(devices)s::int[]) d, generate_series(0, %(rows)s - 1) i
 """
-TOUCH = "INSERT INTO touched_days SELECT 'device-' || d, %s, true, now(), now() FROM generate_series(1, %s) d"
+TOUCH = """
+INSERT INTO touched_days SELECT 'device-' || d, day, true, now(), now()
+FROM unnest(%(devices)s::int[]) d, generate_series(%(first)s::date, %(last)s::date, interval '1 day') day
+"""
 
 
 @contextmanager
@@ -71,8 +74,9 @@ def fill(url: str, day: date, devices: int, rows: int) -> None:
             "CREATE TABLE IF NOT EXISTS device_telemetry_2026_02 PARTITION OF device_telemetry"
             " FOR VALUES FROM ('2026-02-01') TO ('2026-03-01')"
         )
-        connection.execute(FILL, {"start": start, "step": 86_400 / rows, "devices": devices, "rows": rows})
-        connection.execute(TOUCH, (day, devices))
+        numbers = list(range(1, devices + 1))
+        connection.execute(FILL, {"start": start, "step": 86_400 / rows, "devices": numbers, "rows": rows})
+        connection.execute(TOUCH, {"devices": numbers, "first": day, "last": day})
         connection.execute("VACUUM ANALYZE device_telemetry")
 
 
@@ -148,7 +152,8 @@ def tick(url: str, registered: int) -> None:
         )
         with dg.DagsterInstance.ephemeral() as instance:
             quiet = _ticks(instance)
-            connection.execute(TOUCH, (datetime.now(UTC).date(), registered))
+            today = datetime.now(UTC).date()
+            connection.execute(TOUCH, {"devices": list(range(1, registered + 1)), "first": today, "last": today})
             busy = _ticks(instance)
     print(f"tick with {registered} devices, nothing touched   {spread(quiet)}; bar 0.2 s")
     print(f"tick with {registered} devices, all touched       {spread(busy)}; bar 0.2 s")

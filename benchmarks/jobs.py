@@ -11,23 +11,20 @@ import os
 import random
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 from unittest.mock import patch
 
 import httpx
 import psycopg
-from sqlmodel import Session
 
-from assets.datasets import Workshop, export_day
+from assets.datasets import export_day
 from benchmarks.floors import say, spread
 from benchmarks.load import folder
-from storage.database import open_engine
+from orchestration.resources import Platform
 from storage.devices import Device
-from storage.objects import open_object_store
 from storage.settings import Settings
-from storage.telemetry import open_telemetry_store
 from tests.cli.conftest import LocalPlatform, end
 from tests.plant import DAY, DAY_MINUTES, reading, store
 from tests.workers import celery_workers, redis
@@ -90,16 +87,11 @@ def running(profile: str, place: Path) -> Iterator[LocalPlatform]:
 
 def one_day(platform: LocalPlatform) -> str:
     """Register a device with a closed day of readings; the key of its dataset."""
-    with patch.dict(os.environ, platform.environment):
-        settings = Settings.load()
-    engine = open_engine(settings)
-    with Session(engine, expire_on_commit=False) as session, closing(open_telemetry_store(settings)) as telemetry:
-        session.add(Device(device_id="D1", device_name="Pump", device_type="pump"))
-        workshop = Workshop(session, telemetry, open_object_store(settings), settings.zone)
+    with patch.dict(os.environ, platform.environment), Platform().workshop() as workshop:
+        workshop.session.add(Device(device_id="D1", device_name="Pump", device_type="pump"))
         store(workshop, *(reading(m, power=100 + m % 60, voltage=230 + m % 7) for m in range(DAY_MINUTES)))
         exported = export_day(workshop, "D1", DAY)
         assert exported is not None
-    engine.dispose()
     return exported.dataset.key
 
 

@@ -27,7 +27,7 @@ import psycopg
 from sqlmodel import Session
 
 from assets.datasets import export_day
-from benchmarks.datasets import database, spread, timed
+from benchmarks.datasets import FILL, TOUCH, database, spread, timed
 from benchmarks.floors import say
 from orchestration.resources import Platform
 from storage import access
@@ -38,16 +38,6 @@ from tests.servers import free_port, started
 RATE = 50
 FIRST = date(2026, 3, 1)
 NAMED = ("voltage", "current", "power", "temperature")
-FILL = """
-INSERT INTO device_telemetry (device_id, time, voltage, current, power, temperature, schema_version,
-                              enrichment_status, device_type, received_at)
-SELECT %(device)s, t, 225 + 10 * random(), 1 + random(), 300 * random(), 40 + 5 * random(), 'v1', 'success', 'pump', t
-FROM generate_series(%(start)s::timestamptz, %(end)s::timestamptz - interval '1 second', interval '1 second') t
-"""
-TOUCH = """
-INSERT INTO touched_days SELECT %(device)s, d, true, now(), now()
-FROM generate_series(%(start)s::timestamptz, %(end)s::timestamptz - interval '1 day', interval '1 day') d
-"""
 LATEST = """
 SELECT * FROM device_telemetry WHERE device_id = 'device-1' AND time >= %s AND time < %s ORDER BY time DESC LIMIT 1000
 """
@@ -101,22 +91,22 @@ def _fill(url: str, days: int, devices: int, registered: int) -> None:
         )
         connection.execute(REGISTER, (registered,))
         with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
-            for done in [pool.submit(_fill_device, url, f"device-{i + 1}", days) for i in range(devices)]:
+            for done in [pool.submit(_fill_device, url, i + 1, days) for i in range(devices)]:
                 done.result()
         connection.execute("VACUUM ANALYZE")
         connection.execute("CHECKPOINT")
 
 
-def _fill_device(url: str, device_id: str, days: int) -> None:
+def _fill_device(url: str, number: int, days: int) -> None:
     """Into the store by SQL, from there to its files and the catalogue as the platform does it."""
     start = datetime(FIRST.year, FIRST.month, FIRST.day, tzinfo=UTC)
-    values = {"device": device_id, "start": start, "end": start + timedelta(days=days)}
+    last = FIRST + timedelta(days=days - 1)
     with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(FILL, values)
-        connection.execute(TOUCH, values)
+        connection.execute(FILL, {"start": start, "step": 1, "devices": [number], "rows": days * 86_400})
+        connection.execute(TOUCH, {"devices": [number], "first": FIRST, "last": last})
     with Platform().workshop() as workshop:
         for i in range(days):
-            export_day(workshop, device_id, FIRST + timedelta(days=i))
+            export_day(workshop, f"device-{number}", FIRST + timedelta(days=i))
 
 
 def _ask(client: httpx.Client, url: str, server: psutil.Process, given: argparse.Namespace) -> None:

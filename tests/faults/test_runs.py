@@ -7,23 +7,22 @@ import hashlib
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from typing import Any
 from unittest.mock import patch
 
 import httpx
 import psycopg
 import pytest
-from sqlmodel import Session, select
+from sqlmodel import select
 
 from assets.datasets import Workshop, export_day
+from orchestration.resources import Platform
 from storage import catalogue
 from storage.catalogue import Dataset
-from storage.database import open_engine, utc_now
+from storage.database import utc_now
 from storage.devices import Device
-from storage.objects import open_object_store
 from storage.settings import Settings
-from storage.telemetry import open_telemetry_store
 from tests.cli.conftest import (
     LocalPlatform,
     end,
@@ -47,10 +46,8 @@ class Plant:
 
     @contextmanager
     def workshop(self) -> Iterator[Workshop]:
-        engine = open_engine(self.settings)
-        with closing(open_telemetry_store(self.settings)) as telemetry, Session(engine) as session:
-            yield Workshop(session, telemetry, open_object_store(self.settings), self.settings.zone)
-        engine.dispose()
+        with patch.dict(os.environ, self.platform.environment), Platform().workshop() as workshop:
+            yield workshop
 
     @contextmanager
     def connection(self) -> Iterator[psycopg.Connection]:

@@ -49,6 +49,14 @@ def mailbox(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mai
     controller.stop()
 
 
+@pytest.fixture
+def hook(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> Receiver:  # noqa: F811
+    """The receiver, which the channel `webhook` may reach and leads to."""
+    monkeypatch.setenv("WEBHOOK_ALLOWED_HOSTS", "localhost")
+    monkeypatch.setenv("NOTIFY_WEBHOOK", f"http://localhost:{receiver.port}/hook")
+    return receiver
+
+
 Raise = Callable[..., Alert]
 
 
@@ -98,29 +106,20 @@ def send_as_a_process() -> None:
     Senders(settings, open_engine(settings), IntakeCounts()).send_one()
 
 
-def test_a_sender_killed_while_it_sends(
-    session: Session,
-    engine: Engine,
-    *,
-    receiver: Receiver,  # noqa: F811
-    raised: Raise,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_sender_killed_while_it_sends(session: Session, engine: Engine, hook: Receiver, raised: Raise) -> None:
     """The message may arrive twice, which its id tells; it is not lost, and what was not finished is no attempt."""
-    monkeypatch.setenv("WEBHOOK_ALLOWED_HOSTS", "localhost")
-    monkeypatch.setenv("NOTIFY_WEBHOOK", f"http://localhost:{receiver.port}/hook")
     alert = raised(["webhook"])
-    receiver.may_answer.clear()
+    hook.may_answer.clear()
     process = multiprocessing.get_context("spawn").Process(target=send_as_a_process)
     process.start()
-    wait_until(lambda: receiver.received, "the message is on its way")
+    wait_until(lambda: hook.received, "the message is on its way")
     assert not senders(engine).send_one(), "while one sends it, no other does"
     process.kill()
     process.join()
-    receiver.may_answer.set()
+    hook.may_answer.set()
     wait_until(senders(engine).send_one, "another sender takes it")
     assert outcomes(session, alert) == {"webhook": ("sent", ["sent"])}
-    first, second = (headers["X-Energy-Notification"] for _, headers, _ in receiver.received)
+    first, second = (headers["X-Energy-Notification"] for _, headers, _ in hook.received)
     assert first == second
 
 
@@ -129,13 +128,11 @@ def test_an_alert_arrives_as_mail_by_webhook_and_by_any_service(
     engine: Engine,
     *,
     mailbox: Mailbox,
-    receiver: Receiver,  # noqa: F811
+    hook: Receiver,
     raised: Raise,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("WEBHOOK_ALLOWED_HOSTS", "localhost")
-    monkeypatch.setenv("NOTIFY_WEBHOOK", f"http://localhost:{receiver.port}/hook")
-    monkeypatch.setenv("NOTIFY_SHIFT_LOG", f"json://localhost:{receiver.port}/log")
+    monkeypatch.setenv("NOTIFY_SHIFT_LOG", f"json://localhost:{hook.port}/log")
     alert = raised(["email", "webhook", "shift_log", "email"])
     sending = senders(engine)
     assert [sending.send_one() for _ in range(4)] == [True, True, True, False]
@@ -144,8 +141,8 @@ def test_an_alert_arrives_as_mail_by_webhook_and_by_any_service(
     assert to == ["shift@example.com"]
     assert mail["subject"] == "[critical] D1: Hot bearing"
     assert "Temperature exceeded threshold: 65.0 > 60.0" in mail.get_content()
-    assert {path for path, _, _ in receiver.received} == {"/hook", "/log"}
-    body = next(body for path, _, body in receiver.received if path == "/hook")
+    assert {path for path, _, _ in hook.received} == {"/hook", "/log"}
+    body = next(body for path, _, body in hook.received if path == "/hook")
     assert str(alert.alert_id).encode() in body
     assert b'"reading_time"' in body
 
