@@ -14,6 +14,7 @@ import msgspec
 import paho.mqtt.client as mqtt
 import typer
 
+from cli.ending import interrupt_when_asked
 from ingest import broker
 from storage.settings import Settings, SettingsError
 
@@ -42,6 +43,7 @@ def simulate(
     machines = [Machine(number) for number in range(1, devices + 1)]
     source = Source(settings)
     source.connect()
+    interrupt_when_asked()
     began = time.monotonic()
     try:
         typer.echo(f"{devices} machines send {rate:g} readings a second to {source.address}{_until(seconds)}")

@@ -1,7 +1,6 @@
 """`energy up` and `energy status`: the local platform in the foreground, and what of it runs."""
 
 import json
-import signal
 import sys
 import threading
 import time
@@ -11,6 +10,7 @@ import psutil
 import typer
 
 from cli import home, probes
+from cli.ending import stop_event
 from cli.logs import Screen
 from cli.supervisor import PlatformFailed, Supervisor, platform
 from storage.settings import Settings
@@ -40,14 +40,6 @@ def _run(settings: Settings, supervisor: Supervisor, screen: Screen, stopped: th
             screen.show("platform", f"{name:<14} {address}")
     while not stopped.wait(0.5):
         supervisor.check()
-
-
-def stop_event() -> threading.Event:
-    """Set when this process is asked to end: Ctrl-C, SIGTERM, or its terminal is closed."""
-    stopped = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: stopped.set())
-    return stopped
 
 
 def addresses(settings: Settings) -> dict[str, str]:

@@ -1,20 +1,19 @@
 """`energy demo`: the platform, a small fleet whose real readings go through all of it, a table of what came out."""
 
 import json
-import signal
 import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from types import FrameType
 from typing import Annotated, Any
 
 import typer
 
 from cli import home
 from cli.demo.flow import Flow, Summary
+from cli.ending import interrupt_when_asked
 from cli.supervisor import PlatformFailed, log_folder, platform
 from cli.up import PATIENCE, addresses
 from storage.settings import Settings
@@ -28,7 +27,7 @@ def demo(
 ) -> None:
     """Run the whole flow on real readings: register, publish, alert, export, analyse, report."""
     settings = Settings.load()
-    _end_on_signals()
+    interrupt_when_asked()
     progress = Progress()
     try:
         with _running_platform(settings, progress):
@@ -87,19 +86,6 @@ def _running_platform(settings: Settings, progress: Progress) -> Iterator[None]:
             yield
         finally:
             progress.line("ends the platform")
-
-
-def _end_on_signals() -> None:
-    """Ctrl-C, SIGTERM and a closed terminal end the demo in order; whoever asks twice waits for the same end."""
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-    def end(_: int, __: FrameType | None) -> None:
-        for number in numbers:
-            signal.signal(number, signal.SIG_IGN)
-        raise KeyboardInterrupt
-
-    for number in numbers:
-        signal.signal(number, end)
 
 
 def _print(settings: Settings, summary: Summary) -> None:

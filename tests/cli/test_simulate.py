@@ -56,14 +56,15 @@ def test_what_is_published_is_stored(settings: Settings) -> None:
             assert {day.device_id for day in session.exec(select(TouchedDay))} == {"SIM-0001", "SIM-0002", "SIM-0003"}
 
 
-def test_ctrl_c_ends_it_with_a_count(settings: Settings) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_asked_to_end_it_ends_with_a_count(settings: Settings, number: signal.Signals) -> None:
     with mosquitto_broker(settings):
         command = [sys.executable, "-u", "-m", "cli.main", "simulate", "--rate", "50", "--broker",
                    f"127.0.0.1:{settings.mqtt_broker_port}"]  # fmt: skip
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         assert process.stdout is not None
         assert "until Ctrl-C" in process.stdout.readline()
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         output, errors = process.communicate(timeout=20)
     assert (process.returncode, errors) == (0, "")
     assert "readings published in" in output
