@@ -12,6 +12,7 @@ from assets.energy import POWER, QUARTER, Piece, joined, piece_of, piece_of_day
 from assets.reports.energy import WH_PER_UNIT, Floats, Times
 from assets.timeline import Stretch, Timeline, by_day
 from storage.devices import Counter
+from storage.telemetry import DAY
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def _amounts(
 
 
 def _of_catalogue(stretch: Stretch, metric: str, counter: Counter | None) -> Piece | None:
-    """What the catalogue knows of a whole day, if its energy has this source."""
-    energy = stretch.file.energy if stretch.file and stretch.is_whole_day and not stretch.is_behind else None
+    """What the catalogue knows of a day's file, if its energy has this source."""
+    energy = stretch.file.energy if stretch.file and stretch.is_of_file else None
     source = POWER if counter is None else f"counter:{metric}"
-    return piece_of_day(energy, stretch.start, counter) if energy and energy["source"] == source else None
+    return piece_of_day(energy, stretch.start // DAY * DAY, counter) if energy and energy["source"] == source else None

@@ -227,6 +227,8 @@ def _row(
     device_id = table["device_id"][0].as_py()
     return Dataset(
         key=dataset_key(device_id, *days),
+        first_at=table["timestamp"][0].as_py(),
+        last_at=table["timestamp"][-1].as_py(),
         kind=kind,
         device_id=device_id,
         tenant_id=tenant_id,

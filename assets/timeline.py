@@ -1,21 +1,21 @@
-"""A device's telemetry as one stream: closed and exported days from their files, the others from the telemetry store.
+"""A device's telemetry as one stream: exported days from their files, what came since and all else from the store.
 
-It answers what `storage.telemetry.TelemetryStore` answers. The store stays the truth of a day that telemetry touched
-since its export; a file stands for a day that retention has taken from the store.
+It answers what `storage.telemetry.TelemetryStore` answers. The ledger knows from which moment on a day's file may lack
+readings: from there the store is asked. A file stands for a day that retention has taken from the store.
 """
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import UTC, datetime, time
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from sqlmodel import Session
 
 from assets import datasets
+from assets.datasets import DatasetReplaced
 from storage import catalogue, series
-from storage.catalogue import Dataset
-from storage.database import utc_now
+from storage.catalogue import Dataset, DayFile
 from storage.objects import ObjectStore
 from storage.telemetry import (
     CONTEXT,
@@ -64,19 +64,36 @@ class Filter:
 class Stretch:
     """A part of a range and where it is read: the file of the day it lies in, or else the store.
 
-    `is_expired`: retention may have taken the day from the store, but for what came late. `is_behind`: and of that the
-    file has not all; the day is read from both.
+    `store_from`: from then on it is the store's even so, since the file may lack readings. `is_expired`: retention may
+    have taken the day from the store, but for what came late. `is_behind`: and of that the file has not all; the day is
+    read from both.
     """
 
     start: int
     end: int
     file: Dataset | None
+    store_from: int | None = None
     is_expired: bool = False
     is_behind: bool = False
 
     @property
-    def is_whole_day(self) -> bool:
-        return self.end - self.start == DAY
+    def has_whole_file(self) -> bool:
+        """Whether every reading of the file belongs to it, and to the file's part of it."""
+        file = self.file
+        if file is None:
+            return False
+        if file.first_at is None or file.last_at is None:
+            return self.end - self.start == DAY and self.store_from is None
+        return self.start <= microseconds(file.first_at) and microseconds(file.last_at) < self.file_end
+
+    @property
+    def is_of_file(self) -> bool:
+        """Whether it is the file's readings, all of them and no others."""
+        return self.has_whole_file and self.store_from is None and not self.is_behind
+
+    @property
+    def file_end(self) -> int:
+        return self.end if self.store_from is None else self.store_from
 
 
 class Timeline:
@@ -178,8 +195,10 @@ class Timeline:
         for stretch in self.stretches(device_id, start, end):
             if stretch.file is None:
                 parts.append(self._store.statistics(device_id, stretch.start, stretch.end))
-            elif stretch.is_whole_day and not stretch.is_behind:
+            elif stretch.has_whole_file and not stretch.is_behind:
                 parts.append(_of_catalogue(stretch.file))
+                if stretch.store_from is not None:
+                    parts.append(self._store.statistics(device_id, stretch.store_from, stretch.end))
             else:
                 parts.append(series.statistics(self.rows(device_id, stretch, None)))
         return _merged(parts)
@@ -203,26 +222,19 @@ class Timeline:
         at = start
         while at < end:
             midnight = at // DAY * DAY
-            file, is_expired, is_behind = files.get(moment(midnight).date(), (None, False, False))
             until = min(midnight + DAY, end)
-            if file is None and found and found[-1].file is None:
+            part = _from_file(files[midnight], at, until) if midnight in files else Stretch(at, until, None)
+            if part.file is None and found and found[-1].file is None:
                 found[-1] = Stretch(found[-1].start, until, None)
             else:
-                found.append(Stretch(at, until, file, is_expired, is_behind))
+                found.append(part)
             at = until
         return found
 
-    def _files(self, device_id: str, start: int, end: int) -> dict[date, tuple[Dataset, bool, bool]]:
-        """The files of closed days that can be read, with `is_expired` and `is_behind`."""
-        today = microseconds(utc_now()) // DAY * DAY
-        if start >= today:
-            return {}
-        first, last = moment(start).date(), moment(min(end, today) - 1).date()
-        return {
-            day.dataset.start_date: (day.dataset, day.is_expired, day.waits)
-            for day in catalogue.day_files(self._session, device_id, first, last)
-            if day.is_expired or not day.waits
-        }
+    def _files(self, device_id: str, start: int, end: int) -> dict[int, DayFile]:
+        """The files of days, by their midnight."""
+        found = catalogue.day_files(self._session, device_id, moment(start).date(), moment(end - 1).date())
+        return {microseconds(datetime.combine(f.dataset.start_date, time(), UTC)): f for f in found}
 
     def rows(
         self, device_id: str, stretch: Stretch, metrics: Sequence[str] | None, newest: int | None = None
@@ -230,7 +242,15 @@ class Timeline:
         """Readings of one of `stretches`."""
         if stretch.file is None:
             return self._store.read(device_id, stretch.start, stretch.end, metrics=metrics, newest=newest)
-        rows = self._read_file(stretch, metrics)
+        try:
+            rows = self._read_file(stretch, metrics)
+        except DatasetReplaced:
+            if stretch.is_expired:
+                raise
+            return self._store.read(device_id, stretch.start, stretch.end, metrics=metrics, newest=newest)
+        if stretch.store_from is not None:
+            since = self._store.read(device_id, stretch.store_from, stretch.end, metrics=metrics)
+            rows = _joined([rows, since], metrics)
         if stretch.is_behind:
             late = self._store.read(device_id, stretch.start, stretch.end, metrics=metrics)
             rows = _joined([_without(rows, late), late], metrics).sort_by("time")
@@ -254,9 +274,9 @@ class Timeline:
         wanted = order_metrics(there - {"power_factor"}) if metrics is None else list(metrics)
         kept = ["device_type", "location"] if context else []
         rows = datasets.read(self._objects, [stretch.file], ["timestamp", *kept, *(n for n in wanted if n in there)])
-        if not stretch.is_whole_day:
-            times = rows["timestamp"].cast(pa.int64())
-            rows = rows.filter(pc.and_(pc.greater_equal(times, stretch.start), pc.less(times, stretch.end)))
+        if not stretch.has_whole_file:
+            edges = rows["timestamp"].cast(pa.int64()).to_numpy().searchsorted([stretch.start, stretch.file_end])
+            rows = rows.slice(edges[0], edges[1] - edges[0])
         columns = {"time": rows["timestamp"].cast(TIME)}
         columns |= {n: rows[n] if n in rows.column_names else pa.nulls(len(rows), pa.float64()) for n in wanted}
         if context:
@@ -264,6 +284,15 @@ class Timeline:
             columns |= {f.name: empty[f.name] if f.name in empty else rows[f.name] for f in CONTEXT}
         table = pa.table(columns)
         return table if metrics is None else table.filter(_any_of(table, wanted))
+
+
+def _from_file(day: DayFile, start: int, end: int) -> Stretch:
+    """A part of a day that has a file: the file's as far as it has all readings."""
+    if day.is_expired:
+        return Stretch(start, end, day.dataset, is_expired=True, is_behind=day.changed_from is not None)
+    if day.changed_from is None or (since := microseconds(day.changed_from)) >= end:
+        return Stretch(start, end, day.dataset)
+    return Stretch(start, end, day.dataset, store_from=since) if since > start else Stretch(start, end, None)
 
 
 def _without(rows: pa.Table, others: pa.Table) -> pa.Table:

@@ -1,7 +1,7 @@
 """The API at 50 requests a second, each question beside the plain SQL or DuckDB that answers it alone.
 
 Readings every second of `--days N` (30) closed and exported days of `--devices N` (10; filling them takes two to three
-minutes), and `--registered N` (10,000) devices in the registry. The API is a process of its own, as `energy up` starts
+minutes) and of today until now, exported but for the last minute, and `--registered N` (10,000) devices in the registry. The API is a process of its own, as `energy up` starts
 it, asked with a key of the database; PostgreSQL is durable as the platform's. `--seconds N` (10) of load per question,
 after three seconds of warming up.
 """
@@ -14,7 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
@@ -30,13 +30,14 @@ from assets.datasets import export_day
 from benchmarks.datasets import FILL, TOUCH, database, spread, timed
 from benchmarks.floors import say
 from orchestration.resources import Platform
-from storage import access
+from storage import access, catalogue
 from storage.database import open_engine
 from storage.settings import Settings
+from storage.telemetry import microseconds
 from tests.servers import free_port, started
 
 RATE = 50
-FIRST = date(2026, 3, 1)
+TODAY = datetime.now(UTC).date()
 NAMED = ("voltage", "current", "power", "temperature")
 LATEST = """
 SELECT * FROM device_telemetry WHERE device_id = 'device-1' AND time >= %s AND time < %s ORDER BY time DESC LIMIT 1000
@@ -85,10 +86,13 @@ def main() -> None:
 
 def _fill(url: str, days: int, devices: int, registered: int) -> None:
     with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(
-            "CREATE TABLE device_telemetry_2026_03 PARTITION OF device_telemetry"
-            " FOR VALUES FROM ('2026-03-01') TO ('2026-04-01')"
-        )
+        first = TODAY - timedelta(days=days)
+        for month in {day.replace(day=1) for day in (first, TODAY)}:  # at most 31 days lie in no third month
+            after = (month + timedelta(days=31)).replace(day=1)
+            connection.execute(
+                f"CREATE TABLE device_telemetry_{month:%Y_%m} PARTITION OF device_telemetry"
+                f" FOR VALUES FROM ('{month}') TO ('{after}')"
+            )
         connection.execute(REGISTER, (registered,))
         with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
             for done in [pool.submit(_fill_device, url, i + 1, days) for i in range(devices)]:
@@ -99,19 +103,25 @@ def _fill(url: str, days: int, devices: int, registered: int) -> None:
 
 def _fill_device(url: str, number: int, days: int) -> None:
     """Into the store by SQL, from there to its files and the catalogue as the platform does it."""
-    start = datetime(FIRST.year, FIRST.month, FIRST.day, tzinfo=UTC)
-    last = FIRST + timedelta(days=days - 1)
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(FILL, {"start": start, "step": 1, "devices": [number], "rows": days * 86_400})
-        connection.execute(TOUCH, {"devices": [number], "first": FIRST, "last": last})
-    with Platform().workshop() as workshop:
-        for i in range(days):
-            export_day(workshop, f"device-{number}", FIRST + timedelta(days=i))
+    first = TODAY - timedelta(days=days)
+    start = datetime(first.year, first.month, first.day, tzinfo=UTC)
+    seconds = int((datetime.now(UTC) - start).total_seconds())
+    with psycopg.connect(url, autocommit=True) as connection, Platform().workshop() as workshop:
+        connection.execute(FILL, {"start": start, "step": 1, "devices": [number], "rows": seconds - 60})
+        connection.execute(TOUCH, {"devices": [number], "first": first, "last": TODAY})
+        for i in range(days + 1):
+            export_day(workshop, f"device-{number}", first + timedelta(days=i))
+        newer = start + timedelta(seconds=seconds - 60)
+        connection.execute(FILL, {"start": newer, "step": 1, "devices": [number], "rows": 60})
+        catalogue.touch(workshop.session, [(f"device-{number}", microseconds(newer))])
+        workshop.session.commit()
 
 
 def _ask(client: httpx.Client, url: str, server: psutil.Process, given: argparse.Namespace) -> None:
-    days, end = given.days, FIRST + timedelta(days=given.days)
-    period = f"start_time={FIRST}T00:00:00Z&end_time={end}T00:00:00Z"
+    days, first = given.days, TODAY - timedelta(days=given.days)
+    period = f"start_time={first}T00:00:00Z&end_time={TODAY}T00:00:00Z"
+    now = datetime.now(UTC)
+    until_now = f"start_time={now - timedelta(days=days):%Y-%m-%dT%H:%M:%SZ}&end_time={now:%Y-%m-%dT%H:%M:%SZ}"
     files = f"'{Settings.load().energy_home}/objects/datasets/device-1/*.parquet'"
     figures = ", ".join(f"count({m}), min({m}), max({m}), avg({m}), sum({m})" for m in NAMED)
     means = ", ".join(f"avg({m})" for m in NAMED)
@@ -119,8 +129,10 @@ def _ask(client: httpx.Client, url: str, server: psutil.Process, given: argparse
     ids = [f"device-{i + 1}" for i in range(given.devices)]
     latest = [f"{data}/telemetry/{name}?{period}" for name in ids]
     statistics = [f"{data}/stats/{name}?{period}" for name in ids]
+    newest = [f"{data}/stats/{name}?{until_now}" for name in ids]
     page = ["/api/v1/devices?page_size=100&page=50"]
-    by_turns = [path for one, other in zip(latest, statistics, strict=True) for path in (one, other, *page)]
+    turns = zip(latest, statistics, newest, page * len(ids), strict=True)
+    by_turns = [path for turn in turns for path in turn]
     _load(client, by_turns, 3)
     with psycopg.connect(url, autocommit=True) as connection:
 
@@ -131,9 +143,13 @@ def _ask(client: httpx.Client, url: str, server: psutil.Process, given: argparse
             return lambda: duckdb.sql(query).fetchall()
 
         questions: list[tuple[str, int, list[str], Callable[[], object]]] = [
-            ("latest 1,000 readings", 50, latest, sql(LATEST, FIRST, end)),
+            ("latest 1,000 readings", 50, latest, sql(LATEST, first, TODAY)),
             (
                 f"statistics of {days} days", 100, statistics,
+                files_alone(f"SELECT {figures} FROM read_parquet({files})"),
+            ),
+            (
+                f"statistics of {days} days that end now", 100, newest,
                 files_alone(f"SELECT {figures} FROM read_parquet({files})"),
             ),
             ("page of 100 of the devices", 30, page, sql(PAGE)),
@@ -148,7 +164,7 @@ def _ask(client: httpx.Client, url: str, server: psutil.Process, given: argparse
             print(f"    alone {spread(plain)}; median / alone {median(took) / median(plain):.2f}")
     mixed = _load(client, by_turns, given.seconds)
     for i, (name, bar, _, _) in enumerate(questions):
-        _tell(f"{name}, the three by turns", mixed[i::3], bar)
+        _tell(f"{name}, the four by turns", mixed[i::4], bar)
     path = f"{data}/telemetry/device-1?{period}&interval=5m&aggregate=mean&limit=10000"
     query = f"SELECT time_bucket(INTERVAL 5 minutes, timestamp) AS w, count(*), {means} FROM read_parquet({files})"
     answers = [timed(lambda: client.get(path).raise_for_status()) for _ in range(8)]

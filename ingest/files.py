@@ -196,7 +196,7 @@ def _store(
         )
         for r in rejected
     )  # fmt: skip
-    catalogue.touch(session, {(r.device_id, moment(r.time).date()) for r in readings})
+    catalogue.touch(session, ((r.device_id, r.time) for r in readings))
     session.commit()
     _count(done, len(rows), readings, len(rejected))
 

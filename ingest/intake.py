@@ -153,7 +153,7 @@ class Intake:
         kept = [reading for reading in readings if (reading.device_id, reading.time) not in refused]
         evaluated = self._raiser.evaluate(kept)
         with Session(self._engine, expire_on_commit=False) as session:
-            catalogue.touch(session, {(r.device_id, moment(r.time).date()) for r in kept})
+            catalogue.touch(session, ((r.device_id, r.time) for r in kept))
             raised = self._raiser.raise_alerts(session, evaluated)
             if rows := [row.model_dump(exclude={"id"}) for work in batch for row in work.quarantined(refused)]:
                 session.execute(insert(QuarantinedReading), rows)

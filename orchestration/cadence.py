@@ -72,8 +72,9 @@ def look_back(platform: Platform, now: datetime) -> str:
     """At the first tick ever: find telemetry of the last LOOKBACK_HOURS that the ledger does not know."""
     since = microseconds(now - timedelta(hours=platform.settings.lookback_hours))
     with platform.workshop() as workshop:
-        found = {(device, moment(day).date()) for device, day in workshop.telemetry.device_days(since)}
-        catalogue.touch(workshop.session, {pair for pair in found if workshop.session.get(TouchedDay, pair) is None})
+        session = workshop.session
+        found = workshop.telemetry.device_days(since)
+        catalogue.touch(session, (d for d in found if session.get(TouchedDay, (d[0], moment(d[1]).date())) is None))
         workshop.session.commit()
     return f"looked back at {now.isoformat(timespec='seconds')}"
 

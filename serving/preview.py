@@ -183,11 +183,11 @@ def _parts(
     for day in by_day(timeline.stretches(device_id, start, end)):
         # A dataset's power factor may be derived; rules see what the device itself sent.
         stretch = replace(day, file=None) if rule.metric == "power_factor" else day
-        if stretch.file and not stretch.is_behind:
+        if stretch.file and stretch.store_from is None and not stretch.is_behind:
             known = stretch.file.metrics.get(rule.metric)
             if known is None:
                 continue
-            if stretch.is_whole_day and not could_meet(rule, known["min"], known["max"]):
+            if stretch.is_of_file and not could_meet(rule, known["min"], known["max"]):
                 yield stretch.file
                 continue
         table = timeline.rows(device_id, stretch, [rule.metric])

@@ -6,6 +6,8 @@ The ledger's order of steps is what makes an export miss nothing:
 - an export clears `dirty` (keeping `claimed_at`) first, and reads telemetry afterwards.
 
 So a reading that an export did not see is marked after that export cleared the mark, and is exported by the next one.
+A mark says from which moment on the readings are that came (`dirty_from`, kept as `claimed_from` while an export is at
+work): what lies before it, the file has.
 """
 
 import hashlib
@@ -22,7 +24,6 @@ from sqlalchemy import (
     Index,
     and_,
     exists,
-    false,
     func,
     or_,
     text,
@@ -35,6 +36,7 @@ from sqlmodel import Field, Session, SQLModel, col, delete, select, update
 from storage.database import Timestamp, utc_now
 from storage.devices import Device
 from storage.jobs import AnalyticsJob, ReportJob
+from storage.telemetry import DAY, moment
 
 _JSON = JSONB(none_as_null=True)
 
@@ -42,6 +44,7 @@ _JSON = JSONB(none_as_null=True)
 class Dataset(SQLModel, table=True):
     """A Parquet file of one device over whole UTC days, both ends inclusive.
 
+    `first_at` and `last_at` are its first and last reading (null in rows that an older version made).
     `superseded_at` is when a newer one took its key, or when it was retired; `version_key` is where it is kept since
     then if a result was made from it.
 
@@ -70,6 +73,8 @@ class Dataset(SQLModel, table=True):
     tenant_id: str | None = Field(default=None, index=True, max_length=50)
     start_date: date
     end_date: date
+    first_at: datetime | None = Timestamp(default=None)
+    last_at: datetime | None = Timestamp(default=None)
     rows: int = Field(sa_type=BigInteger)
     bytes: int = Field(sa_type=BigInteger)
     sha256: str = Field(max_length=64)
@@ -103,26 +108,44 @@ class TouchedDay(SQLModel, table=True):
     first_touched_at: datetime = Timestamp(default_factory=utc_now)
     touched_at: datetime = Timestamp(default_factory=utc_now)
     claimed_at: datetime | None = Timestamp(default=None)
+    dirty_from: datetime | None = Timestamp(default=None)
+    claimed_from: datetime | None = Timestamp(default=None)
     expired_at: datetime | None = Timestamp(default=None)
 
 
-# While a day is dirty its row is left alone, but for a refresh every half minute: late days wait until they are quiet.
+# While a day is dirty its row is left alone, but for readings earlier than any since its export, and a refresh every
+# half minute: late days wait until they are quiet.
 _TOUCH = text("""
-INSERT INTO touched_days AS t (device_id, day, dirty, first_touched_at, touched_at)
-SELECT device_id, day, true, now(), now()
-FROM unnest(CAST(:devices AS text[]), CAST(:days AS date[])) AS d (device_id, day)
-WHERE NOT EXISTS (SELECT FROM touched_days k WHERE k.device_id = d.device_id AND k.day = d.day
-                  AND k.dirty AND k.touched_at > now() - interval '30 seconds')
+INSERT INTO touched_days AS t (device_id, day, dirty, first_touched_at, touched_at, dirty_from)
+SELECT device_id, day, true, now(), now(), earliest
+FROM unnest(CAST(:devices AS text[]), CAST(:days AS date[]), CAST(:earliest AS timestamptz[]))
+  AS d (device_id, day, earliest)
+WHERE NOT EXISTS (SELECT FROM touched_days k WHERE k.device_id = d.device_id AND k.day = d.day AND k.dirty
+                  AND k.touched_at > now() - interval '30 seconds' AND k.dirty_from <= d.earliest)
 ORDER BY device_id, day
 ON CONFLICT (device_id, day) DO UPDATE SET
-    dirty = true, touched_at = now(), first_touched_at = CASE WHEN t.dirty THEN t.first_touched_at ELSE now() END
+    dirty = true, touched_at = now(), first_touched_at = CASE WHEN t.dirty THEN t.first_touched_at ELSE now() END,
+    dirty_from = least(t.dirty_from, excluded.dirty_from)
 """)
 
 
-def touch(session: Session, device_days: Iterable[tuple[str, date]]) -> None:
-    """Mark device-days dirty. Call it after the telemetry is committed, in another transaction; the caller commits."""
-    pairs = sorted(set(device_days))
-    session.execute(_TOUCH, {"devices": [device_id for device_id, _ in pairs], "days": [day for _, day in pairs]})
+def touch(session: Session, readings: Iterable[tuple[str, int]]) -> None:
+    """Mark the days of readings, given as device and time (µs), dirty.
+
+    Call it after the telemetry is committed, in another transaction; the caller commits.
+    """
+    earliest: dict[tuple[str, int], int] = {}
+    for device_id, time in readings:
+        device_day = device_id, time // DAY
+        if time < earliest.get(device_day, time + 1):
+            earliest[device_day] = time
+    found = sorted(earliest.items())
+    columns = {
+        "devices": [device_id for (device_id, _), _ in found],
+        "days": [moment(day * DAY).date() for (_, day), _ in found],
+        "earliest": [moment(time) for _, time in found],
+    }
+    session.execute(_TOUCH, columns)
 
 
 def waits_for_export() -> ColumnElement[bool]:
@@ -181,7 +204,8 @@ def writing(session: Session, name: str) -> Iterator[None]:
 _CLAIM = text("""
 INSERT INTO touched_days AS t (device_id, day, dirty, first_touched_at, touched_at, claimed_at)
 VALUES (:device_id, :day, false, now(), now(), now())
-ON CONFLICT (device_id, day) DO UPDATE SET dirty = false, claimed_at = now()
+ON CONFLICT (device_id, day) DO UPDATE SET
+    dirty = false, dirty_from = NULL, claimed_at = now(), claimed_from = least(t.claimed_from, t.dirty_from)
 RETURNING expired_at IS NOT NULL AS expired,
     NOT EXISTS (SELECT FROM touched_days e WHERE e.device_id = :device_id AND e.day < :day) AS first_day
 """)
@@ -201,7 +225,7 @@ def exporting(session: Session, device_id: str, day: date) -> Iterator[Claim]:
             session.exec(
                 update(TouchedDay)
                 .where(col(TouchedDay.device_id) == device_id, col(TouchedDay.day) == day)
-                .values(claimed_at=None)
+                .values(claimed_at=None, claimed_from=None)
             )
             session.commit()
         finally:
@@ -270,13 +294,13 @@ def datasets_of(
 
 @dataclass(frozen=True)
 class DayFile:
-    """The file of a day. `waits`: telemetry touched the day since.
+    """The file of a day. `changed_from`: readings from then on may have come, or been replaced, since it was made.
 
-    `is_expired`: the telemetry store may hold no more of it than what came late.
+    `is_expired`: the telemetry store may hold no more of the day than what came late.
     """
 
     dataset: Dataset
-    waits: bool
+    changed_from: datetime | None
     is_expired: bool
 
 
@@ -285,12 +309,12 @@ def day_files(session: Session, device_id: str, start: date, end: date) -> list[
 
     What is known of their hours and their checks is read when asked for.
     """
-    waits = func.coalesce(waits_for_export(), false())
+    changed_from = func.least(col(TouchedDay.dirty_from), col(TouchedDay.claimed_from))
     of_its_day = and_(
         col(TouchedDay.device_id) == col(Dataset.device_id), col(TouchedDay.day) == col(Dataset.start_date)
     )
     found = (
-        select(Dataset, waits, col(TouchedDay.expired_at).is_not(None))
+        select(Dataset, changed_from, col(TouchedDay.expired_at).is_not(None))
         .join(TouchedDay, of_its_day, isouter=True)
         .where(*_current_days(), Dataset.device_id == device_id, col(Dataset.start_date).between(start, end))
         .order_by(col(Dataset.start_date))
@@ -378,6 +402,7 @@ def record(session: Session, made: Dataset, standing: Dataset | None, *, version
         session.add(made)
         return made
     if standing.sha256 == made.sha256:
+        standing.first_at, standing.last_at = made.first_at, made.last_at
         standing.hourly, standing.energy = made.hourly, made.energy
         if made.kind == "month":
             standing.created_at = made.created_at  # all that its days held until then is in it

@@ -4,7 +4,7 @@ from datetime import UTC, date, datetime
 
 from assets.datasets import Workshop
 from storage import catalogue
-from storage.telemetry import Reading, microseconds, moment
+from storage.telemetry import Reading, microseconds
 
 DAY = date(2026, 2, 12)
 START = microseconds(datetime(2026, 2, 12, tzinfo=UTC))
@@ -29,5 +29,5 @@ def reading(minute: float, device_id: str = "D1", /, **metrics: float) -> Readin
 def store(workshop: Workshop, *readings: Reading) -> None:
     """Telemetry first, the ledger afterwards."""
     workshop.telemetry.write(readings)
-    catalogue.touch(workshop.session, {(r.device_id, moment(r.time).date()) for r in readings})
+    catalogue.touch(workshop.session, ((r.device_id, r.time) for r in readings))
     workshop.session.commit()

@@ -1,6 +1,7 @@
 import hashlib
 import io
 import math
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -21,6 +22,7 @@ from storage.checkpoints import ExportCheckpoint
 from storage.database import utc_now
 from storage.devices import Device
 from storage.jobs import AnalyticsJob, new_job_id
+from storage.telemetry import moment
 from tests.plant import DAY, reading, store
 
 TWELVE = [
@@ -155,11 +157,8 @@ def test_a_range_is_one_file_and_an_empty_one_says_so(workshop: Workshop) -> Non
 def test_an_export_that_dies_leaves_its_mark(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
     store(workshop, reading(0))
 
-    def dies(*_: object) -> None:
-        raise OSError("disk full")
-
     with monkeypatch.context() as patch:
-        patch.setattr(workshop.objects, "put", dies)
+        patch.setattr(workshop.objects, "put", raising(OSError("disk full")))
         with pytest.raises(OSError, match="disk full"):
             export_day(workshop, "D1", DAY)
     assert [t.claimed_at is not None for t in catalogue.touched(workshop.session)] == [True]
@@ -170,10 +169,50 @@ def test_an_export_that_dies_leaves_its_mark(workshop: Workshop, monkeypatch: py
 def test_what_arrives_during_an_export_is_exported_by_the_next(workshop: Workshop) -> None:
     store(workshop, reading(0))
     with catalogue.exporting(workshop.session, "D1", DAY):
-        catalogue.touch(workshop.session, [("D1", DAY)])
+        catalogue.touch(workshop.session, [("D1", reading(0).time)])
         workshop.session.commit()
     (row,) = catalogue.touched(workshop.session)
     assert (row.dirty, row.claimed_at) == (True, None)
+
+
+def test_the_ledger_knows_what_a_file_may_lack(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The earliest of what came since the export, in whatever order; a dying export forgets nothing of it."""
+
+    def changed_from() -> datetime | None:
+        (found,) = catalogue.day_files(workshop.session, "D1", DAY, DAY)
+        return found.changed_from
+
+    def at(minute: int) -> datetime:
+        return moment(reading(minute).time)
+
+    store(workshop, reading(7), reading(0))
+    exported = export_day(workshop, "D1", DAY)
+    assert exported is not None
+    assert (exported.dataset.first_at, exported.dataset.last_at) == (at(0), at(7))
+    assert changed_from() is None
+    for minute, expected in ((9, 9), (10, 9), (3, 3), (12, 3)):
+        store(workshop, reading(minute))
+        assert changed_from() == at(expected)
+    with monkeypatch.context() as patch:
+        patch.setattr(workshop.objects, "put", raising(OSError("disk full")))
+        with pytest.raises(OSError, match="disk full"):
+            export_day(workshop, "D1", DAY)
+    assert changed_from() == at(3)
+    store(workshop, reading(5))
+    assert changed_from() == at(3)
+    with catalogue.exporting(workshop.session, "D1", DAY):
+        assert changed_from() == at(3)
+        store(workshop, reading(8))
+    assert changed_from() == at(8)
+    export_day(workshop, "D1", DAY)
+    assert changed_from() is None
+
+
+def raising(error: Exception) -> Callable[..., None]:
+    def fail(*_: object) -> None:
+        raise error
+
+    return fail
 
 
 def test_two_writers_of_one_device_day_wait_for_each_other(workshop: Workshop, engine: Engine) -> None:

@@ -83,7 +83,7 @@ def write(settings: Settings, session: Session, objects: ObjectStore, minutes: r
         )  # fmt: skip
     telemetry.write(readings)
     days = sorted({(START + timedelta(minutes=minute)).date() for minute in minutes})
-    catalogue.touch(session, [("D1", day) for day in days])
+    catalogue.touch(session, (("D1", reading.time) for reading in readings))
     session.commit()
     if export:
         for day in days:

@@ -36,7 +36,7 @@ class Past:
             for m in range(minutes)
         ]  # fmt: skip
         self.workshop.telemetry.write(readings)
-        catalogue.touch(self.workshop.session, [("D1", midnight.date())])
+        catalogue.touch(self.workshop.session, (("D1", reading.time) for reading in readings))
         self.workshop.session.commit()
         if export:
             export_day(self.workshop, "D1", midnight.date())
@@ -92,7 +92,7 @@ def test_a_day_that_the_catalogue_rules_out_is_not_read(past: Past, monkeypatch:
 
     monkeypatch.setattr(type(past.workshop.objects), "get", get)
     found = past.preview(for_seconds=600)
-    assert len(read) == 1
+    assert [key.split("/")[-1][:8] for key in read] == [f"{TODAY - timedelta(days=2):%Y%m%d}", f"{TODAY:%Y%m%d}"]
     assert (found["episodes"], found["devices"][0]["readings"]) == (0, 360)  # the day between ended the hold
 
 

@@ -49,7 +49,11 @@ def workshop(settings: Settings, session: Session) -> Iterator[Workshop]:
 
 def store(workshop: Workshop, readings: list[Reading]) -> None:
     workshop.telemetry.write(readings)
-    catalogue.touch(workshop.session, {(r.device_id, moment(r.time).date()) for r in readings})
+    touch(workshop, readings)
+
+
+def touch(workshop: Workshop, readings: list[Reading]) -> None:
+    catalogue.touch(workshop.session, ((r.device_id, r.time) for r in readings))
     workshop.session.commit()
 
 
@@ -92,8 +96,12 @@ def rows(table: pa.Table) -> list[dict[str, Any]]:
     return [{name: value for name, value in row.items() if value is not None} for row in table.to_pylist()]
 
 
-def test_one_answer_across_open_and_exported_days(plant: Workshop) -> None:
-    """What the store alone answered is what files and store answer together, one day being gone from the store."""
+@pytest.mark.parametrize("goes_on", [False, True])
+def test_one_answer_across_open_and_exported_days(plant: Workshop, *, goes_on: bool) -> None:
+    """What the store alone answered is what files and store answer together, one day being gone from the store.
+
+    The last day has no file, or one that was made when it was not over.
+    """
     start, end = START + 3 * MINUTE, WHOLE[1] - 17 * MINUTE
     alone, store = plant.telemetry, timeline(plant)
     raw = alone.read("D1", start, end)
@@ -103,9 +111,13 @@ def test_one_answer_across_open_and_exported_days(plant: Workshop) -> None:
         (f, e): alone.aggregate("D1", start, end, function=f, every=e) for f in get_args(Aggregate) for e in every
     }
     statistics = alone.statistics("D1", start, end)
-    export(plant, 0, 1)
+    export(plant, 0, 1, *([2] if goes_on else []))
     forget(plant, 0)
-    assert [s.file is not None for s in store.stretches("D1", start, end)] == [True, True, False]
+    if goes_on:
+        touch(plant, [reading(i) for i in range(324, COUNT)])
+    stretches = store.stretches("D1", start, end)
+    assert [s.file is not None for s in stretches] == [True, True, goes_on]
+    assert stretches[2].store_from == (reading(324).time if goes_on else None)
     assert rows(store.read("D1", start, end)) == rows(raw)
     assert store.read("D1", start, end).column_names == raw.column_names
     assert rows(store.read("D1", start, end, metrics=["vibration", "power"], newest=100)) == rows(chosen)
@@ -318,7 +330,7 @@ def test_a_file_that_is_just_being_made_again_is_asked_for_later(plant: Workshop
 def test_statistics_from_the_catalogue_are_those_from_readings(
     workshop: Workshop, client: TestClient, is_counted: bool, data: st.DataObject
 ) -> None:
-    """Of any readings and any range, whichever of the days have files; then one comes late and counts at once."""
+    """Of any readings and any range, whichever of the days have files; then some come late and count at once."""
     device_id = f"D{uuid4().hex[:12]}"
     if is_counted:
         metadata = {"counters": {"kwh": {"unit": "kWh", "rollover": 50}}}
@@ -363,11 +375,14 @@ def test_statistics_from_the_catalogue_are_those_from_readings(
     for day in data.draw(st.sets(st.sampled_from(sorted({moment(r.time).date() for r in made})))):
         assert export_day(workshop, device_id, day)
     same(before, ask())
-    late = Reading(
-        device_id=device_id, time=START + start * MINUTE + SECOND, metrics={"power": 99.0}, received_at=START
-    )
-    store(workshop, [late])
+    # Between readings of before, or in the place of one.
+    seconds = [start * 60 + 1, *data.draw(st.lists(st.integers(start * 60, end * 60 - 1), max_size=5))]
+    times = {START + s * SECOND for s in seconds} | {made[0].time}
+    for t in data.draw(st.permutations(sorted(times))):
+        store(workshop, [Reading(device_id=device_id, time=t, metrics={"power": 99.0}, received_at=START + 1)])
     after = ask()
-    assert (after["data_points"], after["power_max"]) == (before["data_points"] + 1, 99.0)
-    assert export_day(workshop, device_id, moment(late.time).date())
+    added = {t for t in times if t < START + end * MINUTE and t >= START + start * MINUTE} - {r.time for r in made}
+    assert (after["data_points"], after["power_max"]) == (before["data_points"] + len(added), 99.0)
+    for day in {moment(t).date() for t in times}:
+        assert export_day(workshop, device_id, day)
     same(after, ask())

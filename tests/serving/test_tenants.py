@@ -97,7 +97,7 @@ def alpha(settings: Settings, session: Session) -> None:
     for device_id, power in (("A1", NUMBER), ("B1", 1.0)):
         store.write([Reading(device_id=device_id, time=microseconds(NOON), metrics={"power": power}, received_at=0)])
     store.close()
-    catalogue.touch(session, [("A1", DAY), ("B1", DAY)])
+    catalogue.touch(session, [("A1", microseconds(NOON)), ("B1", microseconds(NOON))])
     session.commit()
     open_object_store(settings).put(REPORT, SECRET.encode())
 
@@ -221,7 +221,7 @@ def test_a_key_of_all_tenants_sees_both_and_a_tenants_rows_are_its_own(
 def test_what_a_device_sent_before_it_was_registered_is_not_for_the_taking(
     alpha: None, api: TestClient, session: Session, key: Callable[..., dict[str, str]]
 ) -> None:
-    catalogue.touch(session, [("N1", DAY)])
+    catalogue.touch(session, [("N1", microseconds(NOON))])
     session.commit()
     new = {"device_id": "N1", "device_name": "n", "device_type": "t"}
     refused = api.post("/api/v1/devices", json=new, headers=key("operate", "beta"))
