@@ -14,12 +14,12 @@ notices by its hash.
 
 import hashlib
 import io
-from calendar import monthrange
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
-from typing import Literal
+from pathlib import Path
+from typing import TypeVar
 from zoneinfo import ZoneInfo
 
 import pyarrow as pa
@@ -38,8 +38,9 @@ from storage.objects import AlreadyThere, ObjectStore
 from storage.settings import DEFAULT_THRESHOLDS, QualityCheck, Thresholds
 from storage.telemetry import TelemetryStore, microseconds
 
-ROW_GROUP = 100_000
+COMPRESSION, ROW_GROUP = "snappy", 100_000
 REREADS = 5
+Used = TypeVar("Used")
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ def export_day(workshop: Workshop, device_id: str, day: date) -> Exported | None
     try:
         with catalogue.exporting(session, device_id, day) as claim:
             readings = _fetch(workshop, device_id, day)
-            device = _device(workshop, device_id)
+            device = device_of(workshop.session, device_id)
             table = dataset_table(readings, device, workshop.zone)
             standing = catalogue.current(session, key)
             if standing and claim.expired:
@@ -94,9 +95,9 @@ def export_day(workshop: Workshop, device_id: str, day: date) -> Exported | None
                 catalogue.forget_day(session, device_id, day)
                 return None
             content = parquet(table)
-            made = _row(workshop, table, content, (day, day), kind="day", tenant_id=device.tenant_id)
+            made = _row(workshop, table, content, day, tenant_id=device.tenant_id)
             _describe_day(workshop, made, table, device, readings, first_day=claim.first_day)
-            return _keep(workshop, made, content, standing)
+            return keep(workshop, made, content, standing)
     except Exception as error:
         session.rollback()
         checkpoints.note_failure(session, device_id, key, f"{type(error).__name__}: {error}")
@@ -104,57 +105,26 @@ def export_day(workshop: Workshop, device_id: str, day: date) -> Exported | None
         raise
 
 
-def export_range(
-    workshop: Workshop, device_id: str, start: date, end: date, *, kind: Literal["range", "month"] = "range"
-) -> Exported:
-    """One file over a range of days, both inclusive, made of the days' files; of one day it is that day's.
-
-    Raises:
-        NoTelemetry: no day of the range has a file.
-
-    """
-    session, key = workshop.session, dataset_key(device_id, start, end)
-    with catalogue.writing(session, key):
-        days, table = load(
-            workshop, lambda: catalogue.datasets_of(session, device_id, start=start, end=end, kind="day")
-        )
-        if not days:
-            raise NoTelemetry(f"{device_id} has no readings from {start} to {end}")
-        if start == end:
-            return Exported(days[0], changed=False)
-        content = parquet(table)
-        made = _row(workshop, table, content, (start, end), kind=kind, tenant_id=days[-1].tenant_id)
-        exported = _keep(workshop, made, content, catalogue.current(session, key))
-        session.commit()
-        return exported
-
-
-def export_month(workshop: Workshop, device_id: str, year: int, month: int) -> Exported | None:
-    """A month's days in one file; None where no day of it has one."""
-    first = date(year, month, 1)
-    try:
-        return export_range(workshop, device_id, first, last_of_month(first), kind="month")
-    except NoTelemetry:
-        return None
-
-
-def last_of_month(day: date) -> date:
-    return date(day.year, day.month, monthrange(day.year, day.month)[1])
-
-
 def load(
     workshop: Workshop, choose: Callable[[], list[Dataset]], columns: list[str] | None = None
 ) -> tuple[list[Dataset], pa.Table]:
-    """The datasets that `choose` finds in the catalogue, with their rows; chosen again when one is replaced meanwhile.
+    """The datasets that `choose` finds in the catalogue, with their rows; see `chosen`."""
+    return chosen(workshop, choose, lambda found: read(workshop.objects, found, columns))
+
+
+def chosen(
+    workshop: Workshop, choose: Callable[[], list[Dataset]], use: Callable[[list[Dataset]], Used]
+) -> tuple[list[Dataset], Used]:
+    """What `choose` finds in the catalogue, and what `use` makes of it; once more when one is replaced meanwhile.
 
     Raises:
         DatasetReplaced: again and again; an export that died before its last step is mended within a minute.
 
     """
     for _ in range(REREADS):
-        chosen = choose()
+        found = choose()
         try:
-            return chosen, read(workshop.objects, chosen, columns)
+            return found, use(found)
         except DatasetReplaced as error:
             replaced = error
             workshop.session.rollback()  # what the catalogue says now, not what it said
@@ -189,8 +159,9 @@ def _table(objects: ObjectStore, dataset: Dataset, columns: list[str] | None) ->
     return pq.read_table(pa.BufferReader(content), columns=wanted)
 
 
-def _device(workshop: Workshop, device_id: str) -> Device:
-    return workshop.session.get(Device, device_id) or Device(device_id=device_id, device_name="", device_type="")
+def device_of(session: Session, device_id: str) -> Device:
+    """What the registry has, or one that says nothing."""
+    return session.get(Device, device_id) or Device(device_id=device_id, device_name="", device_type="")
 
 
 def _midnight(day: date) -> int:
@@ -221,19 +192,17 @@ def _joined(standing: pa.Table, newer: pa.Table, device: Device) -> pa.Table:
     return with_units(both.replace_schema_metadata(zone), DeviceMetadata.parse(device.metadata_json))
 
 
-def _row(
-    workshop: Workshop, table: pa.Table, content: bytes, days: tuple[date, date], *, kind: str, tenant_id: str | None
-) -> Dataset:
+def _row(workshop: Workshop, table: pa.Table, content: bytes, day: date, *, tenant_id: str | None) -> Dataset:
     device_id = table["device_id"][0].as_py()
     return Dataset(
-        key=dataset_key(device_id, *days),
-        first_at=table["timestamp"][0].as_py(),
-        last_at=table["timestamp"][-1].as_py(),
-        kind=kind,
+        key=dataset_key(device_id, day, day),
+        kind="day",
         device_id=device_id,
         tenant_id=tenant_id,
-        start_date=days[0],
-        end_date=days[1],
+        start_date=day,
+        end_date=day,
+        first_at=table["timestamp"][0].as_py(),
+        last_at=table["timestamp"][-1].as_py(),
         rows=len(table),
         bytes=len(content),
         sha256=hashlib.sha256(content).hexdigest(),
@@ -254,8 +223,8 @@ def _describe_day(
         made.checks = check_day(table, start, metadata, workshop.thresholds, readings, first_day=first_day)
 
 
-def _keep(workshop: Workshop, made: Dataset, content: bytes, standing: Dataset | None) -> Exported:
-    """Write the file, then enter it."""
+def keep(workshop: Workshop, made: Dataset, content: bytes | Path, standing: Dataset | None) -> Exported:
+    """Write the file in the place of the one that stands there, then enter it. The caller commits."""
     same = standing is not None and standing.sha256 == made.sha256
     version = None if standing is None or same else _version(workshop, standing)
     if not (same and _stands(workshop.objects, made)):
@@ -292,5 +261,5 @@ def _stands(objects: ObjectStore, dataset: Dataset) -> bool:
 def parquet(table: pa.Table) -> bytes:
     """The table as a Parquet file: Snappy, sorted as it is, equal bytes for equal tables."""
     sink = io.BytesIO()
-    pq.write_table(table.combine_chunks(), sink, compression="snappy", row_group_size=ROW_GROUP)
+    pq.write_table(table.combine_chunks(), sink, compression=COMPRESSION, row_group_size=ROW_GROUP)
     return sink.getvalue()

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from sqlmodel import Session
 
 from assets import datasets
+from assets.column_cache import ColumnCache
 from assets.datasets import DatasetReplaced
 from storage import catalogue, series
 from storage.catalogue import Dataset, DayFile
@@ -99,7 +100,8 @@ class Stretch:
 class Timeline:
     """Reads of devices over time, for one question: where a range is read is looked up once.
 
-    `permit` is asked about each device first, and raises where it may not be read.
+    `permit` is asked about each device first, and raises where it may not be read. `cache` keeps columns of days of
+    which a part was asked for.
     """
 
     def __init__(
@@ -109,11 +111,13 @@ class Timeline:
         objects: ObjectStore,
         *,
         permit: Callable[[str], None] = lambda _: None,
+        cache: ColumnCache | None = None,
     ) -> None:
         self._session = session
         self._store = store
         self._objects = objects
         self._permit = permit
+        self._cache = cache
         self._known: dict[tuple[str, int, int], list[Stretch]] = {}
 
     def read(
@@ -268,12 +272,21 @@ class Timeline:
         return rows if metrics is None else rows.filter(_any_of(rows, metrics)).select(["time", *metrics])
 
     def _read_file(self, stretch: Stretch, metrics: Sequence[str] | None, *, context: bool = False) -> pa.Table:
-        assert stretch.file is not None  # noqa: S101 - callers looked
-        there = set(stretch.file.metrics)
+        file = stretch.file
+        assert file is not None  # noqa: S101 - callers looked
+        there = set(file.metrics)
         # A file also has a power factor that was worked out; it is no reading, and is given to who asks for it.
         wanted = order_metrics(there - {"power_factor"}) if metrics is None else list(metrics)
         kept = ["device_type", "location"] if context else []
-        rows = datasets.read(self._objects, [stretch.file], ["timestamp", *kept, *(n for n in wanted if n in there)])
+        names = ["timestamp", *kept, *(n for n in wanted if n in there)]
+
+        def read(columns: list[str]) -> pa.Table:
+            return datasets.read(self._objects, [file], columns)
+
+        if self._cache is None or stretch.is_of_file:
+            rows = read(names)
+        else:
+            rows = self._cache.columns(file.sha256, names, read)
         if not stretch.has_whole_file:
             edges = rows["timestamp"].cast(pa.int64()).to_numpy().searchsorted([stretch.start, stretch.file_end])
             rows = rows.slice(edges[0], edges[1] - edges[0])
@@ -283,7 +296,8 @@ class Timeline:
             empty = {f.name: pa.nulls(len(rows), f.type) for f in CONTEXT if f.name not in kept}
             columns |= {f.name: empty[f.name] if f.name in empty else rows[f.name] for f in CONTEXT}
         table = pa.table(columns)
-        return table if metrics is None else table.filter(_any_of(table, wanted))
+        is_full = metrics is None or any(table[name].null_count == 0 for name in wanted)
+        return table if is_full else table.filter(_any_of(table, wanted))
 
 
 def _from_file(day: DayFile, start: int, end: int) -> Stretch:

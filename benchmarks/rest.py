@@ -1,9 +1,9 @@
 """The API at 50 requests a second, each question beside the plain SQL or DuckDB that answers it alone.
 
-Readings every second of `--days N` (30) closed and exported days of `--devices N` (10; filling them takes two to three
-minutes) and of today until now, exported but for the last minute, and `--registered N` (10,000) devices in the registry. The API is a process of its own, as `energy up` starts
-it, asked with a key of the database; PostgreSQL is durable as the platform's. `--seconds N` (10) of load per question,
-after three seconds of warming up.
+Readings every second of `--days N` (30) closed and exported days of `--devices N` (10; filling them takes three
+minutes) and of today until now, exported but for the last minute, and `--registered N` (10,000) devices in the
+registry. The API is a process of its own, as `energy up` starts it, asked with a key of the database; PostgreSQL is
+durable as the platform's. `--seconds N` (10) of load per question, after three seconds of warming up.
 """
 
 import argparse

@@ -27,7 +27,7 @@ def backfill(
 ) -> None:
     """Make the datasets of past days, or make them again; what stands there already stays as it is."""
     # Dagster and pyarrow cost a second, which `energy --help` need not pay.
-    from assets.datasets import export_month  # noqa: PLC0415
+    from assets.ranges import export_month  # noqa: PLC0415
     from orchestration import backfill as making  # noqa: PLC0415
     from orchestration.resources import Platform  # noqa: PLC0415
 

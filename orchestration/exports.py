@@ -8,6 +8,7 @@ from sqlmodel import Session
 
 from assets import datasets
 from assets.datasets import Exported, NoTelemetry, Workshop
+from assets.ranges import export_range
 from orchestration.datasets import TELEMETRY_DATASET, day_facts, observe_devices
 from orchestration.jobs import perform
 from orchestration.resources import Platform
@@ -35,7 +36,7 @@ def _export(context: dg.OpExecutionContext, workshop: Workshop, job: ExportJob) 
             observe_devices(context.instance, session, day, [exported])
     if job.date_range_start and job.date_range_end:
         start, end = job.date_range_start.date(), job.date_range_end.date()
-        answer = datasets.export_range(workshop, job.device_id, start, end).dataset
+        answer = export_range(workshop, job.device_id, start, end).dataset
     elif standing := catalogue.datasets_of(session, job.device_id, kind="day"):
         answer = standing[-1]
     else:

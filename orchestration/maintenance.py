@@ -9,7 +9,8 @@ from sqlalchemy import text
 from sqlmodel import Session
 
 from assets import retention
-from assets.datasets import Exported, Workshop, export_month, last_of_month
+from assets.datasets import Exported, Workshop
+from assets.ranges import export_month, last_of_month
 from orchestration.cadence import UNFINISHED
 from orchestration.datasets import TELEMETRY_DATASET
 from orchestration.metadata import code_version, dataset_schema

@@ -6,6 +6,7 @@ from importlib.metadata import version
 
 from fastapi import Depends, FastAPI
 
+from assets.column_cache import ColumnCache
 from serving import (
     alerts,
     analytics,
@@ -33,6 +34,8 @@ from storage.database import open_engine
 from storage.objects import open_object_store
 from storage.settings import Settings
 from storage.telemetry import open_telemetry_store
+
+CACHED_BYTES = 128 * 1024 * 1024
 
 ROUTERS = [
     module.router
@@ -66,6 +69,7 @@ def create_app(settings: Settings) -> FastAPI:
         app.state.engine = open_engine(settings, pool_size=20)
         app.state.telemetry = open_telemetry_store(settings)
         app.state.objects = open_object_store(settings)
+        app.state.columns = ColumnCache(CACHED_BYTES)
         app.state.dagster = Dagster(settings)
         app.state.readiness = health.Readiness.of(app.state)
         yield

@@ -64,7 +64,8 @@ async def _timeline(request: Request, session: DatabaseSession, objects: Objects
         if tenant_id is not None and session.get(Device, device_id) is None:
             raise NotFound(f"there is no device {device_id}")
 
-    return Timeline(session, request.app.state.telemetry, objects, permit=permit)
+    state = request.app.state
+    return Timeline(session, state.telemetry, objects, permit=permit, cache=state.columns)
 
 
 Readings = Annotated[Timeline, Depends(_timeline, scope="function")]

@@ -4,7 +4,7 @@ import mimetypes
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
-from fastapi.responses import Response
+from fastapi.responses import Response, StreamingResponse
 
 from serving.dependencies import Objects
 from serving.errors import NotFound, Refused, problems
@@ -35,15 +35,19 @@ def download(
     try:
         objects.verify(key, expires, signature)
         _refuse_other_tenants(request, key)
-        content = objects.get(key)
+        size, content = objects.stream(key)
     except LinkRefused as error:
         raise Refused(str(error)) from None
     except KeyError:
         raise NotFound("the file is not there any more") from None
     name = key.rsplit("/", 1)[-1]
     kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
-    headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "private"}
-    return Response(content, media_type=kind, headers=headers)
+    headers = {
+        "Content-Disposition": f'attachment; filename="{name}"',
+        "Content-Length": str(size),
+        "Cache-Control": "private",
+    }
+    return StreamingResponse(content, media_type=kind, headers=headers)
 
 
 def _refuse_other_tenants(request: Request, key: str) -> None:

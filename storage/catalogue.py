@@ -44,11 +44,11 @@ _JSON = JSONB(none_as_null=True)
 class Dataset(SQLModel, table=True):
     """A Parquet file of one device over whole UTC days, both ends inclusive.
 
-    `first_at` and `last_at` are its first and last reading (null in rows that an older version made).
     `superseded_at` is when a newer one took its key, or when it was retired; `version_key` is where it is kept since
     then if a result was made from it.
 
     Of a day's file (hours and quarters are those of the UTC day):
+    `first_at`, `last_at`: its first and last reading; null where an older version made it.
     `hourly`: `{metric: {"count": [24], "min": [24], "max": [24], "sum": [24]}}`, null without values.
     `energy`: `{"quarters": [96], "source", "first", "last", "gap", "rollover"}`, see `assets.energy.day_energy`.
     `checks`: `{kind: {"status", "value", "detail"}}`, see `assets.quality`; null while the day is open.

@@ -29,6 +29,7 @@ PATIENCE: "RetryConfig" = {
     "backoff": {"init_backoff": timedelta(milliseconds=100), "max_backoff": timedelta(seconds=1), "base": 2},
     "retry_timeout": timedelta(seconds=10),
 }
+PIECE = 1024 * 1024
 FILES_PATH = "/api/v1/files/"
 
 
@@ -64,7 +65,8 @@ class ObjectStore(ABC):
     def __init__(self, store: LocalStore | S3Store) -> None:
         self._store = store
 
-    def put(self, key: str, data: bytes) -> None:
+    def put(self, key: str, data: bytes | Path) -> None:
+        """Keep bytes, or what a file holds."""
         with _translated(key):
             obstore.put(self._store, key, data)
 
@@ -81,6 +83,17 @@ class ObjectStore(ABC):
     def get(self, key: str) -> bytes:
         with _translated(key):
             return bytes(obstore.get(self._store, key).bytes())
+
+    def stream(self, key: str) -> tuple[int, Iterator[bytes]]:
+        """An object's size in bytes and its content in pieces, of one object even when it is replaced meanwhile."""
+        with _translated(key):
+            found = obstore.get(self._store, key)
+
+        def pieces() -> Iterator[bytes]:
+            with _translated(key):
+                yield from map(bytes, found.stream(PIECE))
+
+        return found.meta["size"], pieces()
 
     def head(self, key: str) -> StoredObject:
         with _translated(key):

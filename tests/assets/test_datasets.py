@@ -15,7 +15,7 @@ from sqlalchemy import Engine, text
 from sqlmodel import Session, select
 
 from assets import datasets
-from assets.datasets import Workshop, export_day, export_range
+from assets.datasets import Workshop, export_day
 from storage import catalogue, checkpoints
 from storage.catalogue import Dataset, TouchedDay
 from storage.checkpoints import ExportCheckpoint
@@ -139,19 +139,6 @@ def test_the_open_days_row_is_replaced(workshop: Workshop) -> None:
     if today == datetime.now(UTC).date():  # not at this very midnight
         (row,) = workshop.session.exec(select(Dataset)).all()
         assert (row.rows, row.id) == (2, one.dataset.id)
-
-
-def test_a_range_is_one_file_and_an_empty_one_says_so(workshop: Workshop) -> None:
-    store(workshop, reading(0), reading(1440, voltage=230), reading(2 * 1440 + 5, extra=1.0))
-    for day in (12, 13, 14):
-        export_day(workshop, "D1", date(2026, 2, day))
-    made = export_range(workshop, "D1", date(2026, 2, 11), date(2026, 2, 14)).dataset
-    assert (made.key, made.kind, made.rows) == ("datasets/D1/20260211_20260214.parquet", "range", 3)
-    assert file(workshop, made)["extra"].to_pylist() == [None, None, 1.0]
-    assert export_range(workshop, "D1", DAY, DAY).dataset.kind == "day"
-    with pytest.raises(datasets.NoTelemetry, match="D1 has no readings from 2026-03-01"):
-        export_range(workshop, "D1", date(2026, 3, 1), date(2026, 3, 2))
-    assert export_day(workshop, "D1", date(2026, 3, 1)) is None
 
 
 def test_an_export_that_dies_leaves_its_mark(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:

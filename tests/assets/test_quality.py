@@ -3,8 +3,9 @@ from typing import Any
 import pytest
 
 from assets import history
-from assets.datasets import Workshop, export_day, export_range
+from assets.datasets import Workshop, export_day
 from assets.quality import worst_status
+from assets.ranges import export_range
 from storage.devices import Device
 from storage.settings import DEFAULT_THRESHOLDS, Thresholds
 from storage.telemetry import Reading
