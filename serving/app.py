@@ -25,11 +25,11 @@ from serving import (
     telemetry,
 )
 from serving.dagster import Dagster
+from serving.description import describe
 from serving.errors import answer_with_problems
 from serving.gateway import Gateway, expect_json
 from serving.identity import identify
 from serving.limits import Limits
-from serving.openapi import describe
 from storage.database import open_engine
 from storage.objects import open_object_store
 from storage.settings import Settings

@@ -1,6 +1,7 @@
 """The arrows between the rooms point one way."""
 
 import ast
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -33,3 +34,18 @@ def test_a_room_imports_only_what_it_may(room: str) -> None:
     assert files
     wrong = {str(f.relative_to(ROOT)): extra for f in files if (extra := imported(f) - MAY_IMPORT[room] - {room})}
     assert wrong == {}
+
+
+def test_no_module_of_serving_imports_itself_over_others() -> None:
+    """Imports within functions count too."""
+    modules = {f"serving.{file.stem}": file for file in (ROOT / "serving").glob("*.py")}
+    arrows = {}
+    for module, file in modules.items():
+        imports = [node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.ImportFrom)]
+        named = {f"{node.module}.{alias.name}" for node in imports for alias in node.names}
+        arrows[module] = (named | {str(node.module) for node in imports}) & modules.keys()
+    assert sum(map(len, arrows.values())) > 50
+    try:
+        TopologicalSorter(arrows).prepare()
+    except CycleError as circle:
+        pytest.fail(" -> ".join(circle.args[1]))
