@@ -22,6 +22,7 @@ from storage.telemetry import SECOND, Reading, microseconds
 MAX_PAYLOAD_BYTES = 256_000
 MAX_ITEMS = 1000
 MAX_METRICS = 32
+FAR = 10**15  # milliseconds, in both directions; what is further does not fit into a float of microseconds
 MAX_AHEAD = 600 * SECOND
 EARLIEST = 946_684_800 * SECOND  # 2000-01-01
 
@@ -151,8 +152,8 @@ def _time(value: Any, received_at: int) -> int:
         except (ValueError, OverflowError) as error:
             hint = "" if "offset" in str(error) else " (ISO 8601 with an offset is, or epoch milliseconds)"
             raise _Unfit(f"timestamp {_cut(value)} cannot be read: {error}{hint}") from None
-    elif isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
-        time = round(value * 1000)
+    elif _number(value) is not None:
+        time = round(max(-FAR, min(value, FAR)) * 1000)
     else:
         raise _Unfit("timestamp is missing" if value is None else "timestamp is no text and no number of milliseconds")
     if time < EARLIEST:

@@ -189,8 +189,7 @@ def _days(session: Session, body: AnalysisRequest) -> tuple[date, date, str | No
         return dataset.start_date, dataset.end_date, dataset.tenant_id
     if body.start_date is None or body.end_date is None:
         raise Invalid("give dataset_key, or start_date and end_date", field="dataset_key")
-    if body.start_date > body.end_date:
-        raise Invalid("start_date lies after end_date", field="start_date")
+    shared.check_days(body.start_date, body.end_date)
     days = catalogue.datasets_of(session, body.device_id, start=body.start_date, end=body.end_date, kind="day")
     if not days:
         raise NotFound(f"{body.device_id} has no dataset in these days; POST /api/v1/exports/run asks for one")

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Path, Query, Request
@@ -94,7 +94,7 @@ def _written(moment: Any) -> Any:
 def _in_our_time(moment: datetime) -> datetime:
     if not 1970 <= moment.year <= 2200:
         raise ValueError("lies outside of the years 1970 to 2200")
-    return moment
+    return moment.astimezone(UTC)
 
 
 def _rfc3339(moment: datetime) -> str:
@@ -106,7 +106,7 @@ DeviceId = Annotated[str, Field(pattern=IDENTIFIER, max_length=MAX_IDENTIFIER, e
 DevicePath = Annotated[str, Path(pattern=IDENTIFIER, max_length=MAX_IDENTIFIER, examples=["D1"])]
 JobPath = Annotated[str, Path(pattern=r"^(job|export|report)-[a-z0-9]{6,32}$", examples=["job-0123456789ab"])]
 Moment = Annotated[datetime, PlainSerializer(_rfc3339, return_type=str, when_used="json")]
-Past = Annotated[AwareDatetime, BeforeValidator(_written), AfterValidator(_in_our_time)]
+Instant = Annotated[AwareDatetime, BeforeValidator(_written), AfterValidator(_in_our_time)]
 
 
 class Page(BaseModel):

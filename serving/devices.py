@@ -343,6 +343,7 @@ def _row(
     session: Session, asker: Identity, index: int, row: dict[str, Any], *, standing: dict[str, Device], taken: Taken
 ) -> BulkRow:
     device_id = row.get("device_id") if isinstance(row.get("device_id"), str) else None
+    device_id = device_id and device_id.encode(errors="replace").decode()  # it may hold half of a surrogate pair
     try:
         device_id = DeviceCreate.model_validate({"device_name": "?", "device_type": "?"} | row).device_id
         device = standing.get(device_id)

@@ -145,7 +145,7 @@ def answer_with_problems(app: FastAPI, routers: Sequence[APIRouter]) -> None:
 
     @app.exception_handler(RequestValidationError)
     def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:
-        errors = [FieldError(field=_field(e["loc"]), message=_message(e)) for e in error.errors()]
+        errors = [_field_error(e) for e in error.errors()]
         detail = "; ".join(f"{e.field}: {e.message}" for e in errors[:3])
         return _answer(request, HTTPStatus.UNPROCESSABLE_ENTITY, detail, errors)
 
@@ -153,11 +153,8 @@ def answer_with_problems(app: FastAPI, routers: Sequence[APIRouter]) -> None:
     def _http(request: Request, error: HTTPException) -> JSONResponse:
         headers = dict(error.headers or {})
         if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-            path = request.url.path.removeprefix(request.scope.get("root_path", ""))
-            found = [route for route in routes if route.path_regex.match(path)]
-            exact = [route for route in found if route.path == path]
-            headers["Allow"] = ", ".join(sorted({method for r in exact or found for method in r.methods or ()}))
-        return _answer(request, HTTPStatus(error.status_code), str(error.detail), headers=headers)
+            headers["Allow"] = _allowed(routes, request)
+        return _answer(request, HTTPStatus(error.status_code), _said(request, error), headers=headers)
 
     @app.exception_handler(StoreUnavailable)
     @app.exception_handler(ObjectStoreUnavailable)
@@ -196,6 +193,29 @@ def _answer(
         title=status.phrase, status=status.value, detail=detail, errors=errors or [], request_id=request_id
     )
     return JSONResponse(body.model_dump(), status.value, headers, media_type="application/problem+json")
+
+
+def _said(request: Request, error: HTTPException) -> str:
+    """Its detail; of what the framework raises for a request that no route takes, more than its name."""
+    path = request.url.path
+    missed: dict[int, str] = {
+        HTTPStatus.NOT_FOUND: f"nothing is at {path}; /docs shows what there is",
+        HTTPStatus.METHOD_NOT_ALLOWED: f"{path} does not answer {request.method}; Allow says what it does",
+    }
+    return missed.get(error.status_code, str(error.detail))
+
+
+def _allowed(routes: Sequence[APIRoute], request: Request) -> str:
+    path = request.url.path.removeprefix(request.scope.get("root_path", ""))
+    found = [route for route in routes if route.path_regex.match(path)]
+    exact = [route for route in found if route.path == path]
+    return ", ".join(sorted({method for route in exact or found for method in route.methods or ()}))
+
+
+def _field_error(error: dict[str, Any]) -> FieldError:
+    if error["type"] == "json_invalid":
+        return FieldError(field="body", message=f"is no JSON: {error['ctx']['error']} at character {error['loc'][-1]}")
+    return FieldError(field=_field(error["loc"]), message=_message(error))
 
 
 def _field(location: tuple[int | str, ...]) -> str:

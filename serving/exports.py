@@ -1,6 +1,6 @@
 """Exports on demand: a device's touched days, or one file over a range of days."""
 
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time
 from typing import Annotated, Literal
 
 from fastapi import APIRouter
@@ -12,13 +12,10 @@ from serving.dependencies import DagsterClient, DatabaseSession, DeviceId, Devic
 from serving.errors import Invalid, NotFound, problems
 from storage import catalogue
 from storage.checkpoints import ExportCheckpoint
-from storage.database import utc_now
 from storage.devices import Device
 from storage.jobs import ExportJob, new_job_id
 
 router = APIRouter(prefix="/api/v1/exports", tags=["exports"])
-
-LONGEST_RANGE_DAYS = 3660
 
 
 class ExportRequest(BaseModel):
@@ -103,14 +100,9 @@ def _range(body: ExportRequest, first_day: date) -> tuple[datetime | None, datet
         return None, None
     if start is None or end is None:
         raise Invalid("give start_date and end_date, or neither", field="start_date" if start is None else "end_date")
-    if start > end:
-        raise Invalid("start_date lies after end_date", field="start_date")
+    shared.check_days(start, end)
     if start < first_day:
         raise Invalid(f"datasets begin at {first_day} (DATASET_START_DATE)", field="start_date")
-    if end > utc_now().date() + timedelta(days=1):
-        raise Invalid("end_date lies in the future", field="end_date")
-    if (end - start).days >= LONGEST_RANGE_DAYS:
-        raise Invalid(f"the range is longer than {LONGEST_RANGE_DAYS} days; ask for parts of it", field="start_date")
     return datetime.combine(start, time(), UTC), datetime.combine(end, time(), UTC)
 
 

@@ -29,7 +29,7 @@ def accepted(request: Request) -> Format:
         NotAcceptable: it likes none of them.
 
     """
-    wishes = request.headers.get("accept", "*/*")
+    wishes = request.headers.get("accept") or "*/*"
     best: tuple[float, Format] | None = None
     for wish in wishes.split(","):
         media_range, *parameters = (part.strip().lower() for part in wish.split(";"))

@@ -39,7 +39,10 @@ class Gateway:
                 headers["X-Content-Type-Options"] = "nosniff"
             await send(message)
 
-        await self._app(scope, self._bounded(scope, receive), named)
+        # HEAD is a GET whose body the server keeps to itself, since it still knows that it was a HEAD.
+        inner = {**scope, "method": "GET"} if scope.get("method") == "HEAD" else scope
+        await self._app(inner, self._bounded(scope, receive), named)
+        scope["route"] = inner.get("route")
 
     def _bounded(self, scope: Scope, receive: Receive) -> Receive:
         """Stops reading a body that is too large; what it says of its length is believed when it is too much."""

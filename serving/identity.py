@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from fastapi import Request
 from sqlalchemy.exc import OperationalError
@@ -131,7 +131,7 @@ def _nobody(connection: HTTPConnection, session: Session) -> Identity:
         if settings.energy_admin_key or access.any_keys(session):
             raise Unauthenticated("give a key: Authorization: Bearer … or X-API-Key (`energy keys create` makes one)")
         # A page of another site that has its name point to 127.0.0.1 still sends its own name.
-        if (urlsplit(f"//{connection.headers.get('host', '')}").hostname or "") not in LOOPBACK:
+        if _address(f"//{connection.headers.get('host', '')}").hostname not in LOOPBACK:
             raise Unauthenticated("without a key the API answers on 127.0.0.1 and localhost only, by these names")
     if connection.scope["type"] == "websocket" or connection.scope["method"] not in ("GET", "HEAD"):
         _same_origin(connection)
@@ -156,9 +156,16 @@ def _same_origin(connection: HTTPConnection) -> None:
     """What a browser sends by itself counts for pages of our own only, and for programs, which send no Origin."""
     origin = connection.headers.get("origin")
     site = connection.headers.get("sec-fetch-site", "same-origin")
-    ours = origin is None or urlsplit(origin).netloc == connection.headers.get("host")
+    ours = origin is None or _address(origin).netloc == connection.headers.get("host")
     if not ours or site not in ("same-origin", "none"):
         raise Refused("the request comes from a page of another site; send a key in its header instead")
+
+
+def _address(text: str) -> SplitResult:
+    try:
+        return urlsplit(text)
+    except ValueError:
+        return urlsplit("")
 
 
 def _visible(session: Session, identity: Identity, device_id: str | None) -> None:

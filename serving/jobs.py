@@ -1,15 +1,33 @@
 """Jobs as the routers of exports, analyses and reports share them: ask, find, cancel."""
 
+from datetime import date, timedelta
 from typing import TypeVar
 
 from sqlmodel import Session
 
 from serving.dagster import Dagster
-from serving.errors import NotFound
+from serving.errors import Invalid, NotFound
 from storage import jobs
+from storage.database import utc_now
 from storage.jobs import Job
 
+LONGEST_RANGE_DAYS = 3660
 JobT = TypeVar("JobT", bound=Job)
+
+
+def check_days(start: date, end: date) -> None:
+    """Let pass a range of days, both included, that can hold readings.
+
+    Raises:
+        Invalid: it is turned round, too long, or in the future.
+
+    """
+    if start > end:
+        raise Invalid("start_date lies after end_date", field="start_date")
+    if end > utc_now().date() + timedelta(days=1):
+        raise Invalid("end_date lies in the future", field="end_date")
+    if (end - start).days >= LONGEST_RANGE_DAYS:
+        raise Invalid(f"the range is longer than {LONGEST_RANGE_DAYS} days; ask for parts of it", field="start_date")
 
 
 def ask(session: Session, dagster: Dagster, job: JobT) -> JobT:

@@ -1,14 +1,13 @@
 """Maintenance windows: when machines are worked on, and which alerts that held back."""
 
-from datetime import UTC
 from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
 from fastapi import APIRouter, Query
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from sqlmodel import Session, col, func, select
 
-from serving.dependencies import DatabaseSession, DeviceId, Moment, PageQuery, Text
+from serving.dependencies import DatabaseSession, DeviceId, Instant, Moment, PageQuery, Text
 from serving.errors import Invalid, NotFound, problems
 from storage.database import utc_now
 from storage.devices import Device
@@ -17,9 +16,6 @@ from storage.maintenance import HeldBack, MaintenanceWindow
 router = APIRouter(prefix="/api/v1/maintenance-windows", tags=["maintenance"])
 
 Reason = Annotated[Text, Field(max_length=2000, examples=["Bearing change"])]
-
-
-Instant = Annotated[AwareDatetime, AfterValidator(lambda moment: moment.astimezone(UTC))]
 
 
 class WindowFields(BaseModel):
@@ -36,7 +32,7 @@ class WindowFields(BaseModel):
     @model_validator(mode="after")
     def _is_a_range(self) -> Self:
         if self.starts_at >= self.ends_at:
-            raise ValueError("from is not before to")
+            raise Invalid("from is not before to", field="from")
         return self
 
 
@@ -87,7 +83,7 @@ def list_windows(
     session: DatabaseSession,
     page: PageQuery,
     device_id: Annotated[DeviceId | None, Query()] = None,
-    at: Annotated[AwareDatetime | None, Query(description="Only those that include this moment")] = None,
+    at: Annotated[Instant | None, Query(description="Only those that include this moment")] = None,
 ) -> WindowList:
     """Windows, the latest first; with `device_id` those that cover that device, among them those of all devices."""
     found = select(MaintenanceWindow)

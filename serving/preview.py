@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from uuid import UUID
 
 from fastapi import APIRouter
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from sqlmodel import Session, col, select
 
 from assets.timeline import Timeline, by_day
@@ -15,7 +15,7 @@ from ingest.facts import DeviceFacts, Windows, facts_of
 from ingest.hours import Times
 from ingest.replay import Replay, could_meet
 from ingest.rules import ActiveRule, Numbers
-from serving.dependencies import DatabaseSession, DeviceId, Moment, Past, PlatformSettings, Readings
+from serving.dependencies import DatabaseSession, DeviceId, Instant, Moment, PlatformSettings, Readings
 from serving.errors import Invalid, NotFound, problems
 from serving.rule_bodies import RuleCreate
 from serving.rules import standing_rule
@@ -39,16 +39,18 @@ class PreviewBody(BaseModel):
     `device_ids` narrows a rule to some of its devices.
     """
 
+    model_config = ConfigDict(extra="forbid")
+
     rule_id: UUID | None = None
     rule: RuleCreate | None = None
-    start_time: Past | None = None
-    end_time: Past | None = None
+    start_time: Instant | None = None
+    end_time: Instant | None = None
     device_ids: Annotated[list[DeviceId], Field(max_length=10_000)] | None = None
 
     @model_validator(mode="after")
     def _names_one_rule(self) -> "PreviewBody":
         if (self.rule_id is None) == (self.rule is None):
-            raise ValueError("give either rule_id or rule")
+            raise Invalid("give either rule_id or rule", field="rule_id")
         return self
 
 

@@ -4,12 +4,12 @@ from base64 import b64encode
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 from sqlmodel import col, select
 
 from ingest import quarantine
 from ingest.quarantine import MOST, ReplayRunning
-from serving.dependencies import DatabaseSession, DeviceId, Moment, PageQuery, PlatformSettings, Text, paged
+from serving.dependencies import DatabaseSession, DeviceId, Instant, Moment, PageQuery, PlatformSettings, Text, paged
 from serving.errors import Conflict, problems
 from storage.devices import METRIC
 from storage.quarantine import QuarantinedReading, Selection
@@ -53,8 +53,8 @@ class ReplayRequest(BaseModel):
     device_id: DeviceId | None = None
     reason: Reason | None = None
     metric: Metric | None = None
-    start_time: AwareDatetime | None = None
-    end_time: AwareDatetime | None = None
+    start_time: Instant | None = None
+    end_time: Instant | None = None
     after_id: Annotated[int, Field(ge=0, lt=2**63, description="The `next_after_id` of the answer before")] = 0
 
 
@@ -92,8 +92,8 @@ def list_quarantine(
     device_id: Annotated[DeviceId | None, Query()] = None,
     reason: Annotated[Reason | None, Query()] = None,
     metric: Annotated[Metric | None, Query()] = None,
-    start_time: Annotated[AwareDatetime | None, Query(description="Received then or later")] = None,
-    end_time: Annotated[AwareDatetime | None, Query(description="Received before")] = None,
+    start_time: Annotated[Instant | None, Query(description="Received then or later")] = None,
+    end_time: Annotated[Instant | None, Query(description="Received before")] = None,
     replayed: Annotated[bool | None, Query(description="Whether it was taken at its second chance")] = None,
 ) -> QuarantineList:
     """Messages and items that were refused, newest first."""

@@ -13,11 +13,11 @@ from serving.dependencies import (
     DagsterClient,
     DatabaseSession,
     DeviceId,
+    Instant,
     JobPath,
     Moment,
     Objects,
     PageQuery,
-    Past,
     paged,
 )
 from serving.devices import registered
@@ -38,8 +38,8 @@ class ReportRequest(BaseModel):
 
     device_id: DeviceId
     analysis_types: Annotated[list[Literal["anomaly", "prediction", "forecast"]], Field(max_length=3)] = []
-    date_range_start: Past
-    date_range_end: Past
+    date_range_start: Instant
+    date_range_end: Instant
     format: Format = "pdf"
 
 

@@ -6,7 +6,8 @@ from uuid import UUID
 from pydantic import BaseModel, Field, model_validator
 
 from serving.dependencies import DeviceId, Moment, Text
-from storage.devices import METRIC, RESERVED
+from serving.errors import Invalid
+from storage.devices import Metric
 from storage.rules import ANY_READING, NO_DATA, ActiveHours
 
 LONGEST_SILENCE = 525_600  # minutes: a year
@@ -15,7 +16,7 @@ Scope = Literal["all_devices", "selected_devices"]
 Condition = Literal[">", "<", "=", "!=", ">=", "<=", "no_data"]
 Status = Literal["active", "paused", "archived"]
 Severity = Literal["low", "medium", "high", "critical"]
-MetricName = Annotated[str, Field(pattern=METRIC, examples=["temperature"])]
+MetricName = Annotated[Metric, Field(examples=["temperature"])]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Name = Annotated[Text, Field(min_length=1, max_length=255)]
 DeviceIds = Annotated[list[DeviceId], Field(max_length=10_000)]
@@ -42,6 +43,7 @@ class RuleCreate(BaseModel):
     for_seconds: ForSeconds = 0
     active_hours: ActiveHours | None = None
     severity: Severity | None = None
+    status: Status = "active"
     notification_channels: Channels = []
     cooldown_minutes: CooldownMinutes | None = None
     tenant_id: DeviceId | None = None
@@ -158,25 +160,28 @@ def check_rule(
     """Whether the parts of a rule fit together.
 
     Raises:
-        ValueError: they do not, and why.
+        Invalid: they do not, and why.
 
     """
     if scope == "selected_devices" and not device_ids:
-        raise ValueError("device_ids is empty; name the devices, or give scope all_devices")
+        raise Invalid("device_ids is empty; name the devices, or give scope all_devices", field="device_ids")
     if condition != NO_DATA:
         if metric is None:
-            raise ValueError("property is missing; name the metric to watch")
-        if metric in RESERVED:
-            raise ValueError(f"property {metric!r} is a reserved name and no metric")
+            raise Invalid("property is missing; name the metric to watch", field="property")
         return
     if metric != ANY_READING:
-        raise ValueError(
-            f"a rule with the condition no_data watches no metric; leave property out (or {ANY_READING!r})"
+        raise Invalid(
+            f"a rule with the condition no_data watches no metric; leave property out (or {ANY_READING!r})",
+            field="property",
         )
     if not 1 <= threshold <= LONGEST_SILENCE:
-        raise ValueError(f"threshold is how many minutes of silence are allowed: 1 to {LONGEST_SILENCE}")
+        raise Invalid(
+            f"threshold is how many minutes of silence are allowed: 1 to {LONGEST_SILENCE}", field="threshold"
+        )
     if for_seconds:
-        raise ValueError("for_seconds has no meaning with the condition no_data; threshold says how long")
+        raise Invalid(
+            "for_seconds has no meaning with the condition no_data; threshold says how long", field="for_seconds"
+        )
 
 
 def hours_json(hours: ActiveHours | None) -> dict[str, Any] | None:

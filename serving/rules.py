@@ -1,5 +1,6 @@
 """Rules: what is watched, and an evaluation on demand by the evaluator that ingestion uses."""
 
+import json
 import time
 from typing import Annotated
 from uuid import UUID
@@ -72,7 +73,7 @@ def get_rule(session: DatabaseSession, rule_id: UUID) -> RuleAnswer:
 
 @router.post("", status_code=201, responses=problems(Conflict))
 def create_rule(session: DatabaseSession, settings: PlatformSettings, asker: Asker, body: RuleCreate) -> RuleAnswer:
-    """Make a rule; it is active at once."""
+    """Make a rule; it is active at once unless `status` says otherwise."""
     rule = Rule(**body.values(settings.notification_cooldown_minutes))
     rule.tenant_id = rule.tenant_id or asker.tenant_id
     check_limit(session, rule, settings.max_rules_per_device)
@@ -96,18 +97,14 @@ def update_rule(session: DatabaseSession, settings: PlatformSettings, rule_id: U
         if value is None and name not in OPTIONAL:
             raise Invalid(f"{name} cannot be empty", field=name)
         setattr(rule, name, value)
-    try:
-        check_rule(
-            scope=rule.scope,
-            device_ids=rule.device_ids,
-            metric=rule.property,
-            condition=rule.condition,
-            threshold=rule.threshold,
-            for_seconds=rule.for_seconds,
-        )
-    except ValueError as error:
-        session.rollback()
-        raise Invalid(str(error)) from None
+    check_rule(
+        scope=rule.scope,
+        device_ids=rule.device_ids,
+        metric=rule.property,
+        condition=rule.condition,
+        threshold=rule.threshold,
+        for_seconds=rule.for_seconds,
+    )
     return _saved(session, settings, rule)
 
 
@@ -139,9 +136,12 @@ def evaluate_rules(session: DatabaseSession, settings: PlatformSettings, body: R
     milliseconds = int(settings.rule_evaluation_timeout * 1000)
     session.execute(text(f"SET LOCAL statement_timeout = {milliseconds}"))
     facts = _facts(session, settings, body.device_id)
-    decoded = decode("", body.device_id, body.model_dump_json().encode(), time.time_ns() // 1000, lambda _: facts)
+    payload = json.dumps(body.model_dump()).encode()
+    decoded = decode("", body.device_id, payload, time.time_ns() // 1000, lambda _: facts)
     if not decoded.readings:
-        raise Invalid(decoded.rejected[0].reason, field=decoded.rejected[0].metric or "body")
+        (rejected,) = decoded.rejected
+        field = "timestamp" if rejected.reason.startswith("timestamp") else rejected.metric or "body"
+        raise Invalid(rejected.reason, field=field)
     (reading,) = decoded.readings
     active = select(Rule).where(Rule.status == "active", col(Rule.deleted_at).is_(None))
     watching = active.where(or_(col(Rule.scope) == "all_devices", col(Rule.device_ids).contains([body.device_id])))

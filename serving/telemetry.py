@@ -7,12 +7,12 @@ from typing import Annotated, Any, Literal
 import pyarrow as pa
 import sqlalchemy
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 from sqlmodel import Session, col, func, or_, select
 
 from assets.consumption import EnergyFigures, energy_figures
 from assets.timeline import Filter, Timeline
-from serving.dependencies import DatabaseSession, DeviceId, DevicePath, Moment, Page, Past, Readings
+from serving.dependencies import DatabaseSession, DeviceId, DevicePath, Instant, Moment, Page, Readings
 from serving.errors import Invalid, NotAcceptable, NotFound, problems
 from serving.formats import CONTENT, Format, accepted, json_answer, table_answer
 from serving.identity import needs
@@ -20,7 +20,7 @@ from serving.readings import Answer, Question, answer
 from storage import catalogue
 from storage.catalogue import TouchedDay
 from storage.database import utc_now
-from storage.devices import METRIC, NAMED_METRICS, Device, DeviceMetadata
+from storage.devices import METRIC, NAMED_METRICS, RESERVED, Device, DeviceMetadata, Metric
 from storage.telemetry import COUNT, SECOND, Aggregate, Statistics, microseconds, moment
 
 router = APIRouter(prefix="/api/v1/data", tags=["telemetry"])
@@ -39,9 +39,11 @@ Limit = Annotated[
 ]
 Interval = Annotated[str | None, Field(pattern=INTERVAL, description="Window: 30s, 5m, 1h, 1d", examples=["5m"])]
 Cursor = Annotated[str | None, Field(max_length=100, description="`next_cursor` of the page before")]
-MetricName = Annotated[str, Field(pattern=METRIC, examples=["power"])]
-Start = Annotated[Past | None, Query(description="With an offset; without it, 24 hours before the end")]
-End = Annotated[Past | None, Query(description="With an offset, not included; without it, now")]
+FieldName = Annotated[str, Field(pattern=METRIC, examples=["power"])]
+# Fields of every item, metrics or not.
+GIVEN = ("timestamp", "device_id", "schema_version", "enrichment_status")
+Start = Annotated[Instant | None, Query(description="With an offset; without it, 24 hours before the end")]
+End = Annotated[Instant | None, Query(description="With an offset, not included; without it, now")]
 
 
 class Items(BaseModel):
@@ -98,7 +100,7 @@ class StatisticsAnswer(BaseModel):
 class FilterBody(BaseModel):
     """Readings whose metric compares so; aggregates are made of these alone."""
 
-    field: MetricName
+    field: Annotated[Metric, Field(examples=["power"])]
     op: Literal[">", "<", ">=", "<=", "=", "!="]
     value: Annotated[float, Field(allow_inf_nan=False)]
 
@@ -106,11 +108,13 @@ class FilterBody(BaseModel):
 class TelemetryQuery(BaseModel):
     """A question about one device (`device_id`) or several (`device_ids`)."""
 
+    model_config = ConfigDict(extra="forbid")
+
     device_id: DeviceId | None = None
     device_ids: Annotated[list[DeviceId], Field(min_length=1, max_length=100)] | None = None
-    start_time: Past | None = None
-    end_time: Past | None = None
-    fields: Annotated[list[MetricName], Field(min_length=1, max_length=100)] | None = None
+    start_time: Instant | None = None
+    end_time: Instant | None = None
+    fields: Annotated[list[FieldName], Field(min_length=1, max_length=100)] | None = None
     aggregate: Aggregate | None = None
     interval: Interval = None
     filters: Annotated[list[FilterBody], Field(max_length=20)] = []
@@ -153,7 +157,12 @@ def get_telemetry(
     end_time: End = None,
     fields: Annotated[
         str | None,
-        Query(description="Metrics, separated by commas", max_length=2000, pattern=FIELDS, examples=["power"]),
+        Query(
+            description="Metrics, separated by commas; other fields of an item may be named",
+            max_length=2000,
+            pattern=FIELDS,
+            examples=["power"],
+        ),
     ] = None,
     aggregate: Aggregate | None = None,
     interval: Annotated[Interval, Query()] = None,
@@ -167,8 +176,8 @@ def get_telemetry(
     As CSV, Arrow or Parquet, whichever `Accept` asks for, the cursor is in the header `X-Next-Cursor`.
     """
     asked = TelemetryQuery.model_construct(
-        device_id=device_id, start_time=start_time, end_time=end_time, fields=_metrics(fields), aggregate=aggregate,
-        interval=interval, limit=limit, order=order, cursor=cursor, filters=[],
+        device_id=device_id, start_time=start_time, end_time=end_time, fields=fields.split(",") if fields else None,
+        aggregate=aggregate, interval=interval, limit=limit, order=order, cursor=cursor, filters=[],
     )  # fmt: skip
     return _respond(accepted(request), session, timeline, [device_id], asked)
 
@@ -237,7 +246,7 @@ def _respond(
         start=start,
         end=end,
         limit=asked.limit or (1000 if format_ == "json" else MOST_BULK),
-        metrics=asked.fields and list(dict.fromkeys(asked.fields)),
+        metrics=asked.fields and _metrics(asked.fields),
         function=asked.aggregate or "mean",
         every=_window(asked.interval or "1h", start, end) if is_windowed else None,
         filters=[Filter(f.field, f.op, f.value) for f in asked.filters],
@@ -272,10 +281,13 @@ def _range(start: datetime | None, end: datetime | None) -> tuple[int, int]:
     return microseconds(since), microseconds(until)
 
 
-def _metrics(fields: str | None) -> list[str] | None:
-    if fields is None:
-        return None
-    return [name.strip() for name in fields.split(",")]
+def _metrics(fields: Sequence[str]) -> list[str]:
+    metrics = [name for name in dict.fromkeys(map(str.strip, fields)) if name not in GIVEN]
+    if reserved := next((name for name in metrics if name in RESERVED), None):
+        raise Invalid(f"{reserved!r} is a reserved name and no metric", field="fields")
+    if not metrics:
+        raise Invalid(f"name a metric; {', '.join(GIVEN)} are given in any case", field="fields")
+    return metrics
 
 
 def _window(interval: str, start: int, end: int) -> int:

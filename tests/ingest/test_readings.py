@@ -65,6 +65,9 @@ def test_timestamps(stamp: object, expected: int) -> None:
         ("2026-02-12T10:10:01Z", "601 s ahead"),
         (True, "no number of milliseconds"),
         (1e300, "ahead"),
+        (1e306, "ahead"),
+        (-1e306, "before 2000"),
+        (10**400, "no number of milliseconds"),
         ("0001-01-01T00:00:00+14:00", "before 2000"),
     ],
 )
