@@ -10,7 +10,8 @@ import pyarrow as pa
 
 from assets.energy import POWER, QUARTER, Piece, joined, piece_of, piece_of_day
 from assets.reports.energy import WH_PER_UNIT, Floats, Times
-from assets.timeline import Stretch, Timeline, by_day
+from assets.stretches import Stretch, by_day
+from assets.timeline import Timeline
 from storage.devices import Counter
 from storage.telemetry import DAY
 

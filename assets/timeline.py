@@ -1,12 +1,10 @@
-"""A device's telemetry as one stream: exported days from their files, what came since and all else from the store.
+"""A device's telemetry as one stream, from files and from the telemetry store (`assets.stretches` says which when).
 
-It answers what `storage.telemetry.TelemetryStore` answers. The ledger knows from which moment on a day's file may lack
-readings: from there the store is asked. A file stands for a day that retention has taken from the store.
+It answers what `storage.telemetry.TelemetryStore` answers.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime, time
+from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -15,20 +13,17 @@ from sqlmodel import Session
 from assets import datasets
 from assets.column_cache import ColumnCache
 from assets.datasets import DatasetReplaced
-from storage import catalogue, series
-from storage.catalogue import Dataset, DayFile
+from assets.stretches import Stretch, by_day, stretches_of
+from storage import series
+from storage.catalogue import Dataset
 from storage.objects import ObjectStore
 from storage.telemetry import (
     CONTEXT,
     COUNT,
-    DAY,
-    TIME,
     Aggregate,
     MetricStatistics,
     Statistics,
     TelemetryStore,
-    microseconds,
-    moment,
     order_metrics,
 )
 
@@ -61,42 +56,6 @@ class Filter:
         return pc.fill_null(pc.if_else(pc.is_valid(values), holds, None), fill_value=False)
 
 
-@dataclass(frozen=True)
-class Stretch:
-    """A part of a range and where it is read: the file of the day it lies in, or else the store.
-
-    `store_from`: from then on it is the store's even so, since the file may lack readings. `is_expired`: retention may
-    have taken the day from the store, but for what came late. `is_behind`: and of that the file has not all; the day is
-    read from both.
-    """
-
-    start: int
-    end: int
-    file: Dataset | None
-    store_from: int | None = None
-    is_expired: bool = False
-    is_behind: bool = False
-
-    @property
-    def has_whole_file(self) -> bool:
-        """Whether every reading of the file belongs to it, and to the file's part of it."""
-        file = self.file
-        if file is None:
-            return False
-        if file.first_at is None or file.last_at is None:
-            return self.end - self.start == DAY and self.store_from is None
-        return self.start <= microseconds(file.first_at) and microseconds(file.last_at) < self.file_end
-
-    @property
-    def is_of_file(self) -> bool:
-        """Whether it is the file's readings, all of them and no others."""
-        return self.has_whole_file and self.store_from is None and not self.is_behind
-
-    @property
-    def file_end(self) -> int:
-        return self.end if self.store_from is None else self.store_from
-
-
 class Timeline:
     """Reads of devices over time, for one question: where a range is read is looked up once.
 
@@ -118,6 +77,7 @@ class Timeline:
         self._objects = objects
         self._permit = permit
         self._cache = cache
+        self._read: dict[tuple[str, int, int], pa.Table] = {}
         self._known: dict[tuple[str, int, int], list[Stretch]] = {}
 
     def read(
@@ -202,7 +162,7 @@ class Timeline:
             elif stretch.has_whole_file and not stretch.is_behind:
                 parts.append(_of_catalogue(stretch.file))
                 if stretch.store_from is not None:
-                    parts.append(self._store.statistics(device_id, stretch.store_from, stretch.end))
+                    parts.append(series.statistics(self._newer(device_id, stretch.store_from, stretch.end)))
             else:
                 parts.append(series.statistics(self.rows(device_id, stretch, None)))
         return _merged(parts)
@@ -217,28 +177,8 @@ class Timeline:
         self._permit(device_id)
         asked = (device_id, start, end)
         if asked not in self._known:
-            self._known[asked] = self._stretches(*asked)
+            self._known[asked] = stretches_of(self._session, *asked)
         return self._known[asked]
-
-    def _stretches(self, device_id: str, start: int, end: int) -> list[Stretch]:
-        files = self._files(device_id, start, end)
-        found: list[Stretch] = []
-        at = start
-        while at < end:
-            midnight = at // DAY * DAY
-            until = min(midnight + DAY, end)
-            part = _from_file(files[midnight], at, until) if midnight in files else Stretch(at, until, None)
-            if part.file is None and found and found[-1].file is None:
-                found[-1] = Stretch(found[-1].start, until, None)
-            else:
-                found.append(part)
-            at = until
-        return found
-
-    def _files(self, device_id: str, start: int, end: int) -> dict[int, DayFile]:
-        """The files of days, by their midnight."""
-        found = catalogue.day_files(self._session, device_id, moment(start).date(), moment(end - 1).date())
-        return {microseconds(datetime.combine(f.dataset.start_date, time(), UTC)): f for f in found}
 
     def rows(
         self, device_id: str, stretch: Stretch, metrics: Sequence[str] | None, newest: int | None = None
@@ -253,12 +193,21 @@ class Timeline:
                 raise
             return self._store.read(device_id, stretch.start, stretch.end, metrics=metrics, newest=newest)
         if stretch.store_from is not None:
-            since = self._store.read(device_id, stretch.store_from, stretch.end, metrics=metrics)
-            rows = _joined([rows, since], metrics)
+            newer = self._newer(device_id, stretch.store_from, stretch.end)
+            rows = _joined(
+                [rows, newer if metrics is None else _having(_with_columns(newer, metrics), metrics)], metrics
+            )
         if stretch.is_behind:
             late = self._store.read(device_id, stretch.start, stretch.end, metrics=metrics)
             rows = _joined([_without(rows, late), late], metrics).sort_by("time")
         return rows if newest is None else rows.slice(max(0, len(rows) - newest))
+
+    def _newer(self, device_id: str, start: int, end: int) -> pa.Table:
+        """What the store has from where a file ends, read once: statistics and energy both ask for it."""
+        asked = (device_id, start, end)
+        if asked not in self._read:
+            self._read[asked] = self._store.read(*asked)
+        return self._read[asked]
 
     def _filtered(
         self, device_id: str, stretch: Stretch, metrics: Sequence[str] | None, filters: Sequence[Filter]
@@ -269,7 +218,7 @@ class Timeline:
         rows = self.rows(device_id, stretch, asked)
         for filter_ in filters:
             rows = rows.filter(filter_.of(rows)) if filter_.metric in rows.column_names else rows.slice(0, 0)
-        return rows if metrics is None else rows.filter(_any_of(rows, metrics)).select(["time", *metrics])
+        return rows if metrics is None else _having(rows, metrics).select(["time", *metrics])
 
     def _read_file(self, stretch: Stretch, metrics: Sequence[str] | None, *, context: bool = False) -> pa.Table:
         file = stretch.file
@@ -290,23 +239,13 @@ class Timeline:
         if not stretch.has_whole_file:
             edges = rows["timestamp"].cast(pa.int64()).to_numpy().searchsorted([stretch.start, stretch.file_end])
             rows = rows.slice(edges[0], edges[1] - edges[0])
-        columns = {"time": rows["timestamp"].cast(TIME)}
-        columns |= {n: rows[n] if n in rows.column_names else pa.nulls(len(rows), pa.float64()) for n in wanted}
+        rows = rows.rename_columns(["time", *rows.column_names[1:]])
         if context:
-            empty = {f.name: pa.nulls(len(rows), f.type) for f in CONTEXT if f.name not in kept}
-            columns |= {f.name: empty[f.name] if f.name in empty else rows[f.name] for f in CONTEXT}
-        table = pa.table(columns)
-        is_full = metrics is None or any(table[name].null_count == 0 for name in wanted)
-        return table if is_full else table.filter(_any_of(table, wanted))
-
-
-def _from_file(day: DayFile, start: int, end: int) -> Stretch:
-    """A part of a day that has a file: the file's as far as it has all readings."""
-    if day.is_expired:
-        return Stretch(start, end, day.dataset, is_expired=True, is_behind=day.changed_from is not None)
-    if day.changed_from is None or (since := microseconds(day.changed_from)) >= end:
-        return Stretch(start, end, day.dataset)
-    return Stretch(start, end, day.dataset, store_from=since) if since > start else Stretch(start, end, None)
+            for field in CONTEXT:
+                if field.name not in kept:
+                    rows = rows.append_column(field.name, pa.nulls(len(rows), field.type))
+        table = _with_columns(rows, wanted, CONTEXT.names if context else ())
+        return table if metrics is None else _having(table, wanted)
 
 
 def _without(rows: pa.Table, others: pa.Table) -> pa.Table:
@@ -314,16 +253,17 @@ def _without(rows: pa.Table, others: pa.Table) -> pa.Table:
     return rows.filter(pc.invert(pc.is_in(rows["time"], others["time"].combine_chunks())))
 
 
-def by_day(stretches: Iterable[Stretch]) -> list[Stretch]:
-    """The same without one that is longer than a day, since what is filtered is read whole."""
-    found = []
-    for stretch in stretches:
-        at = stretch.start
-        while at < stretch.end:
-            until = min(at // DAY * DAY + DAY, stretch.end)
-            found.append(replace(stretch, start=at, end=until))
-            at = until
-    return found
+def _with_columns(table: pa.Table, metrics: Sequence[str], beside: Sequence[str] = ()) -> pa.Table:
+    """These metrics alone, null where the table lacks one, and what else is to stand beside them."""
+    absent = pa.nulls(len(table), pa.float64())
+    columns = {name: table[name] if name in table.column_names else absent for name in metrics}
+    return pa.table({"time": table["time"], **columns, **{name: table[name] for name in beside}})
+
+
+def _having(table: pa.Table, metrics: Sequence[str]) -> pa.Table:
+    """The rows that have one of the metrics."""
+    is_full = any(table[name].null_count == 0 for name in metrics)
+    return table if is_full else table.filter(_any_of(table, metrics))
 
 
 def _any_of(table: pa.Table, metrics: Iterable[str]) -> pa.ChunkedArray:

@@ -10,7 +10,8 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from sqlmodel import Session, col, select
 
-from assets.timeline import Timeline, by_day
+from assets.stretches import by_day
+from assets.timeline import Timeline
 from ingest.facts import DeviceFacts, Windows, facts_of
 from ingest.hours import Times
 from ingest.replay import Replay, could_meet
