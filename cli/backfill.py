@@ -38,6 +38,11 @@ def backfill(
         if unknown := catalogue.unknown_devices(workshop.session, device or ()):
             raise typer.BadParameter(f"there is no device {unknown[0]}, and no telemetry is known of one")
         wanted = making.device_days(workshop, first, last, device)
+        if not wanted:
+            print(
+                f"energy: no telemetry of {first} to {last} is known; `energy import` brings old files in",
+                file=sys.stderr,
+            )
         window = timedelta(days=max(int(settings.max_export_window_hours // 24), 1))
         with typer.progressbar(length=len(wanted), label=f"{first} to {last}", file=sys.stderr) as bar:
             done = making.backfill(workshop, wanted, window, books, bar.update)

@@ -11,8 +11,8 @@ import sys
 import time
 from collections.abc import Mapping
 
-# Seconds that the groups of one stage get between their signal and SIGKILL. Two stages fit into 10 s.
-PATIENCE = 4.5
+# Seconds that the groups of one stage get between their signal and SIGKILL. Three stages fit into 10 s.
+PATIENCE = 3.2
 
 
 def is_alive(group: int) -> bool:

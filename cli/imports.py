@@ -9,6 +9,8 @@ import typer
 
 from storage.settings import Settings, known_zone
 
+MOST_NAMED = 5
+
 
 def import_file(
     file: Annotated[Path, typer.Argument(help="A CSV file with a header, or a Parquet file.")],
@@ -51,6 +53,7 @@ def import_file(
             device_id=device,
             device_column=device_column,
         )
+        files.check(mapped, names)
         with (
             Platform().workshop() as workshop,
             typer.progressbar(length=files.count_rows(file), label=file.name, file=sys.stderr) as bar,
@@ -63,6 +66,13 @@ def import_file(
     print(
         f"{done.rows} rows: {done.stored} stored, {done.quarantined} quarantined; {len(done.devices)} devices{period}"
     )
+    if done.unregistered:
+        print(
+            f"energy: not registered: {', '.join(done.unregistered[:MOST_NAMED])}"
+            f"{' and others' if len(done.unregistered) > MOST_NAMED else ''};"
+            " their readings are kept under these names, and `energy devices import` registers devices",
+            file=sys.stderr,
+        )
     if done.first and done.first.date() < settings.dataset_start_date:
         print(
             f"energy: datasets begin at DATASET_START_DATE={settings.dataset_start_date};"

@@ -11,8 +11,8 @@ from typing import Any
 from cli import dagster_home, nats, postgres
 from storage.settings import CHECKOUT, Settings
 
-# Stages end in reverse order: first what works with the stores, then the stores.
-STORES, PROGRAMS = 0, 1
+# Stages end in reverse order: what works with the code server, which else would miss it loudly, it, then the stores.
+STORES, CODE, PROGRAMS = 0, 1, 2
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def _dagster(settings: Settings, code_port: int) -> list[Part]:
             "code",
             lambda: start("dagster", "api", "grpc", "-m", "orchestration.definitions", "-h", "127.0.0.1",
                           "-p", str(code_port), "--location-name", "energy", "--log-level", "warning"),
-            f"tcp://{code}", ("migrations",), address=code,
+            f"tcp://{code}", ("migrations",), stage=CODE, address=code,
         ),
         Part(
             "dagster",

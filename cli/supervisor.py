@@ -17,7 +17,7 @@ from pathlib import Path
 
 from cli import guardian, home, ports, probes
 from cli.logs import PartLog, Screen
-from cli.parts import PROGRAMS, STORES, Part, parts_of
+from cli.parts import CODE, PROGRAMS, STORES, Part, parts_of
 from storage.settings import CHECKOUT, Settings, SettingsError
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
@@ -116,7 +116,7 @@ class Supervisor:
         """End every part, the stores last, and what they started."""
         with self._changing:
             self._stopping.set()
-        for stage in (PROGRAMS, STORES):
+        for stage in (PROGRAMS, CODE, STORES):
             groups = {
                 r.process.pid: int(r.part.stop_signal)
                 for r in self._running.values()

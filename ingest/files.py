@@ -33,6 +33,7 @@ CONVERSIONS: dict[str, dict[str, tuple[float, float]]] = {
     "temperature": {"C": (1, 0), "°C": (1, 0), "K": (1, -273.15), "F": (5 / 9, -160 / 9), "°F": (5 / 9, -160 / 9)},
 }
 PARQUET = (".parquet", ".pq")
+OTHER_SEPARATORS = (";", "\t")
 TIME_UNITS = {"s": 1e3, "ms": 1.0, "us": 1e-3}
 
 
@@ -69,6 +70,7 @@ class Imported:
     stored: int = 0
     quarantined: int = 0
     devices: set[str] = field(default_factory=set)
+    unregistered: list[str] = field(default_factory=list)
     first: datetime | None = None
     last: datetime | None = None
 
@@ -111,10 +113,12 @@ def batches(path: Path) -> tuple[list[str], Iterator[pa.RecordBatch]]:
             return parquet.schema_arrow.names, parquet.iter_batches(MAX_ITEMS * 20)
         # Everything as text: what is no number or no time is then one bad row, not a file that cannot be read.
         names = csv.open_csv(path).schema.names
+        if any(separator in names[0] for separator in OTHER_SEPARATORS):
+            raise FileRefused(f"{path}: its columns are not separated by commas: {names[0]}")
         texts = csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=True)
         return names, iter(csv.open_csv(path, convert_options=texts))
-    except (OSError, pa.ArrowInvalid) as error:
-        raise FileRefused(f"{path} cannot be read as CSV or Parquet: {error}") from None
+    except (OSError, pa.ArrowInvalid, UnicodeDecodeError) as error:
+        raise FileRefused(f"{path} cannot be read as CSV (commas, UTF-8) or Parquet: {error}") from None
 
 
 def count_rows(path: Path) -> int:
@@ -135,7 +139,7 @@ def bring_in(
 
     """
     names, pieces = batches(path)
-    _check(mapped, names)
+    check(mapped, names)
     facts = {device.device_id: facts_of(device) for device in session.exec(select(Device))}
     done = Imported()
     clock = _Clock(mapped)
@@ -147,15 +151,24 @@ def bring_in(
                 progress(len(rows))
     except pa.ArrowInvalid as error:
         raise FileRefused(f"{path} is broken after {done.rows} rows, which are stored: {error}") from None
+    done.unregistered = sorted(done.devices - facts.keys())
     return done
 
 
-def _check(mapped: Mapped, names: list[str]) -> None:
+def check(mapped: Mapped, names: list[str]) -> None:
+    """Let a mapping pass that fits a file's columns.
+
+    Raises:
+        FileRefused: a column is not there or twice, nothing is mapped, or the unit of time is none.
+
+    """
     wanted = [mapped.time, *(column.name for column in mapped.metrics.values())]
     wanted += [mapped.device_column] if mapped.device_column else []
     missing = [name for name in wanted if name not in names]
     if missing:
         raise FileRefused(f"there is no column {', '.join(missing)}; the file has {', '.join(names)}")
+    if double := next((name for name in wanted if names.count(name) > 1), None):
+        raise FileRefused(f"{double} is the name of two columns; rename one")
     if not mapped.metrics:
         raise FileRefused(f"no column is named like a metric ({', '.join(names)}); map them: --map power=P_total:kW")
     if mapped.time_unit not in TIME_UNITS:

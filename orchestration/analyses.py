@@ -138,7 +138,13 @@ forecast = _asset(
 
 
 def _job(name: str, asset: dg.AssetsDefinition, description: str) -> Any:
-    return dg.define_asset_job(name, selection=[asset], executor_def=dg.in_process_executor, description=description)
+    return dg.define_asset_job(
+        name,
+        selection=[asset],
+        executor_def=dg.in_process_executor,
+        tags={"energy/purpose": "analytics"},
+        description=description,
+    )
 
 
 analysis_jobs = [

@@ -41,6 +41,4 @@ def defs() -> dg.Definitions:
         ],
         resources={"platform": Platform()},
         executor=dg.in_process_executor,
-        # Every event is in Dagster's own store; the process's output keeps what somebody should look at.
-        loggers={"console": dg.colored_console_logger.configured({"log_level": "WARNING"})},
     )

@@ -56,6 +56,10 @@ def _days_of(session: Session, job: ExportJob) -> Iterator[date]:
     yield from (day for day in datasets.days_between(start, end) if day in waiting or day not in made)
 
 
-@dg.job(executor_def=dg.in_process_executor, description="Exports asked for over REST (POST /api/v1/exports/run).")
+@dg.job(
+    executor_def=dg.in_process_executor,
+    tags={"energy/purpose": "export"},
+    description="Exports asked for over REST (POST /api/v1/exports/run).",
+)
 def export_job() -> None:
     export_device()

@@ -46,7 +46,8 @@ def perform(
         except EXPECTED as error:
             workshop.session.rollback()
             jobs.fail(workshop.session, job, str(error))
-            raise dg.Failure(description=str(error), allow_retries=False) from error
+            about: dict[str, str] = {"job": job_id, "device": job.device_id, "refused by": type(error).__name__}
+            raise dg.Failure(str(error), metadata=about, allow_retries=False) from None
         except BaseException as error:
             workshop.session.rollback()
             jobs.fail(workshop.session, job, f"{type(error).__name__}: {error}")

@@ -20,6 +20,9 @@ from storage.telemetry import StoreUnavailable
 # What needs nothing but a device's past; a prediction needs its recorded failures, which a client gives.
 ASSETS = {"anomaly": dg.AssetKey("anomaly_result"), "forecast": dg.AssetKey("forecast")}
 DAYS = 28
+# A device whose data do not carry an analysis (too few days, say, or errors in them) is passed over.
+OUTCOMES = ("completed", "passed over", "failed", "cancelled", "without datasets")
+MOST_NAMED = 100
 NIGHT_TAG = "energy/night"
 
 
@@ -34,7 +37,8 @@ class _Night:
 
     def __init__(self, context: dg.OpExecutionContext, platform: Platform, session: Session, last: date) -> None:
         self._context, self._platform, self._session, self._last = context, platform, session, last
-        self.counts = {"completed": 0, "failed": 0, "without datasets": 0}
+        self.counts = dict.fromkeys(OUTCOMES, 0)
+        self.passed_over: list[dg.TableRecord] = []
         self.unexpected: list[str] = []
 
     def analyse(self, device_id: str, analysis_type: str) -> None:
@@ -47,24 +51,39 @@ class _Night:
         except NoTelemetry:
             self.counts["without datasets"] += 1
             return
-        facts = self._done(job)
-        self.counts["completed" if facts else "failed"] += 1
-        if facts:
-            made = dg.AssetMaterialization(ASSETS[analysis_type], partition=device_id, metadata=facts)
-            self._context.instance.report_runless_asset_event(made)
+        self.counts[self._outcome(job)] += 1
 
-    def _done(self, job: AnalyticsJob) -> dict[str, Any] | None:
-        """The job's row says why, where there is no result; a store that is away ends the night."""
+    def _outcome(self, job: AnalyticsJob) -> str:
+        """A store that is away ends the night."""
         try:
-            return perform(self._context, self._platform, AnalyticsJob, job.job_id, do_analysis)
+            facts = perform(self._context, self._platform, AnalyticsJob, job.job_id, do_analysis)
         except (ObjectStoreUnavailable, StoreUnavailable, OperationalError):
             raise
         except dg.Failure as failure:
-            self._context.log.info(f"{job.analysis_type} of {job.device_id}: {failure.description}")
+            self._pass_over(job, failure.description or "")
+            return "passed over"
         except Exception as error:
             self._context.log.exception(f"{job.analysis_type} of {job.device_id}")
             self.unexpected.append(f"{job.analysis_type} of {job.device_id}: {error}")
-        return None
+            return "failed"
+        if facts is None:
+            return "cancelled"
+        made = dg.AssetMaterialization(ASSETS[job.analysis_type], partition=job.device_id, metadata=facts)
+        self._context.instance.report_runless_asset_event(made)
+        return "completed"
+
+    def _pass_over(self, job: AnalyticsJob, reason: str) -> None:
+        """A device's data do not carry the analysis: nobody asked for it, so no failed job is left every night."""
+        self._session.delete(job)
+        self._session.commit()
+        self._context.log.info(f"{job.analysis_type} of {job.device_id} is passed over: {reason}")
+        record = {"device": job.device_id, "analysis": job.analysis_type, "why": reason}
+        self.passed_over.append(dg.TableRecord(record))
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """What Dagster shows of the night."""
+        return {**self.counts, **({"passed over, and why": _table(self.passed_over)} if self.passed_over else {})}
 
 
 @dg.op(description="Analyses a shard's devices, one after the other; repeated, it does what is left.")
@@ -75,9 +94,14 @@ def analyse_shard(context: dg.OpExecutionContext, config: NightConfig, platform:
         for device_id in active_devices(session, config):
             for analysis_type in ASSETS:
                 night.analyse(device_id, analysis_type)
-    context.add_output_metadata(night.counts)
+    context.add_output_metadata(night.summary)
     if night.unexpected:
         raise dg.Failure(f"{len(night.unexpected)} analyses broke, among them {night.unexpected[0]}")
+
+
+def _table(records: list[dg.TableRecord]) -> dg.TableMetadataValue:
+    columns = [dg.TableColumn(name) for name in ("device", "analysis", "why")]
+    return dg.MetadataValue.table(records[:MOST_NAMED], schema=dg.TableSchema(columns))
 
 
 def active_devices(session: Session, shard: Shard) -> list[str]:

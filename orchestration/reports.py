@@ -78,5 +78,6 @@ report_job = dg.define_asset_job(
     "report_job",
     selection=[device_report],
     executor_def=dg.in_process_executor,
+    tags={"energy/purpose": "report"},
     description="One report (POST /api/reports/generate).",
 )

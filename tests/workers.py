@@ -1,5 +1,6 @@
 """The Celery profile's own parts: Redis, and workers that take Dagster's runs from it."""
 
+import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -20,14 +21,18 @@ def redis(folder: Path) -> Iterator[str]:
 
 
 @contextmanager
-def celery_workers(broker: str, folder: Path, count: int, env: Mapping[str, str] | None = None) -> Iterator[list[Path]]:
-    """Workers of one process each, as docs/dagster.md starts them; the answer is their logs, worker<i>.log."""
+def celery_workers(
+    broker: str, folder: Path, count: int, env: Mapping[str, str] | None = None
+) -> Iterator[dict[Path, subprocess.Popen[bytes]]]:
+    """Workers of one process each, as docs/dagster.md starts them, by their logs, worker<i>.log."""
     command = [sys.executable, "-m", "celery", "-A", "dagster_celery.app", "-b", broker, "--result-backend", broker,
                "worker", "-P", "prefork", "-c", "1", "-Q", "dagster", "-I", "orchestration.definitions",
                "--prefetch-multiplier=1", "--without-mingle", "--loglevel=info"]  # fmt: skip
     logs = [folder / f"worker{i}.log" for i in range(count)]
-    with ExitStack() as workers:
-        for i, log in enumerate(logs):  # all at once: each needs seconds of imports
-            workers.enter_context(started([*command, "-n", f"worker{i}@test"], lambda: True, log, env=env))
+    with ExitStack() as ends:
+        workers = {  # all at once: each needs seconds of imports
+            log: ends.enter_context(started([*command, "-n", f"{log.stem}@test"], lambda: True, log, env=env))
+            for log in logs
+        }
         wait_until(lambda: all("ready." in log.read_text() for log in logs), "the workers are ready", 90)
-        yield logs
+        yield workers

@@ -60,6 +60,12 @@ def test_months_are_made_of_their_days(workshop: Workshop) -> None:
     ]
 
 
+def test_days_without_any_telemetry(workshop: Workshop) -> None:
+    code, out, err = energy("backfill", "--from", "2025-02-01", "--to", "2025-02-28")
+    assert (code, out.split(",")[0]) == (0, "0 files written")
+    assert "no telemetry of 2025-02-01 to 2025-02-28 is known" in err
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [

@@ -8,6 +8,7 @@ from sqlmodel import select
 
 from assets.datasets import Workshop
 from storage import catalogue
+from storage.devices import Device
 from storage.quarantine import QuarantinedReading
 from storage.rules import Alert
 from storage.telemetry import microseconds
@@ -78,8 +79,11 @@ def test_parquet_and_the_hours_that_a_zone_repeats_and_skips(workshop: Workshop,
         ("timestamp,P\n1,1\n", ("--device", "D1"), "--map power=P_total:kW"),
         ("timestamp,P\n1,1\n", ("--device", "D1", "--map", "power=P:kV"), "'kV' is no unit of power"),
         ("timestamp,P\n1,1\n", ("--device", "D1", "--map", "power"), "is no mapping"),
-        ("", ("--device", "D1"), "cannot be read as CSV or Parquet"),
-        (None, ("--device", "D1"), "cannot be read as CSV or Parquet"),
+        ("timestamp,P,P\n1,1,2\n", ("--device", "D1", "--map", "power=P"), "P is the name of two columns"),
+        ("timestamp;power\n1;1\n", ("--device", "D1"), "not separated by commas: timestamp;power"),
+        ("timestamp,temp\xe9rature\n1,1\n", ("--device", "D1"), "cannot be read as CSV (commas, UTF-8) or Parquet"),
+        ("", ("--device", "D1"), "cannot be read as CSV (commas, UTF-8) or Parquet"),
+        (None, ("--device", "D1"), "cannot be read as CSV (commas, UTF-8) or Parquet"),
     ],
 )
 def test_files_that_cannot_be_read(
@@ -87,10 +91,22 @@ def test_files_that_cannot_be_read(
 ) -> None:
     file = tmp_path / "old.csv"
     if content is not None:
-        file.write_text(content)
+        file.write_text(content, encoding="latin-1")
     code, _, err = energy("import", str(file), *options)
     assert code == 2
     assert complaint in err
+    assert "Traceback" not in err
+
+
+def test_devices_that_are_not_registered_are_named(workshop: Workshop, tmp_path: Path) -> None:
+    """A name mistyped is seen at once."""
+    workshop.session.add(Device(device_id="D1", device_name="Pump", device_type="pump"))
+    workshop.session.commit()
+    file = tmp_path / "old.csv"
+    file.write_text("timestamp,power,m\n2026-02-12T10:00:00Z,1,D1\n2026-02-12T10:00:00Z,1,D-1\n")
+    code, _, err = energy("import", str(file), "--device-column", "m")
+    assert code == 0
+    assert "energy: not registered: D-1; " in err
 
 
 @pytest.mark.parametrize("options", [(), ("--device", "D1", "--device-column", "m"), ("--device", "D 1")])

@@ -67,12 +67,30 @@ def test_for_people_and_for_spreadsheets(plant: Workshop) -> None:
         ("SELECT * FROM '/etc/passwd'", "does not exist"),
         ("SELECT nothing FROM datasets", "nothing"),
         ("SELEC", "syntax error"),
+        ("SELECT * FROM telemetry", "The views are datasets, dataset_files, devices, alerts, results"),
     ],
 )
 def test_what_does_not_only_read_is_refused(plant: Workshop, query: str, complaint: str) -> None:
     code, out, err = energy("sql", query)
     assert (code, out) == (2, "")
     assert complaint in err
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (("--device", "nobody"), "there is no device nobody"),
+        (("--from", "2026-02-13", "--to", "2026-02-12"), "lies after"),
+    ],
+)
+def test_files_that_cannot_be_meant(workshop: Workshop, options: tuple[str, ...], complaint: str) -> None:
+    code, _, err = energy("sql", "SELECT count(*) FROM datasets", *options)
+    assert code == 2
+    assert complaint in err
+
+
+def test_what_there_is(plant: Workshop) -> None:
+    assert [row["name"] for row in ask("SHOW TABLES")] == ["alerts", "dataset_files", "datasets", "devices", "results"]
 
 
 def test_a_platform_without_datasets(workshop: Workshop) -> None:

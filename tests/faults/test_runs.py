@@ -44,6 +44,14 @@ class Plant:
             self.settings = Settings.load()
         self.rest = httpx.Client(base_url=platform.api)
 
+    def fill(self) -> None:
+        """D1 has a closed day with a file, and two without."""
+        with self.workshop() as workshop:
+            workshop.session.add(Device(device_id="D1", device_name="Pump", device_type="pump"))
+            store(workshop, *(reading(m, power=100 + m % 60, voltage=230 + m % 7) for m in range(DAY_MINUTES)))
+            export_day(workshop, "D1", DAY)
+            store(workshop, reading(DAY_MINUTES), reading(2 * DAY_MINUTES))
+
     @contextmanager
     def workshop(self) -> Iterator[Workshop]:
         with patch.dict(os.environ, self.platform.environment), Platform().workshop() as workshop:
@@ -106,14 +114,10 @@ class Plant:
 
 @pytest.fixture(scope="module")
 def plant(platform: LocalPlatform) -> Iterator[Plant]:
-    """D1 has a closed day with a file, and two without; sensors look every few seconds."""
+    """Sensors look every few seconds."""
     platform.environment["EXPORT_INTERVAL_SECONDS"] = "5"
     plant = Plant(platform)
-    with plant.workshop() as workshop:
-        workshop.session.add(Device(device_id="D1", device_name="Pump", device_type="pump"))
-        store(workshop, *(reading(m, power=100 + m % 60, voltage=230 + m % 7) for m in range(DAY_MINUTES)))
-        export_day(workshop, "D1", DAY)
-        store(workshop, reading(DAY_MINUTES), reading(2 * DAY_MINUTES))
+    plant.fill()
     yield plant
     plant.rest.close()
     end(plant.process)

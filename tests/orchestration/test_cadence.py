@@ -165,4 +165,5 @@ def test_the_registry_is_followed(workshop: Workshop, platform: Platform, instan
         answer = cadence.follow_registry(context)
     assert isinstance(answer, dg.SensorResult)
     requests = [(type(r).__name__, list(r.partition_keys)) for r in answer.dynamic_partitions_requests or ()]
-    assert requests == [("AddDynamicPartitionsRequest", ["D2"]), ("DeleteDynamicPartitionsRequest", ["gone"])]
+    assert requests == [("DeleteDynamicPartitionsRequest", ["gone"])]
+    assert set(instance.get_dynamic_partitions("devices")) == {"D1", "D2", "gone"}

@@ -1,4 +1,5 @@
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -38,11 +39,13 @@ def asked_for(platform: Platform, instance: dg.DagsterInstance) -> list[dg.RunRe
     return answer
 
 
-def night(instance: dg.DagsterInstance, request: dg.RunRequest) -> dict[str, object]:
+def night(instance: dg.DagsterInstance, request: dg.RunRequest) -> dict[str, Any]:
     job = defs().resolve_job_def("nightly_job")
     result = job.execute_in_process(run_config=request.run_config, instance=instance, tags=request.tags)
     (told,) = (e.step_output_data.metadata for e in result.all_events if e.is_successful_output)
-    return {name: told[name].value for name in ("completed", "failed", "without datasets")}
+    reasons = told["passed over, and why"]
+    assert isinstance(reasons, dg.TableMetadataValue)
+    return {name: told[name].value for name in nightly.OUTCOMES} | {"why": [r.data for r in reasons.records]}
 
 
 def test_a_night_leaves_rows_and_results_and_is_not_repeated(
@@ -51,18 +54,17 @@ def test_a_night_leaves_rows_and_results_and_is_not_repeated(
     (request,) = asked_for(platform, kept_instance)
     told = night(kept_instance, request)
     rows = fleet.session.exec(select(AnalyticsJob)).all()
-    assert {(r.device_id, r.analysis_type) for r in rows} == {
-        (device, kind) for device in ("D1", "D2") for kind in ("anomaly", "forecast")
+    assert {(r.device_id, r.analysis_type, r.status) for r in rows} == {
+        ("D1", kind, "completed") for kind in ("anomaly", "forecast")
     }
-    assert {r.status for r in rows if r.device_id == "D1"} == {"completed"}
-    short = {r.status: r.error_message for r in rows if r.device_id == "D2"}
-    assert set(short) == {"failed"}
-    assert short["failed"]
-    assert told == {"completed": 2, "failed": 2, "without datasets": 2}
+    assert [(why["device"], why["analysis"]) for why in told.pop("why")] == [("D2", "anomaly"), ("D2", "forecast")]
+    counts = {"completed": 2, "passed over": 2, "failed": 0, "cancelled": 0, "without datasets": 2}
+    assert told == counts
     for key in nightly.ASSETS.values():
         assert kept_instance.get_materialized_partitions(key) == {"D1"}
-    told = night(kept_instance, request)
-    assert told == {"completed": 0, "failed": 2, "without datasets": 2}
+    again = night(kept_instance, request)
+    assert again == {**counts, "completed": 0, "why": again["why"]}
+    assert len(fleet.session.exec(select(AnalyticsJob)).all()) == len(rows)
 
 
 def test_a_large_fleet_is_split(
@@ -99,3 +101,26 @@ def test_an_analysis_that_is_cancelled_at_its_end_has_no_result(
     fleet.session.refresh(job)
     assert (job.status, job.results, job.progress != 100) == ("cancelled", None, True)
     assert kept_instance.get_materialized_partitions(dg.AssetKey("anomaly_result")) == set()
+
+
+def test_a_refused_analysis_says_why(
+    fleet: Workshop, platform: Platform, kept_instance: dg.DagsterInstance, capfd: pytest.CaptureFixture[str]
+) -> None:
+    kept_instance.add_dynamic_partitions("devices", ["D2"])
+    run = defs().resolve_job_def("anomaly_job").execute_in_process(
+        partition_key="D2", instance=kept_instance, raise_on_error=False
+    )  # fmt: skip
+    (row,) = fleet.session.exec(select(AnalyticsJob)).all()
+    assert (run.success, row.status) == (False, "failed")
+    (event,) = (e for e in run.all_events if e.is_step_failure)
+    told = event.step_failure_data.user_failure_data
+    assert told
+    assert told.description == row.error_message
+    assert {name: value.value for name, value in told.metadata.items()} == {
+        "job": row.job_id, "device": "D2", "refused by": "CannotAnalyse",
+    }  # fmt: skip
+    assert event.step_failure_data.error
+    assert event.step_failure_data.error.cause is None
+    printed = [line for line in capfd.readouterr().err.splitlines() if " - anomaly_job - " in line]
+    assert printed
+    assert all("_FAILURE - " in line for line in printed)  # what did not fail is not printed
