@@ -22,7 +22,7 @@ from ingest.silence import SilenceWatch
 from ingest.subscription import Subscription
 from storage.database import open_engine
 from storage.settings import Settings, SettingsError
-from storage.telemetry import open_telemetry_store
+from storage.telemetry_stores import open_telemetry_store
 
 log = logging.getLogger("ingest")
 

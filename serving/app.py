@@ -32,7 +32,7 @@ from serving.openapi import describe
 from storage.database import open_engine
 from storage.objects import open_object_store
 from storage.settings import Settings
-from storage.telemetry import open_telemetry_store
+from storage.telemetry_stores import open_telemetry_store
 
 ROUTERS = [
     module.router

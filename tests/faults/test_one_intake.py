@@ -29,7 +29,8 @@ from storage.devices import Device
 from storage.quarantine import QuarantinedReading
 from storage.rules import Alert, Rule
 from storage.settings import Settings
-from storage.telemetry import DAY, SECOND, open_telemetry_store
+from storage.telemetry import DAY, SECOND
+from storage.telemetry_stores import open_telemetry_store
 from tests.faults.mutations import mutated
 from tests.servers import free_port, wait_until
 from tests.stack import Server, can_log_in
