@@ -29,7 +29,7 @@ from serving.gateway import Gateway, expect_json
 from serving.identity import identify
 from serving.limits import Limits
 from serving.openapi import describe
-from storage.database import open_engine
+from storage.database import PATIENCE, open_engine
 from storage.objects import open_object_store
 from storage.settings import Settings
 from storage.telemetry_stores import open_telemetry_store
@@ -63,7 +63,7 @@ def create_app(settings: Settings) -> FastAPI:
     async def stores(app: FastAPI) -> AsyncIterator[None]:
         app.state.settings = settings
         app.state.limits = Limits(settings.api_rate_limit)
-        app.state.engine = open_engine(settings, pool_size=20)
+        app.state.engine = open_engine(settings, pool_size=20, patience=PATIENCE)
         app.state.telemetry = open_telemetry_store(settings)
         app.state.objects = open_object_store(settings)
         app.state.dagster = Dagster(settings)
