@@ -185,6 +185,24 @@ def test_large_messages_wait_at_the_broker(broker: Server, monkeypatch: pytest.M
     source.stop()
 
 
+def test_the_connection_stands_while_there_is_no_room(broker: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The broker's answers to pings are then among what is not read; a store may be away for hours."""
+    monkeypatch.setattr("ingest.broker.KEEPALIVE", 1)
+    monkeypatch.setattr("ingest.subscription.MAX_WAITING_BYTES", 2_000_000)
+    source = subscription(broker, monkeypatch, MQTT_CLIENT_ID="full")
+    pings: list[int] = []
+    ping = source._client._send_pingreq
+    monkeypatch.setattr(source._client, "_send_pingreq", lambda: (pings.append(1), ping())[1])
+    payloads = [bytes([i]) * 200_000 for i in range(100)]
+    publish(broker, "devices/M-0001/telemetry", payloads)
+    wait_until(lambda: source._waiting_bytes >= 2_000_000, "it is full")
+    pings.clear()
+    wait_until(lambda: len(pings) >= 4 or source._connection, "some pings go out")
+    assert source._connection == 0, "the connection was lost"
+    assert [m.payload for m in take_all(source, 100)] == payloads
+    source.stop()
+
+
 def test_a_message_beyond_the_brokers_limit_is_the_brokers_refusal(broker: Server) -> None:
     with closing(Publisher(broker.port, DEVICE)) as publisher:
         with suppress(ConnectionError):  # the broker may hang up before it has read everything
