@@ -212,6 +212,23 @@ def test_a_full_disk_under_mosquitto_costs_nothing_while_it_lives(production: Se
             reader.subscription.stop()
 
 
+def test_mosquitto_at_its_limit_drops_and_says_how_many(production: Server, tmp_path: Path) -> None:
+    file = tmp_path / "mosquitto.conf"
+    given = file.read_text()
+    assert "max_queued_messages 1000000" in given
+    file.write_text(given.replace("max_queued_messages 1000000", "max_queued_messages 2000") + "sys_interval 1\n")
+    source = Source(production.port, SOURCE)
+    with production.running():
+        reader = Reader(Settings.load())
+        reader.subscription.stop()
+        assert source.publish(3_000), "it acknowledges what it drops"
+        reader.connect()
+        reader.gets(set(range(2_000)))
+        wait_until(lambda: reader.subscription.dropped, "it says that it dropped some")
+        assert reader.subscription.dropped == len(source.acknowledged) - len(reader.numbers) == 1_000
+        reader.subscription.stop()
+
+
 @needs_disk
 def test_a_full_disk_under_the_database_loses_nothing(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = home / "full-disk"

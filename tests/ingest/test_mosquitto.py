@@ -194,7 +194,12 @@ def test_the_connection_stands_while_there_is_no_room(broker: Server, monkeypatc
     source = subscription(broker, monkeypatch, MQTT_CLIENT_ID="full")
     pings: list[int] = []
     ping = source._client._send_pingreq
-    monkeypatch.setattr(source._client, "_send_pingreq", lambda: (pings.append(1), ping())[1])
+
+    def counting() -> object:
+        pings.append(1)
+        return ping()
+
+    monkeypatch.setattr(source._client, "_send_pingreq", counting)
     payloads = [bytes([i]) * 200_000 for i in range(100)]
     publish(broker, "devices/M-0001/telemetry", payloads)
     wait_until(lambda: source._waiting_bytes >= 2_000_000, "it is full")

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import Any
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
@@ -60,10 +61,10 @@ def test_a_network_that_goes_silent_ends_connections(settings: Settings, engine:
 @pytest.fixture
 def link(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Link]:
     """Between the database and who loads the settings from now on."""
-    server = psycopg.conninfo.conninfo_to_dict(settings.database_url)
-    with closing(Link(int(server["port"]))) as opened:
-        address = settings.database_url.replace(f":{server['port']}/", f":{opened.port}/")
-        monkeypatch.setenv("DATABASE_URL", address)
+    port = urlsplit(settings.database_url).port
+    assert port
+    with closing(Link(port)) as opened:
+        monkeypatch.setenv("DATABASE_URL", settings.database_url.replace(f":{port}/", f":{opened.port}/"))
         yield opened
 
 

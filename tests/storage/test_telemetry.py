@@ -322,7 +322,7 @@ def batches(draw: st.DrawFn) -> list[list[Reading]]:
 def test_the_same_value_judged_by_other_bands(store: TelemetryStore, location: str, at_once: bool) -> None:
     """Sent again after the device's bands were edited, and after that a metric of its own for the same moment."""
     first = [reading(START + i, power=-500.0, oil=1.0, out_of_band=["power"]) for i in range(3)]
-    later = {"location": location, "received_at": START + 2 * SECOND}
+    later: dict[str, Any] = {"location": location, "received_at": START + 2 * SECOND}
     again = [reading(START + 1, power=-500.0, out_of_band=[], **later),
              reading(START + 2, oil=1.0, out_of_band=["oil"], **later)]  # fmt: skip
     for batch in [[*first, *again]] if at_once else [first, again]:
