@@ -5,11 +5,12 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 
 from sqlmodel import Session
 
-from storage.database import open_engine
+from storage.database import open_engine, utc_now
 from storage.devices import Device
 from storage.rules import Rule
 from storage.settings import Settings
@@ -28,13 +29,21 @@ def folder() -> Iterator[Path]:
 
 
 def populate(settings: Settings, *, devices: int = DEVICES, rules: int = 100) -> None:
-    """Register the fleet, and rules: a fifth watches all devices, the others 50 each; some devices breach some."""
+    """Register the fleet, yesterday, and rules: a fifth watches all devices, the others 50 each; some breach some."""
     chosen = random.Random(1)
+    yesterday = utc_now() - timedelta(days=1)
     names = [device_id(i) for i in range(devices)]
     engine = open_engine(settings)
     with Session(engine) as session:
         session.add_all(
-            Device(device_id=name, device_name=name, device_type="pump", location=f"Hall {i % 7}")
+            Device(
+                device_id=name,
+                device_name=name,
+                device_type="pump",
+                location=f"Hall {i % 7}",
+                created_at=yesterday,
+                updated_at=yesterday,
+            )
             for i, name in enumerate(names)
         )
         for i in range(rules):

@@ -30,7 +30,8 @@ from ingest.subscription import Message
 from storage.database import open_engine
 from storage.rules import Rule
 from storage.settings import Settings
-from storage.telemetry import Reading, open_telemetry_store
+from storage.telemetry import Reading
+from storage.telemetry_stores import open_telemetry_store
 from tests.publisher import device_id
 
 LIMITS = [("power", ">", 480.0), ("voltage", ">", 245.0), ("temperature", ">=", 75.0), ("current", "<", 0.1),

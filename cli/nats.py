@@ -3,6 +3,7 @@
 import json
 import shutil
 import sysconfig
+from pathlib import Path
 
 from storage.settings import Settings, SettingsError
 
@@ -29,7 +30,12 @@ def prepare(settings: Settings) -> list[str]:
         # Its own protocol is not used, and cannot be switched off: the server takes any free port.
         "listen": "127.0.0.1:-1",
         "max_payload": MAX_PAYLOAD,
-        "jetstream": {"store_dir": str(folder), "max_memory_store": 64 * 1024 * 1024, "sync_interval": "10s"},
+        "jetstream": {
+            "store_dir": str(folder),
+            "max_memory_store": 64 * 1024 * 1024,
+            "max_file_store": _room(folder),
+            "sync_interval": "10s",
+        },
         "mqtt": {
             "listen": f"127.0.0.1:{settings.mqtt_broker_port}",
             "max_ack_pending": MAX_IN_FLIGHT,
@@ -45,3 +51,13 @@ def prepare(settings: Settings) -> list[str]:
     file.touch(mode=0o600)
     file.write_text(json.dumps(configuration, indent=2))
     return [program, "--config", str(file)]
+
+
+def _room(folder: Path) -> int:
+    """How many bytes the queue may take: what it has, and three quarters of what is free.
+
+    By itself the server would take three quarters of what is free without what it has. After a long outage and a
+    restart that is less than what it has, and then it lets nobody in, ingestion neither.
+    """
+    kept = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    return kept + shutil.disk_usage(folder).free * 3 // 4

@@ -16,7 +16,8 @@ from ingest.quarantine import ReplayRunning
 from storage.database import open_engine
 from storage.quarantine import QuarantinedReading, Selection
 from storage.settings import Settings, SettingsError
-from storage.telemetry import StoreUnavailable, open_telemetry_store
+from storage.telemetry import StoreUnavailable
+from storage.telemetry_stores import open_telemetry_store
 
 app = typer.Typer(
     help="What intake refused, with the reason: look at it, give it a second chance.", no_args_is_help=True

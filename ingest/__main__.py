@@ -20,9 +20,9 @@ from ingest.presence import Presence
 from ingest.registry import Registry
 from ingest.silence import SilenceWatch
 from ingest.subscription import Subscription
-from storage.database import open_engine
+from storage.database import PATIENCE, open_engine
 from storage.settings import Settings, SettingsError
-from storage.telemetry import open_telemetry_store
+from storage.telemetry_stores import open_telemetry_store
 
 log = logging.getLogger("ingest")
 
@@ -46,7 +46,7 @@ def run(settings: Settings) -> None:
         signal.signal(number, lambda *_: stopping.set())
     counts = IntakeCounts()
     store = open_telemetry_store(settings)
-    engine = open_engine(settings)
+    engine = open_engine(settings, patience=PATIENCE)
     subscription = Subscription(settings)
     registry = Registry(settings, engine)
     presence = Presence()

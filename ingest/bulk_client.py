@@ -57,6 +57,7 @@ class BulkClient(mqtt.Client):
     def loop_read(self, max_packets: int = 1) -> MQTTErrorCode:  # noqa: ARG002 - paho's signature
         """Read what is there, at most `READ_AT_ONCE` bytes, and handle the packets that are whole."""
         if not self._has_room():
+            self._hear()
             return MQTTErrorCode.MQTT_ERR_SUCCESS
         try:
             read = self._sock_recv(READ_AT_ONCE)
@@ -67,8 +68,7 @@ class BulkClient(mqtt.Client):
             read = b""
         if not read:
             return self._loop_rc_handle(MQTTErrorCode.MQTT_ERR_CONN_LOST)
-        with self._msgtime_mutex:
-            self._last_bytes_received = mqtt.time_func()
+        self._hear()
         data = self._rest + read
         arrived: list[Arrived] = []
         outcome, at = MQTTErrorCode.MQTT_ERR_SUCCESS, 0
@@ -86,6 +86,16 @@ class BulkClient(mqtt.Client):
         if arrived:
             self._take(arrived)
         return self._loop_rc_handle(outcome) if outcome else outcome
+
+    def _hear(self) -> None:
+        """Note that the broker has sent something.
+
+        Left unread for want of room, it may hide the answer to a ping: nobody waits for that answer any longer, and the
+        next ping is sent when it is due.
+        """
+        with self._msgtime_mutex:
+            self._last_bytes_received = mqtt.time_func()
+        self._ping_t = 0.0
 
     def _handle(self, first: int, body: bytes) -> MQTTErrorCode:
         """Let paho handle another packet than a message; 0 if all is well."""

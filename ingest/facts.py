@@ -28,7 +28,7 @@ class DeviceFacts:
     zone: ZoneInfo = UTC
     # The registry's status, None where the device is not registered or deleted.
     status: str | None = None
-    registered_at: int = 0
+    registered_at: int = 0  # or edited last
     windows: Sequence[Window] = ()
 
     def in_maintenance(self, time: int) -> bool:

@@ -128,6 +128,8 @@ def _reading(item: Any, device_id: str, received_at: int, facts: DeviceFacts) ->
         raise _Unfit(f"device_id {_cut(item['device_id'])} is not the topic's {device_id!r}")
     time = _time(item.get("timestamp"), received_at)
     metrics, out_of_band, ignored = _metrics(item, facts)
+    if out_of_band is None and time < facts.registered_at + MAX_AHEAD:
+        out_of_band = []  # it may have come before the device's last edit, and have been judged by other bands
     version = item.get("schema_version")
     return (
         Reading(

@@ -30,10 +30,10 @@ from serving.errors import answer_with_problems
 from serving.gateway import Gateway, expect_json
 from serving.identity import identify
 from serving.limits import Limits
-from storage.database import open_engine
+from storage.database import PATIENCE, open_engine
 from storage.objects import open_object_store
 from storage.settings import Settings
-from storage.telemetry import open_telemetry_store
+from storage.telemetry_stores import open_telemetry_store
 
 CACHED_BYTES = 128 * 1024 * 1024
 
@@ -66,7 +66,7 @@ def create_app(settings: Settings) -> FastAPI:
     async def stores(app: FastAPI) -> AsyncIterator[None]:
         app.state.settings = settings
         app.state.limits = Limits(settings.api_rate_limit)
-        app.state.engine = open_engine(settings, pool_size=20)
+        app.state.engine = open_engine(settings, pool_size=20, patience=PATIENCE)
         app.state.telemetry = open_telemetry_store(settings)
         app.state.objects = open_object_store(settings)
         app.state.columns = ColumnCache(CACHED_BYTES)

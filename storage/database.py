@@ -3,13 +3,14 @@
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import psycopg
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Engine, create_engine, text
+from psycopg.abc import PQGen
+from sqlalchemy import Engine, create_engine, event, text
 from sqlalchemy.exc import OperationalError
 from sqlmodel import DateTime, Field
 
@@ -20,7 +21,7 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 MIGRATION_LOCK = 4_931_207
 
 # A network that goes silent resets nothing: it is noticed within half a minute, whether we wait for an answer or for
-# what we sent to arrive.
+# what we sent to arrive. A server that takes what is sent and never answers is not: see `PatientConnection`.
 ALIVE: dict[str, Any] = {
     "connect_timeout": 5,
     "keepalives_idle": 10,
@@ -28,6 +29,12 @@ ALIVE: dict[str, Any] = {
     "keepalives_count": 3,
     "tcp_user_timeout": 30_000,
 }
+
+
+# How long those wait for an answer who have callers waiting for them: ingestion and the API.
+PATIENCE = 60.0
+
+Answer = TypeVar("Answer")
 
 
 def utc_now() -> datetime:
@@ -39,9 +46,33 @@ def Timestamp(**options: Any) -> Any:  # noqa: N802 - used in place of sqlmodel.
     return Field(sa_type=DateTime(timezone=True), **options)
 
 
-def open_engine(settings: Settings, *, pool_size: int = 5) -> Engine:
-    """An engine whose connections notice a restarted server and speak UTC."""
-    return create_engine(
+class PatientConnection(psycopg.Connection[Any]):
+    """A connection that is closed when a statement has no answer after `patience` seconds; None waits for ever."""
+
+    patience: float | None = None
+
+    def wait(self, gen: PQGen[Answer], interval: float = 0.1, timeout: float | None = None) -> Answer:
+        """Every statement waits here; psycopg's own few timeouts come as `timeout`.
+
+        Raises:
+            psycopg.OperationalError: there is no answer in time.
+
+        """
+        if timeout is not None or self.patience is None:
+            return super().wait(gen, interval, timeout)
+        try:
+            return super().wait(gen, interval, self.patience)
+        except psycopg.errors._WaitTimeout:  # noqa: SLF001 - psycopg has no public name for it
+            self.close()
+            raise psycopg.OperationalError(f"the server has not answered for {self.patience:g} s") from None
+
+
+def open_engine(settings: Settings, *, pool_size: int = 5, patience: float | None = None) -> Engine:
+    """An engine whose connections notice a restarted server and speak UTC.
+
+    With `patience`, a statement that is not answered within so many seconds fails as on a lost connection.
+    """
+    engine = create_engine(
         settings.database_url_for("psycopg"),
         pool_size=pool_size,
         max_overflow=pool_size,
@@ -50,10 +81,23 @@ def open_engine(settings: Settings, *, pool_size: int = 5) -> Engine:
         json_deserializer=msgspec.json.decode,
     )
 
+    @event.listens_for(engine, "do_connect")
+    def open_connection(_: Any, __: Any, arguments: Any, options: dict[str, Any]) -> PatientConnection:
+        return _opened(*arguments, patience=patience, **options)
 
-def connect(settings: Settings, **options: Any) -> psycopg.Connection[Any]:
+    return engine
+
+
+def connect(settings: Settings, *, patience: float | None = None, **options: Any) -> psycopg.Connection[Any]:
     """A plain psycopg connection, where SQLAlchemy would only stand in the way (bulk writes, LISTEN)."""
-    return psycopg.connect(settings.database_url, **{**ALIVE, "options": "-c timezone=UTC", **options})
+    given = {**ALIVE, "options": "-c timezone=UTC", **options}
+    return _opened(settings.database_url, patience=patience, **given)
+
+
+def _opened(address: str = "", *, patience: float | None, **options: Any) -> PatientConnection:
+    connection = PatientConnection.connect(address, **options)
+    connection.patience = patience
+    return connection
 
 
 def migrate(settings: Settings, revision: str = "head") -> None:

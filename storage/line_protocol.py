@@ -2,7 +2,8 @@
 
 Beside the metrics a point has the fields `received_at` (integer microseconds) and, where a value was out of band,
 `<metric>.out_of_band` with that value: the flag holds while it is still the metric's value. So a correction takes it
-away, and what else comes later for the same moment leaves it.
+away, and what else comes later for the same moment leaves it. Where the same value may have been flagged before, under
+other bands, another number in that field takes the flag away.
 """
 
 import re
@@ -35,10 +36,18 @@ def tag_text(tag: str) -> str:
 def _line(reading: Reading) -> str:
     r = reading
     fields = [f"{name}={value}" for name, value in r.metrics.items()]
-    if r.out_of_band:
-        fields += [f"{name}{OUT_OF_BAND}={r.metrics[name]}" for name in r.out_of_band if name in r.metrics]
+    if r.out_of_band is not None:
+        fields += [
+            f"{name}{OUT_OF_BAND}={value if name in r.out_of_band else _other(value)}"
+            for name, value in r.metrics.items()
+        ]
     series = _series(r.device_id, r.device_type, r.enrichment_status, r.location, r.schema_version)
     return f"{series} {','.join(fields)},{RECEIVED_AT}={r.received_at}i {r.time}"
+
+
+def _other(value: float) -> float:
+    """A number that is not this one."""
+    return -1.0 if value >= 0 else 1.0
 
 
 @lru_cache(maxsize=10_000)

@@ -29,13 +29,13 @@ FUNCTIONS: dict[Aggregate, str] = {
 
 
 def collapse(series: Sequence[pa.Table]) -> pa.Table:
-    """One row per moment of series with the same columns: each field of the newest that has it, tags of the newest."""
+    """One row per moment of series with the same columns: each field of the newest that has it, tags of the newest.
+
+    A flag comes from where its metric comes from, there or not.
+    """
     if len(series) == 1:
         return series[0]
-    newest = ", ".join(
-        f'arg_max{"_null" if name in TAGS else ""}("{name}", coalesce({RECEIVED_AT}, 0)) AS "{name}"'
-        for name in series[0].column_names[1:]
-    )
+    newest = ", ".join(_newest(name) for name in series[0].column_names[1:])
     return _select(f"time, {newest} FROM rows GROUP BY time ORDER BY time", pa.concat_tables(series))
 
 
@@ -83,6 +83,13 @@ def statistics(table: pa.Table) -> Statistics:
             low, high = pc.min_max(values).as_py().values()
             found[name] = MetricStatistics(len(values), low, high, pc.mean(values).as_py(), pc.sum(values).as_py())
     return Statistics(len(table), found)
+
+
+def _newest(name: str) -> str:
+    metric = name.removesuffix(OUT_OF_BAND)
+    function = "arg_max_null" if name in TAGS or metric != name else "arg_max"
+    only = f' FILTER ("{metric}" IS NOT NULL)' if metric != name else ""
+    return f'{function}("{name}", coalesce({RECEIVED_AT}, 0)){only} AS "{name}"'
 
 
 def _out_of_band(points: pa.Table, flagged: Sequence[str]) -> pa.Array:

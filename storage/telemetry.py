@@ -1,4 +1,4 @@
-"""The telemetry store: one protocol, two adapters (`telemetry_postgres`, `telemetry_influx`).
+"""Telemetry: what a reading is, and the protocol of a store that keeps them. `telemetry_stores` chooses the adapter.
 
 A reading is one device at one moment. Times are whole microseconds since 1970 UTC inside the platform: exact,
 cheap to compare, and what Arrow, PostgreSQL and InfluxDB keep.
@@ -14,7 +14,6 @@ import msgspec
 import pyarrow as pa
 
 from storage.devices import NAMED_METRICS
-from storage.settings import Settings
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 SECOND = 1_000_000
@@ -43,7 +42,9 @@ CONTEXT = pa.schema(
 class Reading(msgspec.Struct, kw_only=True, gc=False):
     """What a device measured at one moment.
 
-    `metrics` holds the named metrics in V, A, W and °C and any further ones in the device's own units.
+    `metrics` holds the named metrics in V, A, W and °C and any further ones in the device's own units. `out_of_band`
+    names those outside their nominal band, and says of the others that they are not, whatever was said of this moment
+    before; None says so of all where nothing else can have been said before.
     """
 
     device_id: str
@@ -145,17 +146,6 @@ class TelemetryStore(Protocol):
         """Give back connections."""
 
 
-def open_telemetry_store(settings: Settings) -> TelemetryStore:
-    """The store that the settings name."""
-    if settings.influxdb_url:
-        from storage.telemetry_influx import InfluxTelemetry  # noqa: PLC0415 - its client costs 60 ms and 20 MB
-
-        return InfluxTelemetry(settings)
-    from storage.telemetry_postgres import PostgresTelemetry  # noqa: PLC0415
-
-    return PostgresTelemetry(settings)
-
-
 def microseconds(moment: datetime) -> int:
     """Of an aware moment.
 
@@ -186,10 +176,11 @@ def merge(readings: Sequence[Reading]) -> list[Reading]:
 
 
 def _merged(older: Reading, newer: Reading) -> Reading:
-    kept = [name for name in older.out_of_band or () if name not in newer.metrics]
-    return msgspec.structs.replace(
-        newer, metrics={**older.metrics, **newer.metrics}, out_of_band=[*kept, *(newer.out_of_band or ())] or None
-    )
+    flags: list[str] | None = None
+    if older.out_of_band is not None or newer.out_of_band is not None:
+        flags = [name for name in older.out_of_band or () if name not in newer.metrics]
+        flags += newer.out_of_band or ()
+    return msgspec.structs.replace(newer, metrics={**older.metrics, **newer.metrics}, out_of_band=flags)
 
 
 def order_metrics(names: set[str]) -> list[str]:

@@ -6,28 +6,19 @@ read, or aggregated by the server, as it stands. Several are collapsed here, the
 copies with the same tags the server keeps the one that was written last.
 """
 
-import json
 import re
-import threading
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from influxdb_client.client.exceptions import InfluxDBError
-from influxdb_client.client.influxdb_client import InfluxDBClient
-from influxdb_client.client.write_api import SYNCHRONOUS
-from influxdb_client.domain.bucket_retention_rules import BucketRetentionRules
-from influxdb_client.domain.write_precision import WritePrecision
-from urllib3.exceptions import HTTPError
-from urllib3.util import Retry
 
 from storage import flux_csv, series
 from storage.devices import METRIC, NAMED_METRICS
+from storage.influx_server import InfluxServer, Parsed
 from storage.line_protocol import MEASUREMENT, OUT_OF_BAND, RECEIVED_AT, TAGS, lines, tag_text
 from storage.settings import Settings
 from storage.telemetry import (
@@ -39,30 +30,22 @@ from storage.telemetry import (
     Reading,
     Refused,
     Statistics,
-    StoreUnavailable,
     merge,
     moment,
     order_metrics,
 )
 
 MAX_BATCH = 5_000
-BEGINNING = "1970-01-01T00:00:00Z"
 LATEST = (2**63 - 1) // 1000  # microseconds: InfluxDB counts nanoseconds in 64 bits, until 2262
-TIMEOUT = (5_000, 60_000)  # milliseconds to connect and to answer
-# A couple of quick ones: who writes telemetry asks again and again anyway. What timed out is not repeated.
-RETRIES = Retry(total=2, read=0, status_forcelist=(429, 500, 502, 503, 504), allowed_methods=None, backoff_factor=0.1,
-                retry_after_max=2, raise_on_status=False)  # fmt: skip
 # Writing a day as text keeps the server busier than us reading it: of a long range each field is a request of its own,
 # so many at once. Shorter ones come quicker in one request.
 AT_ONCE = 4
 LONG = DAY // 4
-UNFIT = ("invalid", "unprocessable entity", "request too large")  # what InfluxDB calls lines that it does not take
 
 # Worked out by the server beside its files. It has median and stddev too, ten times slower than we read.
 PUSHED_DOWN = ("mean", "min", "max", "sum", "count", "first", "last")
 
 Tags = tuple[str | None, ...]  # the values of TAGS, as they are stored
-Parsed = TypeVar("Parsed")
 
 _metric = re.compile(METRIC)
 _conflict = re.compile(r'input field "([^"]+)"')
@@ -106,18 +89,7 @@ class InfluxTelemetry:
     """The telemetry store of the production profile; see `storage.telemetry.TelemetryStore` for the contract."""
 
     def __init__(self, settings: Settings) -> None:
-        if settings.influxdb_url is None or settings.influxdb_token is None:
-            raise ValueError("INFLUXDB_URL and INFLUXDB_TOKEN are not set")
-        self._url = settings.influxdb_url
-        self._org = settings.influxdb_org
-        self._bucket = settings.influxdb_bucket
-        self._gives_up = settings.telemetry_retention_days > 0
-        token = settings.influxdb_token.get_secret_value()
-        self._client = InfluxDBClient(self._url, token, org=self._org, timeout=TIMEOUT, retries=RETRIES)
-        self._writing = self._client.write_api(write_options=SYNCHRONOUS)
-        self._querying = self._client.query_api()
-        self._bucket_is_there = False
-        self._finding_bucket = threading.Lock()
+        self._server = InfluxServer(settings)
         self._readers = ThreadPoolExecutor(AT_ONCE, "influxdb-reader")  # its threads start when they are needed
 
     def write(self, readings: Sequence[Reading]) -> list[Refused]:
@@ -127,7 +99,7 @@ class InfluxTelemetry:
 
     def _write(self, batch: list[Reading]) -> list[Refused]:
         """Writing twice changes nothing: what spoils a batch is found by writing its parts."""
-        reason = self._refusal(batch)
+        reason = self._server.write(lines(batch))
         if reason is None:
             return []
         if len(batch) == 1 or f" dropped={len(batch)}" in re.findall(r" dropped=\d+", reason):
@@ -135,18 +107,6 @@ class InfluxTelemetry:
             reason = re.split(r" - oldest point | dropped=\d", reason, maxsplit=1)[0]
             return [Refused(reading, reason) for reading in batch]
         return [refused for part in _parts(batch, reason) for refused in self._write(part)]
-
-    def _refusal(self, batch: list[Reading]) -> str | None:
-        """Write the batch; the server's reason if it does not take all of these lines."""
-        with self._asking():
-            try:
-                self._writing.write(self._bucket, record=lines(batch), write_precision=WritePrecision.US)  # type: ignore[arg-type] # an enumeration of plain texts
-            except InfluxDBError as error:
-                code, message = _complaint(error)
-                if code not in UNFIT:
-                    raise
-                return message
-        return None
 
     def read(
         self,
@@ -243,18 +203,14 @@ class InfluxTelemetry:
 
     def forget(self, before: int) -> None:
         """Deleted when the platform says so: a bucket's own retention would not wait for what is not exported yet."""
-        end = moment(before - 1).isoformat()
-        with self._asking():
-            self._client.delete_api().delete(BEGINNING, end, f'_measurement="{MEASUREMENT}"', self._bucket, self._org)
+        self._server.delete(f'_measurement="{MEASUREMENT}"', moment(before - 1))
 
     def check(self) -> None:
-        self._bucket_is_there = False
-        with self._asking():
-            pass
+        self._server.check()
 
     def close(self) -> None:
         self._readers.shutdown()
-        self._client.close()  # type: ignore[no-untyped-call]
+        self._server.close()
 
     def _survey(self, device_id: str, start: int, end: int) -> Survey:
         columns = ", ".join(f'"{name}"' for name in ("_time", "_field", "_value", *TAGS))
@@ -308,57 +264,12 @@ class InfluxTelemetry:
         **parameters: str | int,
     ) -> Parsed:
         """The answer to a query over `data()`. Values travel as parameters, never in the text."""
-        given = {"_bucket": self._bucket, "_start": moment(max(start, -LATEST)), "_stop": moment(min(end, LATEST))}
+        given = {"_start": moment(max(start, -LATEST)), "_stop": moment(min(end, LATEST))}
         device = "" if device_id is None else " and r.device_id == _device"
         flux = f"""data = () => from(bucket: _bucket) |> range(start: _start, stop: _stop)
   |> filter(fn: (r) => r._measurement == "{MEASUREMENT}"{device})
 {query}"""
-        with self._asking():
-            params = {**given, **parameters, "_device": device_id}
-            return parse(self._querying.query_raw(flux, dialect=flux_csv.DIALECT, params=params).read())
-
-    @contextmanager
-    def _asking(self) -> Iterator[None]:
-        """Whatever goes wrong with the server becomes `StoreUnavailable`; the first question makes the bucket."""
-        try:
-            with self._finding_bucket:
-                if not self._bucket_is_there:
-                    self._make_bucket()
-            yield
-        except InfluxDBError as error:
-            status = error.response.status if error.response else 404  # the client itself finds no organization
-            self._bucket_is_there &= status != 404  # somebody took it away: it is made again
-            raise StoreUnavailable(f"InfluxDB at {self._url}: {_complaint(error)[1]}{self._advice(status)}") from error
-        except (HTTPError, flux_csv.QueryFailed) as error:
-            raise StoreUnavailable(f"InfluxDB at {self._url}: {error}") from error
-
-    def _make_bucket(self) -> None:
-        """Make the bucket unless it is there. Where the platform is to give up old readings, the bucket does not."""
-        buckets = self._client.buckets_api()
-        try:
-            (found,) = buckets.find_buckets(name=self._bucket, org=self._org).buckets  # type: ignore[no-untyped-call]
-            if self._gives_up and any(rule.every_seconds for rule in found.retention_rules):
-                found.retention_rules = [BucketRetentionRules(every_seconds=0)]  # type: ignore[no-untyped-call]
-                buckets.update_bucket(found)
-        except InfluxDBError as error:
-            if _complaint(error)[0] != "not found":
-                raise
-            try:
-                buckets.create_bucket(bucket_name=self._bucket, retention_rules=[])
-            except InfluxDBError as error:
-                if _complaint(error)[0] != "conflict":  # another process was first
-                    raise
-        self._bucket_is_there = True
-
-    def _advice(self, status: int | None) -> str:
-        if status in (401, 403):
-            return (
-                f"; INFLUXDB_TOKEN must be one that may read and write the bucket {self._bucket!r} of the organization"
-                f" {self._org!r}, and make it if it is not there"
-            )
-        if status == 404:
-            return f"; see INFLUXDB_ORG ({self._org!r}) and INFLUXDB_BUCKET ({self._bucket!r})"
-        return ""
+        return self._server.query(flux, {**given, **parameters, "_device": device_id}, parse)
 
 
 def _parts(batch: list[Reading], reason: str) -> tuple[list[Reading], list[Reading]]:
@@ -394,12 +305,3 @@ def _no_points(fields: Collection[str]) -> pa.Table:
 def _only(fields: Sequence[str]) -> str:
     condition = " or ".join(f'r._field == "{name}"' for name in fields)
     return f"|> filter(fn: (r) => {condition})"
-
-
-def _complaint(error: InfluxDBError) -> tuple[str | None, str]:
-    """InfluxDB's code and message; no code if the answer is somebody else's, a proxy's for one."""
-    try:
-        said = json.loads(error.response.data)
-        return said["code"], said["message"]
-    except (AttributeError, TypeError, ValueError, LookupError):
-        return None, str(error.message)

@@ -39,6 +39,8 @@ from storage.telemetry import (
 COLUMNS = ("device_id", "time", *NAMED_METRICS, "extra", "schema_version", "enrichment_status", "device_type",
            "location", "out_of_band", "received_at")  # fmt: skip
 
+CHECK_SECONDS = 5.0
+
 # The batch as a relation. Exact: a whole number of microseconds never passes through a float.
 _BATCH: LiteralString = """
 SELECT device_id, 'epoch'::timestamptz + time * interval '1 microsecond' AS time, voltage, current, power, temperature,
@@ -140,7 +142,7 @@ class PostgresTelemetry:
     def _writing(self) -> Iterator[psycopg.Connection[Any]]:
         try:
             if self._writer is None or self._writer.closed:
-                self._writer = database.connect(self._settings, autocommit=True)
+                self._writer = database.connect(self._settings, autocommit=True, patience=database.PATIENCE)
             yield self._writer
         except (psycopg.OperationalError, psycopg.InterfaceError, psycopg.InternalError) as error:
             if self._writer:
@@ -240,7 +242,12 @@ class PostgresTelemetry:
         self._months.clear()
 
     def check(self) -> None:
-        self._fetch("SELECT 1 FROM device_telemetry LIMIT 0")
+        """Over a connection of its own: the pooled ones may all be waiting for a server that has stopped to answer."""
+        try:
+            with database.connect(self._settings, patience=CHECK_SECONDS) as connection:
+                connection.execute("SELECT 1 FROM device_telemetry LIMIT 0")
+        except psycopg.Error as error:
+            raise StoreUnavailable(f"PostgreSQL: {str(error).strip()}") from error
 
     def close(self) -> None:
         if self._writer:
@@ -255,7 +262,10 @@ class PostgresTelemetry:
 
     def _fetch(self, query: str, *parameters: str | int) -> pa.Table:
         """Run a query on a pooled connection; a connection that failed is not used again."""
-        reader = self._readers.get()
+        try:
+            reader = self._readers.get(timeout=database.PATIENCE)
+        except queue.Empty:
+            raise StoreUnavailable("PostgreSQL: the reads that are under way do not come to an end") from None
         fresh = reader is None
         try:
             reader = reader or self._connect()

@@ -19,7 +19,7 @@ from cli import postgres
 from storage.database import migrate, open_engine
 from storage.objects import open_object_store
 from storage.settings import Settings
-from storage.telemetry import open_telemetry_store
+from storage.telemetry_stores import open_telemetry_store
 from tests.servers import free_port, wait_until
 from tests.stack import influxdb, set_up_influxdb
 

@@ -24,7 +24,7 @@ from serving.app import create_app
 from serving.live import SERVER_OPTIONS
 from storage.database import open_engine
 from storage.settings import Settings
-from storage.telemetry import open_telemetry_store
+from storage.telemetry_stores import open_telemetry_store
 from tests.servers import can_connect, program, started, wait_until
 
 

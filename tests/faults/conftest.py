@@ -13,7 +13,8 @@ from sqlmodel import Session, col, func, select
 from storage.database import open_engine
 from storage.devices import Device
 from storage.rules import Alert, Rule
-from storage.telemetry import SECOND, open_telemetry_store
+from storage.telemetry import SECOND
+from storage.telemetry_stores import open_telemetry_store
 from tests.publisher import Fleet, Publisher, device_id
 from tests.servers import wait_until
 from tests.stack import SOURCE, Stack

@@ -1,21 +1,17 @@
-"""Intake without a broker: what a device, a clock, a full disk or a race can do to it."""
+"""Intake without a broker, into either store: what a device, a clock or a race can do to it."""
 
 import json
-import os
 import random
-import shutil
-import subprocess
+import secrets
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine
-from sqlmodel import Session, col, func, select
+from sqlmodel import Session, func, select
 
-from cli import postgres
 from ingest.alerts import AlertRaiser
 from ingest.counts import IntakeCounts
 from ingest.intake import Intake
@@ -24,18 +20,27 @@ from ingest.presence import Presence
 from ingest.registry import Registry
 from ingest.subscription import Message
 from storage.catalogue import TouchedDay
-from storage.database import migrate, open_engine
 from storage.devices import Device
 from storage.quarantine import QuarantinedReading
 from storage.rules import Alert, Rule
 from storage.settings import Settings
-from storage.telemetry import DAY, SECOND, open_telemetry_store
+from storage.telemetry import DAY, SECOND
+from storage.telemetry_stores import open_telemetry_store
 from tests.faults.mutations import mutated
-from tests.servers import free_port, wait_until
-from tests.stack import Server, can_log_in
 
 START = 1_770_890_400 * SECOND  # 2026-02-12T10:00:00Z
 GOING = threading.Event()  # never set: intake goes on
+
+
+@pytest.fixture(params=["embedded", "production"])
+def settings(request: pytest.FixtureRequest, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """A database of the test's own, and telemetry in it or in InfluxDB."""
+    if request.param == "embedded":
+        return settings
+    for name, value in request.getfixturevalue("influxdb_server").items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("INFLUXDB_BUCKET", f"test-{secrets.token_hex(6)}")
+    return Settings.load()
 
 
 class Books(IntakeCounts):
@@ -131,61 +136,3 @@ def test_one_alert_for_each_breach_with_four_racing_ingesters(settings: Settings
         assert session.exec(select(func.count()).select_from(TouchedDay)).one() == 4
     with closing(open_telemetry_store(settings)) as store:
         assert [store.statistics(f"D{i}", START, START + DAY).readings for i in range(4)] == [10] * 4
-
-
-@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("nsenter"), reason="a small disk takes root and nsenter")
-def test_a_full_disk_loses_nothing(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = home / "full-disk"
-    folder.mkdir(mode=0o755)
-    monkeypatch.setenv("ENERGY_HOME", str(folder))
-    monkeypatch.setenv("POSTGRES_PORT", str(free_port()))
-    settings = Settings.load()
-    server = postgres.prepare(settings)
-    data = folder / "postgres"
-    identity = [str(server.identity["user"]), str(server.identity["group"])]
-    # A disk of its own, of a process that only holds it: nobody else sees it, and it goes with that process.
-    script = f"""set -e
-    cp -a {data} {folder}/copy && mount -t tmpfs -o size=90m,mode=755 tmpfs {data} && cp -a {folder}/copy/. {data}
-    chown {":".join(identity)} {data} && chmod 700 {data} && echo ready && exec sleep 120"""
-    holder = subprocess.Popen(["unshare", "-m", "sh", "-c", script], stdout=subprocess.PIPE)
-    assert holder.stdout
-    inside = ["nsenter", "-t", str(holder.pid), "-m"]
-    try:
-        assert holder.stdout.readline() == b"ready\n"
-        as_user = ["setpriv", "--reuid", identity[0], "--regid", identity[1], "--clear-groups"]
-        small = ["-c", "max_wal_size=32MB", "-c", "min_wal_size=32MB", "-c", "fsync=off"]
-        database = Server(
-            [*inside, *as_user, *server.command, *small],
-            settings.postgres_port,
-            home / "full-disk.log",
-            lambda: can_log_in(settings.database_url),
-            options={"cwd": "/"},
-        )
-        with database.running() as process:
-            migrate(settings)
-            engine = open_engine(settings)
-            subprocess.run([*inside, "sh", "-c", f"dd if=/dev/zero of={data}/filler bs=64k 2>/dev/null || true"],
-                           check=True)  # fmt: skip
-            messages = [
-                message(payload(i, power=float(i), oil=0.5 * i), f"D{i % 50}", START + DAY) for i in range(20_000)
-            ]
-            with intake(settings, engine) as (work, books):
-                running = threading.Thread(target=lambda: [work.process(messages[i : i + 5_000], GOING)
-                                                           for i in range(0, 20_000, 5_000)])  # fmt: skip
-                running.start()
-                wait_until(lambda: books.store_failures > 0, "the disk is full")
-                assert books.in_flight == 5_000
-                subprocess.run([*inside, "rm", f"{data}/filler"], check=True)
-                if process.poll() is None:
-                    running.join(60)
-                else:  # PostgreSQL gave up: somebody starts it again
-                    with database.running():
-                        running.join(60)
-                assert not running.is_alive()
-                assert (books.stored, books.quarantined, books.in_flight) == (20_000, 0, 0)
-                with Session(engine) as session:
-                    assert session.exec(select(func.count(col(TouchedDay.device_id)))).one() >= 50
-            engine.dispose()
-    finally:
-        holder.kill()
-        holder.communicate()

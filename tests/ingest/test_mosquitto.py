@@ -108,9 +108,11 @@ def test_what_was_not_acknowledged_comes_again_after_a_new_connection(
     assert [(m.payload, m.redelivered) for m in again] == [(b"b", True), (b"c", True)]
     second.acknowledge(taken)  # of the other connection: not the broker's affair any more
     second.acknowledge(again)
+    publish(broker, "devices/M-0001/telemetry", [b"d"])
+    take_all(second, 1)  # the broker has read what came before; of what comes last a hang-up may keep it
     second.stop()
     third = subscription(broker, monkeypatch, MQTT_CLIENT_ID="again")
-    assert third.take(10, 10**9, timeout=0.3) == []
+    assert [m.payload for m in take_all(third, 1)] == [b"d"]
     third.stop()
 
 
@@ -182,6 +184,29 @@ def test_large_messages_wait_at_the_broker(broker: Server, monkeypatch: pytest.M
 
     wait_until(take, "all arrive")
     assert [m.payload for m in taken] == payloads
+    source.stop()
+
+
+def test_the_connection_stands_while_there_is_no_room(broker: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The broker's answers to pings are then among what is not read; a store may be away for hours."""
+    monkeypatch.setattr("ingest.broker.KEEPALIVE", 1)
+    monkeypatch.setattr("ingest.subscription.MAX_WAITING_BYTES", 2_000_000)
+    source = subscription(broker, monkeypatch, MQTT_CLIENT_ID="full")
+    pings: list[int] = []
+    ping = source._client._send_pingreq
+
+    def counting() -> object:
+        pings.append(1)
+        return ping()
+
+    monkeypatch.setattr(source._client, "_send_pingreq", counting)
+    payloads = [bytes([i]) * 200_000 for i in range(100)]
+    publish(broker, "devices/M-0001/telemetry", payloads)
+    wait_until(lambda: source._waiting_bytes >= 2_000_000, "it is full")
+    pings.clear()
+    wait_until(lambda: len(pings) >= 4 or source._connection, "some pings go out")
+    assert source._connection == 0, "the connection was lost"
+    assert [m.payload for m in take_all(source, 100)] == payloads
     source.stop()
 
 

@@ -20,7 +20,8 @@ from storage.jobs import ID_TAG, AnalyticsJob, ReportJob
 from storage.objects import ObjectStore, open_object_store
 from storage.rules import Alert, Rule
 from storage.settings import Settings
-from storage.telemetry import Reading, microseconds, open_telemetry_store
+from storage.telemetry import Reading, microseconds
+from storage.telemetry_stores import open_telemetry_store
 
 DAY = date(2026, 2, 12)
 START = datetime(2026, 2, 12, tzinfo=UTC)

@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 import pytest
 
 from storage.settings import CHECKOUT, Settings
-from storage.telemetry import SECOND, Reading, microseconds, open_telemetry_store
+from storage.telemetry import SECOND, Reading, microseconds
+from storage.telemetry_stores import open_telemetry_store
 
 
 def test_the_recipe_in_python(

@@ -10,7 +10,8 @@ import pytest
 from fastapi.testclient import TestClient
 
 from storage.settings import Settings
-from storage.telemetry import Reading, microseconds, open_telemetry_store
+from storage.telemetry import Reading, microseconds
+from storage.telemetry_stores import open_telemetry_store
 
 AT = datetime(2026, 2, 12, 10, tzinfo=UTC)
 DEVICE = {"device_id": "D1", "device_name": "n", "device_type": "t"}

@@ -25,7 +25,8 @@ from storage.catalogue import TouchedDay
 from storage.quarantine import QuarantinedReading
 from storage.rules import Alert, Rule
 from storage.settings import Settings, SettingsError
-from storage.telemetry import Refused, StoreUnavailable, microseconds, open_telemetry_store
+from storage.telemetry import Refused, StoreUnavailable, microseconds
+from storage.telemetry_stores import open_telemetry_store
 from tests.serving.conftest import BASE
 
 RECEIVED = datetime(2026, 2, 12, 10, 0, 1, tzinfo=UTC)

@@ -21,7 +21,8 @@ from storage import catalogue
 from storage.catalogue import TouchedDay
 from storage.objects import open_object_store
 from storage.settings import Settings
-from storage.telemetry import DAY, SECOND, Aggregate, Reading, microseconds, moment, open_telemetry_store
+from storage.telemetry import DAY, SECOND, Aggregate, Reading, microseconds, moment
+from storage.telemetry_stores import open_telemetry_store
 
 START = microseconds(datetime(2026, 2, 12, tzinfo=UTC))
 MINUTE = 60 * SECOND

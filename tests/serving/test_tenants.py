@@ -23,7 +23,8 @@ from storage.objects import LocalObjects, open_object_store
 from storage.quarantine import QuarantinedReading
 from storage.rules import Alert, Rule
 from storage.settings import Settings
-from storage.telemetry import Reading, microseconds, open_telemetry_store
+from storage.telemetry import Reading, microseconds
+from storage.telemetry_stores import open_telemetry_store
 from tests.serving.conftest import BASE
 
 SECRET = "alpha-secret"

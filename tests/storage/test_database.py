@@ -1,15 +1,24 @@
 import os
 import socket
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import Any
+from urllib.parse import urlsplit
 
 import psycopg
+import pytest
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import Engine, text
+from sqlalchemy.exc import OperationalError
 
-from storage import database
+from storage import database, telemetry_postgres
 from storage.settings import Settings
+from storage.telemetry import Reading, StoreUnavailable
+from storage.telemetry_postgres import PostgresTelemetry
+from tests.link import Link
+from tests.servers import wait_until
 
 
 def alembic(engine: Engine, what: str, *arguments: str) -> None:
@@ -47,3 +56,61 @@ def test_a_network_that_goes_silent_ends_connections(settings: Settings, engine:
         own = pooled.connection.driver_connection
         assert isinstance(own, psycopg.Connection)
         assert told(own) == told(plain) == (10, 5, 3, 30_000)
+
+
+@pytest.fixture
+def link(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Link]:
+    """Between the database and who loads the settings from now on."""
+    port = urlsplit(settings.database_url).port
+    assert port
+    with closing(Link(port)) as opened:
+        monkeypatch.setenv("DATABASE_URL", settings.database_url.replace(f":{port}/", f":{opened.port}/"))
+        yield opened
+
+
+def test_a_server_that_takes_what_is_sent_and_never_answers_is_given_up(link: Link) -> None:
+    engine = database.open_engine(Settings.load(), patience=0.5)
+    plain = database.connect(Settings.load(), patience=0.5)
+    with engine.connect() as connection:
+        assert connection.scalar(text("SELECT 1")) == 1
+        link.freeze()
+        with pytest.raises(OperationalError, match="has not answered"):
+            connection.execute(text("SELECT 2"))
+    with pytest.raises(psycopg.OperationalError, match="has not answered"):
+        plain.execute("SELECT 3")
+    assert plain.closed
+    link.mend()
+    with engine.connect() as connection:
+        assert connection.scalar(text("SELECT 4")) == 4
+    engine.dispose()
+
+
+def test_who_is_not_told_to_be_patient_waits(settings: Settings) -> None:
+    """Migrations and jobs may wait long for a lock."""
+    with closing(database.connect(settings)) as connection:
+        assert isinstance(connection, database.PatientConnection)
+        assert connection.patience is None
+
+
+def test_telemetry_gives_up_a_server_that_never_answers(link: Link, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Writes and checks do; a read that is under way waits, and keeps nobody from the next ones for ever."""
+    monkeypatch.setattr(database, "PATIENCE", 0.5)
+    monkeypatch.setattr(telemetry_postgres, "CHECK_SECONDS", 0.5)
+    monkeypatch.setitem(database.ALIVE, "connect_timeout", 1)
+    store = PostgresTelemetry(Settings.load(), readers=1)
+    reading = Reading(device_id="D1", time=10**15, metrics={"power": 1.0}, received_at=10**15)
+    store.write([reading])
+    assert store.read("D1", 0, 2 * 10**15).num_rows == 1
+    link.freeze()
+    for ask in (lambda: store.write([reading]), store.check):
+        with pytest.raises(StoreUnavailable, match=r"not answered|timeout"):
+            ask()
+    stuck = ThreadPoolExecutor(1).submit(store.read, "D1", 0, 2 * 10**15)
+    wait_until(store._readers.empty, "it is under way")
+    with pytest.raises(StoreUnavailable, match="under way"):
+        store.read("D1", 0, 2 * 10**15)
+    link.mend()
+    assert stuck.result(10).num_rows == 1
+    store.check()
+    assert store.write([reading]) == []
+    store.close()

@@ -27,8 +27,8 @@ from storage.telemetry import (
     merge,
     microseconds,
     moment,
-    open_telemetry_store,
 )
+from storage.telemetry_stores import open_telemetry_store
 from tests.servers import free_port
 
 MINUTE = 60 * SECOND
@@ -304,17 +304,31 @@ METRICS = st.dictionaries(
 
 @st.composite
 def batches(draw: st.DrawFn) -> list[list[Reading]]:
-    """Some readings in any order, many of them again with other values or tags; what comes later was received later."""
+    """Some readings in any order, many of them again with other values, tags or flags; what comes later came later."""
     sent = draw(st.lists(st.tuples(st.integers(0, 5), METRICS, TAGS), min_size=1, max_size=12))
     made = []
     for i, (time, metrics, (status, location)) in enumerate(sent):
-        flagged = [name for name, value in metrics.items() if value < 0]  # bands are of values
+        flagged = [name for name in metrics if draw(st.booleans())]  # bands may have changed between two deliveries
         made.append(
             Reading(device_id="D1", time=START + time * 7_000_001, metrics=metrics, received_at=END + i,
-                    enrichment_status=status, location=location, out_of_band=flagged or None)
+                    enrichment_status=status, location=location, out_of_band=flagged)
         )  # fmt: skip
     cuts = sorted(draw(st.lists(st.integers(0, len(made)), max_size=3)))
     return [draw(st.permutations(made[i:j])) for i, j in zip([0, *cuts], [*cuts, len(made)], strict=True)]
+
+
+@pytest.mark.parametrize("location", ["Hall 1", "Hall 2"])
+@pytest.mark.parametrize("at_once", [True, False])
+def test_the_same_value_judged_by_other_bands(store: TelemetryStore, location: str, at_once: bool) -> None:
+    """Sent again after the device's bands were edited, and after that a metric of its own for the same moment."""
+    first = [reading(START + i, power=-500.0, oil=1.0, out_of_band=["power"]) for i in range(3)]
+    later: dict[str, Any] = {"location": location, "received_at": START + 2 * SECOND}
+    again = [reading(START + 1, power=-500.0, out_of_band=[], **later),
+             reading(START + 2, oil=1.0, out_of_band=["oil"], **later)]  # fmt: skip
+    for batch in [[*first, *again]] if at_once else [first, again]:
+        store.write(batch)
+    table = store.read("D1", START, END, context=True)
+    assert [sorted(names or []) for names in table["out_of_band"].to_pylist()] == [["power"], [], ["oil", "power"]]
 
 
 @hypothesis_settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -12,9 +12,9 @@ import pyarrow as pa
 import pytest
 from influxdb_client.domain.bucket_retention_rules import BucketRetentionRules
 
-from storage import flux_csv, telemetry_influx
+from storage import flux_csv, influx_server
 from storage.settings import Settings
-from storage.telemetry import COUNT, DAY, SECOND, Reading, StoreUnavailable, moment
+from storage.telemetry import COUNT, DAY, SECOND, StoreUnavailable, moment
 from storage.telemetry_influx import InfluxTelemetry
 from tests.link import Link
 from tests.storage.test_telemetry import END, MINUTE, START, reading, rows
@@ -43,9 +43,9 @@ def write_raw(store: InfluxTelemetry, lines: str, precision: str = "us") -> None
     """As another program would."""
     store.check()
     httpx.post(
-        f"{store._url}/api/v2/write",
-        params={"org": store._org, "bucket": store._bucket, "precision": precision},
-        headers={"Authorization": f"Token {store._client.token}"},
+        f"{store._server._url}/api/v2/write",
+        params={"org": store._server._org, "bucket": store._server._bucket, "precision": precision},
+        headers={"Authorization": f"Token {store._server._client.token}"},
         content=lines.encode(),
     ).raise_for_status()
 
@@ -53,14 +53,14 @@ def write_raw(store: InfluxTelemetry, lines: str, precision: str = "us") -> None
 def keep_for(store: InfluxTelemetry, days: int) -> None:
     """Give the bucket a retention of its own, as an operator may."""
     store.check()
-    buckets = store._client.buckets_api()
-    bucket = buckets.find_bucket_by_name(store._bucket)  # type: ignore[no-untyped-call]
+    buckets = store._server._client.buckets_api()
+    bucket = buckets.find_bucket_by_name(store._server._bucket)  # type: ignore[no-untyped-call]
     bucket.retention_rules = [BucketRetentionRules(every_seconds=days * 86_400)]  # type: ignore[no-untyped-call]
     buckets.update_bucket(bucket)
 
 
 def retention(store: InfluxTelemetry) -> list[int]:
-    bucket = store._client.buckets_api().find_bucket_by_name(store._bucket)  # type: ignore[no-untyped-call]
+    bucket = store._server._client.buckets_api().find_bucket_by_name(store._server._bucket)  # type: ignore[no-untyped-call]
     return [rule.every_seconds for rule in bucket.retention_rules]
 
 
@@ -81,13 +81,13 @@ def test_what_lies_beyond_the_retention_costs_only_itself(influx: Influx, monkey
     now = time.time_ns() // 10**9 * SECOND
     batch = [reading(now - (400 * DAY if i % 3 == 0 else 0) + i * SECOND, f"D{i % 5}") for i in range(300)]
     asked: list[int] = []
-    refusal = store._refusal
+    write = store._server.write
 
-    def counting(part: list[Reading]) -> str | None:
-        asked.append(len(part))
-        return refusal(part)
+    def counting(part: bytes) -> str | None:
+        asked.append(part.count(b"\n") + 1)
+        return write(part)
 
-    monkeypatch.setattr(store, "_refusal", counting)
+    monkeypatch.setattr(store._server, "write", counting)
     refused = store.write(batch)
     assert {r.reading.time for r in refused} == {r.time for r in batch if r.time < now}
     assert "retention" in refused[0].reason
@@ -159,8 +159,8 @@ def test_the_bucket_is_made_and_made_again(influx: Influx) -> None:
     store = influx()
     store.check()
     assert retention(store) in ([], [0])
-    bucket = store._client.buckets_api().find_bucket_by_name(store._bucket)  # type: ignore[no-untyped-call]
-    store._client.buckets_api().delete_bucket(bucket)  # type: ignore[no-untyped-call]
+    bucket = store._server._client.buckets_api().find_bucket_by_name(store._server._bucket)  # type: ignore[no-untyped-call]
+    store._server._client.buckets_api().delete_bucket(bucket)  # type: ignore[no-untyped-call]
     with pytest.raises(StoreUnavailable, match="INFLUXDB_BUCKET"):
         store.read("D1", START, END)
     assert store.write([reading()]) == []
@@ -298,7 +298,7 @@ def test_lasting_troubles_are_told_and_nothing_is_refused(influx: Influx, front:
 def test_a_server_that_goes_silent_is_given_up(
     influx: Influx, influxdb_server: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(telemetry_influx, "TIMEOUT", (500, 500))
+    monkeypatch.setattr(influx_server, "TIMEOUT", (500, 500))
     with closing(Link(int(influxdb_server["INFLUXDB_URL"].rsplit(":", 1)[1]))) as link:
         store = influx(INFLUXDB_URL=f"http://127.0.0.1:{link.port}")
         store.check()
