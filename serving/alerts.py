@@ -5,10 +5,12 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
-from sqlmodel import Session, col, func, select
+from sqlmodel import Session, col, select
 
-from serving.dependencies import Asker, DatabaseSession, DeviceId, Moment, PageQuery, Text
+from serving.dependencies import Asker, DatabaseSession, DeviceId, Moment, Text
 from serving.errors import Conflict, Invalid, NotFound, problems
+from serving.lists import SORT, During, Page, listed
+from serving.rule_bodies import Severity
 from storage.database import utc_now
 from storage.notifications import Notification, NotificationAttempt
 from storage.rules import Alert
@@ -51,6 +53,17 @@ class AlertList(BaseModel):
     page_size: int
 
 
+class AlertQuery(Page, During):
+    """`start_time` and `end_time` are about when the alert was raised."""
+
+    tenant_id: Annotated[Text, Field(max_length=50)] | None = None
+    device_id: DeviceId | None = None
+    rule_id: UUID | None = None
+    status: Status | None = None
+    severity: Severity | None = None
+    sort: Annotated[Literal["created_at", "-created_at", "reading_time", "-reading_time"], SORT] = "-created_at"
+
+
 class AttemptPublic(BaseModel):
     """One try: `sent`, `failed` or `unconfigured`, and what the other side said."""
 
@@ -87,22 +100,11 @@ class Acknowledgement(BaseModel):
 
 
 @router.get("")
-def list_alerts(
-    session: DatabaseSession,
-    page: PageQuery,
-    device_id: Annotated[DeviceId | None, Query()] = None,
-    rule_id: UUID | None = None,
-    status: Status | None = None,
-) -> AlertList:
-    """Alerts, newest first."""
-    found = select(Alert)
-    for column, value in ((Alert.device_id, device_id), (Alert.rule_id, rule_id), (Alert.status, status)):
-        if value is not None:
-            found = found.where(col(column) == value)
-    total = session.exec(select(func.count()).select_from(found.subquery())).one()
-    ordered = found.order_by(col(Alert.created_at).desc(), col(Alert.alert_id))
-    rows = session.exec(ordered.offset(page.offset).limit(page.page_size)).all()
-    return AlertList(data=[_public(row) for row in rows], total=total, page=page.page, page_size=page.page_size)
+def list_alerts(session: DatabaseSession, query: Annotated[AlertQuery, Query()]) -> AlertList:
+    """Alerts, newest first unless sorted otherwise."""
+    filters = ("tenant_id", "device_id", "rule_id", "status", "severity")
+    rows, total = listed(session, select(Alert), query, *filters, during="created_at")
+    return AlertList(data=[_public(row) for row in rows], total=total, page=query.page, page_size=query.page_size)
 
 
 @router.get("/{alert_id}", responses=problems(NotFound))

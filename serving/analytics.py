@@ -5,12 +5,14 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field, ValidationError
-from sqlmodel import Session, col, func, select
+from sqlmodel import Session, select
 
 from assets.analyses import ANALYSES
 from serving import jobs as shared
 from serving.dependencies import DagsterClient, DatabaseSession, DeviceId, JobPath, Moment, Text
 from serving.errors import Conflict, Invalid, NotFound, problems
+from serving.jobs import JobSort, JobStatus
+from serving.lists import SORT, During, listed
 from storage import catalogue
 from storage.catalogue import Dataset
 from storage.jobs import AnalyticsJob, new_job_id
@@ -18,7 +20,6 @@ from storage.jobs import AnalyticsJob, new_job_id
 router = APIRouter(prefix="/api/v1/analytics", tags=["analytics"])
 
 AnalysisType = Literal["anomaly", "prediction", "forecast"]
-JobStatus = Literal["pending", "running", "completed", "failed", "cancelled"]
 
 
 class DatasetPublic(BaseModel):
@@ -78,6 +79,22 @@ class JobList(BaseModel):
     total: int
     limit: int
     offset: int
+
+
+class JobQuery(During):
+    """`start_time` and `end_time` are about when it was asked for."""
+
+    tenant_id: Annotated[Text, Field(max_length=50)] | None = None
+    status: JobStatus | None = None
+    device_id: DeviceId | None = None
+    analysis_type: AnalysisType | None = None
+    limit: Annotated[int, Field(ge=1, le=100)] = 20
+    offset: Annotated[int, Field(ge=0, le=100_000_000)] = 0
+    sort: Annotated[JobSort, SORT] = "-created_at"
+
+    @property
+    def page_size(self) -> int:
+        return self.limit
 
 
 class JobResults(BaseModel):
@@ -152,22 +169,11 @@ def get_analytics_results(session: DatabaseSession, job_id: JobPath) -> JobResul
 
 
 @router.get("/jobs")
-def list_jobs(
-    session: DatabaseSession,
-    *,
-    status: JobStatus | None = None,
-    device_id: Annotated[DeviceId | None, Query()] = None,
-    limit: Annotated[int, Query(ge=1, le=100)] = 20,
-    offset: Annotated[int, Query(ge=0, le=100_000_000)] = 0,
-) -> JobList:
-    """Jobs, newest first."""
-    found = select(AnalyticsJob)
-    for column, value in ((AnalyticsJob.status, status), (AnalyticsJob.device_id, device_id)):
-        if value is not None:
-            found = found.where(col(column) == value)
-    total = session.exec(select(func.count()).select_from(found.subquery())).one()
-    rows = session.exec(found.order_by(col(AnalyticsJob.created_at).desc()).offset(offset).limit(limit)).all()
-    return JobList(jobs=[_state(row) for row in rows], total=total, limit=limit, offset=offset)
+def list_jobs(session: DatabaseSession, query: Annotated[JobQuery, Query()]) -> JobList:
+    """Jobs, newest first unless sorted otherwise."""
+    filters = ("tenant_id", "status", "device_id", "analysis_type")
+    rows, total = listed(session, select(AnalyticsJob), query, *filters, during="created_at")
+    return JobList(jobs=[_state(row) for row in rows], total=total, limit=query.limit, offset=query.offset)
 
 
 @router.post("/jobs/{job_id}/cancel", responses=problems(NotFound))

@@ -1,14 +1,13 @@
 """What a route asks for by its type: a session, the stores, the settings, checked parameters."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
-from fastapi import Depends, Path, Query, Request
-from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, Field, PlainSerializer
-from sqlmodel import Session, func, select
-from sqlmodel.sql.expression import SelectOfScalar
+from fastapi import Depends, Path, Request
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, PlainSerializer
+from sqlmodel import Session
 
 from assets.timeline import Timeline
 from serving.dagster import Dagster
@@ -107,24 +106,3 @@ DevicePath = Annotated[str, Path(pattern=IDENTIFIER, max_length=MAX_IDENTIFIER, 
 JobPath = Annotated[str, Path(pattern=r"^(job|export|report)-[a-z0-9]{6,32}$", examples=["job-0123456789ab"])]
 Moment = Annotated[datetime, PlainSerializer(_rfc3339, return_type=str, when_used="json")]
 Instant = Annotated[AwareDatetime, BeforeValidator(_written), AfterValidator(_in_our_time)]
-
-
-class Page(BaseModel):
-    """Which part of a list: pages count from 1."""
-
-    page: Annotated[int, Field(ge=1, le=1_000_000)] = 1
-    page_size: Annotated[int, Field(ge=1, le=100)] = 20
-
-    @property
-    def offset(self) -> int:
-        return (self.page - 1) * self.page_size
-
-
-PageQuery = Annotated[Page, Query()]
-Row = TypeVar("Row")
-
-
-def paged(session: Session, found: SelectOfScalar[Row], page: Page, *order: Any) -> tuple[Sequence[Row], int]:
-    """The page's rows in that order, and how many rows there are in all."""
-    total = session.exec(select(func.count()).select_from(found.subquery())).one()
-    return session.exec(found.order_by(*order).offset(page.offset).limit(page.page_size)).all(), total

@@ -12,7 +12,7 @@ from pydantic.json_schema import SkipJsonSchema
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, or_, select, update
 
-from serving.dependencies import Asker, DatabaseSession, DeviceId, DevicePath, Moment, Page, Text, paged
+from serving.dependencies import Asker, DatabaseSession, DeviceId, DevicePath, Moment, Text
 from serving.errors import (
     Conflict,
     FieldError,
@@ -25,6 +25,7 @@ from serving.errors import (
     problems,
 )
 from serving.formats import json_answer
+from serving.lists import SORT, Page, listed
 from storage import catalogue
 from storage.access import Identity
 from storage.catalogue import Dataset, TouchedDay
@@ -110,7 +111,7 @@ class DeviceQuery(Page):
     device_type: Annotated[Text, Field(max_length=100)] | None = None
     status: Status | None = None
     search: Annotated[Text, Field(max_length=100, description="Part of the id, the name or the location")] | None = None
-    sort: Annotated[Sort, Field(description="A minus in front turns the order round")] = "device_id"
+    sort: Annotated[Sort, SORT] = "device_id"
 
 
 class BulkDevices(BaseModel):
@@ -158,15 +159,10 @@ IfMatch = Annotated[str | None, Header(description="The ETag of what is changed:
 def list_devices(session: DatabaseSession, query: Annotated[DeviceQuery, Query()]) -> Response:
     """Devices by id unless sorted otherwise; soft-deleted ones are not listed."""
     found = select(Device).where(col(Device.deleted_at).is_(None))
-    for name in ("tenant_id", "device_type", "status"):
-        if (value := getattr(query, name)) is not None:
-            found = found.where(getattr(Device, name) == value)
     if query.search:
         columns = (Device.device_id, Device.device_name, Device.location)
         found = found.where(or_(*(col(column).icontains(query.search, autoescape=True) for column in columns)))
-    column = col(getattr(Device, query.sort.removeprefix("-")))
-    order = column.desc() if query.sort.startswith("-") else column
-    rows, total = paged(session, found, query, order, col(Device.device_id))
+    rows, total = listed(session, found, query, "tenant_id", "device_type", "status")
     data = [{name: getattr(row, name) for name in DevicePublic.model_fields} for row in rows]
     return json_answer(
         {"success": True, "data": data, "total": total, "page": query.page, "page_size": query.page_size}

@@ -1,7 +1,7 @@
 """Jobs as the routers of exports, analyses and reports share them: ask, find, cancel."""
 
 from datetime import date, timedelta
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from sqlmodel import Session
 
@@ -11,6 +11,8 @@ from storage import jobs
 from storage.database import utc_now
 from storage.jobs import Job
 
+JobStatus = Literal["pending", "running", "completed", "failed", "cancelled"]
+JobSort = Literal["created_at", "-created_at", "completed_at", "-completed_at"]
 LONGEST_RANGE_DAYS = 3660
 JobT = TypeVar("JobT", bound=Job)
 

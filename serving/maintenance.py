@@ -5,10 +5,11 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field, model_validator
-from sqlmodel import Session, col, func, select
+from sqlmodel import Session, col, select
 
-from serving.dependencies import DatabaseSession, DeviceId, Instant, Moment, PageQuery, Text
+from serving.dependencies import DatabaseSession, DeviceId, Instant, Moment, Text
 from serving.errors import Invalid, NotFound, problems
+from serving.lists import SORT, Page, listed
 from storage.database import utc_now
 from storage.devices import Device
 from storage.maintenance import HeldBack, MaintenanceWindow
@@ -47,6 +48,20 @@ class WindowPublic(BaseModel):
     updated_at: Moment
 
 
+class WindowQuery(Page):
+    tenant_id: Annotated[Text, Field(max_length=50)] | None = None
+    device_id: Annotated[DeviceId, Field(description="Those that cover it")] | None = None
+    at: Annotated[Instant, Field(description="Only those that include this moment")] | None = None
+    sort: Annotated[Literal["from", "-from", "to", "-to", "created_at", "-created_at"], SORT] = "-from"
+
+
+class HeldBackQuery(Page):
+    tenant_id: Annotated[Text, Field(max_length=50)] | None = None
+    device_id: DeviceId | None = None
+    rule_id: UUID | None = None
+    sort: Annotated[Literal["last_reading_time", "-last_reading_time", "count", "-count"], SORT] = "-last_reading_time"
+
+
 class WindowAnswer(BaseModel):
     success: Literal[True] = True
     data: WindowPublic
@@ -79,43 +94,24 @@ class HeldBackList(BaseModel):
 
 
 @router.get("")
-def list_windows(
-    session: DatabaseSession,
-    page: PageQuery,
-    device_id: Annotated[DeviceId | None, Query()] = None,
-    at: Annotated[Instant | None, Query(description="Only those that include this moment")] = None,
-) -> WindowList:
-    """Windows, the latest first; with `device_id` those that cover that device, among them those of all devices."""
+def list_windows(session: DatabaseSession, query: Annotated[WindowQuery, Query()]) -> WindowList:
+    """Windows, the latest first unless sorted otherwise; with `device_id` those of all devices are among them."""
     found = select(MaintenanceWindow)
-    if device_id is not None:
+    if query.device_id is not None:
         own = col(MaintenanceWindow.device_id)
-        found = found.where((own == device_id) | own.is_(None))
-    if at is not None:
-        found = found.where(col(MaintenanceWindow.starts_at) <= at, col(MaintenanceWindow.ends_at) > at)
-    total = session.exec(select(func.count()).select_from(found.subquery())).one()
-    ordered = found.order_by(col(MaintenanceWindow.starts_at).desc(), col(MaintenanceWindow.window_id))
-    rows = session.exec(ordered.offset(page.offset).limit(page.page_size)).all()
-    return WindowList(data=[_public(row) for row in rows], total=total, page=page.page, page_size=page.page_size)
+        found = found.where((own == query.device_id) | own.is_(None))
+    if query.at is not None:
+        found = found.where(col(MaintenanceWindow.starts_at) <= query.at, col(MaintenanceWindow.ends_at) > query.at)
+    rows, total = listed(session, found, query, "tenant_id", columns={"from": "starts_at", "to": "ends_at"})
+    return WindowList(data=[_public(row) for row in rows], total=total, page=query.page, page_size=query.page_size)
 
 
 @router.get("/held-back")
-def list_held_back(
-    session: DatabaseSession,
-    page: PageQuery,
-    device_id: Annotated[DeviceId | None, Query()] = None,
-    rule_id: UUID | None = None,
-) -> HeldBackList:
-    """What maintenance held back, by rule and device, the latest first."""
-    found = select(HeldBack)
-    if device_id is not None:
-        found = found.where(HeldBack.device_id == device_id)
-    if rule_id is not None:
-        found = found.where(HeldBack.rule_id == rule_id)
-    total = session.exec(select(func.count()).select_from(found.subquery())).one()
-    ordered = found.order_by(col(HeldBack.last_reading_time).desc(), col(HeldBack.device_id), col(HeldBack.rule_id))
-    rows = session.exec(ordered.offset(page.offset).limit(page.page_size)).all()
+def list_held_back(session: DatabaseSession, query: Annotated[HeldBackQuery, Query()]) -> HeldBackList:
+    """What maintenance held back, by rule and device, the latest first unless sorted otherwise."""
+    rows, total = listed(session, select(HeldBack), query, "tenant_id", "device_id", "rule_id")
     data = [HeldBackPublic.model_validate(row, from_attributes=True) for row in rows]
-    return HeldBackList(data=data, total=total, page=page.page, page_size=page.page_size)
+    return HeldBackList(data=data, total=total, page=query.page, page_size=query.page_size)
 
 
 @router.get("/{window_id}", responses=problems(NotFound))

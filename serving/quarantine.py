@@ -5,12 +5,13 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
-from sqlmodel import col, select
+from sqlmodel import select
 
 from ingest import quarantine
 from ingest.quarantine import MOST, ReplayRunning
-from serving.dependencies import DatabaseSession, DeviceId, Instant, Moment, PageQuery, PlatformSettings, Text, paged
+from serving.dependencies import DatabaseSession, DeviceId, Instant, Moment, PlatformSettings, Text
 from serving.errors import Conflict, problems
+from serving.lists import SORT, During, Page, listed
 from storage.devices import METRIC
 from storage.quarantine import QuarantinedReading, Selection
 
@@ -42,6 +43,16 @@ class QuarantineList(BaseModel):
     total: int
     page: int
     page_size: int
+
+
+class QuarantineQuery(Page, During):
+    """`start_time` and `end_time` are about when a message came."""
+
+    device_id: DeviceId | None = None
+    reason: Reason | None = None
+    metric: Metric | None = None
+    replayed: Annotated[bool, Field(description="Whether it was taken at its second chance")] | None = None
+    sort: Annotated[Literal["received_at", "-received_at"], SORT] = "-received_at"
 
 
 class ReplayRequest(BaseModel):
@@ -85,22 +96,12 @@ class ReplayAnswer(BaseModel):
 
 
 @router.get("/quarantine")
-def list_quarantine(
-    session: DatabaseSession,
-    page: PageQuery,
-    *,
-    device_id: Annotated[DeviceId | None, Query()] = None,
-    reason: Annotated[Reason | None, Query()] = None,
-    metric: Annotated[Metric | None, Query()] = None,
-    start_time: Annotated[Instant | None, Query(description="Received then or later")] = None,
-    end_time: Annotated[Instant | None, Query(description="Received before")] = None,
-    replayed: Annotated[bool | None, Query(description="Whether it was taken at its second chance")] = None,
-) -> QuarantineList:
-    """Messages and items that were refused, newest first."""
-    selection = Selection(None, device_id, reason, metric, start_time, end_time, replayed)
-    row = QuarantinedReading
-    rows, total = paged(session, selection.of(select(row)), page, col(row.received_at).desc(), col(row.id).desc())
-    return QuarantineList(data=[_item(row) for row in rows], total=total, page=page.page, page_size=page.page_size)
+def list_quarantine(session: DatabaseSession, query: Annotated[QuarantineQuery, Query()]) -> QuarantineList:
+    """Messages and items that were refused, newest first unless sorted otherwise."""
+    asked = query.device_id, query.reason, query.metric, query.start_time, query.end_time, query.replayed
+    rows, total = listed(session, Selection(None, *asked).of(select(QuarantinedReading)), query)
+    data = [_item(row) for row in rows]
+    return QuarantineList(data=data, total=total, page=query.page, page_size=query.page_size)
 
 
 @router.post("/quarantine/replay", responses=problems(Conflict))

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, Field
-from sqlmodel import col, select
+from sqlmodel import select
 
 from assets.reports.content import schema
 from serving import jobs as shared
@@ -17,12 +17,13 @@ from serving.dependencies import (
     JobPath,
     Moment,
     Objects,
-    PageQuery,
-    paged,
+    Text,
 )
 from serving.devices import registered
 from serving.errors import Conflict, Invalid, NotFound, problems
 from serving.identity import public
+from serving.jobs import JobSort, JobStatus
+from serving.lists import SORT, During, Page, listed
 from storage.database import utc_now
 from storage.jobs import ReportJob, new_job_id
 
@@ -72,6 +73,16 @@ class ReportList(BaseModel):
     total: int
     page: int
     page_size: int
+
+
+class ReportQuery(Page, During):
+    """`start_time` and `end_time` are about when it was asked for."""
+
+    tenant_id: Annotated[Text, Field(max_length=50)] | None = None
+    device_id: DeviceId | None = None
+    status: JobStatus | None = None
+    format: Format | None = None
+    sort: Annotated[JobSort, SORT] = "-created_at"
 
 
 class Download(BaseModel):
@@ -129,15 +140,11 @@ def get_report_schema() -> dict[str, Any]:
 
 
 @router.get("/jobs")
-def list_reports(
-    session: DatabaseSession, page: PageQuery, device_id: Annotated[DeviceId | None, Query()] = None
-) -> ReportList:
-    """Reports, newest first."""
-    found = select(ReportJob)
-    if device_id is not None:
-        found = found.where(ReportJob.device_id == device_id)
-    rows, total = paged(session, found, page, col(ReportJob.created_at).desc(), col(ReportJob.job_id))
-    return ReportList(data=[_state(row) for row in rows], total=total, page=page.page, page_size=page.page_size)
+def list_reports(session: DatabaseSession, query: Annotated[ReportQuery, Query()]) -> ReportList:
+    """Reports, newest first unless sorted otherwise."""
+    filters = ("tenant_id", "device_id", "status", "format")
+    rows, total = listed(session, select(ReportJob), query, *filters, during="created_at")
+    return ReportList(data=[_state(row) for row in rows], total=total, page=query.page, page_size=query.page_size)
 
 
 @router.post("/{job_id}/cancel", responses=problems(NotFound))

@@ -7,6 +7,7 @@ from pydantic import BaseModel, Field, model_validator
 
 from serving.dependencies import DeviceId, Moment, Text
 from serving.errors import Invalid
+from serving.lists import SORT, Page
 from storage.devices import Metric
 from storage.rules import ANY_READING, NO_DATA, ActiveHours
 
@@ -16,6 +17,10 @@ Scope = Literal["all_devices", "selected_devices"]
 Condition = Literal[">", "<", "=", "!=", ">=", "<=", "no_data"]
 Status = Literal["active", "paused", "archived"]
 Severity = Literal["low", "medium", "high", "critical"]
+RuleSort = Literal[
+    "rule_name", "-rule_name", "created_at", "-created_at", "updated_at", "-updated_at", "last_triggered_at",
+    "-last_triggered_at",
+]  # fmt: skip
 MetricName = Annotated[Metric, Field(examples=["temperature"])]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Name = Annotated[Text, Field(min_length=1, max_length=255)]
@@ -112,6 +117,16 @@ class RulePublic(BaseModel):
     last_triggered_at: Moment | None
     created_at: Moment
     updated_at: Moment
+
+
+class RuleQuery(Page):
+    tenant_id: Annotated[Text, Field(max_length=50)] | None = None
+    device_id: Annotated[DeviceId, Field(description="Those that watch it")] | None = None
+    status: Status | None = None
+    property: MetricName | None = None
+    severity: Severity | None = None
+    search: Annotated[Text, Field(max_length=100, description="Part of the name or the description")] | None = None
+    sort: Annotated[RuleSort, SORT] = "-created_at"
 
 
 class RuleAnswer(BaseModel):

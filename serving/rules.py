@@ -7,15 +7,16 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query
 from sqlalchemy import or_, text
-from sqlmodel import Session, col, func, select
+from sqlmodel import Session, col, select
 
 from ingest.alerts import Outcome, raise_alerts
 from ingest.facts import DeviceFacts, Windows, facts_of
 from ingest.notifications.outbox import Outbox
 from ingest.readings import decode
 from ingest.rules import ActiveRule, RuleSet
-from serving.dependencies import Asker, DatabaseSession, DeviceId, PageQuery, PlatformSettings
+from serving.dependencies import Asker, DatabaseSession, PlatformSettings
 from serving.errors import Conflict, Invalid, NotFound, Unavailable, problems
+from serving.lists import listed
 from serving.rule_bodies import (
     EvaluatedRule,
     Evaluation,
@@ -25,9 +26,9 @@ from serving.rule_bodies import (
     RuleCreate,
     RuleList,
     RulePublic,
+    RuleQuery,
     RuleStatus,
     RuleUpdate,
-    Status,
     check_rule,
     hours_json,
 )
@@ -47,22 +48,16 @@ OPTIONAL = ("description", "severity", "active_hours")
 
 
 @router.get("")
-def list_rules(
-    session: DatabaseSession,
-    page: PageQuery,
-    device_id: Annotated[DeviceId | None, Query()] = None,
-    status: Status | None = None,
-) -> RuleList:
-    """Rules, newest first; with `device_id` those that watch that device, among them those of all devices."""
+def list_rules(session: DatabaseSession, query: Annotated[RuleQuery, Query()]) -> RuleList:
+    """Rules, newest first unless sorted otherwise; with `device_id` those of all devices are among them."""
     found = select(Rule).where(col(Rule.deleted_at).is_(None))
-    if device_id is not None:
-        found = found.where(or_(col(Rule.scope) == "all_devices", col(Rule.device_ids).contains([device_id])))
-    if status is not None:
-        found = found.where(Rule.status == status)
-    total = session.exec(select(func.count()).select_from(found.subquery())).one()
-    ordered = found.order_by(col(Rule.created_at).desc(), col(Rule.rule_id))
-    rows = session.exec(ordered.offset(page.offset).limit(page.page_size)).all()
-    return RuleList(data=[_public(row) for row in rows], total=total, page=page.page, page_size=page.page_size)
+    if query.device_id is not None:
+        found = found.where(or_(col(Rule.scope) == "all_devices", col(Rule.device_ids).contains([query.device_id])))
+    if query.search:
+        columns = (Rule.rule_name, Rule.description)
+        found = found.where(or_(*(col(column).icontains(query.search, autoescape=True) for column in columns)))
+    rows, total = listed(session, found, query, "tenant_id", "status", "property", "severity")
+    return RuleList(data=[_public(row) for row in rows], total=total, page=query.page, page_size=query.page_size)
 
 
 @router.get("/{rule_id}", responses=problems(NotFound))

@@ -4,11 +4,12 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, Field
-from sqlmodel import Session, col, select
+from sqlmodel import Session, select
 
-from serving.dependencies import Asker, DatabaseSession, Moment, Page, Text, paged
+from serving.dependencies import Asker, DatabaseSession, Moment, Text
 from serving.errors import Conflict, TooMany, Unauthenticated, problems
 from serving.identity import COOKIE, needs, public
+from serving.lists import SORT, During, Page, listed
 from storage import access
 from storage.access import VALID_FOR, AuditEntry, Identity
 
@@ -67,10 +68,12 @@ class AuditList(BaseModel):
     page_size: int
 
 
-class AuditQuery(Page):
+class AuditQuery(Page, During):
+    tenant_id: Annotated[Text, Field(max_length=50)] | None = None
     actor: Annotated[Text, Field(max_length=100)] | None = None
     entity: Annotated[Text, Field(max_length=63, examples=["devices"])] | None = None
     entity_id: Annotated[Text, Field(max_length=500)] | None = None
+    sort: Annotated[Literal["id", "-id"], SORT] = "-id"
 
 
 @router.post("/session", responses=problems(Unauthenticated, TooMany))
@@ -122,12 +125,9 @@ def get_ticket(request: Request, asker: Asker) -> TicketAnswer:
 @router.get("/audit")
 @needs("admin")
 def list_changes(session: DatabaseSession, query: Annotated[AuditQuery, Query()]) -> AuditList:
-    """The book of changes, newest first."""
-    found = select(AuditEntry)
-    for name in ("actor", "entity", "entity_id"):
-        if (value := getattr(query, name)) is not None:
-            found = found.where(getattr(AuditEntry, name) == value)
-    rows, total = paged(session, found, query, col(AuditEntry.id).desc())
+    """The book of changes, newest first unless sorted otherwise."""
+    filters = ("tenant_id", "actor", "entity", "entity_id")
+    rows, total = listed(session, select(AuditEntry), query, *filters, during="at")
     data = [AuditPublic.model_validate(row, from_attributes=True) for row in rows]
     return AuditList(data=data, total=total, page=query.page, page_size=query.page_size)
 

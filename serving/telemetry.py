@@ -12,10 +12,11 @@ from sqlmodel import Session, col, func, or_, select
 
 from assets.consumption import EnergyFigures, energy_figures
 from assets.timeline import Filter, Timeline
-from serving.dependencies import DatabaseSession, DeviceId, DevicePath, Instant, Moment, Page, Readings
+from serving.dependencies import DatabaseSession, DeviceId, DevicePath, Instant, Moment, Readings
 from serving.errors import Invalid, NotAcceptable, NotFound, problems
 from serving.formats import CONTENT, Format, accepted, json_answer, table_answer
 from serving.identity import needs
+from serving.lists import SORT, Page
 from serving.readings import Answer, Question, answer
 from storage import catalogue
 from storage.catalogue import TouchedDay
@@ -133,6 +134,12 @@ class UnregisteredDevice(BaseModel):
     deleted: bool
 
 
+class UnregisteredQuery(Page):
+    sort: Annotated[Literal["last_received_at", "-last_received_at", "device_id", "-device_id"], SORT] = (
+        "-last_received_at"
+    )
+
+
 class UnregisteredList(BaseModel):
     success: Literal[True] = True
     data: list[UnregisteredDevice]
@@ -213,7 +220,7 @@ def get_stats(
 
 
 @router.get("/unregistered")
-def list_unregistered(session: DatabaseSession, page: Annotated[Page, Query()]) -> UnregisteredList:
+def list_unregistered(session: DatabaseSession, query: Annotated[UnregisteredQuery, Query()]) -> UnregisteredList:
     """Devices that telemetry came from and that nobody registered, or that are deleted; the last heard of first."""
     heard = func.max(TouchedDay.touched_at)
     columns: Any = (
@@ -230,10 +237,11 @@ def list_unregistered(session: DatabaseSession, page: Annotated[Page, Query()]) 
         .group_by(col(TouchedDay.device_id), col(Device.deleted_at))
     )
     total = session.exec(select(func.count()).select_from(found.subquery())).one()
-    newest = found.order_by(heard.desc(), col(TouchedDay.device_id))
-    rows = session.execute(newest.offset(page.offset).limit(page.page_size)).mappings()
+    column: Any = heard if "last_received_at" in query.sort else col(TouchedDay.device_id)
+    ordered = found.order_by(column.desc() if query.sort.startswith("-") else column.asc(), col(TouchedDay.device_id))
+    rows = session.execute(ordered.offset(query.offset).limit(query.page_size)).mappings()
     data = [UnregisteredDevice(**row) for row in rows]
-    return UnregisteredList(data=data, total=total, page=page.page, page_size=page.page_size)
+    return UnregisteredList(data=data, total=total, page=query.page, page_size=query.page_size)
 
 
 def _respond(
