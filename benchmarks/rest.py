@@ -4,6 +4,8 @@ Readings every second of `--days N` (30) closed and exported days of `--devices 
 minutes) and of today until now, exported but for the last minute, and `--registered N` (10,000) devices in the
 registry. The API is a process of its own, as `energy up` starts it, asked with a key of the database; PostgreSQL is
 durable as the platform's. `--seconds N` (10) of load per question, after three seconds of warming up.
+`--platform`: beside it runs all that `energy up` runs: broker, ingester, Dagster with its export of each minute, and
+ten machines that send.
 """
 
 import argparse
@@ -12,8 +14,9 @@ import re
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from multiprocessing import get_context
 from pathlib import Path
@@ -54,6 +57,7 @@ def main() -> None:
     options.add_argument("--days", type=int, default=30, choices=range(2, 32), metavar="2…31")
     for name, default in (("devices", 10), ("registered", 10_000), ("seconds", 10)):
         options.add_argument(f"--{name}", type=int, default=default)
+    options.add_argument("--platform", action="store_true")
     given, _ = options.parse_known_args()
     with database() as url, tempfile.TemporaryDirectory() as folder:
         seconds = timed(lambda: _fill(url, given.days, given.devices, given.registered))
@@ -64,13 +68,10 @@ def main() -> None:
         with Session(engine) as session:
             key = access.create_key(session, "benchmark", "read")
         engine.dispose()
+        run = _platform if given.platform else _alone
         with (
             mock.patch.dict(os.environ, API_PORT=str(port), API_RATE_LIMIT="0"),
-            started(
-                [sys.executable, "-m", "serving"],
-                lambda: httpx.get(f"{address}/health", timeout=2).raise_for_status(),
-                Path(folder) / "api.log",
-            ) as process,
+            run(address, url, Path(folder)) as process,
             httpx.Client(
                 base_url=address,
                 headers={"X-API-Key": key},
@@ -78,10 +79,32 @@ def main() -> None:
                 limits=httpx.Limits(max_connections=32, max_keepalive_connections=32),
             ) as client,
         ):
-            _ask(client, url, psutil.Process(process.pid), given)
+            _ask(client, url, process, given)
             peak = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{process.pid}/status").read_text())
             assert peak
             print(f"API process: {int(peak[1]) / 1000:.0f} MB at most")
+
+
+@contextmanager
+def _alone(address: str, _: str, folder: Path) -> Iterator[psutil.Process]:
+    """The API's process, beside PostgreSQL."""
+    ready = lambda: httpx.get(f"{address}/health", timeout=2).raise_for_status()  # noqa: E731
+    with started([sys.executable, "-m", "serving"], ready, folder / "api.log") as process:
+        yield psutil.Process(process.pid)
+
+
+@contextmanager
+def _platform(address: str, url: str, folder: Path) -> Iterator[psutil.Process]:
+    """The API's process as one of the platform's, while ten machines send ten readings a second together."""
+    energy = Path(sys.executable).with_name("energy")
+    ports = {name: str(free_port()) for name in ("DAGSTER_PORT", "MQTT_BROKER_PORT", "INGEST_METRICS_PORT")}
+    ready = lambda: httpx.get(f"{address}/ready", timeout=2).raise_for_status()  # noqa: E731
+    with (
+        mock.patch.dict(os.environ, ports, DATABASE_URL=url),
+        started([energy, "up"], ready, folder / "platform.log") as platform,
+        started([energy, "simulate"], lambda: True, folder / "machines.log"),
+    ):
+        yield next(p for p in psutil.Process(platform.pid).children(recursive=True) if "serving" in p.cmdline())
 
 
 def _fill(url: str, days: int, devices: int, registered: int) -> None:

@@ -1,6 +1,6 @@
 """Every list that the API describes is asked alike."""
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -16,6 +16,7 @@ from storage.maintenance import HeldBack, MaintenanceWindow
 from storage.quarantine import QuarantinedReading
 from storage.rules import Alert, Rule
 from storage.settings import Settings
+from storage.telemetry import microseconds
 
 AT = datetime(2026, 2, 12, 10, tzinfo=UTC)
 NUMBERS = (2, 0, 1)
@@ -56,7 +57,7 @@ def filled(session: Session) -> None:
         session.add(
             AuditEntry(at=at, actor=f"a{i}", request="r", action="create", entity="e", entity_id="i", change={})
         )
-        catalogue.touch(session, [(f"U{i}", date(2026, 2, 12))])
+        catalogue.touch(session, [(f"U{i}", microseconds(AT))])
         session.commit()
 
 
