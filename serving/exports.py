@@ -3,13 +3,24 @@
 from datetime import UTC, date, datetime, time
 from typing import Annotated, Literal
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 from sqlmodel import col, select
 
 from serving import jobs as shared
-from serving.dependencies import DagsterClient, DatabaseSession, DeviceId, DevicePath, JobPath, Moment, PlatformSettings
+from serving.dependencies import (
+    DagsterClient,
+    DatabaseSession,
+    DeviceId,
+    DevicePath,
+    JobPath,
+    Moment,
+    PlatformSettings,
+    Text,
+)
 from serving.errors import Invalid, NotFound, problems
+from serving.jobs import JobSort, JobStatus
+from serving.lists import SORT, During, Page, listed
 from storage import catalogue
 from storage.checkpoints import ExportCheckpoint
 from storage.devices import Device
@@ -33,7 +44,7 @@ class ExportStarted(BaseModel):
 
 
 class ExportStatus(BaseModel):
-    """The newest export of a device."""
+    """How an export of a device goes, or how the newest ended."""
 
     device_id: str
     status: str
@@ -44,6 +55,25 @@ class ExportStatus(BaseModel):
     progress: Annotated[float | None, Field(description="Percent")] = None
     message: str | None = None
     error_message: str | None = None
+    created_at: Moment | None = None
+    completed_at: Moment | None = None
+
+
+class ExportQuery(Page, During):
+    """`start_time` and `end_time` are about when it was asked for."""
+
+    tenant_id: Annotated[Text, Field(max_length=50)] | None = None
+    device_id: DeviceId | None = None
+    status: JobStatus | None = None
+    sort: Annotated[JobSort, SORT] = "-created_at"
+
+
+class ExportList(BaseModel):
+    success: Literal[True] = True
+    data: list[ExportStatus]
+    total: int
+    page: int
+    page_size: int
 
 
 @router.post("/run", status_code=202, responses=problems(NotFound))
@@ -88,6 +118,21 @@ def get_export_status(session: DatabaseSession, device_id: DevicePath) -> Export
     )
 
 
+@router.get("/jobs")
+def list_exports(session: DatabaseSession, query: Annotated[ExportQuery, Query()]) -> ExportList:
+    """Exports that were asked for, newest first unless sorted otherwise."""
+    filters = ("tenant_id", "device_id", "status")
+    rows, total = listed(session, select(ExportJob), query, *filters, during="created_at")
+    data = [_status(row, None) for row in rows]
+    return ExportList(data=data, total=total, page=query.page, page_size=query.page_size)
+
+
+@router.get("/jobs/{job_id}", responses=problems(NotFound))
+def get_export(session: DatabaseSession, job_id: JobPath) -> ExportStatus:
+    """One export that was asked for."""
+    return _status(shared.found(session, ExportJob, job_id), None)
+
+
 @router.post("/jobs/{job_id}/cancel", responses=problems(NotFound))
 def cancel_export(session: DatabaseSession, dagster: DagsterClient, job_id: JobPath) -> ExportStatus:
     """Take an export back; one that is over stays as it is."""
@@ -119,4 +164,6 @@ def _status(job: ExportJob, checkpoint: ExportCheckpoint | None) -> ExportStatus
         progress=job.progress,
         message=job.message,
         error_message=job.error_message,
+        created_at=job.created_at,
+        completed_at=job.completed_at,
     )

@@ -78,8 +78,9 @@ def create_rule(session: DatabaseSession, settings: PlatformSettings, asker: Ask
 
 
 @router.put("/{rule_id}", responses=problems(NotFound, Conflict))
+@router.patch("/{rule_id}", responses=problems(NotFound, Conflict))
 def update_rule(session: DatabaseSession, settings: PlatformSettings, rule_id: UUID, body: RuleUpdate) -> RuleAnswer:
-    """Change the fields that the body names. Alerts that were raised keep what the rule said then."""
+    """Change the fields that the body names, as PUT or PATCH. Alerts that were raised keep what the rule said then."""
     rule = standing_rule(session, rule_id)
     changes = body.model_dump(exclude_unset=True)
     if "active_hours" in changes:

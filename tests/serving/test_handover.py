@@ -185,7 +185,8 @@ def test_rule_engine(api: TestClient) -> None:
     rules("POST /api/v1/rules/evaluate", example=data(EVALUATION), json=EVALUATE)
     rules("GET /api/v1/rules", example=paged(RULE), params={"device_id": "D1", "status": "active", "page": 1})
     rules(f"GET {path}", example=data(RULE))
-    rules(f"PUT {path}", example=data(RULE), json={"threshold": 70})
+    for method in ("PUT", "PATCH"):
+        rules(f"{method} {path}", example=data(RULE), json={"threshold": 70})
     for status in ("paused", "active", "archived"):
         changed = rules(f"PATCH {path}/status", json={"status": status})
         assert changed["data"]["status"] == status
@@ -230,6 +231,7 @@ def test_data_export_service(api: TestClient) -> None:
     status = exports("GET /api/v1/exports/status/D1")
     assert EXPORT.keys() <= status.keys()
     assert status["status"] == "pending"
+    assert exports(f"GET /api/v1/exports/jobs/{status['job_id']}") == status
 
 
 def test_reporting_service(api: TestClient, session: Session) -> None:

@@ -11,7 +11,7 @@ from serving.app import create_app
 from storage import catalogue
 from storage.access import AuditEntry
 from storage.devices import Device
-from storage.jobs import AnalyticsJob, ReportJob
+from storage.jobs import AnalyticsJob, ExportJob, ReportJob
 from storage.maintenance import HeldBack, MaintenanceWindow
 from storage.quarantine import QuarantinedReading
 from storage.rules import Alert, Rule
@@ -53,6 +53,7 @@ def filled(session: Session) -> None:
         session.add(QuarantinedReading(device_id=f"D{i}", topic="t", payload=b"{}", reason="r", received_at=at))
         dates: dict[str, Any] = {"date_range_start": at, "date_range_end": at, "completed_at": at if i else None}
         session.add(AnalyticsJob(job_id=f"job-{i}", analysis_type="anomaly", model_name="m", **device, **dates, **made))
+        session.add(ExportJob(job_id=f"export-{i}", **device, **dates, **made))
         session.add(ReportJob(job_id=f"report-{i}", format="pdf", **device, **dates, **made))
         session.add(
             AuditEntry(at=at, actor=f"a{i}", request="r", action="create", entity="e", entity_id="i", change={})
@@ -71,7 +72,7 @@ def items(client: TestClient, path: str, **params: Any) -> list[dict[str, Any]]:
 
 
 def test_lists_are_sorted_and_paged_alike(filled: None, client: TestClient) -> None:
-    assert len(lists()) == 10
+    assert len(lists()) == 11
     for path, schemas in lists().items():
         first, rest = ("limit", "offset") if "offset" in schemas else ("page_size", "page")
         begin = 0 if rest == "offset" else 1
