@@ -4,12 +4,15 @@ import sys
 import time
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from storage import catalogue
 from storage.settings import Settings
+
+if TYPE_CHECKING:
+    from orchestration.backfill import Backfilled
 
 
 class Asset(StrEnum):
@@ -45,7 +48,7 @@ def backfill(
             )
         window = timedelta(days=max(int(settings.max_export_window_hours // 24), 1))
         with typer.progressbar(length=len(wanted), label=f"{first} to {last}", file=sys.stderr) as bar:
-            done = making.backfill(workshop, wanted, window, books, bar.update)
+            done = making.backfill(workshop, wanted, window, books, progress=bar.update, window_done=_tell_log)
         months = {(d.year, d.month, name) for d, name in wanted} if asset is Asset.telemetry_monthly else set()
         compacted = [
             made for year, month, name in sorted(months) if (made := export_month(workshop, name, year, month))
@@ -61,6 +64,13 @@ def backfill(
         print(f"failed: {name}: {reason}", file=sys.stderr)
     if done.failed:
         raise typer.Exit(1)
+
+
+def _tell_log(first: date, last: date, done: "Backfilled") -> None:
+    """Where no progress bar is seen, a line for each window tells how far it is."""
+    if not sys.stderr.isatty():
+        counts = f"{done.written} files written, {done.unchanged} unchanged, {len(done.failed)} failed so far"
+        print(f"{first} to {last}: {counts}", file=sys.stderr, flush=True)
 
 
 def _range(settings: Settings, start: datetime, end: datetime) -> tuple[date, date]:

@@ -40,19 +40,24 @@ def backfill(
     wanted: list[tuple[date, str]],
     window: timedelta,
     instance: dg.DagsterInstance | None,
+    *,
     progress: Callable[[int], None],
+    window_done: Callable[[date, date, Backfilled], None],
 ) -> Backfilled:
-    """Make the files of days and devices (ascending), and put each window of days on Dagster's books.
+    """Make the files of days and devices (ascending), window by window of days, each day on Dagster's books at once.
 
-    Ended anywhere and begun again it does what is left: files that stand there already are unchanged.
+    `window_done` is told the days of each window that is done, and what was done until then. Ended anywhere and
+    begun again it does what is left: files that stand there already are unchanged.
     """
     done = Backfilled()
     first = wanted[0][0] if wanted else date.min
-    for _, of_window in groupby(wanted, lambda pair: (pair[0] - first) // window):
+    for number, of_window in groupby(wanted, lambda pair: (pair[0] - first) // window):
         for day, of_day in groupby(of_window, lambda pair: pair[0]):
             exported = list(_exported(workshop, day, [device_id for _, device_id in of_day], done, progress))
             if instance and exported:
                 _report(instance, workshop, day, exported)
+        begin = first + number * window
+        window_done(begin, min(begin + window - timedelta(days=1), wanted[-1][0]), done)
     return done
 
 

@@ -60,6 +60,16 @@ def test_months_are_made_of_their_days(workshop: Workshop) -> None:
     ]
 
 
+def test_a_log_tells_window_by_window_how_far_it_is(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MAX_EXPORT_WINDOW_HOURS", "72")
+    store(workshop, *(reading(DAY_MINUTES * day) for day in range(5)))
+    _, _, err = energy("backfill", "--from", "2026-02-12", "--to", "2026-02-16", "--device", "D1")
+    assert [line for line in err.splitlines() if "so far" in line] == [
+        "2026-02-12 to 2026-02-14: 3 files written, 0 unchanged, 0 failed so far",
+        "2026-02-15 to 2026-02-16: 5 files written, 0 unchanged, 0 failed so far",
+    ]
+
+
 def test_days_without_any_telemetry(workshop: Workshop) -> None:
     code, out, err = energy("backfill", "--from", "2025-02-01", "--to", "2025-02-28")
     assert (code, out.split(",")[0]) == (0, "0 files written")
