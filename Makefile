@@ -29,7 +29,7 @@ lint: setup ## ruff and mypy only
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-bench: setup ## measure speed against named baselines (ten minutes)
+bench: setup ## measure speed against named baselines (a quarter of an hour)
 	@$(BIN)/python -m benchmarks
 
 lock: setup ## pin the newest versions of everything in requirements.txt

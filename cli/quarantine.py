@@ -68,19 +68,21 @@ def replay(
 ) -> None:
     """Decode and keep it with today's registry and rules; what is refused again stays, and is printed with the reason.
 
-    Exit code 1 when a store stopped answering on the way.
+    Exit code 1 when a store stopped answering on the way, or an id that was named does not wait.
     """
     selection = Selection(ids or None, device, reason, metric, _moment(since), _moment(until))
     if selection == Selection() and not everything:
         raise SettingsError("say which: ids, --device, --reason, --metric, --since, --until, or --all")
     settings = Settings.load()
     accepted = readings = refused = last = 0
+    missing = set(ids or ())
     with _database(settings) as engine:
         store = open_telemetry_store(settings)
         try:
             while True:
                 with Session(engine) as session:
                     waiting = quarantine.waiting(session, selection, after=last)
+                missing.difference_update(waiting)
                 done = quarantine.replay(settings, engine, store, waiting)
                 for row_id, why in done.refused:
                     typer.echo(f"{row_id}  {why}")
@@ -97,6 +99,9 @@ def replay(
     typer.echo(f"{accepted} accepted with {readings} readings, {refused} refused again")
     if done.stopped:
         typer.echo(f"energy: {done.stopped}; the rest waits, run the command again", err=True)
+    elif missing:
+        typer.echo(f"energy: none of these ids waits: {', '.join(map(str, sorted(missing)))}; see `list`", err=True)
+    if done.stopped or missing:
         raise typer.Exit(1)
 
 

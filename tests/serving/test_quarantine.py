@@ -270,6 +270,9 @@ def test_the_command_lists_and_replays(client: TestClient, intake: Intake, monke
     (replayed,) = {item["device_id"] for item in listed(client, "replayed=true")}
     assert replayed == "D1"
     assert "(replayed)" in run.invoke(energy, ["quarantine", "list", "--replayed"]).output
+    mistyped = run.invoke(energy, ["quarantine", "replay", "987654321"])
+    assert mistyped.exit_code == 1
+    assert "none of these ids waits: 987654321" in mistyped.output
 
 
 @pytest.mark.parametrize(
