@@ -11,6 +11,7 @@ from serving import (
     alerts,
     analytics,
     devices,
+    docs_page,
     exports,
     files,
     health,
@@ -82,6 +83,8 @@ def create_app(settings: Settings) -> FastAPI:
         version=version("energy-platform"),
         description="Registry, telemetry, rules, alerts, exports, analyses and reports of a plant's machines.",
         lifespan=stores,
+        docs_url=None,
+        redoc_url=None,
         dependencies=[Depends(identify), Depends(expect_json)],
     )
     answer_with_problems(app, ROUTERS)
@@ -89,5 +92,6 @@ def create_app(settings: Settings) -> FastAPI:
         app.include_router(router)
     app.add_middleware(Gateway, max_body=int(settings.api_max_body_mb * 1_000_000))
     describe(app, ROUTERS)
+    docs_page.show(app)
     metrics.measure(app)
     return app
