@@ -9,9 +9,9 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
-# Seconds that the groups of one stage get between their signal and SIGKILL. Three stages fit into 10 s.
+# Seconds that the groups of one stage get between their signal and SIGKILL, at least. Three stages fit into 10 s.
 PATIENCE = 3.2
 
 
@@ -47,6 +47,16 @@ def end(groups: Mapping[int, int], patience: float = PATIENCE) -> list[int]:
     return left
 
 
+def end_in_turn(stages: Iterable[Mapping[int, int]]) -> list[int]:
+    """End one stage after the other, each with the time too that those before it left; returns what was killed."""
+    killed: list[int] = []
+    deadline = time.monotonic()
+    for groups in stages:
+        deadline += PATIENCE
+        killed += end(groups, deadline - time.monotonic())
+    return killed
+
+
 def main() -> None:
     """Keep the list that the supervisor sends, and end it when the supervisor has ended."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -59,8 +69,7 @@ def main() -> None:
             case "-", group:
                 for groups in stages.values():
                     groups.pop(int(group), None)
-    for stage in sorted(stages, reverse=True):
-        end(stages[stage])
+    end_in_turn(stages[stage] for stage in sorted(stages, reverse=True))
 
 
 if __name__ == "__main__":

@@ -116,15 +116,9 @@ class Supervisor:
         """End every part, the stores last, and what they started."""
         with self._changing:
             self._stopping.set()
-        for stage in (PROGRAMS, CODE, STORES):
-            groups = {
-                r.process.pid: int(r.part.stop_signal)
-                for r in self._running.values()
-                if r.part.stage == stage and r.process
-            }
-            for group in guardian.end(groups):
-                name = next(n for n, r in self._running.items() if r.process and r.process.pid == group)
-                self._say(f"{name} did not end in time and was killed")
+        for group in guardian.end_in_turn(self._groups(stage) for stage in (PROGRAMS, CODE, STORES)):
+            name = next(n for n, r in self._running.items() if r.process and r.process.pid == group)
+            self._say(f"{name} did not end in time and was killed")
         for thread in self._threads:
             thread.join(timeout=5)
         if self._guardian.stdin:
@@ -134,6 +128,11 @@ class Supervisor:
             running.log.close()
         (self._settings.energy_home / "state.json").unlink(missing_ok=True)
         os.close(self._lock)
+
+    def _groups(self, stage: int) -> dict[int, int]:
+        """The process groups of a stage, and the signal that ends each."""
+        parts = [(r.part, r.process) for r in self._running.values()]
+        return {process.pid: int(part.stop_signal) for part, process in parts if part.stage == stage and process}
 
     def _start_guardian(self) -> "subprocess.Popen[bytes]":
         # It holds the home's lock too: nobody starts here before what was left is gone.

@@ -42,7 +42,7 @@ class Plant:
         self.process = platform.up()
         with patch.dict(os.environ, platform.environment):
             self.settings = Settings.load()
-        self.rest = httpx.Client(base_url=platform.api)
+        self.rest = httpx.Client(base_url=platform.api, timeout=30)  # a busy machine
 
     def fill(self) -> None:
         """D1 has a closed day with a file, and two without."""
