@@ -124,27 +124,23 @@ def test_whichever_part_is_killed_nothing_acknowledged_is_missing(
     wait_until(lambda: stored(platform, "KILLED-1") == device.acknowledged, "every reading is stored", 60)
 
 
-def test_ctrl_c_ends_it_in_time_and_the_next_start_finds_everything(
+def test_killed_it_leaves_no_orphan_the_next_start_finds_everything_and_ctrl_c_ends_that_in_time(
     platform: LocalPlatform, running: "subprocess.Popen[bytes]"
 ) -> None:
-    process = running
     device = Device(platform, "KEPT-1")
     device.publish(100)
     wait_until(lambda: stored(platform, "KEPT-1") == 100, "the readings are stored")
     device.close()
+    running.kill()  # without a chance to end anything
+    running.wait()
+    wait_until(lambda: not platform.processes(), "no orphan is left", 15)
+    process = platform.up()
+    assert stored(platform, "KEPT-1") == 100
     asked = time.monotonic()
     process.send_signal(signal.SIGINT)
     assert process.wait(20) == 0
     assert time.monotonic() - asked < 10
     assert platform.processes() == []
-    process = platform.up()
-    assert stored(platform, "KEPT-1") == 100
-    process.kill()  # and now without a chance to end anything
-    process.wait()
-    wait_until(lambda: not platform.processes(), "no orphan is left", 15)
-    again = platform.up()
-    assert stored(platform, "KEPT-1") == 100
-    end(again)
 
 
 def test_a_newcomer_who_mistypes_is_told(platform: LocalPlatform) -> None:
