@@ -2,7 +2,7 @@
 
 An export may die anywhere, and two may meet. In this order nothing is missing, double or half:
 
-1. the device-day is locked, its mark in the ledger cleared but claimed (`catalogue.exporting`);
+1. the device-day is locked, its mark in the ledger cleared but claimed (`ledger.exporting`);
 2. the readings are read;
 3. the file that stands there is kept as a version, if a result was made from it;
 4. the new file replaces it, atomically;
@@ -30,7 +30,7 @@ from sqlmodel import Session
 from assets.columns import COLUMNS, HOUR, HOURS, dataset_table, hourly_statistics, metric_statistics, with_units
 from assets.energy import day_energy
 from assets.quality import check_day
-from storage import catalogue, checkpoints
+from storage import catalogue, checkpoints, ledger
 from storage.catalogue import Dataset
 from storage.database import utc_now
 from storage.devices import Device, DeviceMetadata
@@ -84,7 +84,7 @@ def export_day(workshop: Workshop, device_id: str, day: date) -> Exported | None
     """Bring a device's file of one UTC day up to date; None where the day holds no readings."""
     session, key = workshop.session, dataset_key(device_id, day, day)
     try:
-        with catalogue.exporting(session, device_id, day) as claim:
+        with ledger.exporting(session, device_id, day) as claim:
             readings = _fetch(workshop, device_id, day)
             device = device_of(workshop.session, device_id)
             table = dataset_table(readings, device, workshop.zone)
@@ -92,7 +92,7 @@ def export_day(workshop: Workshop, device_id: str, day: date) -> Exported | None
             if standing and claim.expired:
                 table = _joined(read(workshop.objects, [standing]), table, device)
             if not len(table):
-                catalogue.forget_day(session, device_id, day)
+                ledger.forget_day(session, device_id, day)
                 return None
             content = parquet(table)
             made = _row(workshop, table, content, day, tenant_id=device.tenant_id)

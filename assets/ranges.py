@@ -27,7 +27,7 @@ from assets.datasets import (
     keep,
     read,
 )
-from storage import catalogue
+from storage import catalogue, ledger
 from storage.catalogue import Dataset
 from storage.database import utc_now
 from storage.devices import DeviceMetadata
@@ -51,7 +51,7 @@ def export_range(
         if found and start < end:
             _write(workshop, found, file)
 
-    with catalogue.writing(session, key), TemporaryDirectory(prefix="energy-") as folder:
+    with ledger.writing(session, key), TemporaryDirectory(prefix="energy-") as folder:
         file = Path(folder) / "range.parquet"
         days, _ = chosen(workshop, days_of_range, write)
         if not days:

@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 from sqlmodel import col, or_, select
 
 from assets.datasets import Workshop
-from storage import catalogue
+from storage import catalogue, ledger
 from storage.catalogue import Dataset
 from storage.database import utc_now
 from storage.telemetry import microseconds
@@ -21,7 +21,7 @@ def retire_telemetry(workshop: Workshop, days: int, today: date) -> date:
     session = workshop.session
     wanted = today - timedelta(days=days)
     until = catalogue.exported_until(session, wanted)
-    catalogue.expire_days(session, until)  # before they are gone: what comes late then joins what their files hold
+    ledger.expire_days(session, until)  # before they are gone: what comes late then joins what their files hold
     session.commit()
     workshop.telemetry.forget(microseconds(datetime(until.year, until.month, until.day, tzinfo=UTC)))
     return until

@@ -42,8 +42,8 @@ SELECT 'device-' || d, %(start)s + i * %(step)s * interval '1 second',
 FROM unnest(%(devices)s::int[]) d, generate_series(0, %(rows)s - 1) i
 """
 TOUCH = """
-INSERT INTO touched_days (device_id, day, dirty, first_touched_at, touched_at, dirty_from)
-SELECT 'device-' || d, day, true, now(), now(), day
+INSERT INTO touched_days (device_id, day, first_touched_at, touched_at, dirty_from)
+SELECT 'device-' || d, day, now(), now(), day
 FROM unnest(%(devices)s::int[]) d, generate_series(%(first)s::date, %(last)s::date, interval '1 day') day
 """
 
@@ -145,7 +145,7 @@ def one_run(url: str, devices: int) -> None:
 def tick(url: str, registered: int) -> None:
     """What the sensor needs to decide, with a large registry: nothing touched, then everything."""
     with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute("UPDATE touched_days SET dirty = false, dirty_from = NULL")
+        connection.execute("UPDATE touched_days SET dirty_from = NULL")
         connection.execute(
             "INSERT INTO devices (device_id, device_name, device_type, status, created_at, updated_at)"
             " SELECT 'device-' || d, 'Device', 'pump', 'active', now(), now() FROM generate_series(1, %s) d",

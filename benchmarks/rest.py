@@ -33,7 +33,7 @@ from assets.datasets import export_day
 from benchmarks.datasets import FILL, TOUCH, database, spread, timed
 from benchmarks.floors import say
 from orchestration.resources import Platform
-from storage import access, catalogue
+from storage import access, ledger
 from storage.database import open_engine
 from storage.settings import Settings
 from storage.telemetry import microseconds
@@ -145,7 +145,7 @@ def _fill_device(url: str, number: int, days: int) -> None:
             export_day(workshop, f"device-{number}", first + timedelta(days=i))
         newer = start + timedelta(seconds=seconds - 60)
         connection.execute(FILL, {"start": newer, "step": 1, "devices": [number], "rows": 60})
-        catalogue.touch(workshop.session, [(f"device-{number}", microseconds(newer))])
+        ledger.touch(workshop.session, [(f"device-{number}", microseconds(newer))])
         workshop.session.commit()
 
 

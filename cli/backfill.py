@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from storage import catalogue
+from storage import ledger
 from storage.settings import Settings
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def backfill(
     first, last = _range(settings, start, end)
     began = time.monotonic()
     with Platform().workshop() as workshop, making.dagster_books(settings) as books:
-        if unknown := catalogue.unknown_devices(workshop.session, device or ()):
+        if unknown := ledger.unknown_devices(workshop.session, device or ()):
             raise typer.BadParameter(f"there is no device {unknown[0]}, and no telemetry is known of one")
         wanted = making.device_days(workshop, first, last, device)
         if not wanted:

@@ -19,7 +19,7 @@ from sqlmodel import Session, select
 
 from ingest.facts import UNREGISTERED, DeviceFacts, facts_of
 from ingest.readings import MAX_ITEMS, Rejected, decode
-from storage import catalogue
+from storage import ledger
 from storage.database import utc_now
 from storage.devices import IDENTIFIER, MAX_IDENTIFIER, METRIC, NAMED_METRICS, Device
 from storage.quarantine import QuarantinedReading
@@ -209,7 +209,7 @@ def _store(
         )
         for r in rejected
     )  # fmt: skip
-    catalogue.touch(session, ((r.device_id, r.time) for r in readings))
+    ledger.touch(session, ((r.device_id, r.time) for r in readings))
     session.commit()
     _count(done, len(rows), readings, len(rejected))
 

@@ -19,7 +19,7 @@ from ingest.live import LivePublisher
 from ingest.readings import Decoded, Rejected, decode, payload_of
 from ingest.registry import Registry
 from ingest.subscription import Message, Subscription
-from storage import catalogue
+from storage import ledger
 from storage.quarantine import QuarantinedReading
 from storage.telemetry import StoreUnavailable, TelemetryStore, moment
 
@@ -153,7 +153,7 @@ class Intake:
         kept = [reading for reading in readings if (reading.device_id, reading.time) not in refused]
         evaluated = self._raiser.evaluate(kept)
         with Session(self._engine, expire_on_commit=False) as session:
-            catalogue.touch(session, ((r.device_id, r.time) for r in kept))
+            ledger.touch(session, ((r.device_id, r.time) for r in kept))
             raised = self._raiser.raise_alerts(session, evaluated)
             if rows := [row.model_dump(exclude={"id"}) for work in batch for row in work.quarantined(refused)]:
                 session.execute(insert(QuarantinedReading), rows)

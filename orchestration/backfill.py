@@ -10,7 +10,7 @@ import dagster as dg
 
 from assets.datasets import Exported, Workshop, days_between, export_day
 from orchestration.datasets import TELEMETRY_DATASET, day_facts, observe_devices
-from storage import catalogue
+from storage import ledger
 from storage.settings import Settings
 
 
@@ -31,7 +31,7 @@ def device_days(
 ) -> list[tuple[date, str]]:
     """What is to be made: of devices that are named every day, else whatever telemetry is known of."""
     if device_ids is None:
-        return catalogue.known_days(workshop.session, start, end)
+        return ledger.known_days(workshop.session, start, end)
     return [(day, device_id) for day in days_between(start, end) for device_id in sorted(set(device_ids))]
 
 

@@ -10,10 +10,10 @@ from orchestration.datasets import ExportConfig, closed_day_job, dataset_job
 from orchestration.partitions import devices, first_day
 from orchestration.resources import Platform
 from orchestration.shards import SHARD_TAG, split
-from storage import catalogue
-from storage.catalogue import TouchedDay
+from storage import catalogue, ledger
 from storage.database import utc_now
 from storage.devices import Device
+from storage.ledger import TouchedDay
 from storage.settings import Settings
 from storage.telemetry import microseconds, moment
 
@@ -75,7 +75,7 @@ def look_back(platform: Platform, now: datetime) -> str:
     with platform.workshop() as workshop:
         session = workshop.session
         found = workshop.telemetry.device_days(since)
-        catalogue.touch(session, (d for d in found if session.get(TouchedDay, (d[0], moment(d[1]).date())) is None))
+        ledger.touch(session, (d for d in found if session.get(TouchedDay, (d[0], moment(d[1]).date())) is None))
         workshop.session.commit()
     return f"looked back at {now.isoformat(timespec='seconds')}"
 
@@ -84,7 +84,7 @@ def days_to_make(session: Session, now: datetime) -> list[Wanted]:
     """Touched days whose time has come, and days that closed since their files were made; oldest first."""
     day, last, first = col(TouchedDay.day), col(TouchedDay.touched_at), col(TouchedDay.first_touched_at)
     of_day = select(day, func.count(), func.max(last), func.min(first)).group_by(day)
-    rows = session.exec(of_day.where(catalogue.waits_for_export()))
+    rows = session.exec(of_day.where(ledger.waits_for_export()))
     found = {
         touched: count
         for touched, count, latest, earliest in rows

@@ -13,9 +13,10 @@ from orchestration.metadata import api_page, code_version, dataset_lineage, data
 from orchestration.partitions import days, devices
 from orchestration.resources import Platform
 from orchestration.shards import Shard
-from storage import catalogue
-from storage.catalogue import Dataset, TouchedDay
+from storage import catalogue, ledger
+from storage.catalogue import Dataset
 from storage.database import utc_now
+from storage.ledger import TouchedDay
 from storage.objects import ObjectStoreUnavailable
 from storage.telemetry import StoreUnavailable
 
@@ -101,7 +102,7 @@ def devices_of(session: Session, day: date, config: ExportConfig) -> list[str]:
     """The devices that a run is to export."""
     if config.devices:
         return config.devices
-    found = {row.device_id for row in catalogue.touched(session, day=day)}
+    found = {row.device_id for row in ledger.touched(session, day=day)}
     if not config.only_touched:
         found |= set(session.exec(select(TouchedDay.device_id).where(TouchedDay.day == day)))
     elif day < utc_now().date():

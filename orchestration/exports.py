@@ -12,7 +12,7 @@ from assets.ranges import export_range
 from orchestration.datasets import TELEMETRY_DATASET, day_facts, observe_devices
 from orchestration.jobs import perform
 from orchestration.resources import Platform
-from storage import catalogue, jobs
+from storage import catalogue, jobs, ledger
 from storage.jobs import ID_TAG, ExportJob
 
 
@@ -47,7 +47,7 @@ def _export(context: dg.OpExecutionContext, workshop: Workshop, job: ExportJob) 
 
 def _days_of(session: Session, job: ExportJob) -> Iterator[date]:
     """Touched days; of a range also those that have no file yet."""
-    waiting = {row.day for row in catalogue.touched(session, device_id=job.device_id)}
+    waiting = {row.day for row in ledger.touched(session, device_id=job.device_id)}
     if not (job.date_range_start and job.date_range_end):
         yield from sorted(waiting)
         return

@@ -26,11 +26,12 @@ from serving.errors import (
 )
 from serving.formats import json_answer
 from serving.lists import SORT, Page, listed
-from storage import catalogue
+from storage import ledger
 from storage.access import Identity
-from storage.catalogue import Dataset, TouchedDay
+from storage.catalogue import Dataset
 from storage.database import utc_now
 from storage.devices import IDENTIFIER, Device, metadata_text
+from storage.ledger import TouchedDay
 
 router = APIRouter(prefix="/api/v1/devices", tags=["devices"])
 
@@ -245,7 +246,7 @@ def delete_device(
     if soft:
         device.deleted_at = device.updated_at = utc_now()
     else:
-        if catalogue.has_telemetry(session, device_id) and not force:
+        if ledger.has_telemetry(session, device_id) and not force:
             raise Conflict(f"{device_id} has telemetry; delete it softly, or add force=true (its telemetry stays)")
         session.delete(device)
     session.commit()

@@ -21,7 +21,7 @@ from serving.dependencies import (
 from serving.errors import Invalid, NotFound, problems
 from serving.jobs import JobSort, JobStatus
 from serving.lists import SORT, During, Page, listed
-from storage import catalogue
+from storage import ledger
 from storage.checkpoints import ExportCheckpoint
 from storage.devices import Device
 from storage.jobs import ExportJob, new_job_id
@@ -82,7 +82,7 @@ def run_export(
 ) -> ExportStarted:
     """Ask for an export; `GET /api/v1/exports/status/{device_id}` tells how it goes."""
     device = session.get(Device, body.device_id)
-    if device is None and not catalogue.has_telemetry(session, body.device_id):
+    if device is None and not ledger.has_telemetry(session, body.device_id):
         raise NotFound(f"there is no device {body.device_id}, and no telemetry of one")
     job = ExportJob(
         job_id=new_job_id(ExportJob),

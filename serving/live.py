@@ -23,7 +23,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 
 from serving.audience import Audience, Watcher
 from serving.identity import public
-from storage import access, catalogue
+from storage import access, ledger
 from storage.access import Identity
 from storage.devices import IDENTIFIER, MAX_IDENTIFIER, Device
 from storage.settings import Settings
@@ -125,7 +125,7 @@ def _is_known(engine: Engine, device_id: str, tenant_id: str | None) -> bool:
         device = session.get(Device, device_id)
         if tenant_id is not None:
             return device is not None and device.tenant_id == tenant_id
-        return device is not None or catalogue.has_telemetry(session, device_id)
+        return device is not None or ledger.has_telemetry(session, device_id)
 
 
 async def _stream(websocket: WebSocket, watcher: Watcher) -> None:

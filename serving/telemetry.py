@@ -18,10 +18,10 @@ from serving.formats import CONTENT, Format, accepted, json_answer, table_answer
 from serving.identity import needs
 from serving.lists import SORT, Page
 from serving.readings import Answer, Question, answer
-from storage import catalogue
-from storage.catalogue import TouchedDay
+from storage import ledger
 from storage.database import utc_now
 from storage.devices import METRIC, NAMED_METRICS, RESERVED, Device, DeviceMetadata, Metric
+from storage.ledger import TouchedDay
 from storage.telemetry import COUNT, SECOND, Aggregate, Statistics, microseconds, moment
 
 router = APIRouter(prefix="/api/v1/data", tags=["telemetry"])
@@ -275,7 +275,7 @@ def _respond(
 
 def _refuse_unknown(session: Session, device_ids: Sequence[str]) -> None:
     """A range without readings is an answer; a device that nobody knows is none."""
-    if unknown := catalogue.unknown_devices(session, sorted(device_ids)):
+    if unknown := ledger.unknown_devices(session, sorted(device_ids)):
         raise NotFound(f"there is no device {unknown[0]}, and no telemetry of one")
 
 

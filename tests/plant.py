@@ -3,7 +3,7 @@
 from datetime import UTC, date, datetime
 
 from assets.datasets import Workshop
-from storage import catalogue
+from storage import ledger
 from storage.telemetry import Reading, microseconds
 
 DAY = date(2026, 2, 12)
@@ -29,5 +29,5 @@ def reading(minute: float, device_id: str = "D1", /, **metrics: float) -> Readin
 def store(workshop: Workshop, *readings: Reading) -> None:
     """Telemetry first, the ledger afterwards."""
     workshop.telemetry.write(readings)
-    catalogue.touch(workshop.session, ((r.device_id, r.time) for r in readings))
+    ledger.touch(workshop.session, ((r.device_id, r.time) for r in readings))
     workshop.session.commit()

@@ -16,12 +16,13 @@ from sqlmodel import Session, select
 
 from assets import datasets
 from assets.datasets import Workshop, export_day
-from storage import catalogue, checkpoints
-from storage.catalogue import Dataset, TouchedDay
+from storage import catalogue, checkpoints, ledger
+from storage.catalogue import Dataset
 from storage.checkpoints import ExportCheckpoint
 from storage.database import utc_now
 from storage.devices import Device
 from storage.jobs import AnalyticsJob, new_job_id
+from storage.ledger import TouchedDay
 from storage.telemetry import moment
 from tests.plant import DAY, reading, store
 
@@ -118,13 +119,13 @@ def test_late_data_makes_a_new_version_of_a_closed_day(workshop: Workshop) -> No
     store(workshop, reading(0))
     assert export_day(workshop, "D1", DAY)
     store(workshop, reading(1))
-    assert [(t.device_id, t.day) for t in catalogue.touched(workshop.session)] == [("D1", DAY)]
+    assert [(t.device_id, t.day) for t in ledger.touched(workshop.session)] == [("D1", DAY)]
     newer = export_day(workshop, "D1", DAY)
     assert newer is not None
     assert newer.changed
     rows = workshop.session.exec(select(Dataset).order_by(Dataset.id)).all()  # type: ignore[arg-type] # a column
     assert [(r.rows, r.superseded_at is None) for r in rows] == [(1, False), (2, True)]
-    assert not catalogue.touched(workshop.session)
+    assert not ledger.touched(workshop.session)
 
 
 def test_the_open_days_row_is_replaced(workshop: Workshop) -> None:
@@ -148,17 +149,17 @@ def test_an_export_that_dies_leaves_its_mark(workshop: Workshop, monkeypatch: py
         patch.setattr(workshop.objects, "put", raising(OSError("disk full")))
         with pytest.raises(OSError, match="disk full"):
             export_day(workshop, "D1", DAY)
-    assert [t.claimed_at is not None for t in catalogue.touched(workshop.session)] == [True]
+    assert [t.claimed_at is not None for t in ledger.touched(workshop.session)] == [True]
     assert export_day(workshop, "D1", DAY)
-    assert not catalogue.touched(workshop.session)
+    assert not ledger.touched(workshop.session)
 
 
 def test_what_arrives_during_an_export_is_exported_by_the_next(workshop: Workshop) -> None:
     store(workshop, reading(0))
-    with catalogue.exporting(workshop.session, "D1", DAY):
-        catalogue.touch(workshop.session, [("D1", reading(0).time)])
+    with ledger.exporting(workshop.session, "D1", DAY):
+        ledger.touch(workshop.session, [("D1", reading(0).time)])
         workshop.session.commit()
-    (row,) = catalogue.touched(workshop.session)
+    (row,) = ledger.touched(workshop.session)
     assert (row.dirty, row.claimed_at) == (True, None)
 
 
@@ -187,7 +188,7 @@ def test_the_ledger_knows_what_a_file_may_lack(workshop: Workshop, monkeypatch: 
     assert changed_from() == at(3)
     store(workshop, reading(5))
     assert changed_from() == at(3)
-    with catalogue.exporting(workshop.session, "D1", DAY):
+    with ledger.exporting(workshop.session, "D1", DAY):
         assert changed_from() == at(3)
         store(workshop, reading(8))
     assert changed_from() == at(8)
@@ -215,7 +216,7 @@ def test_two_writers_of_one_device_day_wait_for_each_other(workshop: Workshop, e
     with ThreadPoolExecutor(4) as pool:
         assert sorted(pool.map(export, range(4))) == [False, False, False, True]
     assert len(workshop.session.exec(select(Dataset)).all()) == 1
-    assert not workshop.session.exec(select(TouchedDay).where(TouchedDay.dirty)).all()
+    assert not workshop.session.exec(select(TouchedDay).where(TouchedDay.dirty_from != None)).all()  # noqa: E711
 
 
 def test_each_hour_is_in_the_catalogue(workshop: Workshop) -> None:
@@ -332,12 +333,12 @@ def test_an_export_that_dies_anywhere_is_made_good_by_the_next(
         patch.setattr(target, name, fault)
         with pytest.raises(Killed):
             export_day(workshop, "D1", DAY)
-    assert [(t.device_id, t.day) for t in catalogue.touched(workshop.session)] == [("D1", DAY)]
+    assert [(t.device_id, t.day) for t in ledger.touched(workshop.session)] == [("D1", DAY)]
     again = export_day(workshop, "D1", DAY)
     assert again is not None
     assert again.dataset.rows == 2
     assert file(workshop, again.dataset).num_rows == 2
-    assert not catalogue.touched(workshop.session)
+    assert not ledger.touched(workshop.session)
     rows = workshop.session.exec(select(Dataset)).all()
     assert sorted((r.rows, r.superseded_at is None) for r in rows) == [(1, False), (2, True)]
     assert versions(workshop) == [f"versions/{first.dataset.sha256}.parquet"]

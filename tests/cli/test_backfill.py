@@ -9,7 +9,8 @@ from typer.testing import CliRunner
 
 from assets.datasets import Workshop
 from cli.main import app
-from storage.catalogue import Dataset, TouchedDay
+from storage.catalogue import Dataset
+from storage.ledger import TouchedDay
 from tests.plant import DAY_MINUTES, reading, store
 from tests.servers import started, wait_until
 
@@ -115,5 +116,5 @@ def test_two_at_once_and_one_is_killed(workshop: Workshop, tmp_path: Path) -> No
     assert len(made) == 60
     assert {hashlib.sha256(workshop.objects.get(d.key)).hexdigest() == d.sha256 for d in made} == {True}
     assert {o.key for o in workshop.objects.list("datasets")} == {d.key for d in made}
-    assert not workshop.session.exec(select(TouchedDay).where(TouchedDay.dirty)).all()
+    assert not workshop.session.exec(select(TouchedDay).where(TouchedDay.dirty_from != None)).all()  # noqa: E711
     assert not workshop.session.exec(select(TouchedDay).where(TouchedDay.claimed_at != None)).all()  # noqa: E711

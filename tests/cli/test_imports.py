@@ -7,7 +7,7 @@ import pytest
 from sqlmodel import select
 
 from assets.datasets import Workshop
-from storage import catalogue
+from storage import ledger
 from storage.devices import Device
 from storage.quarantine import QuarantinedReading
 from storage.rules import Alert
@@ -35,7 +35,7 @@ def test_columns_units_and_a_zone(workshop: Workshop, tmp_path: Path) -> None:
     assert one["time"] == datetime(2026, 2, 12, tzinfo=UTC)
     assert (one["power"], one["voltage"], one["temperature"]) == (1500, 230, pytest.approx(26.85))
     assert (other["power"], other["voltage"]) == (None, 231)
-    assert [(t.device_id, str(t.day)) for t in catalogue.touched(workshop.session)] == [("D1", "2026-02-12")]
+    assert [(t.device_id, str(t.day)) for t in ledger.touched(workshop.session)] == [("D1", "2026-02-12")]
 
 
 def test_bad_rows_are_quarantined_and_the_rest_is_kept(workshop: Workshop, tmp_path: Path) -> None:

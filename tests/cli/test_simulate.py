@@ -14,7 +14,7 @@ from cli.main import app as energy
 from cli.simulate import Machine, day_load
 from ingest.facts import UNREGISTERED
 from ingest.readings import decode
-from storage.catalogue import TouchedDay
+from storage.ledger import TouchedDay
 from storage.settings import Settings, SettingsError
 from tests.running import ingesting, mosquitto_broker, nats_broker
 from tests.servers import wait_until

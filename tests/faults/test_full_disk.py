@@ -16,8 +16,8 @@ from sqlmodel import Session, col, func, select
 
 from cli import nats, postgres
 from ingest.subscription import Subscription
-from storage.catalogue import TouchedDay
 from storage.database import migrate, open_engine
+from storage.ledger import TouchedDay
 from storage.settings import Settings
 from storage.telemetry import DAY
 from tests.disk import Disk, needs_disk, small_disk

@@ -19,8 +19,8 @@ from ingest.notifications.outbox import Outbox
 from ingest.presence import Presence
 from ingest.registry import Registry
 from ingest.subscription import Message
-from storage.catalogue import TouchedDay
 from storage.devices import Device
+from storage.ledger import TouchedDay
 from storage.quarantine import QuarantinedReading
 from storage.rules import Alert, Rule
 from storage.settings import Settings

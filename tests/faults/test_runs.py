@@ -18,7 +18,7 @@ from sqlmodel import select
 
 from assets.datasets import Workshop, export_day
 from orchestration.resources import Platform
-from storage import catalogue
+from storage import catalogue, ledger
 from storage.catalogue import Dataset
 from storage.database import utc_now
 from storage.devices import Device
@@ -196,7 +196,7 @@ def test_everything_killed_while_runs_are_at_work(plant: Plant) -> None:
     def exported() -> bool:
         with plant.workshop() as workshop:
             found = catalogue.datasets_of(workshop.session, "D1", start=today)
-            return [d.rows for d in found] == [1] and not catalogue.touched(workshop.session)
+            return [d.rows for d in found] == [1] and not ledger.touched(workshop.session)
 
     wait_until(exported, "the next tick made the file", 60)
     plant.assert_files_are_whole()

@@ -15,7 +15,7 @@ from orchestration import datasets
 from orchestration.datasets import ExportConfig, telemetry_dataset
 from orchestration.definitions import defs
 from orchestration.resources import Platform
-from storage import catalogue
+from storage import ledger
 from storage.catalogue import Dataset
 from storage.checkpoints import ExportCheckpoint
 from storage.database import utc_now
@@ -44,7 +44,7 @@ def test_a_day_becomes_files_with_facts_in_dagster(
     assert event.asset_materialization.partition == "2026-02-12"
     assert (facts["dagster/partition_row_count"], facts["devices"], facts["files written"]) == (3, 2, 2)
     assert "data:image/png;base64" in str(facts["the day"])
-    assert [t.day for t in catalogue.touched(workshop.session)] == [DAY + timedelta(days=1)]
+    assert [t.day for t in ledger.touched(workshop.session)] == [DAY + timedelta(days=1)]
 
 
 def test_late_data_makes_the_devices_results_stale(
@@ -108,7 +108,7 @@ def test_an_export_of_a_range_is_one_file(workshop: Workshop, platform: Platform
     workshop.session.refresh(job)
     assert job.results
     assert (job.results["s3_key"], job.results["record_count"]) == ("datasets/D1/20260212_20260213.parquet", 2)
-    assert [t.day for t in catalogue.touched(workshop.session)] == [date(2026, 2, 14)]
+    assert [t.day for t in ledger.touched(workshop.session)] == [date(2026, 2, 14)]
 
 
 def test_an_export_without_readings_fails_with_the_reason(
@@ -152,14 +152,14 @@ def test_a_store_that_is_away_fails_the_run_and_leaves_the_marks(
         patch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
         with pytest.raises(ObjectStoreUnavailable):
             export(instance, platform, "2026-02-12")
-    assert len(catalogue.touched(workshop.session)) == 2
+    assert len(ledger.touched(workshop.session)) == 2
     failed = workshop.session.exec(select(ExportCheckpoint)).one()
     assert (failed.status, failed.error_message is not None) == ("FAILED", True)
     assert export(instance, platform, "2026-02-12").success
     workshop.session.expire_all()
     states = {c.status for c in workshop.session.exec(select(ExportCheckpoint))}
     assert states == {"COMPLETED"}
-    assert not catalogue.touched(workshop.session)
+    assert not ledger.touched(workshop.session)
 
 
 @pytest.fixture
@@ -189,10 +189,10 @@ def test_a_full_disk_fails_the_run_and_leaves_the_old_file(
     (standing,) = workshop.session.exec(select(Dataset)).all()
     assert assets_datasets.read(workshop.objects, [standing]).num_rows == 1
     assert [o.key for o in workshop.objects.list("datasets")] == [standing.key]
-    assert len(catalogue.touched(workshop.session)) == 1
+    assert len(ledger.touched(workshop.session)) == 1
     filler.unlink()
     assert export(instance, platform, "2026-02-12").success
     workshop.session.expire_all()
     (made,) = workshop.session.exec(select(Dataset).where(Dataset.superseded_at == None)).all()  # noqa: E711
     assert made.rows == DAY_MINUTES
-    assert not catalogue.touched(workshop.session)
+    assert not ledger.touched(workshop.session)

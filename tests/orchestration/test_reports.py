@@ -14,7 +14,7 @@ from sqlmodel import Session, select
 from assets.datasets import Workshop, export_day
 from assets.reports import FORMATS, gather
 from orchestration.definitions import defs
-from storage import catalogue, jobs
+from storage import catalogue, jobs, ledger
 from storage.devices import Device
 from storage.jobs import ID_TAG, AnalyticsJob, ReportJob
 from storage.objects import ObjectStore, open_object_store
@@ -84,7 +84,7 @@ def write(settings: Settings, session: Session, objects: ObjectStore, minutes: r
         )  # fmt: skip
     telemetry.write(readings)
     days = sorted({(START + timedelta(minutes=minute)).date() for minute in minutes})
-    catalogue.touch(session, (("D1", reading.time) for reading in readings))
+    ledger.touch(session, (("D1", reading.time) for reading in readings))
     session.commit()
     if export:
         for day in days:

@@ -8,7 +8,7 @@ from fastapi.testclient import TestClient
 from sqlmodel import Session
 
 from serving.app import create_app
-from storage import catalogue
+from storage import ledger
 from storage.access import AuditEntry
 from storage.devices import Device
 from storage.jobs import AnalyticsJob, ExportJob, ReportJob
@@ -58,7 +58,7 @@ def filled(session: Session) -> None:
         session.add(
             AuditEntry(at=at, actor=f"a{i}", request="r", action="create", entity="e", entity_id="i", change={})
         )
-        catalogue.touch(session, [(f"U{i}", microseconds(AT))])
+        ledger.touch(session, [(f"U{i}", microseconds(AT))])
         session.commit()
 
 

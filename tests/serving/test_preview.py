@@ -7,7 +7,7 @@ from fastapi.testclient import TestClient
 from sqlmodel import Session
 
 from assets.datasets import Workshop, export_day
-from storage import catalogue
+from storage import ledger
 from storage.database import utc_now
 from storage.telemetry import SECOND, Reading, microseconds
 
@@ -36,7 +36,7 @@ class Past:
             for m in range(minutes)
         ]  # fmt: skip
         self.workshop.telemetry.write(readings)
-        catalogue.touch(self.workshop.session, (("D1", reading.time) for reading in readings))
+        ledger.touch(self.workshop.session, (("D1", reading.time) for reading in readings))
         self.workshop.session.commit()
         if export:
             export_day(self.workshop, "D1", midnight.date())

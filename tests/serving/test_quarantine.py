@@ -21,7 +21,7 @@ from ingest.presence import Presence
 from ingest.registry import Registry
 from ingest.subscription import Message
 from serving.app import create_app
-from storage.catalogue import TouchedDay
+from storage.ledger import TouchedDay
 from storage.quarantine import QuarantinedReading
 from storage.rules import Alert, Rule
 from storage.settings import Settings, SettingsError

@@ -17,8 +17,8 @@ from sqlmodel import Session, text
 
 from assets.datasets import Workshop, export_day
 from assets.timeline import Timeline
-from storage import catalogue
-from storage.catalogue import TouchedDay
+from storage import catalogue, ledger
+from storage.ledger import TouchedDay
 from storage.objects import open_object_store
 from storage.settings import Settings
 from storage.telemetry import DAY, SECOND, Aggregate, Reading, microseconds, moment
@@ -54,7 +54,7 @@ def store(workshop: Workshop, readings: list[Reading]) -> None:
 
 
 def touch(workshop: Workshop, readings: list[Reading]) -> None:
-    catalogue.touch(workshop.session, ((r.device_id, r.time) for r in readings))
+    ledger.touch(workshop.session, ((r.device_id, r.time) for r in readings))
     workshop.session.commit()
 
 

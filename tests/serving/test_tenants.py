@@ -13,7 +13,7 @@ from sqlmodel import Session
 from starlette.websockets import WebSocketDisconnect
 
 from serving.app import ROUTERS, create_app
-from storage import catalogue
+from storage import ledger
 from storage.catalogue import Dataset
 from storage.checkpoints import ExportCheckpoint
 from storage.database import utc_now
@@ -98,7 +98,7 @@ def alpha(settings: Settings, session: Session) -> None:
     for device_id, power in (("A1", NUMBER), ("B1", 1.0)):
         store.write([Reading(device_id=device_id, time=microseconds(NOON), metrics={"power": power}, received_at=0)])
     store.close()
-    catalogue.touch(session, [("A1", microseconds(NOON)), ("B1", microseconds(NOON))])
+    ledger.touch(session, [("A1", microseconds(NOON)), ("B1", microseconds(NOON))])
     session.commit()
     open_object_store(settings).put(REPORT, SECRET.encode())
 
@@ -222,7 +222,7 @@ def test_a_key_of_all_tenants_sees_both_and_a_tenants_rows_are_its_own(
 def test_what_a_device_sent_before_it_was_registered_is_not_for_the_taking(
     alpha: None, api: TestClient, session: Session, key: Callable[..., dict[str, str]]
 ) -> None:
-    catalogue.touch(session, [("N1", microseconds(NOON))])
+    ledger.touch(session, [("N1", microseconds(NOON))])
     session.commit()
     new = {"device_id": "N1", "device_name": "n", "device_type": "t"}
     refused = api.post("/api/v1/devices", json=new, headers=key("operate", "beta"))

@@ -1,0 +1,192 @@
+"""Which device-days telemetry has touched since their files were made.
+
+The order of steps is what makes an export miss nothing:
+
+- ingestion commits telemetry first, and marks its device-days dirty afterwards, in a transaction of its own;
+- an export clears the mark (keeping `claimed_at`) first, and reads telemetry afterwards.
+
+So a reading that an export did not see is marked after that export cleared the mark, and is exported by the next one.
+The mark is the earliest reading that came (`dirty_from`, kept as `claimed_from` while an export is at work): what lies
+before it, the file has.
+"""
+
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from sqlalchemy import ColumnElement, Index, or_, text
+from sqlmodel import Field, Session, SQLModel, col, delete, select, update
+
+from storage.database import Timestamp, utc_now
+from storage.devices import Device
+from storage.telemetry import DAY, moment
+
+
+class TouchedDay(SQLModel, table=True):
+    """A device's UTC day that telemetry came for; dirty since its last export, `claimed_at` while one is at work.
+
+    From `expired_at` on the telemetry store may have given its readings up: its file is added to, never made anew.
+    """
+
+    __tablename__ = "touched_days"
+    __table_args__ = (
+        Index("touched_days_waiting", "day", postgresql_where=text("dirty_from IS NOT NULL OR claimed_at IS NOT NULL")),
+    )
+
+    device_id: str = Field(primary_key=True, max_length=50)
+    day: date = Field(primary_key=True)
+    first_touched_at: datetime = Timestamp(default_factory=utc_now)
+    touched_at: datetime = Timestamp(default_factory=utc_now)
+    claimed_at: datetime | None = Timestamp(default=None)
+    dirty_from: datetime | None = Timestamp(default=None)
+    claimed_from: datetime | None = Timestamp(default=None)
+    expired_at: datetime | None = Timestamp(default=None)
+
+    @property
+    def dirty(self) -> bool:
+        return self.dirty_from is not None
+
+
+# While a day is dirty its row is left alone, but for readings earlier than any since its export, and a refresh every
+# half minute: late days wait until they are quiet.
+_TOUCH = text("""
+INSERT INTO touched_days AS t (device_id, day, first_touched_at, touched_at, dirty_from)
+SELECT device_id, day, now(), now(), earliest
+FROM unnest(CAST(:devices AS text[]), CAST(:days AS date[]), CAST(:earliest AS timestamptz[]))
+  AS d (device_id, day, earliest)
+WHERE NOT EXISTS (SELECT FROM touched_days k WHERE k.device_id = d.device_id AND k.day = d.day
+                  AND k.touched_at > now() - interval '30 seconds' AND k.dirty_from <= d.earliest)
+ORDER BY device_id, day
+ON CONFLICT (device_id, day) DO UPDATE SET
+    touched_at = now(), dirty_from = least(t.dirty_from, excluded.dirty_from),
+    first_touched_at = CASE WHEN t.dirty_from IS NULL THEN now() ELSE t.first_touched_at END
+""")
+
+
+def touch(session: Session, readings: Iterable[tuple[str, int]]) -> None:
+    """Mark the days of readings, given as device and time (µs), dirty.
+
+    Call it after the telemetry is committed, in another transaction; the caller commits.
+    """
+    earliest: dict[tuple[str, int], int] = {}
+    for device_id, time in readings:
+        device_day = device_id, time // DAY
+        if time < earliest.get(device_day, time + 1):
+            earliest[device_day] = time
+    found = sorted(earliest.items())
+    columns = {
+        "devices": [device_id for (device_id, _), _ in found],
+        "days": [moment(day * DAY).date() for (_, day), _ in found],
+        "earliest": [moment(time) for _, time in found],
+    }
+    session.execute(_TOUCH, columns)
+
+
+def waits_for_export() -> ColumnElement[bool]:
+    """Of a `TouchedDay`; one whose export never ended waits as well."""
+    return or_(col(TouchedDay.dirty_from).is_not(None), col(TouchedDay.claimed_at).is_not(None))
+
+
+def touched(session: Session, *, day: date | None = None, device_id: str | None = None) -> list[TouchedDay]:
+    """Device-days that wait for an export, oldest first."""
+    waiting = select(TouchedDay).where(waits_for_export())
+    if day is not None:
+        waiting = waiting.where(col(TouchedDay.day) == day)
+    if device_id is not None:
+        waiting = waiting.where(col(TouchedDay.device_id) == device_id)
+    return list(session.exec(waiting.order_by(col(TouchedDay.day), col(TouchedDay.device_id))))
+
+
+def has_telemetry(session: Session, device_id: str) -> bool:
+    """Whether anything ever came from a device, registered or not."""
+    return (
+        session.exec(select(col(TouchedDay.day)).where(TouchedDay.device_id == device_id).limit(1)).first() is not None
+    )
+
+
+def unknown_devices(session: Session, device_ids: Collection[str]) -> list[str]:
+    """Those that are neither registered nor have sent anything."""
+    known = set(session.exec(select(Device.device_id).where(col(Device.device_id).in_(device_ids))))
+    return [d for d in device_ids if d not in known and not has_telemetry(session, d)]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What is known of a device-day that is held for an export.
+
+    `expired`: the telemetry store may have given up readings of it. `first_day`: nothing ever came of a day before.
+    """
+
+    expired: bool
+    first_day: bool
+
+
+@contextmanager
+def writing(session: Session, name: str) -> Iterator[None]:
+    """Hold a name against other writers, in other processes too; a writer that dies holds it no longer."""
+    # A connection of its own: the lock lives as long as the block, whatever the session commits meanwhile.
+    engine = session.get_bind()
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:  # type: ignore[union-attr] # sessions here are bound to engines
+        key = {"key": f"export/{name}"}
+        connection.execute(text("SELECT pg_advisory_lock(hashtextextended(:key, 0))"), key)
+        try:
+            yield
+        finally:
+            connection.execute(text("SELECT pg_advisory_unlock(hashtextextended(:key, 0))"), key)
+
+
+_CLAIM = text("""
+INSERT INTO touched_days AS t (device_id, day, first_touched_at, touched_at, claimed_at)
+VALUES (:device_id, :day, now(), now(), now())
+ON CONFLICT (device_id, day) DO UPDATE SET
+    dirty_from = NULL, claimed_at = now(), claimed_from = least(t.claimed_from, t.dirty_from)
+RETURNING expired_at IS NOT NULL AS expired,
+    NOT EXISTS (SELECT FROM touched_days e WHERE e.device_id = :device_id AND e.day < :day) AS first_day
+""")
+
+
+@contextmanager
+def exporting(session: Session, device_id: str, day: date) -> Iterator[Claim]:
+    """Hold a device-day for an export: one writer at a time, and a mark that stays if this one dies.
+
+    Read telemetry inside only. What the block leaves uncommitted is committed together with the end of the claim.
+    """
+    with writing(session, f"{device_id}/{day}"):
+        try:
+            claim = Claim(*session.execute(_CLAIM, {"device_id": device_id, "day": day}).one())
+            session.commit()
+            yield claim
+            session.exec(
+                update(TouchedDay)
+                .where(col(TouchedDay.device_id) == device_id, col(TouchedDay.day) == day)
+                .values(claimed_at=None, claimed_from=None)
+            )
+            session.commit()
+        finally:
+            session.rollback()
+
+
+def forget_day(session: Session, device_id: str, day: date) -> None:
+    """Take a day that holds no readings out of the ledger, unless some came meanwhile. The caller commits."""
+    session.exec(
+        delete(TouchedDay).where(
+            col(TouchedDay.device_id) == device_id, col(TouchedDay.day) == day, col(TouchedDay.dirty_from).is_(None)
+        )
+    )
+
+
+def expire_days(session: Session, before: date) -> None:
+    """Note that the telemetry store may give up the readings of days before a day. The caller commits."""
+    kept = update(TouchedDay).where(col(TouchedDay.day) < before, col(TouchedDay.expired_at).is_(None))
+    session.exec(kept.values(expired_at=utc_now()))
+
+
+def known_days(
+    session: Session, start: date, end: date, device_ids: Collection[str] | None = None
+) -> list[tuple[date, str]]:
+    """Days from start to end, both included, and devices that sent something of them, in this order."""
+    found = select(col(TouchedDay.day), col(TouchedDay.device_id)).where(col(TouchedDay.day).between(start, end))
+    if device_ids is not None:
+        found = found.where(col(TouchedDay.device_id).in_(device_ids))
+    return list(session.exec(found.order_by(col(TouchedDay.day), col(TouchedDay.device_id))).all())
