@@ -7,6 +7,7 @@ import hashlib
 from calendar import monthrange
 from collections.abc import Iterable, Iterator
 from datetime import date
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
@@ -79,16 +80,12 @@ def last_of_month(day: date) -> date:
 def _write(workshop: Workshop, days: list[Dataset], file: Path) -> None:
     metadata = DeviceMetadata.parse(device_of(workshop.session, days[0].device_id).metadata_json)
     metrics = set().union(*(day.metrics for day in days)) - set(COLUMNS)
-    schema: pa.Schema | None = None
-    with file.open("wb") as sink:
-        writer: pq.ParquetWriter | None = None
-        for rows in _row_groups(_complete(read(workshop.objects, [day]), metrics) for day in days):
-            table = with_units(rows, metadata)
-            schema = schema or table.schema  # the zone is the first day's
-            writer = writer or pq.ParquetWriter(sink, schema, compression=COMPRESSION)
-            writer.write_table(table.cast(schema), row_group_size=ROW_GROUP)
-        if writer:
-            writer.close()
+    of_days = (_complete(read(workshop.objects, [day]), metrics) for day in days)
+    groups = (with_units(rows, metadata) for rows in _row_groups(of_days))
+    first = next(groups)  # the zone is the first day's
+    with pq.ParquetWriter(file, first.schema, compression=COMPRESSION) as writer:
+        for group in chain([first], groups):
+            writer.write_table(group.cast(first.schema), row_group_size=ROW_GROUP)
 
 
 def _complete(table: pa.Table, metrics: Iterable[str]) -> pa.Table:

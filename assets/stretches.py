@@ -42,9 +42,14 @@ class Stretch:
         return self.start <= microseconds(file.first_at) and microseconds(file.last_at) < self.file_end
 
     @property
+    def is_in_file(self) -> bool:
+        """Whether the file has all of its readings."""
+        return self.file is not None and self.store_from is None and not self.is_behind
+
+    @property
     def is_of_file(self) -> bool:
         """Whether it is the file's readings, all of them and no others."""
-        return self.has_whole_file and self.store_from is None and not self.is_behind
+        return self.is_in_file and self.has_whole_file
 
     @property
     def file_end(self) -> int:

@@ -186,7 +186,7 @@ def _parts(
     for day in by_day(timeline.stretches(device_id, start, end)):
         # A dataset's power factor may be derived; rules see what the device itself sent.
         stretch = replace(day, file=None) if rule.metric == "power_factor" else day
-        if stretch.file and stretch.store_from is None and not stretch.is_behind:
+        if stretch.file and stretch.is_in_file:
             known = stretch.file.metrics.get(rule.metric)
             if known is None:
                 continue

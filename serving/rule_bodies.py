@@ -9,7 +9,7 @@ from serving.dependencies import DeviceId, Moment, Text
 from serving.errors import Invalid
 from serving.lists import SORT, Page
 from storage.devices import Metric
-from storage.rules import ANY_READING, NO_DATA, ActiveHours
+from storage.rules import ANY_READING, NO_DATA, ActiveHours, Rule
 
 LONGEST_SILENCE = 525_600  # minutes: a year
 
@@ -57,14 +57,7 @@ class RuleCreate(BaseModel):
     def _fits_together(self) -> "RuleCreate":
         if self.condition == NO_DATA and self.property is None:
             self.property = ANY_READING
-        check_rule(
-            scope=self.scope,
-            device_ids=self.device_ids,
-            metric=self.property,
-            condition=self.condition,
-            threshold=self.threshold,
-            for_seconds=self.for_seconds,
-        )
+        check_rule(self)
         return self
 
     def values(self, default_cooldown: int) -> dict[str, Any]:
@@ -169,31 +162,29 @@ class ReadingBody(BaseModel, extra="allow"):
     timestamp: Any = Field(examples=["2026-02-12T10:00:00Z"])
 
 
-def check_rule(
-    *, scope: str, device_ids: list[str], metric: str | None, condition: str, threshold: float, for_seconds: int
-) -> None:
-    """Whether the parts of a rule fit together.
+def check_rule(rule: RuleCreate | Rule) -> None:
+    """Let a rule pass whose parts fit together.
 
     Raises:
         Invalid: they do not, and why.
 
     """
-    if scope == "selected_devices" and not device_ids:
+    if rule.scope == "selected_devices" and not rule.device_ids:
         raise Invalid("device_ids is empty; name the devices, or give scope all_devices", field="device_ids")
-    if condition != NO_DATA:
-        if metric is None:
+    if rule.condition != NO_DATA:
+        if rule.property is None:
             raise Invalid("property is missing; name the metric to watch", field="property")
         return
-    if metric != ANY_READING:
+    if rule.property != ANY_READING:
         raise Invalid(
             f"a rule with the condition no_data watches no metric; leave property out (or {ANY_READING!r})",
             field="property",
         )
-    if not 1 <= threshold <= LONGEST_SILENCE:
+    if not 1 <= rule.threshold <= LONGEST_SILENCE:
         raise Invalid(
             f"threshold is how many minutes of silence are allowed: 1 to {LONGEST_SILENCE}", field="threshold"
         )
-    if for_seconds:
+    if rule.for_seconds:
         raise Invalid(
             "for_seconds has no meaning with the condition no_data; threshold says how long", field="for_seconds"
         )

@@ -93,14 +93,7 @@ def update_rule(session: DatabaseSession, settings: PlatformSettings, rule_id: U
         if value is None and name not in OPTIONAL:
             raise Invalid(f"{name} cannot be empty", field=name)
         setattr(rule, name, value)
-    check_rule(
-        scope=rule.scope,
-        device_ids=rule.device_ids,
-        metric=rule.property,
-        condition=rule.condition,
-        threshold=rule.threshold,
-        for_seconds=rule.for_seconds,
-    )
+    check_rule(rule)
     return _saved(session, settings, rule)
 
 
