@@ -1,15 +1,16 @@
 """What a device used over a range: energy, the highest demand, and what each of its counters counted.
 
-Of closed days the catalogue has the pieces; of the others, and of parts of days, they are worked out from readings.
+Of days with a file the catalogue has the pieces; of what came since, of other days and of parts of days they are worked
+out from readings.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
 
 from assets.energy import POWER, QUARTER, Piece, joined, piece_of, piece_of_day
-from assets.reports.energy import WH_PER_UNIT, Floats, Times
+from assets.reports.energy import WH_PER_UNIT, Floats, Times, gap_rule
 from assets.stretches import Stretch, by_day
 from assets.timeline import Timeline
 from storage.devices import Counter
@@ -64,19 +65,30 @@ def _amounts(
     timeline: Timeline, device_id: str, stretches: Sequence[Stretch], metric: str, counter: Counter | None
 ) -> tuple[Times, Floats, int]:
     """Starts and amounts of the measured quarter hours, and the longest `gap` of a piece."""
-    pieces = []
-    for stretch in stretches:
-        piece = _of_catalogue(stretch, metric, counter)
-        if piece is None:
-            rows = timeline.rows(device_id, stretch, [metric])
-            piece = piece_of(rows["time"].cast(pa.int64()).to_numpy(), rows[metric].to_numpy(), counter)
-        if piece is not None:
-            pieces.append(piece)
+    pieces = [p for s in stretches for p in _pieces(timeline, device_id, s, metric, counter) if p is not None]
     return *joined(pieces, counter), max((piece.gap for piece in pieces), default=0)
+
+
+def _pieces(
+    timeline: Timeline, device_id: str, stretch: Stretch, metric: str, counter: Counter | None
+) -> Iterator[Piece | None]:
+    day = _of_catalogue(stretch, metric, counter)
+    if day is not None and stretch.store_from is None:
+        yield day
+        return
+    rows = timeline.rows(device_id, stretch, [metric])
+    times, values = rows["time"].cast(pa.int64()).to_numpy(), rows[metric].to_numpy()
+    if day is not None and stretch.store_from is not None and gap_rule(times) == day.gap:
+        since = times.searchsorted(stretch.store_from)
+        yield day
+        yield piece_of(times[since:], values[since:], counter, day.gap)
+    else:
+        yield piece_of(times, values, counter)
 
 
 def _of_catalogue(stretch: Stretch, metric: str, counter: Counter | None) -> Piece | None:
     """What the catalogue knows of a day's file, if its energy has this source."""
-    energy = stretch.file.energy if stretch.file and stretch.is_of_file else None
+    file = stretch.file if stretch.has_whole_file and not stretch.is_behind else None
+    energy = file.energy if file else None
     source = POWER if counter is None else f"counter:{metric}"
     return piece_of_day(energy, stretch.start // DAY * DAY, counter) if energy and energy["source"] == source else None

@@ -39,12 +39,13 @@ class Piece:
     gap: int
 
 
-def piece_of(times: Times, values: Floats, counter: Counter | None) -> Piece | None:
-    """Of samples of power, or of a counter, ascending in time; None of none."""
+def piece_of(times: Times, values: Floats, counter: Counter | None, gap: int | None = None) -> Piece | None:
+    """Of samples of power, or of a counter, ascending in time; None of none. `gap` is the piece's, else by the rule."""
     if not len(times):
         return None
     first, last = (int(times[0]), float(values[0])), (int(times[-1]), float(values[-1]))
-    return Piece(*_quarters(_curve(times, values, counter), counter), first, last, gap_rule(times))
+    gap = gap_rule(times) if gap is None else gap
+    return Piece(*_quarters(_curve(times, values, counter, gap), counter), first, last, gap)
 
 
 def piece_of_day(energy: DayEnergy, midnight: int, counter: Counter | None) -> Piece:
@@ -99,7 +100,7 @@ def day_energy(table: pa.Table, day: date, counters: Mapping[str, Counter]) -> d
     return _figures(from_power(times, power), day, POWER, power) if len(times) else None
 
 
-def _curve(times: Times, values: Floats, counter: Counter | None, gap: int | None = None) -> EnergyCurve:
+def _curve(times: Times, values: Floats, counter: Counter | None, gap: int) -> EnergyCurve:
     if counter is None:
         return from_power(times, values, gap)
     # Counted as if in Wh, so that amounts come out in the counter's own unit.

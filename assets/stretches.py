@@ -4,9 +4,10 @@ The ledger knows from which moment on a day's file may lack readings: from there
 day that retention has taken from the store.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, time
+from functools import cached_property
 
 from sqlmodel import Session
 
@@ -31,7 +32,7 @@ class Stretch:
     is_expired: bool = False
     is_behind: bool = False
 
-    @property
+    @cached_property
     def has_whole_file(self) -> bool:
         """Whether every reading of the file belongs to it, and to the file's part of it."""
         file = self.file
@@ -78,14 +79,18 @@ def stretches_of(session: Session, device_id: str, start: int, end: int) -> list
 
 def by_day(stretches: Iterable[Stretch]) -> list[Stretch]:
     """The same without one that is longer than a day, since what is filtered is read whole."""
-    found = []
-    for stretch in stretches:
-        at = stretch.start
-        while at < stretch.end:
-            until = min(at // DAY * DAY + DAY, stretch.end)
-            found.append(replace(stretch, start=at, end=until))
-            at = until
-    return found
+    return [day for stretch in stretches for day in _days_of(stretch)]
+
+
+def _days_of(stretch: Stretch) -> Iterator[Stretch]:
+    if stretch.file is not None:  # which is one day's
+        yield stretch
+        return
+    at = stretch.start
+    while at < stretch.end:
+        until = min(at // DAY * DAY + DAY, stretch.end)
+        yield replace(stretch, start=at, end=until)
+        at = until
 
 
 def _from_file(day: DayFile, start: int, end: int) -> Stretch:

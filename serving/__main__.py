@@ -4,11 +4,15 @@ import gc
 import logging
 import os
 import resource
+import socket
 import sys
+from contextlib import suppress
 
 import uvicorn
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import configure_mappers
 from sqlmodel import Session
+from uvicorn.config import STARTUP_FAILURE
 
 from serving.app import create_app
 from serving.live import SERVER_OPTIONS
@@ -48,12 +52,8 @@ def main() -> None:
     if soft != resource.RLIM_INFINITY:
         wanted = OPEN_FILES if most == resource.RLIM_INFINITY else min(OPEN_FILES, most)
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), most))
-    app = create_app(settings)
-    # What is loaded now stays: else the collector goes through its 200,000 objects in the midst of requests.
-    gc.collect()
-    gc.freeze()
-    uvicorn.run(
-        app,
+    config = uvicorn.Config(
+        create_app(settings),
         host=settings.api_host,
         port=settings.api_port,
         log_level="warning",
@@ -61,6 +61,21 @@ def main() -> None:
         server_header=False,
         **SERVER_OPTIONS,
     )
+    server = _Server(config)
+    with suppress(KeyboardInterrupt):  # a SIGINT that ended it is raised once more
+        server.run()
+    if not server.started:
+        sys.exit(STARTUP_FAILURE)
+
+
+class _Server(uvicorn.Server):
+    """What is loaded when it has started stays: else the collector goes through it all in the midst of requests."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        configure_mappers()
+        gc.collect()
+        gc.freeze()
 
 
 def refuse_an_open_door(settings: Settings) -> None:

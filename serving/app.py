@@ -68,6 +68,8 @@ def create_app(settings: Settings) -> FastAPI:
         app.state.settings = settings
         app.state.limits = Limits(settings.api_rate_limit)
         app.state.engine = open_engine(settings, pool_size=20, patience=PATIENCE)
+        # Reads need no transaction: BEGIN and ROLLBACK would cost each a round trip.
+        app.state.reading = app.state.engine.execution_options(isolation_level="AUTOCOMMIT")
         app.state.telemetry = open_telemetry_store(settings)
         app.state.objects = open_object_store(settings)
         app.state.columns = ColumnCache(CACHED_BYTES)

@@ -1,10 +1,11 @@
 """What a route asks for by its type: a session, the stores, the settings, checked parameters."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
+import anyio
 from fastapi import Depends, Path, Request
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, PlainSerializer
 from sqlmodel import Session
@@ -20,12 +21,20 @@ from storage.objects import LocalObjects, S3Objects
 from storage.settings import Settings
 
 
-def _session(request: Request) -> Iterator[Session]:
+async def _session(request: Request) -> AsyncIterator[Session]:
+    state, is_read = request.app.state, request.method == "GET"
     route = getattr(request.scope.get("route"), "path", request.url.path)
-    with RequestSession(
-        request.app.state.engine, identity_of(request), f"{request.method} {route}", request.state.request_id
-    ) as session:
+    session = RequestSession(
+        state.reading if is_read else state.engine,
+        identity_of(request), f"{request.method} {route}", request.state.request_id,
+    )  # fmt: skip
+    try:
         yield session
+    finally:
+        if is_read:
+            session.close()
+        else:  # it may wait for the server, and needs a thread though all others wait for a connection
+            await anyio.to_thread.run_sync(session.close, limiter=anyio.CapacityLimiter(1))
 
 
 # Without a wait these need no thread of their own.
@@ -56,7 +65,7 @@ DagsterClient = Annotated[Dagster, Depends(_dagster)]
 Asker = Annotated[Identity, Depends(_asker)]
 
 
-async def _timeline(request: Request, session: DatabaseSession, objects: Objects) -> Timeline:
+async def _timeline(request: Request, session: DatabaseSession, objects: Objects) -> AsyncIterator[Timeline]:
     tenant_id = identity_of(request).tenant_id
 
     def permit(device_id: str) -> None:
@@ -64,10 +73,12 @@ async def _timeline(request: Request, session: DatabaseSession, objects: Objects
             raise NotFound(f"there is no device {device_id}")
 
     state = request.app.state
-    return Timeline(session, state.telemetry, objects, permit=permit, cache=state.columns)
+    yield Timeline(session, state.telemetry, objects, permit=permit, cache=state.columns)
 
 
-Readings = Annotated[Timeline, Depends(_timeline, scope="function")]
+# More at once only take turns at the interpreter, which makes each cost twice as much. Who waits needs no thread, and a
+# store that is silent does not take them all.
+Readings = Annotated[Timeline, Depends(_timeline, scope="function", max_concurrency=4)]
 
 
 def _keepable(text: str) -> str:

@@ -79,7 +79,7 @@ def _identify(connection: HTTPConnection) -> None:
     address = connection.client.host if connection.client else ""
     if limits.failures.empty(address):
         raise TooMany("too many wrong keys came from this address; try again in a minute", retry_after=60)
-    with Session(connection.app.state.engine) as session:
+    with Session(connection.app.state.reading) as session:
         try:
             identity = known(connection, session)
             if identity is None:

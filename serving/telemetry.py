@@ -2,11 +2,14 @@
 
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
+from functools import lru_cache
 from typing import Annotated, Any, Literal
 
+import numpy as np
 import pyarrow as pa
 import sqlalchemy
 from fastapi import APIRouter, Query, Request, Response
+from msgspec import UNSET, defstruct
 from pydantic import BaseModel, ConfigDict, Field
 from sqlmodel import Session, col, func, or_, select
 
@@ -22,7 +25,7 @@ from storage import ledger
 from storage.database import utc_now
 from storage.devices import METRIC, NAMED_METRICS, RESERVED, Device, DeviceMetadata, Metric
 from storage.ledger import TouchedDay
-from storage.telemetry import COUNT, SECOND, Aggregate, Statistics, microseconds, moment
+from storage.telemetry import COUNT, SECOND, TIME, Aggregate, Statistics, microseconds, moment
 
 router = APIRouter(prefix="/api/v1/data", tags=["telemetry"])
 
@@ -308,19 +311,33 @@ def _window(interval: str, start: int, end: int) -> int:
     return every
 
 
-def _items(found: Answer, order: str) -> list[dict[str, Any]]:
-    """A dictionary per row, made column by column: row by row pyarrow takes ten times as long."""
+def _items(found: Answer, order: str) -> list[Any]:
+    """An object per row, made column by column: row by row pyarrow takes ten times as long, and dictionaries four."""
     table = found.table
-    bands = table["out_of_band"].to_pylist() if "out_of_band" in table.column_names else []
     names = [name for name in table.column_names if name not in ("time", "out_of_band", "received_at")]
-    keys = ["timestamp", *("count" if name == COUNT else name for name in names)]
-    times = [moment(time) for time in table["time"].cast(pa.int64()).to_numpy().tolist()]
-    columns = (_values(table[name]) for name in names)
-    items = [dict(zip(keys, row, strict=True)) for row in zip(times, *columns, strict=True)]
-    for item, band in zip(items, bands, strict=False):
-        if band:
-            item["out_of_band"] = band
+    item = _item_of(tuple("count" if name == COUNT else name for name in names))
+    columns = [_written(table["time"]), *(_values(table[name]) for name in names)]
+    if "out_of_band" in table.column_names:
+        columns.append([bands or UNSET for bands in table["out_of_band"].to_pylist()])
+    items = list(map(item, *columns))
     return items if order == "asc" else items[::-1]
+
+
+@lru_cache(maxsize=100)
+def _item_of(names: tuple[str, ...]) -> type[Any]:
+    """What an item with these beside its `timestamp` is: what is `UNSET` is left out of the answer."""
+    fields = {f"_{i}": name for i, name in enumerate(("timestamp", *names, "out_of_band"))}
+    types: list[Any] = [(field, Any) for field in fields]
+    types[-1] = (*types[-1], UNSET)
+    return defstruct("Item", types, rename=fields, gc=False)
+
+
+def _written(times: pa.ChunkedArray) -> list[str]:
+    """As RFC 3339, to the second where no time is between two."""
+    moments = times.cast(TIME).cast(pa.int64()).to_numpy()
+    is_whole = not (moments % SECOND).any()
+    texts = np.datetime_as_string(moments.astype("datetime64[us]"), "s" if is_whole else "us", timezone="UTC")
+    return list(texts.tolist())
 
 
 def _values(column: pa.ChunkedArray) -> list[Any]:

@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args
 
 from sqlalchemy import BigInteger, Identity as RowNumber, Index
 from sqlalchemy.dialects.postgresql import JSONB
-from sqlmodel import Field, Session, SQLModel, Text, col, delete, or_, select
+from sqlmodel import Field, Session, SQLModel, Text, col, delete, select
 
 from storage.database import Timestamp, utc_now
 from storage.settings import Settings
@@ -182,11 +182,8 @@ def _identity(session: Session, settings: Settings, key_hash: str) -> Identity |
     admin = settings.energy_admin_key
     if admin and hmac.compare_digest(hash_of(admin.get_secret_value()), key_hash):
         return Identity(ADMIN_KEY_NAME, "admin", None, key_hash)
-    valid = or_(col(ApiKey.expires_at).is_(None), col(ApiKey.expires_at) > utc_now())
-    key = session.exec(
-        select(ApiKey).where(ApiKey.key_hash == key_hash, col(ApiKey.revoked_at).is_(None), valid)
-    ).first()
-    if key is None:
+    key = session.exec(select(ApiKey).where(ApiKey.key_hash == key_hash)).first()
+    if key is None or key.revoked_at or (key.expires_at and key.expires_at <= utc_now()):
         return None
     role: Role = next(role for role in ROLES if role == key.role)
     return Identity(key.name, role, key.tenant_id, key_hash)

@@ -1,5 +1,6 @@
 """The relational store: engine, sessions, migrations."""
 
+import select
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +12,7 @@ from alembic import command
 from alembic.config import Config
 from psycopg.abc import PQGen
 from sqlalchemy import Engine, create_engine, event, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import InvalidatePoolError, OperationalError
 from sqlmodel import DateTime, Field
 
 from storage.settings import Settings, SettingsError
@@ -76,7 +77,6 @@ def open_engine(settings: Settings, *, pool_size: int = 5, patience: float | Non
         settings.database_url_for("psycopg"),
         pool_size=pool_size,
         max_overflow=pool_size,
-        pool_pre_ping=True,
         connect_args={**ALIVE, "options": "-c timezone=UTC", "application_name": "energy"},
         json_deserializer=msgspec.json.decode,
     )
@@ -85,6 +85,15 @@ def open_engine(settings: Settings, *, pool_size: int = 5, patience: float | Non
     def open_connection(_: Any, __: Any, arguments: Any, options: dict[str, Any]) -> PatientConnection:
         return _opened(*arguments, patience=patience, **options)
 
+    @event.listens_for(engine, "checkout")
+    def refuse_a_lost_connection(connection: PatientConnection, _: Any, __: Any) -> None:
+        """A server that went away hung up. That can be heard, where asking would cost each use a round trip."""
+        try:
+            if _has_news(connection):
+                engine.dialect.do_ping(connection)  # type: ignore[arg-type] # as its own pre-ping does
+        except psycopg.Error:
+            raise InvalidatePoolError from None
+
     return engine
 
 
@@ -92,6 +101,13 @@ def connect(settings: Settings, *, patience: float | None = None, **options: Any
     """A plain psycopg connection, where SQLAlchemy would only stand in the way (bulk writes, LISTEN)."""
     given = {**ALIVE, "options": "-c timezone=UTC", **options}
     return _opened(settings.database_url, patience=patience, **given)
+
+
+def _has_news(connection: PatientConnection) -> bool:
+    """Whether there is something to read: the end of the connection, or what a server says unasked."""
+    listening = select.poll()
+    listening.register(connection, select.POLLIN)
+    return bool(listening.poll(0))
 
 
 def _opened(address: str = "", *, patience: float | None, **options: Any) -> PatientConnection:

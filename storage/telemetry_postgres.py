@@ -334,7 +334,9 @@ def _shape(table: pa.Table, metrics: list[str] | None, *, context: bool) -> pa.T
     """To the protocol's columns: the JSON of further metrics becomes a column each."""
     columns: dict[str, pa.Array | pa.ChunkedArray] = {"time": table["time"].cast(TIME)}
     extras: list[dict[str, float]] = []
-    if metrics is None:
+    if metrics is None and table["_extra"].null_count == len(table):
+        metrics = list(NAMED_METRICS)
+    elif metrics is None:
         texts = ["{}" if text is None else text for text in table["_extra"].to_pylist()]
         extras = msgspec.json.decode(f"[{','.join(texts)}]", type=list[dict[str, float]])
         metrics = order_metrics({name for extra in extras for name in extra})

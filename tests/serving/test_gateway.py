@@ -106,6 +106,24 @@ def test_slow_clients_hold_no_worker(server: str) -> None:
             assert httpx.get(f"{server}/api/v1/devices", timeout=30).json()["total"] == 100
 
 
+@pytest.fixture
+def silent(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A telemetry store that takes connections and says nothing."""
+    with socket.create_server(("127.0.0.1", 0), backlog=100) as store:
+        monkeypatch.setenv("INFLUXDB_URL", f"http://127.0.0.1:{store.getsockname()[1]}")
+        monkeypatch.setenv("INFLUXDB_TOKEN", "token")
+        yield
+
+
+@pytest.mark.usefixtures("silent")
+def test_a_silent_telemetry_store_leaves_the_registry_at_work(server: str) -> None:
+    """However many ask for telemetry, more than there are threads (40) here."""
+    ask = b"GET /api/v1/data/%s/D1 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+    with many(30, server, ask % b"telemetry"), many(30, server, ask % b"stats"):
+        for _ in range(3):
+            assert httpx.get(f"{server}/api/v1/devices", timeout=10).json()["total"] == 0
+
+
 def test_what_is_being_answered_ends_before_the_process_does(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

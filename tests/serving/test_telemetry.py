@@ -164,6 +164,12 @@ def test_readings_as_the_handover_has_them(plant: Workshop, client: TestClient) 
     assert items(client, f"{RANGE}&limit=1000")[0]["enrichment_status"] == "success"
 
 
+@pytest.mark.parametrize(("micros", "written"), [(0, "00:00Z"), (1, "00:00.000001Z"), (250_000, "00:00.250000Z")])
+def test_times_are_as_fine_as_the_readings(workshop: Workshop, client: TestClient, micros: int, written: str) -> None:
+    store(workshop, [Reading(device_id="D1", time=START + micros, metrics={"power": 1.0}, received_at=START)])
+    assert items(client, RANGE)[0]["timestamp"] == f"2026-02-12T00:{written}"
+
+
 @pytest.mark.parametrize("order", ["asc", "desc"])
 @pytest.mark.parametrize("extra", ["", "&fields=vibration", "&interval=25m", "&interval=1h&aggregate=max"])
 def test_pages_give_everything_once(plant: Workshop, client: TestClient, order: str, extra: str) -> None:

@@ -85,6 +85,29 @@ def test_a_server_that_takes_what_is_sent_and_never_answers_is_given_up(link: Li
     engine.dispose()
 
 
+def test_a_connection_that_was_lost_while_nobody_used_it_is_replaced(link: Link) -> None:
+    engine = database.open_engine(Settings.load(), pool_size=1)
+    who = text("SELECT pg_backend_pid()")
+
+    def ask() -> int:
+        with engine.connect() as connection:
+            return int(connection.scalar(who) or 0)
+
+    first = ask()
+    assert ask() == first
+    link.cut()
+    link.mend()
+    second = ask()
+    assert second != first
+    with engine.connect() as connection:
+        connection.execute(text("LISTEN x"))
+        connection.commit()
+    with database.connect(Settings.load(), autocommit=True) as other:
+        other.execute("NOTIFY x")
+    assert ask() == second  # what it has to say is not that it ends
+    engine.dispose()
+
+
 def test_who_is_not_told_to_be_patient_waits(settings: Settings) -> None:
     """Migrations and jobs may wait long for a lock."""
     with closing(database.connect(settings)) as connection:
