@@ -13,6 +13,8 @@ from storage.settings import CHECKOUT, Settings
 
 # Stages end in reverse order: what works with the code server, which else would miss it loudly, it, then the stores.
 STORES, CODE, PROGRAMS = 0, 1, 2
+# Datasets can wait for the processor; readings that come in and callers of the API cannot.
+GIVING_WAY = ("nice", "-n", "10")
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ def _dagster(settings: Settings, code_port: int) -> list[Part]:
 
     def start(program: str, *arguments: str) -> Start:
         home = str(dagster_home.prepare(settings))
-        return Start([_script(program), *arguments], {**where, "DAGSTER_HOME": home})
+        return Start([*GIVING_WAY, _script(program), *arguments], {**where, "DAGSTER_HOME": home})
 
     workspace = ("-w", str(CHECKOUT / "workspace.yaml"))
     return [

@@ -205,7 +205,7 @@ class Supervisor:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,
+                process_group=0,  # and no session: kernels that share the processor among those do not heed niceness
                 env={**environment, **start.environment},
                 **{"cwd": CHECKOUT, **start.options},
             )

@@ -58,6 +58,8 @@ def main() -> None:
         port=settings.api_port,
         log_level="warning",
         timeout_graceful_shutdown=5,
+        # Longer than clients keep an idle connection: else one is closed just when it is used again.
+        timeout_keep_alive=75,
         server_header=False,
         **SERVER_OPTIONS,
     )

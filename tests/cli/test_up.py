@@ -76,6 +76,9 @@ def test_every_part_says_that_it_is_ready(platform: LocalPlatform, running: "sub
     words = platform.run("status").stdout
     assert f"127.0.0.1:{platform.ports['MQTT_BROKER_PORT']}" in words
     assert "NOT READY" not in words
+    priorities = {part["name"]: os.getpriority(os.PRIO_PROCESS, part["pid"]) for part in status["parts"] if part["pid"]}
+    usual = os.getpriority(os.PRIO_PROCESS, 0)
+    assert {name for name, priority in priorities.items() if priority > usual} == {"code", "dagster", "daemon"}
 
 
 def test_a_second_one_in_the_same_home_is_refused(platform: LocalPlatform, running: "subprocess.Popen[bytes]") -> None:
