@@ -7,6 +7,7 @@ Problem
 ├── NotAcceptable    406
 ├── Conflict         409
 ├── PreconditionFailed  412
+├── OutOfRange       416
 ├── Invalid          422
 ├── TooMany          429
 └── Unavailable      503
@@ -91,6 +92,14 @@ class Refused(Problem):
 
 class NotAcceptable(Problem):
     status = HTTPStatus.NOT_ACCEPTABLE
+
+
+class OutOfRange(Problem):
+    status = HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE
+
+    def __init__(self, size: int) -> None:
+        super().__init__(f"the file has {size} bytes, and none in that range")
+        self.headers = {"Content-Range": f"bytes */{size}"}
 
 
 class Invalid(Problem):

@@ -1,17 +1,18 @@
 """Health and readiness, as the six services answered them."""
 
-import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from importlib.metadata import version
 from typing import Any, Literal
+from uuid import uuid4
 
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 from sqlalchemy import Engine, text
 
+from ingest import broker
 from serving.identity import public
 from storage.settings import Settings
 
@@ -149,7 +150,19 @@ def _ask_database(engine: Engine) -> None:
 
 
 def _ask_broker(settings: Settings) -> None:
-    socket.create_connection((settings.broker_host, settings.mqtt_broker_port), TIMEOUT).close()
+    """Log in: that something listens on the port does not say that it is a broker, or lets us in."""
+    answer: Future[Any] = Future()
+    client = broker.new_client(settings, f"energy-ready-{uuid4().hex}")
+    client.on_connect = lambda _client, _data, _flags, reason, _properties: answer.set_result(reason)
+    client.connect_timeout = TIMEOUT
+    client.connect(settings.broker_host, settings.mqtt_broker_port)
+    client.loop_start()
+    try:
+        reason = answer.result(TIMEOUT)
+    finally:
+        broker.disconnect(client)
+    if reason.is_failure:
+        raise ConnectionError(f"the broker does not let us in: {reason}")
 
 
 def _reason(error: BaseException) -> str:

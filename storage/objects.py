@@ -21,6 +21,7 @@ from storage.database import utc_now
 from storage.settings import Settings
 
 if TYPE_CHECKING:
+    from obstore import GetOptions, ObjectMeta
     from obstore.store import RetryConfig
 
 # A server that restarts is waited for; one that is away is said to be after some seconds, and the caller tries again.
@@ -47,11 +48,12 @@ class LinkRefused(Exception):
 
 @dataclass(frozen=True)
 class StoredObject:
-    """What is known of an object without reading it; `size` in bytes."""
+    """What is known of an object without reading it; `size` in bytes, `tag` another one when its content is another."""
 
     key: str
     size: int
     last_modified: datetime
+    tag: str | None
 
 
 class ObjectStore(ABC):
@@ -84,21 +86,29 @@ class ObjectStore(ABC):
         with _translated(key):
             return bytes(obstore.get(self._store, key).bytes())
 
-    def stream(self, key: str) -> tuple[int, Iterator[bytes]]:
-        """An object's size in bytes and its content in pieces, of one object even when it is replaced meanwhile."""
-        with _translated(key):
-            found = obstore.get(self._store, key)
+    def stream(self, stored: StoredObject, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+        """The bytes from `start` up to `end` in pieces, of this very object even when it is replaced meanwhile.
+
+        Raises:
+            ObjectStoreUnavailable: it was replaced before; what is there now can be asked for.
+
+        """
+        options: GetOptions = {"if_match": stored.tag}
+        if (start, end) != (0, None):
+            options["range"] = (start, stored.size if end is None else end)
+        with _translated(stored.key):
+            found = obstore.get(self._store, stored.key, options=options)
 
         def pieces() -> Iterator[bytes]:
-            with _translated(key):
+            with _translated(stored.key):
                 yield from map(bytes, found.stream(PIECE))
 
-        return found.meta["size"], pieces()
+        return pieces()
 
     def head(self, key: str) -> StoredObject:
         with _translated(key):
             meta = obstore.head(self._store, key)
-        return StoredObject(meta["path"], meta["size"], meta["last_modified"])
+        return _stored(meta)
 
     def delete(self, key: str) -> None:
         """Remove the object; that it is not there is no error."""
@@ -109,8 +119,7 @@ class ObjectStore(ABC):
         """Objects below a folder, `prefix` being its key."""
         with _translated(prefix):
             for page in obstore.list(self._store, prefix):
-                for meta in page:
-                    yield StoredObject(meta["path"], meta["size"], meta["last_modified"])
+                yield from map(_stored, page)
 
     def check(self) -> None:
         """Return when the store answers."""
@@ -198,6 +207,10 @@ def _bucket(bucket: str, endpoint: str | None, *, virtual_host: bool) -> S3Store
         client_options={"allow_http": endpoint.startswith("http://")},
         retry_config=PATIENCE,
     )
+
+
+def _stored(meta: "ObjectMeta") -> StoredObject:
+    return StoredObject(meta["path"], meta["size"], meta["last_modified"], meta["e_tag"])
 
 
 @contextmanager

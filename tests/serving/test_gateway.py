@@ -20,6 +20,7 @@ from serving.health import Readiness
 from storage.settings import Settings
 from tests.servers import free_port, wait_until
 from tests.serving.conftest import BASE
+from tests.stack import mosquitto
 
 
 def test_the_six_services_under_the_gateways_prefixes(client: TestClient) -> None:
@@ -55,6 +56,28 @@ def _check_health(client: TestClient) -> None:
             "database", "telemetry_store", "object_store"
         ]  # fmt: skip
     assert client.get("/api/v1/data/health").json()["checks"]["database"] == "connected"
+
+
+def test_a_broker_is_there_when_it_lets_us_in(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def state() -> str:
+        with TestClient(create_app(Settings.load()), base_url=BASE) as client:
+            return str(client.get("/ready").json()["checks"]["broker"])
+
+    server = mosquitto(tmp_path, {"energy": "right"})
+    monkeypatch.setenv("MQTT_BROKER_HOST", "127.0.0.1")
+    monkeypatch.setenv("MQTT_BROKER_PORT", str(server.port))
+    monkeypatch.setenv("MQTT_USERNAME", "energy")
+    monkeypatch.setenv("MQTT_PASSWORD", "wrong")
+    assert "refused" in state()
+    with server.running():
+        assert "does not let us in" in state()
+        monkeypatch.setenv("MQTT_PASSWORD", "right")
+        assert state() == "connected"
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setenv("MQTT_BROKER_PORT", str(silent.getsockname()[1]))
+        assert "no answer" in state()
 
 
 def test_a_part_that_hangs_is_told_of_and_not_asked_twice(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -247,3 +247,31 @@ def test_links_that_are_forged_expired_or_another_tenants(
     past = int(utc_now().timestamp()) - 1
     expired = api.get(f"/api/v1/files/{REPORT}?expires={past}&signature={objects._signature(REPORT, past)}")
     assert (expired.status_code, "expired" in expired.json()["detail"]) == (403, True)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found"),
+    [
+        ("bytes=0-0", (0, 1)), ("bytes=2-", (2, 12)), ("bytes=-2", (10, 12)), ("bytes=-99", (0, 12)),
+        ("bytes=1-99", (1, 12)), ("bytes=0-1,3-4", None), ("bytes=-", None), ("bytes=3-2", None), ("lines=1-2", None),
+        ("bytes=12-", 416), ("bytes=-0", 416),
+    ],
+)  # fmt: skip
+def test_a_part_of_a_file(
+    alpha: None, api: TestClient, key: Callable[..., dict[str, str]], wanted: str, found: tuple[int, int] | int | None
+) -> None:
+    link = api.get(f"/api/reports/download/{JOBS[2]}", headers=key("read", "alpha")).json()["download_url"]
+    content = SECRET.encode()
+    size = len(content)
+    whole = api.get(link)
+    assert (whole.status_code, whole.headers["accept-ranges"]) == (200, "bytes")
+    part = api.get(link, headers={"Range": wanted, "If-Range": whole.headers["etag"]})
+    if found == 416:
+        assert (part.status_code, part.headers["content-range"]) == (416, f"bytes */{size}")
+    elif isinstance(found, tuple):
+        start, end = found
+        assert (part.status_code, part.content) == (206, content[start:end])
+        assert part.headers["content-range"] == f"bytes {start}-{end - 1}/{size}"
+    else:
+        assert (part.status_code, part.content) == (200, content)
+    assert api.get(link, headers={"Range": wanted, "If-Range": '"another"'}).content == content

@@ -119,7 +119,8 @@ def test_a_file_goes_in_and_comes_back_in_pieces_of_one_object(store: ObjectStor
     content = secrets.token_bytes(7_000_000)
     (tmp_path / "file").write_bytes(content)
     store.put("range.parquet", tmp_path / "file")
-    size, pieces = store.stream("range.parquet")
+    stored = store.head("range.parquet")
+    pieces = store.stream(stored)
     first = next(pieces)
     assert 0 < len(first) < len(content)
     store.put("range.parquet", b"another")
@@ -128,9 +129,20 @@ def test_a_file_goes_in_and_comes_back_in_pieces_of_one_object(store: ObjectStor
     except ObjectStoreUnavailable:  # a server may take the old object away under its reader, who is told
         assert isinstance(store, S3Objects)
     else:
-        assert (size, first + rest) == (len(content), content)
+        assert (stored.size, first + rest) == (len(content), content)
+    with pytest.raises(ObjectStoreUnavailable):  # it is another one by now
+        store.stream(stored)
+    store.delete("range.parquet")
     with pytest.raises(KeyError):
-        store.stream("nothing")
+        store.stream(stored)
+
+
+def test_a_part_of_a_file(store: ObjectStore) -> None:
+    store.put("a", b"0123456789")
+    stored = store.head("a")
+    assert [b"".join(store.stream(stored, *part)) for part in ((2, 5), (7, None), (0, 10))] == [
+        b"234", b"789", b"0123456789"
+    ]  # fmt: skip
 
 
 def test_create_is_refused_where_something_stands(store: ObjectStore) -> None:
