@@ -3,10 +3,9 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from email.utils import format_datetime
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 from pydantic.json_schema import SkipJsonSchema
 from sqlalchemy.exc import IntegrityError
@@ -26,6 +25,7 @@ from serving.errors import (
 )
 from serving.formats import json_answer
 from serving.lists import SORT, Page, listed
+from serving.versions import UNCHANGED, IfMatch, IfNoneMatch, not_modified, refuse_stale
 from storage import ledger
 from storage.access import Identity
 from storage.catalogue import Dataset
@@ -153,9 +153,6 @@ class BulkAnswer(BaseModel):
     data: BulkResult
 
 
-IfMatch = Annotated[str | None, Header(description="The ETag of what is changed: 412 when it has changed since")]
-
-
 @router.get("", response_model=DeviceList)
 def list_devices(session: DatabaseSession, query: Annotated[DeviceQuery, Query()]) -> Response:
     """Devices by id unless sorted otherwise; soft-deleted ones are not listed."""
@@ -170,21 +167,13 @@ def list_devices(session: DatabaseSession, query: Annotated[DeviceQuery, Query()
     )
 
 
-@router.get("/{device_id}", response_model=DeviceAnswer, responses=problems(NotFound))
+@router.get("/{device_id}", response_model=DeviceAnswer, responses=problems(NotFound) | UNCHANGED)
 def get_device(
-    session: DatabaseSession,
-    response: Response,
-    device_id: DevicePath,
-    if_none_match: Annotated[str | None, Header(description="An ETag: 304 while it stands")] = None,
+    session: DatabaseSession, response: Response, device_id: DevicePath, if_none_match: IfNoneMatch = None
 ) -> Any:
     """One device, with an ETag and Last-Modified."""
     device = registered(session, device_id)
-    tag = _tag(device)
-    headers = {"ETag": tag, "Last-Modified": format_datetime(device.updated_at, usegmt=True)}
-    if if_none_match is not None and tag in (part.strip() for part in if_none_match.split(",")):
-        return Response(status_code=304, headers=headers)
-    response.headers.update(headers)
-    return DeviceAnswer(data=_public(device))
+    return not_modified(response, device, if_none_match) or DeviceAnswer(data=_public(device))
 
 
 @router.post("", status_code=201, responses=problems(Conflict))
@@ -224,8 +213,7 @@ def update_device(
 ) -> DeviceAnswer:
     """Change the fields that the body names and leave the others: PUT does what PATCH does, as its clients expect."""
     device = registered(session, device_id, for_update=True)
-    if if_match is not None and if_match.strip() not in ("*", _tag(device)):
-        raise PreconditionFailed(f"{device_id} has changed since; read it again before changing it")
+    refuse_stale(device, if_match)
     _update(session, asker, device, body)
     session.commit()
     return DeviceAnswer(data=_public(device))
@@ -365,10 +353,6 @@ def _hand_over(session: Session, devices: Sequence[Device]) -> None:
     for tenant_id in sorted(str(tenant_id) for tenant_id in tenants):
         ids = [device.device_id for device in devices if device.tenant_id == tenant_id]
         session.exec(update(Dataset).where(col(Dataset.device_id).in_(ids)).values(tenant_id=tenant_id))
-
-
-def _tag(device: Device) -> str:
-    return f'"{int(device.updated_at.timestamp() * 1_000_000):x}"'
 
 
 def _public(device: Device) -> DevicePublic:

@@ -3,13 +3,14 @@
 from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from sqlmodel import Session, col, select
 
 from serving.dependencies import DatabaseSession, DeviceId, Instant, Moment, Text
-from serving.errors import Invalid, NotFound, problems
+from serving.errors import Invalid, NotFound, PreconditionFailed, problems
 from serving.lists import SORT, Page, listed
+from serving.versions import UNCHANGED, IfMatch, IfNoneMatch, not_modified, refuse_stale
 from storage.database import utc_now
 from storage.devices import Device
 from storage.maintenance import HeldBack, MaintenanceWindow
@@ -114,10 +115,11 @@ def list_held_back(session: DatabaseSession, query: Annotated[HeldBackQuery, Que
     return HeldBackList(data=data, total=total, page=query.page, page_size=query.page_size)
 
 
-@router.get("/{window_id}", responses=problems(NotFound))
-def get_window(session: DatabaseSession, window_id: UUID) -> WindowAnswer:
-    """One window."""
-    return WindowAnswer(data=_public(_standing(session, window_id)))
+@router.get("/{window_id}", response_model=WindowAnswer, responses=problems(NotFound) | UNCHANGED)
+def get_window(session: DatabaseSession, response: Response, window_id: UUID, if_none_match: IfNoneMatch = None) -> Any:
+    """One window, with an ETag and Last-Modified."""
+    window = _standing(session, window_id)
+    return not_modified(response, window, if_none_match) or WindowAnswer(data=_public(window))
 
 
 @router.post("", status_code=201)
@@ -129,10 +131,13 @@ def create_window(session: DatabaseSession, body: WindowFields) -> WindowAnswer:
     return WindowAnswer(data=_public(window))
 
 
-@router.put("/{window_id}", responses=problems(NotFound))
-def update_window(session: DatabaseSession, window_id: UUID, body: WindowFields) -> WindowAnswer:
+@router.put("/{window_id}", responses=problems(NotFound, PreconditionFailed))
+def update_window(
+    session: DatabaseSession, window_id: UUID, body: WindowFields, if_match: IfMatch = None
+) -> WindowAnswer:
     """Replace what a window says."""
-    window = _standing(session, window_id)
+    window = _standing(session, window_id, for_update=True)
+    refuse_stale(window, if_match)
     for name, value in _fitting(session, body).items():
         setattr(window, name, value)
     window.updated_at = utc_now()
@@ -155,8 +160,8 @@ def _fitting(session: Session, body: WindowFields) -> dict[str, Any]:
     return body.model_dump()
 
 
-def _standing(session: Session, window_id: UUID) -> MaintenanceWindow:
-    window = session.get(MaintenanceWindow, window_id)
+def _standing(session: Session, window_id: UUID, *, for_update: bool = False) -> MaintenanceWindow:
+    window = session.get(MaintenanceWindow, window_id, with_for_update=for_update or None)
     if window is None:
         raise NotFound(f"there is no maintenance window {window_id}; GET /api/v1/maintenance-windows lists them")
     return window

@@ -2,10 +2,10 @@
 
 import json
 import time
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Response
 from sqlalchemy import or_, text
 from sqlmodel import Session, col, select
 
@@ -15,7 +15,7 @@ from ingest.notifications.outbox import Outbox
 from ingest.readings import decode
 from ingest.rules import ActiveRule, RuleSet
 from serving.dependencies import Asker, DatabaseSession, PlatformSettings
-from serving.errors import Conflict, Invalid, NotFound, Unavailable, problems
+from serving.errors import Conflict, Invalid, NotFound, PreconditionFailed, Unavailable, problems
 from serving.lists import listed
 from serving.rule_bodies import (
     EvaluatedRule,
@@ -33,6 +33,7 @@ from serving.rule_bodies import (
     hours_json,
 )
 from serving.rule_limit import check_limit
+from serving.versions import UNCHANGED, IfMatch, IfNoneMatch, not_modified, refuse_stale
 from storage.database import utc_now
 from storage.devices import Device
 from storage.maintenance import windows_covering
@@ -60,10 +61,11 @@ def list_rules(session: DatabaseSession, query: Annotated[RuleQuery, Query()]) -
     return RuleList(data=[_public(row) for row in rows], total=total, page=query.page, page_size=query.page_size)
 
 
-@router.get("/{rule_id}", responses=problems(NotFound))
-def get_rule(session: DatabaseSession, rule_id: UUID) -> RuleAnswer:
-    """One rule."""
-    return RuleAnswer(data=_public(standing_rule(session, rule_id)))
+@router.get("/{rule_id}", response_model=RuleAnswer, responses=problems(NotFound) | UNCHANGED)
+def get_rule(session: DatabaseSession, response: Response, rule_id: UUID, if_none_match: IfNoneMatch = None) -> Any:
+    """One rule, with an ETag and Last-Modified."""
+    rule = standing_rule(session, rule_id)
+    return not_modified(response, rule, if_none_match) or RuleAnswer(data=_public(rule))
 
 
 @router.post("", status_code=201, responses=problems(Conflict))
@@ -77,11 +79,14 @@ def create_rule(session: DatabaseSession, settings: PlatformSettings, asker: Ask
     return RuleAnswer(data=_public(rule))
 
 
-@router.put("/{rule_id}", responses=problems(NotFound, Conflict))
-@router.patch("/{rule_id}", responses=problems(NotFound, Conflict))
-def update_rule(session: DatabaseSession, settings: PlatformSettings, rule_id: UUID, body: RuleUpdate) -> RuleAnswer:
+@router.put("/{rule_id}", responses=problems(NotFound, Conflict, PreconditionFailed))
+@router.patch("/{rule_id}", responses=problems(NotFound, Conflict, PreconditionFailed))
+def update_rule(
+    session: DatabaseSession, settings: PlatformSettings, rule_id: UUID, body: RuleUpdate, if_match: IfMatch = None
+) -> RuleAnswer:
     """Change the fields that the body names, as PUT or PATCH. Alerts that were raised keep what the rule said then."""
-    rule = standing_rule(session, rule_id)
+    rule = standing_rule(session, rule_id, for_update=True)
+    refuse_stale(rule, if_match)
     changes = body.model_dump(exclude_unset=True)
     if "active_hours" in changes:
         changes["active_hours"] = hours_json(body.active_hours)
@@ -145,14 +150,14 @@ def evaluate_rules(session: DatabaseSession, settings: PlatformSettings, body: R
     return EvaluationAnswer(data=Evaluation(evaluated=len(watched), triggered=len(outcome.alerts), results=results))
 
 
-def standing_rule(session: Session, rule_id: UUID) -> Rule:
+def standing_rule(session: Session, rule_id: UUID, *, for_update: bool = False) -> Rule:
     """The rule.
 
     Raises:
         NotFound: there never was one, or it is deleted.
 
     """
-    rule = session.get(Rule, rule_id)
+    rule = session.get(Rule, rule_id, with_for_update=for_update or None)
     if rule is None or rule.deleted_at:
         raise NotFound(f"there is no rule {rule_id}; GET /api/v1/rules lists them")
     return rule
