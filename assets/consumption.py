@@ -72,6 +72,7 @@ def _amounts(
 def _pieces(
     timeline: Timeline, device_id: str, stretch: Stretch, metric: str, counter: Counter | None
 ) -> Iterator[Piece | None]:
+    """What came since a file was made is a piece of its own where the rule for gaps is the same with it as without."""
     day = _of_catalogue(stretch, metric, counter)
     if day is not None and stretch.store_from is None:
         yield day

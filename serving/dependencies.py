@@ -32,7 +32,7 @@ async def _session(request: Request) -> AsyncIterator[Session]:
         yield session
     finally:
         if is_read:
-            session.close()
+            session.close()  # without a transaction there is nothing to tell the server
         else:  # it may wait for the server, and needs a thread though all others wait for a connection
             await anyio.to_thread.run_sync(session.close, limiter=anyio.CapacityLimiter(1))
 

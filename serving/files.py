@@ -97,6 +97,6 @@ def _refuse_other_tenants(request: Request, key: str) -> None:
     identity = who_if_any(request)
     if identity is None or identity.tenant_id is None:
         return
-    with RequestSession(request.app.state.engine, identity) as session:
+    with RequestSession(request.app.state.reading, identity) as session:
         if session.get(Device, key.split("/")[1]) is None:
             raise LinkRefused(f"the file is none of the tenant {identity.tenant_id}")

@@ -184,6 +184,6 @@ def identity_of(request: Request) -> Identity:
 
 def who_if_any(request: Request) -> Identity | None:
     """On a public route: who asks, if they say so rightly."""
-    with suppress(Unauthenticated), Session(request.app.state.engine) as session:
+    with suppress(Unauthenticated), Session(request.app.state.reading) as session:
         return known(request, session)
     return None
