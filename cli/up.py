@@ -64,7 +64,7 @@ def status(*, as_json: Annotated[bool, typer.Option("--json", help="For programs
         else:
             print(f"No platform runs in {settings.energy_home}; `energy up` starts it.")
         raise typer.Exit(1)
-    parts = [_part(part) for part in state["parts"]]
+    parts = [part_now(part) for part in state["parts"]]
     if as_json:
         print(json.dumps({"running": True, "home": str(settings.energy_home), "pid": state["pid"], "parts": parts}))
     else:
@@ -73,8 +73,8 @@ def status(*, as_json: Annotated[bool, typer.Option("--json", help="For programs
         raise typer.Exit(1)
 
 
-def _part(part: dict[str, Any]) -> dict[str, Any]:
-    """How a part is now: asked, not remembered."""
+def part_now(part: dict[str, Any]) -> dict[str, Any]:
+    """How a part of the platform's state is now: asked, not remembered."""
     reason = part["reason"]
     ready = reason == "done"
     if part["probe"] and part["pid"]:

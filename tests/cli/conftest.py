@@ -14,6 +14,8 @@ from typing import Any
 import psutil
 import pytest
 
+from cli.home import read_state
+from cli.up import part_now
 from tests.servers import free_port, wait_until
 
 ENERGY = str(Path(sysconfig.get_path("scripts")) / "energy")
@@ -60,7 +62,9 @@ class LocalPlatform:
         """Whether every part is ready; fails at once when the supervisor has ended."""
         if process and process.poll() is not None:
             pytest.fail(f"energy up ended with {process.returncode}: {(self.home / 'up.log').read_text()[-2000:]}")
-        return self.run("status", "--json").returncode == 0
+        # As `energy status` does; as a process of its own, again and again, that would take a processor.
+        state = read_state(self.home)
+        return state is not None and all(part_now(part)["ready"] for part in state["parts"])
 
     def status(self) -> dict[str, Any]:
         answer: dict[str, Any] = json.loads(self.run("status", "--json").stdout)
