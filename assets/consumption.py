@@ -89,7 +89,6 @@ def _pieces(
 
 def _of_catalogue(stretch: Stretch, metric: str, counter: Counter | None) -> Piece | None:
     """What the catalogue knows of a day's file, if its energy has this source."""
-    file = stretch.file if stretch.has_whole_file and not stretch.is_behind else None
-    energy = file.energy if file else None
+    energy = stretch.catalogued.energy if stretch.catalogued else None
     source = POWER if counter is None else f"counter:{metric}"
     return piece_of_day(energy, stretch.start // DAY * DAY, counter) if energy and energy["source"] == source else None

@@ -53,6 +53,11 @@ class Stretch:
         return self.is_in_file and self.has_whole_file
 
     @property
+    def catalogued(self) -> Dataset | None:
+        """The file, where what the catalogue knows of it holds for the file's part of the stretch."""
+        return self.file if self.has_whole_file and not self.is_behind else None
+
+    @property
     def file_end(self) -> int:
         return self.end if self.store_from is None else self.store_from
 

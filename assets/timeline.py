@@ -159,8 +159,8 @@ class Timeline:
         for stretch in self.stretches(device_id, start, end):
             if stretch.file is None:
                 parts.append(self._store.statistics(device_id, stretch.start, stretch.end))
-            elif stretch.has_whole_file and not stretch.is_behind:
-                parts.append(_of_catalogue(stretch.file))
+            elif stretch.catalogued:
+                parts.append(_of_catalogue(stretch.catalogued))
                 if stretch.store_from is not None:
                     parts.append(series.statistics(self._newer(device_id, stretch.store_from, stretch.end)))
             else:

@@ -50,7 +50,7 @@ def download(
         stored = objects.head(key)
         part = _part(range_, stored.size) if if_range in (None, stored.tag) else None
         start, end = part or (0, stored.size)
-        content = objects.stream(stored, start, end) if part else objects.stream(stored)
+        content = objects.stream(stored, *(part or ()))
     except LinkRefused as error:
         raise Refused(str(error)) from None
     except KeyError:

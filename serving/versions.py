@@ -7,6 +7,7 @@ from typing import Annotated, Any, Protocol
 from fastapi import Header, Response
 
 from serving.errors import PreconditionFailed
+from storage.telemetry import microseconds
 
 # For a route's `responses`.
 UNCHANGED: dict[int | str, dict[str, Any]] = {304: {"description": "The version that the client has still stands"}}
@@ -41,4 +42,4 @@ def refuse_stale(row: Versioned, if_match: str | None) -> None:
 
 
 def _tag(row: Versioned) -> str:
-    return f'"{int(row.updated_at.timestamp() * 1_000_000):x}"'
+    return f'"{microseconds(row.updated_at):x}"'
