@@ -139,9 +139,9 @@ def _in_a_thread(question: Callable[[], Any]) -> Future[None]:
 def _state(asked: Future[None], deadline: float) -> str:
     try:
         error = asked.exception(max(0.0, deadline - time.monotonic()))
-    except TimeoutError:
-        return f"not connected: no answer within {TIMEOUT:.0f} s"
-    return "connected" if error is None else _reason(error)
+    except TimeoutError as late:
+        error = late
+    return "connected" if error is None else f"not connected: {_reason(error)}"
 
 
 def _ask_database(engine: Engine) -> None:
@@ -166,4 +166,7 @@ def _ask_broker(settings: Settings) -> None:
 
 
 def _reason(error: BaseException) -> str:
-    return f"not connected: {str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__}"
+    if said := str(error).strip():
+        return said.splitlines()[0]
+    # A question may have the same patience as who waits for it: it is chance which of the two ends first.
+    return f"no answer within {TIMEOUT:.0f} s" if isinstance(error, TimeoutError) else type(error).__name__

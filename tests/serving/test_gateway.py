@@ -81,7 +81,7 @@ def test_a_broker_is_there_when_it_lets_us_in(
 
 
 def test_a_part_that_hangs_is_told_of_and_not_asked_twice(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(health, "TIMEOUT", 0.05)
+    monkeypatch.setattr(health, "TIMEOUT", 0.2)
     asked, hanging = [], threading.Event()
 
     def question() -> None:
@@ -96,6 +96,13 @@ def test_a_part_that_hangs_is_told_of_and_not_asked_twice(monkeypatch: pytest.Mo
     assert len(asked) == 1
     hanging.set()
     wait_until(lambda: readiness.checks()["one"] == "connected", "the part answers again")
+
+
+def test_a_part_whose_own_patience_ends_first_has_no_answer_either() -> None:
+    def question() -> None:
+        raise TimeoutError
+
+    assert Readiness({"one": question}).checks() == {"one": "not connected: no answer within 3 s"}
 
 
 POST = (
