@@ -22,7 +22,7 @@ up: setup ## run the platform in the foreground
 	@$(BIN)/energy up
 
 test: setup lint ## lint, type check and test
-	@$(BIN)/pytest
+	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: setup ## ruff and mypy only
 	@$(BIN)/ruff check .

@@ -1,10 +1,12 @@
 """The embedded PostgreSQL: server binaries from a wheel, data in the home, reached over loopback with a password."""
 
+import fcntl
 import os
 import pwd
 import secrets
 import shutil
 import subprocess
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -71,10 +73,21 @@ def _identity(home: Path) -> dict[str, Any]:
             f"ENERGY_HOME={home} lies in a folder that other users cannot enter, and PostgreSQL refuses to run as root;"
             " set ENERGY_HOME to a folder such as /var/lib/energy-platform, or start as an ordinary user"
         )
-    try:
-        user = pwd.getpwnam(SERVER_USER)
-    except KeyError:
-        make = ["useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", SERVER_USER]
+    user = _server_user()
+    folder = home / "postgres"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    os.chown(folder, user.pw_uid, user.pw_gid)
+    return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+
+
+def _server_user() -> pwd.struct_passwd:
+    with suppress(KeyError):
+        return pwd.getpwnam(SERVER_USER)
+    make = ["useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", SERVER_USER]
+    with Path("/etc/passwd").open() as accounts:
+        fcntl.flock(accounts, fcntl.LOCK_EX)  # of two first starts at once, the second finds it made
+        with suppress(KeyError):
+            return pwd.getpwnam(SERVER_USER)
         try:
             subprocess.run(make, check=True, capture_output=True, text=True)
         except (OSError, subprocess.CalledProcessError) as error:
@@ -82,11 +95,7 @@ def _identity(home: Path) -> dict[str, Any]:
                 f"PostgreSQL refuses to run as root, and the user {SERVER_USER} could not be made ({' '.join(make)}:"
                 f" {getattr(error, 'stderr', None) or error}); start as an ordinary user, or set DATABASE_URL"
             ) from None
-        user = pwd.getpwnam(SERVER_USER)
-    folder = home / "postgres"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    os.chown(folder, user.pw_uid, user.pw_gid)
-    return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+    return pwd.getpwnam(SERVER_USER)
 
 
 def _binaries(home: Path, identity: dict[str, Any]) -> Path:

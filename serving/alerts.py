@@ -116,8 +116,7 @@ def get_alert(session: DatabaseSession, alert_id: UUID) -> AlertAnswer:
 @router.get("/{alert_id}/notifications", responses=problems(NotFound))
 def list_notifications(session: DatabaseSession, alert_id: UUID) -> NotificationList:
     """To whom an alert was sent, or why not: its channels, and every attempt."""
-    if session.get(Alert, alert_id) is None:
-        raise NotFound(f"there is no alert {alert_id}; GET /api/v1/alerts lists them")
+    _standing(session, alert_id)
     attempts: dict[UUID, list[AttemptPublic]] = {}
     ids = select(Notification.notification_id).where(Notification.alert_id == alert_id)
     made = select(NotificationAttempt).where(col(NotificationAttempt.notification_id).in_(ids))
@@ -141,7 +140,7 @@ def acknowledge_alert(
     session: DatabaseSession, asker: Asker, alert_id: UUID, body: Acknowledgement | None = None
 ) -> AlertAnswer:
     """Say that somebody has seen it; the first one stays on record."""
-    alert = _standing(session, alert_id)
+    alert = _standing(session, alert_id, for_update=True)
     who = asker.name or (body.acknowledged_by if body else None)
     if who is None:
         raise Invalid("say who has seen it", field="acknowledged_by")
@@ -156,16 +155,16 @@ def acknowledge_alert(
 @router.patch("/{alert_id}/resolve", responses=problems(NotFound))
 def resolve_alert(session: DatabaseSession, alert_id: UUID) -> AlertAnswer:
     """Say that it is over; doing so twice changes nothing."""
-    alert = _standing(session, alert_id)
+    alert = _standing(session, alert_id, for_update=True)
     if alert.status != "resolved":
         alert.status, alert.resolved_at = "resolved", utc_now()
         session.commit()
     return AlertAnswer(data=_public(alert))
 
 
-def _standing(session: Session, alert_id: UUID) -> Alert:
-    # Locked: two people who press the button at once are answered one after the other.
-    alert = session.get(Alert, alert_id, with_for_update=True)
+def _standing(session: Session, alert_id: UUID, *, for_update: bool = False) -> Alert:
+    """The alert; two people who press a button at once are answered one after the other."""
+    alert = session.get(Alert, alert_id, with_for_update=for_update or None)
     if alert is None:
         raise NotFound(f"there is no alert {alert_id}; GET /api/v1/alerts lists them")
     return alert

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from datetime import date, timedelta
 from pathlib import Path
 
 import hypothesis
@@ -16,7 +17,7 @@ from sqlmodel import Session
 
 from assets.datasets import Workshop
 from cli import postgres
-from storage.database import migrate, open_engine
+from storage.database import migrate, open_engine, utc_now
 from storage.objects import open_object_store
 from storage.settings import Settings
 from storage.telemetry_stores import open_telemetry_store
@@ -123,6 +124,15 @@ def engine(settings: Settings) -> Iterator[Engine]:
 def session(engine: Engine) -> Iterator[Session]:
     with Session(engine) as session:
         yield session
+
+
+@pytest.fixture
+def open_day() -> date:
+    """Today, for a test that fails when midnight comes in between: a day that has closed is exported later."""
+    now = utc_now()
+    if (now + timedelta(minutes=5)).date() != now.date():
+        pytest.skip("the day ends within five minutes, and the test needs one that is open")
+    return now.date()
 
 
 @pytest.fixture

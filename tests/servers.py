@@ -1,22 +1,36 @@
 """Servers that tests start themselves. One that is not there skips the test, or fails it where REQUIRE_SERVERS=1."""
 
 import os
+import random
 import shutil
 import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+# Below the ports that the kernel gives to clients, and each worker of pytest its own: nobody else takes one between its
+# being found free and its being listened on. In no order, for the sake of a second run at the same time.
+_FIRST_PORT = 10_000 + 2_000 * (int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 11)
+_PORTS = cycle(random.sample(range(_FIRST_PORT, _FIRST_PORT + 2_000), 2_000))
+
 
 def free_port() -> int:
+    return next(filter(_is_free, _PORTS))
+
+
+def _is_free(port: int) -> bool:
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
 
 
 def wait_until(condition: Callable[[], object], what: str, seconds: float = 30) -> None:

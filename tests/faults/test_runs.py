@@ -8,6 +8,7 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import date
 from typing import Any
 from unittest.mock import patch
 
@@ -20,7 +21,6 @@ from assets.datasets import Workshop, export_day
 from orchestration.resources import Platform
 from storage import catalogue, ledger
 from storage.catalogue import Dataset
-from storage.database import utc_now
 from storage.devices import Device
 from storage.settings import Settings
 from tests.cli.conftest import (
@@ -176,12 +176,11 @@ def test_a_run_killed_in_an_analysis(plant: Plant) -> None:
     assert plant.rest.get(f"/api/v1/analytics/results/{job_id}").status_code == 409
 
 
-def test_everything_killed_while_runs_are_at_work(plant: Plant) -> None:
+def test_everything_killed_while_runs_are_at_work(plant: Plant, open_day: date) -> None:
     """As a machine that loses power: nobody is left who saw the runs die, a job's and the cadence's."""
-    today = utc_now().date()
-    with plant.held("D1", today.isoformat()), an_analysis_at_work(plant) as job_id:
+    with plant.held("D1", open_day.isoformat()), an_analysis_at_work(plant) as job_id:
         with plant.workshop() as workshop:
-            store(workshop, reading((today - DAY).days * DAY_MINUTES))
+            store(workshop, reading((open_day - DAY).days * DAY_MINUTES))
         # The code server first, which would notice that its runs died.
         runs = plant.process_of("anomaly_job", job_id), plant.process_of("dataset_job")
         victims = plant.pid("code"), *runs, plant.process.pid
@@ -195,7 +194,7 @@ def test_everything_killed_while_runs_are_at_work(plant: Plant) -> None:
 
     def exported() -> bool:
         with plant.workshop() as workshop:
-            found = catalogue.datasets_of(workshop.session, "D1", start=today)
+            found = catalogue.datasets_of(workshop.session, "D1", start=open_day)
             return [d.rows for d in found] == [1] and not ledger.touched(workshop.session)
 
     wait_until(exported, "the next tick made the file", 60)

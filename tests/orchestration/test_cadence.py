@@ -1,4 +1,4 @@
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import dagster as dg
 import pytest
@@ -38,13 +38,12 @@ def long_ago(workshop: Workshop) -> None:
 
 
 def test_the_open_day_is_made_at_once_and_a_late_one_when_it_is_quiet(
-    workshop: Workshop, platform: Platform, instance: dg.DagsterInstance
+    workshop: Workshop, platform: Platform, instance: dg.DagsterInstance, open_day: date
 ) -> None:
     assert not tick(instance, platform).run_requests
-    today = utc_now().date()
-    store(workshop, reading((today - DAY).days * DAY_MINUTES), reading(0, "D2"))
+    store(workshop, reading((open_day - DAY).days * DAY_MINUTES), reading(0, "D2"))
     (request,) = tick(instance, platform).run_requests or []
-    assert (request.job_name, request.partition_key) == ("dataset_job", today.isoformat())
+    assert (request.job_name, request.partition_key) == ("dataset_job", open_day.isoformat())
     assert run(instance, request).success
     assert not tick(instance, platform).run_requests
     long_ago(workshop)
@@ -52,7 +51,7 @@ def test_the_open_day_is_made_at_once_and_a_late_one_when_it_is_quiet(
     assert (request.job_name, request.partition_key) == ("closed_day_job", "2026-02-12")
     assert run(instance, request).success
     assert not tick(instance, platform).run_requests
-    assert {d.start_date for d in workshop.session.exec(select(Dataset))} == {DAY, today}
+    assert {d.start_date for d in workshop.session.exec(select(Dataset))} == {DAY, open_day}
 
 
 def test_a_late_day_that_never_gets_quiet_waits_no_longer_than_a_quarter_of_an_hour(workshop: Workshop) -> None:
@@ -63,15 +62,14 @@ def test_a_late_day_that_never_gets_quiet_waits_no_longer_than_a_quarter_of_an_h
     assert [w.day for w in cadence.days_to_make(workshop.session, now)] == [DAY]
 
 
-def test_a_day_is_made_once_more_when_it_closes(workshop: Workshop) -> None:
-    today = utc_now().date()
-    store(workshop, reading((today - DAY).days * DAY_MINUTES))
-    exported = export_day(workshop, "D1", today)
+def test_a_day_is_made_once_more_when_it_closes(workshop: Workshop, open_day: date) -> None:
+    store(workshop, reading((open_day - DAY).days * DAY_MINUTES))
+    exported = export_day(workshop, "D1", open_day)
     assert exported is not None
     assert exported.dataset.checks is None
-    midnight = datetime.combine(today + timedelta(days=1), datetime.min.time(), UTC)
+    midnight = datetime.combine(open_day + timedelta(days=1), datetime.min.time(), UTC)
     assert not cadence.days_to_make(workshop.session, midnight + timedelta(minutes=4))
-    assert cadence.days_to_make(workshop.session, midnight + timedelta(minutes=6)) == [cadence.Wanted(today, 1)]
+    assert cadence.days_to_make(workshop.session, midnight + timedelta(minutes=6)) == [cadence.Wanted(open_day, 1)]
 
 
 def test_a_day_with_a_run_or_one_that_just_failed_is_left_alone(
@@ -136,15 +134,14 @@ def test_a_large_fleet_is_split_over_several_runs(
 
 
 def test_a_first_start_looks_back_for_telemetry_that_the_ledger_does_not_know(
-    workshop: Workshop, platform: Platform, instance: dg.DagsterInstance
+    workshop: Workshop, platform: Platform, instance: dg.DagsterInstance, open_day: date
 ) -> None:
-    now = utc_now()
-    recent, old = reading((now.date() - DAY).days * DAY_MINUTES), reading(0, "D2")
-    recent.received_at = int(now.timestamp() * 1e6)
+    recent, old = reading((open_day - DAY).days * DAY_MINUTES), reading(0, "D2")
+    recent.received_at = int(utc_now().timestamp() * 1e6)
     workshop.telemetry.write([recent, old])
     assert not tick(instance, platform).run_requests
     answer = tick(instance, platform, cursor=None)
-    assert [r.partition_key for r in answer.run_requests or ()] == [now.date().isoformat()]
+    assert [r.partition_key for r in answer.run_requests or ()] == [open_day.isoformat()]
     assert (answer.cursor or "").startswith("looked back at ")
 
 
