@@ -9,7 +9,7 @@ from sqlmodel import Session, select
 
 from assets.analyses import ANALYSES
 from serving import jobs as shared
-from serving.dependencies import DagsterClient, DatabaseSession, DeviceId, JobPath, Moment, Text
+from serving.dependencies import DagsterClient, DatabaseSession, Day, DeviceId, JobPath, Moment, Text
 from serving.errors import Conflict, Invalid, NotFound, problems
 from serving.jobs import JobSort, JobStatus
 from serving.lists import SORT, During, listed
@@ -47,8 +47,8 @@ class AnalysisRequest(BaseModel):
     analysis_type: AnalysisType
     model_name: Annotated[Text, Field(max_length=100, examples=["isolation_forest"])]
     dataset_key: Annotated[Text, Field(max_length=500)] | None = None
-    start_date: date | None = None
-    end_date: date | None = None
+    start_date: Day | None = None
+    end_date: Day | None = None
     parameters: dict[str, Any] | None = None
 
 

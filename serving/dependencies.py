@@ -2,12 +2,13 @@
 
 import re
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
-from typing import Annotated, Any
+from datetime import UTC, date, datetime
+from typing import Annotated, Any, TypeVar
 
 import anyio
 from fastapi import Depends, Path, Request
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, PlainSerializer
+from pydantic.json_schema import SkipJsonSchema
 from sqlmodel import Session
 
 from assets.timeline import Timeline
@@ -101,6 +102,26 @@ def _written(moment: Any) -> Any:
     return moment
 
 
+def _is_day(day: Any) -> Any:
+    """A number would be taken as well, as seconds since 1970."""
+    if isinstance(day, str) and re.fullmatch(r"\d{4}-\d\d-\d\d", day):
+        return day
+    raise ValueError("is no day; write it as 2026-02-12")
+
+
+def _is_number(value: Any) -> Any:
+    """A text or a truth value would be turned into one."""
+    if isinstance(value, bool | str):
+        raise ValueError("is no number; true, false and numbers in quotes are none")  # noqa: TRY004 - a field's wrong value
+    return value
+
+
+def _not_null(value: Any) -> Any:
+    if value is None:
+        raise ValueError("cannot be empty; leave it out to keep it")
+    return value
+
+
 def _in_our_time(moment: datetime) -> datetime:
     if not 1970 <= moment.year <= 2200:
         raise ValueError("lies outside of the years 1970 to 2200")
@@ -111,7 +132,14 @@ def _rfc3339(moment: datetime) -> str:
     return moment.isoformat().replace("+00:00", "Z")
 
 
+T = TypeVar("T")
+# A field of an update that may be left out, and is not emptied by null.
+Kept = Annotated[T | SkipJsonSchema[None], BeforeValidator(_not_null)]
 Text = Annotated[str, AfterValidator(_keepable)]
+# Of a body's numbers; those of a query are texts. It stands behind their bounds, which else miss in the description.
+A_NUMBER = BeforeValidator(_is_number)
+Number = Annotated[float, Field(allow_inf_nan=False), A_NUMBER]
+Day = Annotated[date, BeforeValidator(_is_day)]
 DeviceId = Annotated[str, Field(pattern=IDENTIFIER, max_length=MAX_IDENTIFIER, examples=["D1"])]
 DevicePath = Annotated[str, Path(pattern=IDENTIFIER, max_length=MAX_IDENTIFIER, examples=["D1"])]
 JobPath = Annotated[str, Path(pattern=r"^(job|export|report)-[a-z0-9]{6,32}$", examples=["job-0123456789ab"])]

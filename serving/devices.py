@@ -7,11 +7,10 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError
-from pydantic.json_schema import SkipJsonSchema
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, or_, select, update
 
-from serving.dependencies import Asker, DatabaseSession, DeviceId, DevicePath, Moment, Text
+from serving.dependencies import Asker, DatabaseSession, DeviceId, DevicePath, Kept, Moment, Text
 from serving.errors import (
     Conflict,
     FieldError,
@@ -73,11 +72,11 @@ class DeviceUpdate(BaseModel):
     `device_id` may be repeated and never changes; `tenant_id` may be changed by a key of all tenants.
     """
 
-    device_id: DeviceId | SkipJsonSchema[None] = None
+    device_id: Kept[DeviceId] = None
     tenant_id: DeviceId | None = None
-    device_name: Annotated[Text, Field(min_length=1, max_length=255)] | SkipJsonSchema[None] = None
-    device_type: Annotated[Text, Field(min_length=1, max_length=100)] | SkipJsonSchema[None] = None
-    status: Status | SkipJsonSchema[None] = None
+    device_name: Kept[Annotated[Text, Field(min_length=1, max_length=255)]] = None
+    device_type: Kept[Annotated[Text, Field(min_length=1, max_length=100)]] = None
+    status: Kept[Status] = None
     location: Annotated[Text, Field(max_length=500)] | None = None
     manufacturer: Annotated[Text, Field(max_length=255)] | None = None
     model: Annotated[Text, Field(max_length=255)] | None = None
@@ -309,9 +308,6 @@ def _update(session: Session, asker: Identity, device: Device, body: DeviceUpdat
     if body.device_id not in (None, device.device_id):
         raise Invalid("a device's id never changes; register another device instead", field="device_id")
     changes = body.model_dump(exclude_unset=True, exclude={"device_id"})
-    for name, value in changes.items():
-        if value is None and name in ("device_name", "device_type", "status"):
-            raise Invalid(f"{name} cannot be empty; leave it out to keep it", field=name)
     if asker.tenant_id is not None and changes.get("tenant_id", device.tenant_id) != device.tenant_id:
         raise Refused(f"the key is bound to the tenant {asker.tenant_id}; leave tenant_id out", field="tenant_id")
     changed = {name: value for name, value in changes.items() if getattr(device, name) != value}

@@ -11,6 +11,7 @@ from serving import jobs as shared
 from serving.dependencies import (
     DagsterClient,
     DatabaseSession,
+    Day,
     DeviceId,
     DevicePath,
     JobPath,
@@ -33,8 +34,8 @@ class ExportRequest(BaseModel):
     """Without a range the days that telemetry touched are brought up to date; both ends are included."""
 
     device_id: DeviceId
-    start_date: date | None = None
-    end_date: date | None = None
+    start_date: Day | None = None
+    end_date: Day | None = None
 
 
 class ExportStarted(BaseModel):

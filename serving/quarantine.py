@@ -9,7 +9,7 @@ from sqlmodel import select
 
 from ingest import quarantine
 from ingest.quarantine import MOST, ReplayRunning
-from serving.dependencies import DatabaseSession, DeviceId, Instant, Moment, PlatformSettings, Text
+from serving.dependencies import A_NUMBER, DatabaseSession, DeviceId, Instant, Moment, PlatformSettings, Text
 from serving.errors import Conflict, problems
 from serving.lists import SORT, During, Page, listed
 from storage.devices import METRIC
@@ -21,6 +21,7 @@ SHOWN_REFUSALS = 100
 
 Reason = Annotated[Text, Field(min_length=1, max_length=200, description="A part of the reason's text")]
 Metric = Annotated[str, Field(pattern=METRIC, examples=["temperature"])]
+RowId = Annotated[int, Field(ge=1, lt=2**63), A_NUMBER]
 
 
 class QuarantineItem(BaseModel):
@@ -60,13 +61,17 @@ class ReplayRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    ids: Annotated[list[Annotated[int, Field(ge=1, lt=2**63)]], Field(min_length=1, max_length=MOST)] | None = None
+    ids: (
+        Annotated[list[Annotated[int, Field(ge=1, lt=2**63), A_NUMBER]], Field(min_length=1, max_length=MOST)] | None
+    ) = None
     device_id: DeviceId | None = None
     reason: Reason | None = None
     metric: Metric | None = None
     start_time: Instant | None = None
     end_time: Instant | None = None
-    after_id: Annotated[int, Field(ge=0, lt=2**63, description="The `next_after_id` of the answer before")] = 0
+    after_id: Annotated[
+        int, Field(ge=0, lt=2**63, description="The `next_after_id` of the answer before"), A_NUMBER
+    ] = 0
 
 
 class Refusal(BaseModel):

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field, model_validator
 
-from serving.dependencies import DeviceId, Moment, Text
+from serving.dependencies import A_NUMBER, DeviceId, Kept, Moment, Number, Text
 from serving.errors import Invalid
 from serving.lists import SORT, Page
 from storage.devices import Metric
@@ -22,13 +22,14 @@ RuleSort = Literal[
     "-last_triggered_at",
 ]  # fmt: skip
 MetricName = Annotated[Metric, Field(examples=["temperature"])]
-Finite = Annotated[float, Field(allow_inf_nan=False)]
 Name = Annotated[Text, Field(min_length=1, max_length=255)]
 DeviceIds = Annotated[list[DeviceId], Field(max_length=10_000)]
 Channel = Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*(_[a-z0-9]+)*$", max_length=50, examples=["email"])]
 Channels = Annotated[list[Channel], Field(max_length=20)]
-CooldownMinutes = Annotated[int, Field(ge=0, le=525_600)]
-ForSeconds = Annotated[int, Field(ge=0, le=86_400, description="How long the condition must hold, in reading time")]
+CooldownMinutes = Annotated[int, Field(ge=0, le=525_600), A_NUMBER]
+ForSeconds = Annotated[
+    int, Field(ge=0, le=86_400, description="How long the condition must hold, in reading time"), A_NUMBER
+]
 
 
 class RuleCreate(BaseModel):
@@ -44,7 +45,7 @@ class RuleCreate(BaseModel):
     device_ids: DeviceIds = []
     property: MetricName | None = None
     condition: Condition
-    threshold: Finite
+    threshold: Number
     for_seconds: ForSeconds = 0
     active_hours: ActiveHours | None = None
     severity: Severity | None = None
@@ -72,19 +73,19 @@ class RuleCreate(BaseModel):
 class RuleUpdate(BaseModel):
     """Changes of a rule; a field that is left out stays, null empties an optional one."""
 
-    rule_name: Name | None = None
+    rule_name: Kept[Name] = None
     description: Text | None = None
-    scope: Scope | None = None
-    device_ids: DeviceIds | None = None
-    property: MetricName | None = None
-    condition: Condition | None = None
-    threshold: Finite | None = None
-    for_seconds: ForSeconds | None = None
+    scope: Kept[Scope] = None
+    device_ids: Kept[DeviceIds] = None
+    property: Kept[MetricName] = None
+    condition: Kept[Condition] = None
+    threshold: Kept[Number] = None
+    for_seconds: Kept[ForSeconds] = None
     active_hours: ActiveHours | None = None
     severity: Severity | None = None
-    status: Status | None = None
-    notification_channels: Channels | None = None
-    cooldown_minutes: CooldownMinutes | None = None
+    status: Kept[Status] = None
+    notification_channels: Kept[Channels] = None
+    cooldown_minutes: Kept[CooldownMinutes] = None
 
 
 class RuleStatus(BaseModel):

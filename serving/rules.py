@@ -44,9 +44,6 @@ from storage.telemetry import Reading, microseconds
 
 router = APIRouter(prefix="/api/v1/rules", tags=["rules"])
 
-# What null empties in an update; the other fields cannot be empty.
-OPTIONAL = ("description", "severity", "active_hours")
-
 
 @router.get("")
 def list_rules(session: DatabaseSession, query: Annotated[RuleQuery, Query()]) -> RuleList:
@@ -95,8 +92,6 @@ def update_rule(
     elif rule.condition == NO_DATA:
         changes.setdefault("property", None)
     for name, value in changes.items():
-        if value is None and name not in OPTIONAL:
-            raise Invalid(f"{name} cannot be empty", field=name)
         setattr(rule, name, value)
     check_rule(rule)
     return _saved(session, settings, rule)

@@ -15,7 +15,7 @@ from sqlmodel import Session, col, func, or_, select
 
 from assets.consumption import EnergyFigures, energy_figures
 from assets.timeline import Filter, Timeline
-from serving.dependencies import DatabaseSession, DeviceId, DevicePath, Instant, Moment, Readings
+from serving.dependencies import A_NUMBER, DatabaseSession, DeviceId, DevicePath, Instant, Moment, Number, Readings
 from serving.errors import Invalid, NotAcceptable, NotFound, problems
 from serving.formats import CONTENT, Format, accepted, json_answer, table_answer
 from serving.identity import needs
@@ -106,7 +106,7 @@ class FilterBody(BaseModel):
 
     field: Annotated[Metric, Field(examples=["power"])]
     op: Literal[">", "<", ">=", "<=", "=", "!="]
-    value: Annotated[float, Field(allow_inf_nan=False)]
+    value: Number
 
 
 class TelemetryQuery(BaseModel):
@@ -122,7 +122,7 @@ class TelemetryQuery(BaseModel):
     aggregate: Aggregate | None = None
     interval: Interval = None
     filters: Annotated[list[FilterBody], Field(max_length=20)] = []
-    limit: Limit = None
+    limit: Annotated[Limit, A_NUMBER] = None
     order: Literal["asc", "desc"] = "asc"
     cursor: Cursor = None
 

@@ -38,7 +38,7 @@ class ActiveHours(BaseModel):
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
 
     days: Annotated[
-        list[Annotated[int, Key(ge=0, le=6)]],
+        list[Annotated[int, Key(ge=0, le=6, strict=True)]],
         Key(min_length=1, max_length=7, description="0 is Monday"),
         AfterValidator(_distinct),
     ] = [0, 1, 2, 3, 4, 5, 6]

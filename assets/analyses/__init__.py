@@ -12,8 +12,10 @@ import pyarrow as pa
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 Progress = Callable[[float, str], None]
-Seed = Annotated[int, Field(ge=0, lt=2**32, description="Of everything random: the same seed, the same result")]
-HorizonHours = Annotated[int, Field(ge=1, le=168)]
+Seed = Annotated[
+    int, Field(ge=0, lt=2**32, strict=True, description="Of everything random: the same seed, the same result")
+]
+HorizonHours = Annotated[int, Field(ge=1, le=168, strict=True)]
 MetricName = Annotated[str, Field(min_length=1, max_length=64)]
 
 
@@ -26,7 +28,7 @@ class Parameters(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    with_errors: bool = False
+    with_errors: Annotated[bool, Field(strict=True)] = False
     seed: Seed = 1
 
 
@@ -38,7 +40,7 @@ class AnomalyParameters(Parameters):
 
     trained_until: AwareDatetime | None = None
     metrics: Annotated[list[MetricName], Field(min_length=1, max_length=50)] | None = None
-    strictness: Annotated[float, Field(ge=0.5, le=10.0)] = 1.0
+    strictness: Annotated[float, Field(ge=0.5, le=10.0, strict=True)] = 1.0
 
 
 class ForecastParameters(Parameters):

@@ -28,10 +28,14 @@ def test_a_change_of_what_has_changed_since_is_refused(
     first = client.get(one)
     tag = first.headers["etag"]
     assert "last-modified" in first.headers
-    known = client.get(one, headers={"If-None-Match": f'"x", {tag}'})
-    assert (known.status_code, known.content, known.headers["etag"]) == (304, b"", tag)
-    assert client.put(one, json=change, headers={"If-Match": tag}).status_code == 200
+    for kept in (f'"x", {tag}', f"W/{tag}"):
+        known = client.get(one, headers={"If-None-Match": kept})
+        assert (known.status_code, known.content, known.headers["etag"]) == (304, b"", tag)
+    assert client.put(one, json=change, headers={"If-Match": f'"x", W/{tag}'}).status_code == 200
     late = client.put(one, json=change, headers={"If-Match": tag})
     assert (late.status_code, late.json()["success"]) == (412, False)
     assert client.put(one, json=change, headers={"If-Match": "*"}).status_code == 200
+    for no_tag in ("", "x", '"a" "b"'):
+        wrong = client.put(one, json=change, headers={"If-Match": no_tag})
+        assert (wrong.status_code, wrong.json()["errors"][0]["field"]) == (422, "if-match"), no_tag
     assert client.get(one, headers={"If-None-Match": tag}).status_code == 200
