@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,10 +17,14 @@ from serving import openapi
 BEYOND_SCHEMAS = "positive_data_acceptance"
 
 
-def fuzz(address: str, home: Path, *options: str) -> None:
-    """schemathesis over the whole description but readiness, which says 503 here: there is no broker.
+# PUT /api/v1/rules/evaluate is a PUT of the rule "evaluate", which is no UUID; likewise a device "bulk".
+BESIDE_IDS = "unsupported_method"
 
-    `st run http://127.0.0.1:8000/openapi.json --max-examples 500` against a running platform is the long version.
+
+def fuzz(address: str, home: Path, *options: str, **variables: str) -> str:
+    """What schemathesis says of the whole description but readiness, which is 503 here: there is no broker.
+
+    With `--max-examples 60` and without `--generation-deterministic`, against a running platform, it takes minutes.
     """
     program = Path(sys.executable).with_name("st")
     command: list[str | Path] = [
@@ -35,16 +40,30 @@ def fuzz(address: str, home: Path, *options: str) -> None:
     common = ["--generation-deterministic", "--suppress-health-check", "all", "--warnings", "off"]
     done = subprocess.run(
         [*command, *common, *options], cwd=home, capture_output=True, text=True, check=False, timeout=240,
-        env=os.environ | {"PYTHONWARNINGS": "ignore"},
+        env=os.environ | {"PYTHONWARNINGS": "ignore"} | variables,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-20_000:] + done.stderr[-2000:]
+    return done.stdout
 
 
-def test_with_a_key(server: str, key: Callable[..., dict[str, str]], tmp_path: Path) -> None:
-    header = f"X-API-Key: {key('admin')['X-API-Key']}"
-    # PUT /api/v1/rules/evaluate is a PUT of the rule "evaluate", which is no UUID; likewise a device "bulk".
-    excluded = f"{BEYOND_SCHEMAS},unsupported_method"
-    fuzz(server, tmp_path, "--header", header, "--exclude-checks", excluded, "--max-examples", "3")
+@pytest.fixture
+def with_a_key(key: Callable[..., dict[str, str]]) -> list[str]:
+    """Options. `Authorization` comes before what else may say who asks, all of which schemathesis makes up."""
+    header = f"Authorization: Bearer {key('admin')['X-API-Key']}"
+    return ["--header", header, "--exclude-checks", f"{BEYOND_SCHEMAS},{BESIDE_IDS}"]
+
+
+def test_with_a_key(server: str, with_a_key: list[str], tmp_path: Path) -> None:
+    fuzz(server, tmp_path, *with_a_key, "--max-examples", "3", "--phases", "examples,coverage,fuzzing")
+
+
+def test_sequences_of_requests(server: str, with_a_key: list[str], tmp_path: Path) -> None:
+    """What one answers is what the next asks for: make a device, change it, delete it, bring it back."""
+    hook = {"SCHEMATHESIS_HOOKS": "tests.serving.unowned", "PYTHONPATH": str(openapi.FILE.parents[1])}
+    said = fuzz(server, tmp_path, *with_a_key, "--phases", "stateful", "--max-time", "20", **hook)
+    followed = re.search(r"API Links: +(\d+) covered", said)
+    assert followed, said
+    assert int(followed[1]) >= 10, said
 
 
 def test_without_a_key_where_one_is_needed(server: str, key: Callable[..., dict[str, str]], tmp_path: Path) -> None:
