@@ -13,12 +13,12 @@ SELECT tenant_id, count(*)::int AS rules FROM rules
 WHERE scope = 'all_devices' AND status = 'active' AND deleted_at IS NULL AND rule_id <> :rule_id GROUP BY tenant_id
 """)
 _FULLEST = text("""
-SELECT selected.device_id, count(*) FROM rules, unnest(device_ids) AS selected (device_id)
+SELECT selected.device_id, count(DISTINCT rule_id) AS watching FROM rules, unnest(device_ids) AS selected (device_id)
 WHERE scope = 'selected_devices' AND status = 'active' AND deleted_at IS NULL AND rule_id <> :rule_id
   AND (:everywhere OR selected.device_id = ANY(CAST(:devices AS text[])))
   AND (CAST(:tenant AS text) IS NULL
        OR EXISTS (SELECT FROM devices d WHERE d.device_id = selected.device_id AND d.tenant_id = :tenant))
-GROUP BY selected.device_id ORDER BY count(*) DESC, selected.device_id LIMIT 1
+GROUP BY selected.device_id ORDER BY watching DESC, selected.device_id LIMIT 1
 """)
 
 

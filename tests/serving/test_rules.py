@@ -203,7 +203,7 @@ def test_a_device_has_no_more_rules_than_the_limit(settings: Settings) -> None:
         assert client.post("/api/v1/devices", json=body).status_code == 201
         made(client, scope="all_devices", device_ids=[])
         made(client, scope="all_devices", device_ids=[], tenant_id="a")
-        one = made(client)
+        one = made(client, device_ids=["D1", "D1"])
         refused = client.post("/api/v1/rules", json=HOT | {"tenant_id": "a"})
         assert refused.status_code == 409
         assert "D1 is watched by 3 active rules" in refused.json()["detail"]
