@@ -63,7 +63,7 @@ def test_sequences_of_requests(server: str, with_a_key: list[str], tmp_path: Pat
     said = fuzz(server, tmp_path, *with_a_key, "--phases", "stateful", "--max-time", "20", **hook)
     followed = re.search(r"API Links: +(\d+) covered", said)
     assert followed, said
-    assert int(followed[1]) >= 10, said
+    assert int(followed[1]) >= 5, said
 
 
 def test_without_a_key_where_one_is_needed(server: str, key: Callable[..., dict[str, str]], tmp_path: Path) -> None:
