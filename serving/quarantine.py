@@ -61,9 +61,7 @@ class ReplayRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    ids: (
-        Annotated[list[Annotated[int, Field(ge=1, lt=2**63), A_NUMBER]], Field(min_length=1, max_length=MOST)] | None
-    ) = None
+    ids: Annotated[list[RowId], Field(min_length=1, max_length=MOST)] | None = None
     device_id: DeviceId | None = None
     reason: Reason | None = None
     metric: Metric | None = None

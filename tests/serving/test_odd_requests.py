@@ -52,13 +52,18 @@ def bodies() -> Iterator[tuple[str, str, Any, str]]:
     for name, moment in (("from", EARLY), ("to", LATE), ("to", 1), ("from", "2026-01-01"), ("from", WINDOW["to"])):
         yield "POST", "/api/v1/maintenance-windows", WINDOW | {name: moment}, name
     yield "POST", "/api/v1/data/quarantine/replay", {"start_time": EARLY}, "start_time"
+    for no_number in (True, "1"):
+        yield "POST", "/api/v1/data/quarantine/replay", {"ids": [no_number]}, "ids.0"
+        yield "POST", "/api/v1/data/quarantine/replay", {"after_id": no_number}, "after_id"
+        yield "POST", "/api/v1/data/query", {"device_id": "D1", "limit": no_number}, "limit"
+        yield "POST", "/api/v1/analytics/run", ANALYSIS | {"parameters": {"seed": no_number}}, "parameters.seed"
     yield "POST", "/api/v1/data/query", {"device_id": "D1", "agregate": "mean"}, "agregate"
     yield "POST", "/api/v1/data/query", {"device_id": "D1", "fields": ["hour"]}, "fields"
     yield (
         "POST", "/api/v1/data/query", {"device_id": "D1", "filters": [{"field": "time", "op": ">", "value": 1}]},
         "filters.0.field",
     )  # fmt: skip
-    for name, day in (("end_date", "9999-12-31"), ("start_date", "0001-01-01")):
+    for name, day in (("end_date", "9999-12-31"), ("start_date", "0001-01-01"), ("start_date", 0)):
         range_ = {"start_date": "2026-01-01", "end_date": "2026-01-02", name: day}
         yield "POST", "/api/v1/analytics/run", ANALYSIS | range_, name
         yield "POST", "/api/v1/exports/run", {"device_id": "D1"} | range_, name

@@ -8,6 +8,7 @@ from sqlalchemy import Engine
 from ingest.counts import IntakeCounts
 from ingest.notifications.sender import Senders
 from serving.app import create_app
+from serving.rule_bodies import RuleUpdate
 from storage.database import utc_now
 from storage.settings import Settings
 from tests.serving.conftest import BASE
@@ -76,6 +77,9 @@ def test_list_by_device_and_status(client: TestClient) -> None:
         {"property": "hour"},
         {"condition": "=="},
         {"threshold": "NaN"},
+        {"threshold": "60"},
+        {"threshold": True},
+        {"cooldown_minutes": False},
         {"cooldown_minutes": -1},
         {"cooldown_minutes": 10**10},
         {"severity": "fatal"},
@@ -86,6 +90,7 @@ def test_list_by_device_and_status(client: TestClient) -> None:
         {"active_hours": {"from": "6", "to": "18:00"}},
         {"active_hours": {"from": "24:00", "to": "18:00"}},
         {"active_hours": {"days": [7], "from": "06:00", "to": "18:00"}},
+        {"active_hours": {"days": [True], "from": "06:00", "to": "18:00"}},
         {"active_hours": {"days": [], "from": "06:00", "to": "18:00"}},
         {"condition": "no_data", "property": "power"},
         {"condition": "no_data", "property": "telemetry", "threshold": 0},
@@ -100,6 +105,14 @@ def test_refused(client: TestClient, change: dict[str, Any]) -> None:
     assert answer.json()["errors"]
     rule = made(client)
     assert client.put(f"/api/v1/rules/{rule['rule_id']}", json=change).status_code == 422
+    assert client.get(f"/api/v1/rules/{rule['rule_id']}").json()["data"] == rule
+
+
+@pytest.mark.parametrize("field", sorted(RuleUpdate.model_fields.keys() - {"description", "active_hours", "severity"}))
+def test_what_a_rule_cannot_be_without_is_not_emptied(client: TestClient, field: str) -> None:
+    rule = made(client)
+    refused = client.patch(f"/api/v1/rules/{rule['rule_id']}", json={field: None})
+    assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, field)
     assert client.get(f"/api/v1/rules/{rule['rule_id']}").json()["data"] == rule
 
 
