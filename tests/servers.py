@@ -33,7 +33,7 @@ def _is_free(port: int) -> bool:
     return True
 
 
-def wait_until(condition: Callable[[], object], what: str, seconds: float = 30) -> None:
+def wait_until(condition: Callable[[], object], what: str, seconds: float = 60) -> None:
     """Poll until the condition holds; its exceptions count as not yet."""
     deadline = time.monotonic() + seconds
     failure: Exception | None = None

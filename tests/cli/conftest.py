@@ -42,7 +42,7 @@ class LocalPlatform:
             check=False,
             text=True,
             env={**self.environment, **environment},
-            timeout=540,  # a demo on a busy machine
+            timeout=900,  # a demo on a busy machine
         )
 
     def up(self) -> "subprocess.Popen[bytes]":

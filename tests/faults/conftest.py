@@ -126,7 +126,7 @@ class Load(threading.Thread):
             found[:] = self._plant.stored(self.first_tick)
             return len(self.acknowledged.difference(found)) <= lost
 
-        wait_until(arrived, "every acknowledged reading is stored", 45)
+        wait_until(arrived, "every acknowledged reading is stored")
         wait_until(lambda: self._plant.stack.counts()["in_flight"] == 0, "nothing is in flight")
         found = self._plant.stored(self.first_tick)
         assert self._plant.rows(self.first_tick) == len(found) == len(set(found)), "stored twice"

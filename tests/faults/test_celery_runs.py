@@ -18,7 +18,7 @@ from tests.plant import DAY_MINUTES
 from tests.servers import wait_until
 from tests.workers import celery_workers, redis
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 RANGE = {"device_id": "D1", "start_date": "2026-02-12", "end_date": "2026-02-14"}
 Workers = dict[Path, subprocess.Popen[bytes]]
@@ -64,12 +64,12 @@ def test_a_worker_killed_in_an_export_and_the_process_of_another(platform: Local
                 processes = worker.children(recursive=True)
                 for victim in [worker, *processes] if whole else processes:
                     victim.kill()
-                wait_until(lambda: plant.export()["status"] == "failed", "the job is failed", 60)
+                wait_until(lambda: plant.export()["status"] == "failed", "the job is failed", 120)
             told = plant.export()["error_message"]
             assert told.startswith("its run ")
             assert told.endswith("the process that did it is gone") == whole
             plant.assert_files_are_whole()
         plant.post("/api/v1/exports/run", **RANGE)
-        wait_until(lambda: plant.export()["status"] == "completed", "the next one completes", 60)
+        wait_until(lambda: plant.export()["status"] == "completed", "the next one completes", 120)
         assert plant.export()["record_count"] == DAY_MINUTES + 2
         plant.assert_files_are_whole()

@@ -31,7 +31,7 @@ from tests.cli.conftest import (
 from tests.plant import DAY, DAY_MINUTES, reading, store
 from tests.servers import wait_until
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 
 class Plant:
@@ -95,7 +95,7 @@ class Plant:
                 found.extend(pid for (pid,) in connection.execute(query, (dagster_job, job_id, job_id)))
             return bool(found)
 
-        wait_until(known, f"a run of {dagster_job} is at work", 60)
+        wait_until(known, f"a run of {dagster_job} is at work", 120)
         return found[0]
 
     def pid(self, part: str) -> int:
@@ -158,12 +158,12 @@ def test_a_run_and_the_daemon_killed_in_an_export(plant: Plant) -> None:
             os.kill(victim, signal.SIGKILL)
         # A run goes on without a daemon, and begins without one.
         completed = analyse(plant)
-        wait_until(lambda: plant.analysis(completed)["status"] == "completed", "an analysis is completed", 60)
-        wait_until(lambda: plant.export()["status"] == "failed", "the job is failed", 60)
+        wait_until(lambda: plant.analysis(completed)["status"] == "completed", "an analysis is completed", 120)
+        wait_until(lambda: plant.export()["status"] == "failed", "the job is failed", 120)
     assert plant.export()["error_message"].startswith("its run ")
     plant.assert_files_are_whole()
     plant.post("/api/v1/exports/run", **range_)
-    wait_until(lambda: plant.export()["status"] == "completed", "the next one completes", 60)
+    wait_until(lambda: plant.export()["status"] == "completed", "the next one completes", 120)
     assert plant.export()["record_count"] == DAY_MINUTES + 2
     plant.assert_files_are_whole()
 
@@ -171,7 +171,7 @@ def test_a_run_and_the_daemon_killed_in_an_export(plant: Plant) -> None:
 def test_a_run_killed_in_an_analysis(plant: Plant) -> None:
     with an_analysis_at_work(plant) as job_id:
         os.kill(plant.process_of("anomaly_job", job_id), signal.SIGKILL)
-    wait_until(lambda: plant.analysis(job_id)["status"] == "failed", "the job is failed", 60)
+    wait_until(lambda: plant.analysis(job_id)["status"] == "failed", "the job is failed", 120)
     assert plant.analysis(job_id)["error_message"].startswith("its run ")
     assert plant.rest.get(f"/api/v1/analytics/results/{job_id}").status_code == 409
 
@@ -187,9 +187,9 @@ def test_everything_killed_while_runs_are_at_work(plant: Plant, open_day: date) 
         for victim in victims:
             os.kill(victim, signal.SIGKILL)
         plant.process.wait()
-    wait_until(lambda: not plant.platform.processes(), "no process is left", 30)
+    wait_until(lambda: not plant.platform.processes(), "no process is left")
     plant.process = plant.platform.up()
-    wait_until(lambda: plant.analysis(job_id)["status"] == "failed", "the job is failed", 90)
+    wait_until(lambda: plant.analysis(job_id)["status"] == "failed", "the job is failed", 120)
     assert plant.analysis(job_id)["error_message"].endswith("the process that did it is gone")
 
     def exported() -> bool:
@@ -197,5 +197,5 @@ def test_everything_killed_while_runs_are_at_work(plant: Plant, open_day: date) 
             found = catalogue.datasets_of(workshop.session, "D1", start=open_day)
             return [d.rows for d in found] == [1] and not ledger.touched(workshop.session)
 
-    wait_until(exported, "the next tick made the file", 60)
+    wait_until(exported, "the next tick made the file", 120)
     plant.assert_files_are_whole()

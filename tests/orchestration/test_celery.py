@@ -69,7 +69,7 @@ def test_jobs_run_on_two_workers(celery: dg.DagsterInstance, workshop: Workshop,
             session.rollback()
             return {session.get_one(ExportJob, job.id).status for job in asked} == {"completed"}
 
-        wait_until(all_completed, "all exports are completed", 60)
+        wait_until(all_completed, "all exports are completed", 120)
     succeeded = dg.RunsFilter(statuses=[dg.DagsterRunStatus.SUCCESS])
     wait_until(lambda: celery.get_runs_count(succeeded) == len(asked), "all runs have ended")
     logs = list(tmp_path.glob("worker*.log"))
