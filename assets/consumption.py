@@ -9,10 +9,11 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from assets.energy import POWER, QUARTER, Piece, joined, piece_of, piece_of_day
+from assets.energy import POWER, QUARTER, Piece, joined, piece_of, piece_of_day, piece_of_part
 from assets.reports.energy import WH_PER_UNIT, Floats, Times, gap_rule
 from assets.stretches import Stretch, by_day
 from assets.timeline import Timeline
+from storage.catalogue import Dataset
 from storage.devices import Counter
 from storage.telemetry import DAY
 
@@ -72,23 +73,26 @@ def _amounts(
 def _pieces(
     timeline: Timeline, device_id: str, stretch: Stretch, metric: str, counter: Counter | None
 ) -> Iterator[Piece | None]:
-    """What came since a file was made is a piece of its own where the rule for gaps is the same with it as without."""
-    day = _of_catalogue(stretch, metric, counter)
+    """Readings are gone through as far as the catalogue says nothing of them, by the same rule for gaps."""
+    day = _of_catalogue(stretch.catalogued, stretch.start, metric, counter)
     if day is not None and stretch.store_from is None:
         yield day
         return
     rows = timeline.rows(device_id, stretch, [metric])
     times, values = rows["time"].cast(pa.int64()).to_numpy(), rows[metric].to_numpy()
-    if day is not None and stretch.store_from is not None and gap_rule(times) == day.gap:
+    day = day or _of_catalogue(stretch.file if stretch.is_in_file else None, stretch.start, metric, counter)
+    if day is None or not len(times) or gap_rule(times) != day.gap:
+        yield piece_of(times, values, counter)
+    elif stretch.store_from is None:
+        yield piece_of_part(times, values, counter, day)
+    else:
         since = times.searchsorted(stretch.store_from)
         yield day
         yield piece_of(times[since:], values[since:], counter, day.gap)
-    else:
-        yield piece_of(times, values, counter)
 
 
-def _of_catalogue(stretch: Stretch, metric: str, counter: Counter | None) -> Piece | None:
-    """What the catalogue knows of a day's file, if its energy has this source."""
-    energy = stretch.catalogued.energy if stretch.catalogued else None
+def _of_catalogue(file: Dataset | None, at: int, metric: str, counter: Counter | None) -> Piece | None:
+    """What the catalogue knows of the file of the day around a moment, if its energy has this source."""
+    energy = file.energy if file else None
     source = POWER if counter is None else f"counter:{metric}"
-    return piece_of_day(energy, stretch.start // DAY * DAY, counter) if energy and energy["source"] == source else None
+    return piece_of_day(energy, at // DAY * DAY, counter) if energy and energy["source"] == source else None

@@ -48,6 +48,30 @@ def piece_of(times: Times, values: Floats, counter: Counter | None, gap: int | N
     return Piece(*_quarters(_curve(times, values, counter, gap), counter), first, last, gap)
 
 
+def piece_of_part(times: Times, values: Floats, counter: Counter | None, day: Piece) -> Piece:
+    """The same of samples that are neighbours in the day of `day`, whose `gap` is theirs.
+
+    Between the first and the last sample the day's whole quarter hours hold the same steps, and are taken from it.
+    """
+    whole, end = -(-times[0] // QUARTER) * QUARTER, times[-1] // QUARTER * QUARTER
+    first, last = (int(times[0]), float(values[0])), (int(times[-1]), float(values[-1]))
+    until, since = times.searchsorted(whole) + 1, times.searchsorted(end, "right") - 1
+    if until > since:
+        return Piece(*_quarters(_curve(times, values, counter, day.gap), counter), first, last, day.gap)
+    head = _quarters(_curve(times[:until], values[:until], counter, day.gap), counter)
+    tail = _quarters(_curve(times[since:], values[since:], counter, day.gap), counter)
+    parts = (
+        (starts[there], amounts[there])
+        for (starts, amounts), there in (
+            (head, head[0] < whole),
+            ((day.starts, day.amounts), (day.starts >= whole) & (day.starts < end)),
+            (tail, tail[0] >= end),
+        )
+    )
+    starts, amounts = map(np.concatenate, zip(*parts, strict=True))
+    return Piece(starts, amounts, first, last, day.gap)
+
+
 def piece_of_day(energy: DayEnergy, midnight: int, counter: Counter | None) -> Piece:
     """Of what the catalogue knows of the day that begins then (µs), `counter` being its source; None is power."""
     per_kwh = 1.0 if counter is None else 1000 / WH_PER_UNIT[counter.unit]

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, strategies as st
 
-from assets.energy import POWER, QUARTER, QUARTERS, day_energy, joined, piece_of_day
+from assets.energy import POWER, QUARTER, QUARTERS, day_energy, joined, piece_of, piece_of_day, piece_of_part
 from assets.reports.energy import from_counter, from_power
 from storage.devices import Counter
 from storage.telemetry import DAY, SECOND, TIME, microseconds
@@ -75,6 +75,31 @@ def test_a_register_counts_over_midnight_gaps_and_rollovers(rises: list[float], 
     assert curve is not None
     assert sum(kwh or 0 for kwh in quarter_hours(days, counter)) == pytest.approx(curve.energy[-1] / 1000, abs=1e-6)
     assert all(energy["source"] == "counter:kwh" for _, energy in days)
+
+
+@given(
+    # Seconds between readings: of some, of none, and over a gap or several quarter hours.
+    st.lists(st.integers(1, 60) | st.sampled_from([300, 900, 1200, 4000]), min_size=1, max_size=60),
+    st.integers(0, 1800),
+    st.booleans(),
+    st.data(),
+)
+def test_a_part_of_a_day_with_the_days_quarters_is_that_part(
+    steps: list[int], offset: int, is_register: bool, data: st.DataObject
+) -> None:
+    times = START + (offset + np.cumsum(steps)) * SECOND
+    values = np.array(data.draw(st.lists(st.floats(0, 100), min_size=len(steps), max_size=len(steps))))
+    counter = Counter(unit="kWh", rollover=100.0) if is_register else None
+    day = piece_of(times, values, counter)
+    assert day is not None
+    start = data.draw(st.integers(0, len(steps) - 1))
+    end = data.draw(st.integers(start + 1, len(steps)))
+    part = piece_of_part(times[start:end], values[start:end], counter, day)
+    expected = piece_of(times[start:end], values[start:end], counter, day.gap)
+    assert expected is not None
+    assert part.starts.tolist() == expected.starts.tolist()
+    assert part.amounts.tolist() == pytest.approx(expected.amounts.tolist(), abs=1e-6)
+    assert (part.first, part.last, part.gap) == (expected.first, expected.last, expected.gap)
 
 
 def test_a_gap_over_midnight_is_not_bridged_and_a_missing_day_is_null() -> None:
