@@ -333,7 +333,7 @@ def test_a_file_that_is_just_being_made_again_is_asked_for_later(plant: Workshop
 
 @pytest.mark.parametrize("is_counted", [False, True])
 @given(data=st.data())
-@hypothesis.settings(max_examples=12, suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture])
+@hypothesis.settings(max_examples=25, suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture])
 def test_statistics_from_the_catalogue_are_those_from_readings(
     workshop: Workshop, client: TestClient, is_counted: bool, data: st.DataObject
 ) -> None:
@@ -343,9 +343,11 @@ def test_statistics_from_the_catalogue_are_those_from_readings(
         metadata = {"counters": {"kwh": {"unit": "kWh", "rollover": 50}}}
         body = {"device_id": device_id, "device_name": "n", "device_type": "t", "metadata_json": metadata}
         assert client.post("/api/v1/devices", json=body).status_code == 201
-    # Minutes since the first day's start: three days, with gaps, days without any and readings at midnight.
+    # Minutes since the first day's start: three days, with gaps, days without any and readings at midnight; or
+    # an hour, of which a part has the same rule for gaps as its day.
     minutes = data.draw(
         st.lists(st.integers(0, 3 * 1440 - 1) | st.sampled_from([0, 1440, 2880]), min_size=1, max_size=80, unique=True)
+        | st.integers(0, 3 * 1440 - 60).map(lambda first: list(range(first, first + 60)))
     )
     number = st.none() | st.floats(0, 50)
     metrics = [{name: value for name in ("power", "kwh") if (value := data.draw(number)) is not None} for _ in minutes]
@@ -354,8 +356,8 @@ def test_statistics_from_the_catalogue_are_those_from_readings(
         for m, values in zip(minutes, metrics, strict=True)
     ]
     store(workshop, made)
-    end = data.draw(st.integers(1, 3 * 1440) | st.sampled_from([1440, 2880, 4320]))
-    start = data.draw(st.integers(0, end - 1) | st.just(0))
+    end = data.draw(st.integers(1, 3 * 1440) | st.sampled_from([1440, 2880, 4320, *(m + 1 for m in minutes)]))
+    start = data.draw(st.integers(0, end - 1) | st.sampled_from([0, *(m for m in minutes if m < end)]))
     period = {
         "start_time": moment(START + start * MINUTE).isoformat(),
         "end_time": moment(START + end * MINUTE).isoformat(),
