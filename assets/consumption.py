@@ -74,21 +74,22 @@ def _pieces(
     timeline: Timeline, device_id: str, stretch: Stretch, metric: str, counter: Counter | None
 ) -> Iterator[Piece | None]:
     """Readings are gone through as far as the catalogue says nothing of them, by the same rule for gaps."""
-    day = _of_catalogue(stretch.catalogued, stretch.start, metric, counter)
-    if day is not None and stretch.store_from is None:
+    file = stretch.catalogued or (stretch.file if stretch.is_in_file else None)
+    day = _of_catalogue(file, stretch.start, metric, counter)
+    if day is not None and stretch.is_of_file:
         yield day
         return
     rows = timeline.rows(device_id, stretch, [metric])
     times, values = rows["time"].cast(pa.int64()).to_numpy(), rows[metric].to_numpy()
-    day = day or _of_catalogue(stretch.file if stretch.is_in_file else None, stretch.start, metric, counter)
-    if day is None or not len(times) or gap_rule(times) != day.gap:
-        yield piece_of(times, values, counter)
+    gap = gap_rule(times)
+    if day is None or not len(times) or gap != day.gap:
+        yield piece_of(times, values, counter, gap)
     elif stretch.store_from is None:
         yield piece_of_part(times, values, counter, day)
     else:
         since = times.searchsorted(stretch.store_from)
         yield day
-        yield piece_of(times[since:], values[since:], counter, day.gap)
+        yield piece_of(times[since:], values[since:], counter, gap)
 
 
 def _of_catalogue(file: Dataset | None, at: int, metric: str, counter: Counter | None) -> Piece | None:

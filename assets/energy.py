@@ -43,9 +43,7 @@ def piece_of(times: Times, values: Floats, counter: Counter | None, gap: int | N
     """Of samples of power, or of a counter, ascending in time; None of none. `gap` is the piece's, else by the rule."""
     if not len(times):
         return None
-    first, last = (int(times[0]), float(values[0])), (int(times[-1]), float(values[-1]))
-    gap = gap_rule(times) if gap is None else gap
-    return Piece(*_quarters(_curve(times, values, counter, gap), counter), first, last, gap)
+    return _piece(times, values, counter, gap_rule(times) if gap is None else gap)
 
 
 def piece_of_part(times: Times, values: Floats, counter: Counter | None, day: Piece) -> Piece:
@@ -54,22 +52,19 @@ def piece_of_part(times: Times, values: Floats, counter: Counter | None, day: Pi
     Between the first and the last sample the day's whole quarter hours hold the same steps, and are taken from it.
     """
     whole, end = -(-times[0] // QUARTER) * QUARTER, times[-1] // QUARTER * QUARTER
-    first, last = (int(times[0]), float(values[0])), (int(times[-1]), float(values[-1]))
     until, since = times.searchsorted(whole) + 1, times.searchsorted(end, "right") - 1
     if until > since:
-        return Piece(*_quarters(_curve(times, values, counter, day.gap), counter), first, last, day.gap)
-    head = _quarters(_curve(times[:until], values[:until], counter, day.gap), counter)
-    tail = _quarters(_curve(times[since:], values[since:], counter, day.gap), counter)
-    parts = (
-        (starts[there], amounts[there])
-        for (starts, amounts), there in (
-            (head, head[0] < whole),
-            ((day.starts, day.amounts), (day.starts >= whole) & (day.starts < end)),
-            (tail, tail[0] >= end),
-        )
+        return _piece(times, values, counter, day.gap)
+    head = _piece(times[:until], values[:until], counter, day.gap)
+    tail = _piece(times[since:], values[since:], counter, day.gap)
+    kept = (
+        (head, head.starts < whole),
+        (day, (day.starts >= whole) & (day.starts < end)),
+        (tail, tail.starts >= end),
     )
-    starts, amounts = map(np.concatenate, zip(*parts, strict=True))
-    return Piece(starts, amounts, first, last, day.gap)
+    starts = np.concatenate([piece.starts[there] for piece, there in kept])
+    amounts = np.concatenate([piece.amounts[there] for piece, there in kept])
+    return Piece(starts, amounts, head.first, tail.last, day.gap)
 
 
 def piece_of_day(energy: DayEnergy, midnight: int, counter: Counter | None) -> Piece:
@@ -122,6 +117,11 @@ def day_energy(table: pa.Table, day: date, counters: Mapping[str, Counter]) -> d
             return found | ({"rollover": counter.rollover * factor} if counter.rollover else {})
     times, power = _track(table, "power")
     return _figures(from_power(times, power), day, POWER, power) if len(times) else None
+
+
+def _piece(times: Times, values: Floats, counter: Counter | None, gap: int) -> Piece:
+    first, last = (int(times[0]), float(values[0])), (int(times[-1]), float(values[-1]))
+    return Piece(*_quarters(_curve(times, values, counter, gap), counter), first, last, gap)
 
 
 def _curve(times: Times, values: Floats, counter: Counter | None, gap: int) -> EnergyCurve:

@@ -136,9 +136,9 @@ T = TypeVar("T")
 # A field of an update that may be left out, and is not emptied by null.
 Kept = Annotated[T | SkipJsonSchema[None], BeforeValidator(_not_null)]
 Text = Annotated[str, AfterValidator(_keepable)]
-# Of a body's numbers; those of a query are texts. It stands behind their bounds, which else miss in the description.
+# Of a body's whole numbers (15.0 is one); those of a query are texts. It stands behind their bounds, which else miss in
+# the description.
 A_NUMBER = BeforeValidator(_is_number)
-Number = Annotated[float, Field(allow_inf_nan=False), A_NUMBER]
 Day = Annotated[date, BeforeValidator(_is_day)]
 DeviceId = Annotated[str, Field(pattern=IDENTIFIER, max_length=MAX_IDENTIFIER, examples=["D1"])]
 DevicePath = Annotated[str, Path(pattern=IDENTIFIER, max_length=MAX_IDENTIFIER, examples=["D1"])]

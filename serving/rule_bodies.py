@@ -5,10 +5,10 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field, model_validator
 
-from serving.dependencies import A_NUMBER, DeviceId, Kept, Moment, Number, Text
+from serving.dependencies import A_NUMBER, DeviceId, Kept, Moment, Text
 from serving.errors import Invalid
 from serving.lists import SORT, Page
-from storage.devices import Metric
+from storage.devices import Metric, Number
 from storage.rules import ANY_READING, NO_DATA, ActiveHours, Rule
 
 LONGEST_SILENCE = 525_600  # minutes: a year

@@ -15,7 +15,7 @@ from sqlmodel import Session, col, func, or_, select
 
 from assets.consumption import EnergyFigures, energy_figures
 from assets.timeline import Filter, Timeline
-from serving.dependencies import A_NUMBER, DatabaseSession, DeviceId, DevicePath, Instant, Moment, Number, Readings
+from serving.dependencies import A_NUMBER, DatabaseSession, DeviceId, DevicePath, Instant, Moment, Readings
 from serving.errors import Invalid, NotAcceptable, NotFound, problems
 from serving.formats import CONTENT, Format, accepted, json_answer, table_answer
 from serving.identity import needs
@@ -23,7 +23,7 @@ from serving.lists import SORT, Page
 from serving.readings import Answer, Question, answer
 from storage import ledger
 from storage.database import utc_now
-from storage.devices import METRIC, NAMED_METRICS, RESERVED, Device, DeviceMetadata, Metric
+from storage.devices import METRIC, NAMED_METRICS, RESERVED, Device, DeviceMetadata, Metric, Number
 from storage.ledger import TouchedDay
 from storage.telemetry import COUNT, SECOND, TIME, Aggregate, Statistics, microseconds, moment
 
