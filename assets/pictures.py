@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from assets.datasets import Workshop, read
+from assets.datasets.export import Workshop, read
 from storage import catalogue
 from storage.catalogue import Dataset
 from storage.devices import NAMED_METRICS, UNITS

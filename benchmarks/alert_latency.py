@@ -26,9 +26,9 @@ from storage.database import open_engine
 from storage.devices import Device
 from storage.rules import Rule
 from storage.settings import Settings
-from tests.publisher import Fleet, Publisher, message
-from tests.servers import wait_until
-from tests.stack import SOURCE, Stack
+from tests.support.publisher import Fleet, Publisher, message
+from tests.support.servers import wait_until
+from tests.support.stack import SOURCE, Stack
 
 RATE = 5_000  # readings a second
 AT_ONCE = 50

@@ -21,15 +21,15 @@ import dagster as dg
 import psycopg
 import pyarrow.parquet as pq
 
-from assets.datasets import ROW_GROUP, Workshop, export_day, read
-from cli import postgres
-from orchestration.cadence import export_touched_days
-from orchestration.datasets import ExportConfig, telemetry_dataset
+from assets.datasets.export import ROW_GROUP, Workshop, export_day, read
+from cli.local import postgres
+from orchestration.datasets.cadence import export_touched_days
+from orchestration.datasets.daily import ExportConfig, telemetry_dataset
 from orchestration.resources import Platform
 from storage.database import migrate
 from storage.settings import Settings
 from storage.telemetry import DAY, microseconds
-from tests.servers import free_port, wait_until
+from tests.support.servers import free_port, wait_until
 
 FIRST = date(2026, 2, 1)
 REPEATS = 5

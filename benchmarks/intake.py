@@ -20,9 +20,9 @@ from influxdb_client.client.influxdb_client import InfluxDBClient
 
 from benchmarks.floors import say
 from benchmarks.load import Fleet, folder, populate, pour
-from tests.publisher import Publisher
-from tests.servers import program
-from tests.stack import INFLUXDB_TOKEN, PLATFORM, SOURCE, Server, Stack
+from tests.support.publisher import Publisher
+from tests.support.servers import program
+from tests.support.stack import INFLUXDB_TOKEN, PLATFORM, SOURCE, Server, Stack
 
 TELEGRAF = """
 [agent]

@@ -19,15 +19,15 @@ from unittest.mock import patch
 import httpx
 import psycopg
 
-from assets.datasets import export_day
+from assets.datasets.export import export_day
 from benchmarks.floors import say, spread
 from benchmarks.load import folder
 from orchestration.resources import Platform
 from storage.devices import Device
 from storage.settings import Settings
 from tests.cli.conftest import LocalPlatform, end
-from tests.plant import DAY, DAY_MINUTES, reading, store
-from tests.workers import celery_workers, redis
+from tests.support.plant import DAY, DAY_MINUTES, reading, store
+from tests.support.workers import celery_workers, redis
 
 BARS = {"embedded": 4.0, "celery": 1.0}
 WORKERS = 2

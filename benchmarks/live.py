@@ -23,9 +23,9 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from benchmarks.floors import say
 from benchmarks.load import folder
-from tests.publisher import Publisher, message
-from tests.servers import free_port
-from tests.stack import Server, Stack
+from tests.support.publisher import Publisher, message
+from tests.support.servers import free_port
+from tests.support.stack import Server, Stack
 
 DEVICES, CLIENTS, RATE = 100, 1_000, 500
 SILENT, BUSY = 100, "L-busy"

@@ -14,7 +14,7 @@ from storage.database import open_engine, utc_now
 from storage.devices import Device
 from storage.rules import Rule
 from storage.settings import Settings
-from tests.publisher import Fleet, Publisher, device_id
+from tests.support.publisher import Fleet, Publisher, device_id
 
 DEVICES = 1_000
 LEAD = 50_000  # readings published and not yet stored: what the source waits at

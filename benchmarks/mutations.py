@@ -13,10 +13,10 @@ from collections import Counter
 from contextlib import suppress
 
 from benchmarks.floors import say
-from ingest.facts import UNREGISTERED, DeviceFacts
-from ingest.readings import Decoded, decode
+from ingest.devices.profile import UNREGISTERED, DeviceFacts
+from ingest.intake.decode import Decoded, decode
 from storage.telemetry import SECOND
-from tests.faults.mutations import mutated
+from tests.support.mutations import mutated
 
 NOW = 1_770_890_500 * SECOND
 FACTS = [

@@ -22,7 +22,7 @@ from pathlib import Path
 import psutil
 
 from assets.reports import ReportInput, build_report
-from tests.assets.reports.house import house, series
+from tests.support.report_factories import house, series
 
 RUNS = 3
 BASELINES = {"pdf": "json", "excel": "readings alone", "json": "json", "readings alone": "readings alone"}

@@ -29,15 +29,15 @@ import psutil
 import psycopg
 from sqlmodel import Session
 
-from assets.datasets import export_day
+from assets.datasets.export import export_day
 from benchmarks.datasets import FILL, TOUCH, database, spread, timed
 from benchmarks.floors import say
 from orchestration.resources import Platform
-from storage import access, ledger
+from storage import access, dirty_days
 from storage.database import open_engine
 from storage.settings import Settings
 from storage.telemetry import microseconds
-from tests.servers import free_port, started
+from tests.support.servers import free_port, started
 
 RATE = 50
 TODAY = datetime.now(UTC).date()
@@ -145,7 +145,7 @@ def _fill_device(url: str, number: int, days: int) -> None:
             export_day(workshop, f"device-{number}", first + timedelta(days=i))
         newer = start + timedelta(seconds=seconds - 60)
         connection.execute(FILL, {"start": newer, "step": 1, "devices": [number], "rows": 60})
-        ledger.touch(workshop.session, [(f"device-{number}", microseconds(newer))])
+        dirty_days.touch(workshop.session, [(f"device-{number}", microseconds(newer))])
         workshop.session.commit()
 
 

@@ -19,20 +19,20 @@ from sqlmodel import Session
 from benchmarks.datasets import database
 from benchmarks.floors import say, spread
 from benchmarks.load import DEVICES, populate
-from ingest.alerts import AlertRaiser, Outcome
-from ingest.counts import IntakeCounts
-from ingest.intake import MAX_BATCH, Intake
-from ingest.notifications.outbox import Outbox
-from ingest.presence import Presence
-from ingest.registry import Registry
-from ingest.rules import Evaluated
-from ingest.subscription import Message
+from ingest.devices.last_seen import Presence
+from ingest.devices.registry import Registry
+from ingest.intake.intake import MAX_BATCH, Intake
+from ingest.metrics import IntakeCounts
+from ingest.mqtt.subscription import Message
+from ingest.notify.outbox import Outbox
+from ingest.rules.alerts import AlertRaiser, Outcome
+from ingest.rules.evaluate import Evaluated
 from storage.database import open_engine
 from storage.rules import Rule
 from storage.settings import Settings
+from storage.stores import open_telemetry_store
 from storage.telemetry import Reading
-from storage.telemetry_stores import open_telemetry_store
-from tests.publisher import device_id
+from tests.support.publisher import device_id
 
 LIMITS = [("power", ">", 480.0), ("voltage", ">", 245.0), ("temperature", ">=", 75.0), ("current", "<", 0.1),
           ("power", "<=", 1.0)]  # fmt: skip

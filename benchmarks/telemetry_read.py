@@ -22,8 +22,8 @@ from storage.database import utc_now
 from storage.devices import NAMED_METRICS
 from storage.settings import Settings
 from storage.telemetry import DAY, SECOND, Reading, microseconds, moment
-from storage.telemetry_influx import InfluxTelemetry
-from tests.stack import influxdb, set_up_influxdb
+from storage.telemetry.influx import InfluxTelemetry
+from tests.support.stack import influxdb, set_up_influxdb
 
 DEVICE = "M-0001"
 REPEATS = 7

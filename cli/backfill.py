@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from storage import ledger
+from storage import dirty_days
 from storage.settings import Settings
 
 if TYPE_CHECKING:
-    from orchestration.backfill import Backfilled
+    from orchestration.datasets.backfill import Backfilled
 
 
 class Asset(StrEnum):
@@ -30,15 +30,15 @@ def backfill(
 ) -> None:
     """Make the datasets of past days, or make them again; what stands there already stays as it is."""
     # Dagster and pyarrow cost a second, which `energy --help` need not pay.
-    from assets.ranges import export_month  # noqa: PLC0415
-    from orchestration import backfill as making  # noqa: PLC0415
+    from assets.datasets.ranges import export_month  # noqa: PLC0415
+    from orchestration.datasets import backfill as making  # noqa: PLC0415
     from orchestration.resources import Platform  # noqa: PLC0415
 
     settings = Settings.load()
     first, last = _range(settings, start, end)
     began = time.monotonic()
     with Platform().workshop() as workshop, making.dagster_books(settings) as books:
-        if unknown := ledger.unknown_devices(workshop.session, device or ()):
+        if unknown := dirty_days.unknown_devices(workshop.session, device or ()):
             raise typer.BadParameter(f"there is no device {unknown[0]}, and no telemetry is known of one")
         wanted = making.device_days(workshop, first, last, device)
         if not wanted:

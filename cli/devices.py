@@ -27,7 +27,7 @@ def import_devices(
     manufacturer, model, metadata_json, tenant_id. An empty cell says nothing. Each row that fails is told with its
     line and the reason, and the exit code is 1; the others stand.
     """
-    from serving.devices import MOST_AT_ONCE, DeviceCreate  # noqa: PLC0415 - FastAPI would slow every command down
+    from serving.devices.routes import MOST_AT_ONCE, DeviceCreate  # noqa: PLC0415 - FastAPI would slow every command down
 
     address = url or f"http://127.0.0.1:{Settings.load().api_port}"
     rows = list(_rows(file, set(DeviceCreate.model_fields)))

@@ -8,7 +8,7 @@ import typer
 from cli import devices, keys, quarantine
 from cli.backfill import backfill
 from cli.demo.command import demo
-from cli.imports import import_file
+from cli.import_file import import_file
 from cli.simulate import simulate
 from cli.sql import sql
 from cli.up import status, up

@@ -11,13 +11,13 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import OperationalError
 from sqlmodel import Session, col, select
 
-from ingest import quarantine
-from ingest.quarantine import ReplayRunning
+from ingest.intake import quarantine
+from ingest.intake.quarantine import ReplayRunning
 from storage.database import open_engine
 from storage.quarantine import QuarantinedReading, Selection
 from storage.settings import Settings, SettingsError
+from storage.stores import open_telemetry_store
 from storage.telemetry import StoreUnavailable
-from storage.telemetry_stores import open_telemetry_store
 
 app = typer.Typer(
     help="What intake refused, with the reason: look at it, give it a second chance.", no_args_is_help=True

@@ -14,8 +14,8 @@ import msgspec
 import paho.mqtt.client as mqtt
 import typer
 
-from cli.ending import interrupt_when_asked
-from ingest import broker
+from cli.local.signals import interrupt_when_asked
+from ingest.mqtt.client import connect, disconnect, new_client
 from storage.settings import Settings, SettingsError
 
 # A publisher with more outstanding than its in-flight window becomes quadratic.
@@ -103,7 +103,7 @@ class Source:
         self._refusal: str | None = None
         self._answered = threading.Event()
         self._outstanding: deque[mqtt.MQTTMessageInfo] = deque()
-        self._client = broker.new_client(settings, f"energy-simulate-{random.getrandbits(48):x}")
+        self._client = new_client(settings, f"energy-simulate-{random.getrandbits(48):x}")
         self._client.max_inflight_messages_set(IN_FLIGHT)
         self._client.on_connect = self._on_connect
         self._client.on_connect_fail = lambda *_: self._answered.set()
@@ -115,13 +115,13 @@ class Source:
             SettingsError: no broker answers, or it refuses.
 
         """
-        broker.connect(self._client, self._settings)
+        connect(self._client, self._settings)
         self._answered.wait(CONNECT_SECONDS)
         if self._refusal or not self._client.is_connected():
             reason = (
                 f"refuses the connection: {self._refusal}" if self._refusal else "does not answer as an MQTT broker"
             )
-            broker.disconnect(self._client)
+            disconnect(self._client)
             raise SettingsError(
                 f"{self.address} {reason}; start the platform with `energy up`, or name another with --broker host:port"
                 " (login by MQTT_USERNAME, MQTT_PASSWORD)"
@@ -154,7 +154,7 @@ class Source:
         deadline = time.monotonic() + FLUSH_SECONDS
         while self._outstanding and time.monotonic() < deadline:
             self._settle()
-        broker.disconnect(self._client)
+        disconnect(self._client)
         return len(self._outstanding)
 
     def _settle(self) -> None:

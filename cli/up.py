@@ -9,10 +9,10 @@ from typing import Annotated, Any
 import psutil
 import typer
 
-from cli import home, probes
-from cli.ending import stop_event
-from cli.logs import Screen
-from cli.supervisor import PlatformFailed, Supervisor, platform
+from cli.local import home, probes
+from cli.local.logs import Screen
+from cli.local.signals import stop_event
+from cli.local.supervisor import PlatformFailed, Supervisor, platform
 from storage.settings import Settings
 
 PATIENCE = 180.0

@@ -9,20 +9,20 @@ import threading
 from sqlalchemy.exc import OperationalError
 from sqlmodel import Session
 
-from ingest.alerts import AlertRaiser
-from ingest.counts import IntakeCounts
-from ingest.intake import Intake
-from ingest.live import LivePublisher
+from ingest.devices.last_seen import Presence
+from ingest.devices.registry import Registry
+from ingest.intake.intake import Intake
+from ingest.metrics import IntakeCounts
 from ingest.monitor import Monitor
-from ingest.notifications.outbox import Outbox
-from ingest.notifications.sender import Senders
-from ingest.presence import Presence
-from ingest.registry import Registry
-from ingest.silence import SilenceWatch
-from ingest.subscription import Subscription
+from ingest.mqtt.live import LivePublisher
+from ingest.mqtt.subscription import Subscription
+from ingest.notify.outbox import Outbox
+from ingest.notify.sender import Senders
+from ingest.rules.alerts import AlertRaiser
+from ingest.rules.no_data import SilenceWatch
 from storage.database import PATIENCE, open_engine
 from storage.settings import Settings, SettingsError
-from storage.telemetry_stores import open_telemetry_store
+from storage.stores import open_telemetry_store
 
 log = logging.getLogger("ingest")
 

@@ -9,8 +9,8 @@ from wsgiref.simple_server import WSGIRequestHandler, make_server
 from prometheus_client import CollectorRegistry, ProcessCollector, make_wsgi_app
 from prometheus_client.exposition import ThreadingWSGIServer
 
-from ingest.counts import IntakeCounts
-from ingest.subscription import Subscription
+from ingest.metrics import IntakeCounts
+from ingest.mqtt.subscription import Subscription
 from storage.settings import SettingsError
 from storage.telemetry import StoreUnavailable, TelemetryStore
 

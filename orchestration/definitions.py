@@ -2,7 +2,10 @@
 
 import dagster as dg
 
-from orchestration import analyses, cadence, checks, datasets, exports, maintenance, nightly, reports, sensors
+from orchestration import maintenance
+from orchestration.analyses import nightly, results
+from orchestration.datasets import cadence, checks, daily
+from orchestration.jobs import exports, reports, sensors
 from orchestration.resources import Platform
 
 
@@ -10,22 +13,22 @@ from orchestration.resources import Platform
 def defs() -> dg.Definitions:
     return dg.Definitions(
         assets=[
-            datasets.telemetry,
-            datasets.telemetry_dataset,
+            daily.telemetry,
+            daily.telemetry_dataset,
             maintenance.telemetry_monthly,
-            datasets.device_history,
-            analyses.anomaly_result,
-            analyses.failure_prediction,
-            analyses.forecast,
+            daily.device_history,
+            results.anomaly_result,
+            results.failure_prediction,
+            results.forecast,
             reports.device_report,
         ],
         asset_checks=[checks.day_quality],
         schedules=[maintenance.retention_schedule, maintenance.close_months, nightly.analyse_fleet],
         jobs=[
-            datasets.dataset_job,
-            datasets.closed_day_job,
+            daily.dataset_job,
+            daily.closed_day_job,
             exports.export_job,
-            *analyses.analysis_jobs,
+            *results.analysis_jobs,
             nightly.nightly_job,
             reports.report_job,
             maintenance.monthly_job,

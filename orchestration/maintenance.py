@@ -8,11 +8,11 @@ import dagster as dg
 from sqlalchemy import text
 from sqlmodel import Session
 
-from assets import retention
-from assets.datasets import Exported, Workshop
-from assets.ranges import export_month, last_of_month
-from orchestration.cadence import UNFINISHED
-from orchestration.datasets import TELEMETRY_DATASET
+from assets.datasets import retention
+from assets.datasets.export import Exported, Workshop
+from assets.datasets.ranges import export_month, last_of_month
+from orchestration.datasets.cadence import UNFINISHED
+from orchestration.datasets.daily import TELEMETRY_DATASET
 from orchestration.metadata import code_version, dataset_schema
 from orchestration.partitions import first_day, months
 from orchestration.resources import Platform

@@ -7,12 +7,12 @@ from typing import Self
 import dagster as dg
 from sqlmodel import Session
 
-from assets.datasets import Workshop
+from assets.datasets.export import Workshop
 from storage.database import open_engine
 from storage.liveness import living
 from storage.objects import open_object_store
 from storage.settings import Settings
-from storage.telemetry_stores import open_telemetry_store
+from storage.stores import open_telemetry_store
 
 # Runs whose process can be told to be gone (sensor `end_dead_runs`).
 WATCHED_TAG = "energy/watched"

@@ -15,7 +15,7 @@ from sqlmodel import Session
 from uvicorn.config import STARTUP_FAILURE
 
 from serving.app import create_app
-from serving.live import SERVER_OPTIONS
+from serving.live.routes import SERVER_OPTIONS
 from storage import access
 from storage.database import open_engine
 from storage.settings import LOOPBACK, Settings, SettingsError

@@ -6,35 +6,31 @@ from importlib.metadata import version
 
 from fastapi import Depends, FastAPI
 
-from assets.column_cache import ColumnCache
-from serving import (
-    alerts,
-    analytics,
-    devices,
-    docs_page,
-    exports,
-    files,
-    health,
-    live,
-    maintenance,
-    metrics,
-    preview,
-    quarantine,
-    reports,
-    rules,
-    session,
-    telemetry,
-)
-from serving.dagster import Dagster
-from serving.description import describe
-from serving.errors import answer_with_problems
-from serving.gateway import Gateway, expect_json
-from serving.identity import identify
-from serving.limits import Limits
+from assets.datasets.column_cache import ColumnCache
+from serving import health
+from serving.alerts import routes as alerts
+from serving.analytics import routes as analytics
+from serving.auth import routes as session
+from serving.auth.principal import identify
+from serving.devices import routes as devices
+from serving.exports import routes as exports
+from serving.files import routes as files
+from serving.http import docs_page, metrics
+from serving.http.description import describe
+from serving.http.errors import answer_with_problems
+from serving.http.gateway import Gateway, expect_json
+from serving.http.rate_limits import Limits
+from serving.jobs.dagster import Dagster
+from serving.live import routes as live
+from serving.maintenance import routes as maintenance
+from serving.quarantine import routes as quarantine
+from serving.reports import routes as reports
+from serving.rules import preview, routes as rules
+from serving.telemetry import routes as telemetry
 from storage.database import PATIENCE, open_engine
 from storage.objects import open_object_store
 from storage.settings import Settings
-from storage.telemetry_stores import open_telemetry_store
+from storage.stores import open_telemetry_store
 
 CACHED_BYTES = 128 * 1024 * 1024
 

@@ -11,11 +11,11 @@ from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, Plai
 from pydantic.json_schema import SkipJsonSchema
 from sqlmodel import Session
 
-from assets.timeline import Timeline
-from serving.dagster import Dagster
-from serving.errors import NotFound
-from serving.identity import identity_of
-from serving.sessions import RequestSession
+from assets.datasets.reader import Timeline
+from serving.auth.principal import identity_of
+from serving.auth.tenancy import RequestSession
+from serving.http.errors import NotFound
+from serving.jobs.dagster import Dagster
 from storage.access import Identity
 from storage.devices import IDENTIFIER, MAX_IDENTIFIER, Device
 from storage.objects import LocalObjects, S3Objects

@@ -12,8 +12,8 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 from sqlalchemy import Engine, text
 
-from ingest import broker
-from serving.identity import public
+from ingest.mqtt.client import disconnect, new_client
+from serving.auth.principal import public
 from storage.settings import Settings
 
 router = APIRouter(tags=["health"])
@@ -152,7 +152,7 @@ def _ask_database(engine: Engine) -> None:
 def _ask_broker(settings: Settings) -> None:
     """Log in: that something listens on the port does not say that it is a broker, or lets us in."""
     answer: Future[Any] = Future()
-    client = broker.new_client(settings, f"energy-ready-{uuid4().hex}")
+    client = new_client(settings, f"energy-ready-{uuid4().hex}")
     client.on_connect = lambda _client, _data, _flags, reason, _properties: answer.set_result(reason)
     client.connect_timeout = TIMEOUT
     client.connect(settings.broker_host, settings.mqtt_broker_port)
@@ -160,7 +160,7 @@ def _ask_broker(settings: Settings) -> None:
     try:
         reason = answer.result(TIMEOUT)
     finally:
-        broker.disconnect(client)
+        disconnect(client)
     if reason.is_failure:
         raise ConnectionError(f"the broker does not let us in: {reason}")
 

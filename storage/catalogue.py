@@ -1,6 +1,6 @@
 """Which datasets there are: a row for each file that was made, and what is known of it without reading it.
 
-From a day's close on it only grows. What telemetry has touched since a file was made stands in `storage.ledger`.
+From a day's close on it only grows. What telemetry has touched since a file was made stands in `storage.dirty_days`.
 """
 
 import hashlib
@@ -25,8 +25,8 @@ from sqlalchemy.orm import defer
 from sqlmodel import Field, Session, SQLModel, col, select
 
 from storage.database import Timestamp, utc_now
+from storage.dirty_days import TouchedDay, waits_for_export
 from storage.jobs import AnalyticsJob, ReportJob
-from storage.ledger import TouchedDay, waits_for_export
 
 _JSON = JSONB(none_as_null=True)
 
@@ -40,8 +40,9 @@ class Dataset(SQLModel, table=True):
     Of a day's file (hours and quarters are those of the UTC day):
     `first_at`, `last_at`: its first and last reading; null where an older version made it.
     `hourly`: `{metric: {"count": [24], "min": [24], "max": [24], "sum": [24]}}`, null without values.
-    `energy`: `{"quarters": [96], "source", "first", "last", "gap", "rollover"}`, see `assets.energy.day_energy`.
-    `checks`: `{kind: {"status", "value", "detail"}}`, see `assets.quality`; null while the day is open.
+    `energy`: `{"quarters": [96], "source", "first", "last", "gap", "rollover"}`, see
+    `assets.energy.quarters.day_energy`.
+    `checks`: `{kind: {"status", "value", "detail"}}`, see `assets.quality.checks`; null while the day is open.
     """
 
     __tablename__ = "datasets"

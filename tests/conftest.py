@@ -15,14 +15,14 @@ import pytest
 from sqlalchemy import Engine
 from sqlmodel import Session
 
-from assets.datasets import Workshop
-from cli import postgres
+from assets.datasets.export import Workshop
+from cli.local import postgres
 from storage.database import migrate, open_engine, utc_now
 from storage.objects import open_object_store
 from storage.settings import Settings
-from storage.telemetry_stores import open_telemetry_store
-from tests.servers import free_port, wait_until
-from tests.stack import influxdb, set_up_influxdb
+from storage.stores import open_telemetry_store
+from tests.support.servers import free_port, wait_until
+from tests.support.stack import influxdb, set_up_influxdb
 
 # On a busy machine an example may take long; that says nothing of the code.
 hypothesis.settings.register_profile("platform", deadline=None)

@@ -3,9 +3,9 @@
 from datetime import UTC
 from importlib.metadata import version
 
+from assets.energy.curve import rule
 from assets.reports import findings, measures
 from assets.reports.content import Device, Energy, File, Generator, Kpi, Period, ReportContent
-from assets.reports.energy import rule
 from assets.reports.kpis import kpis
 from assets.reports.measures import Measured
 from assets.reports.quality import quality

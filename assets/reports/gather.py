@@ -6,10 +6,10 @@ from typing import Any
 import pyarrow as pa
 from sqlmodel import Session, col, func, select
 
-from assets.datasets import Workshop, load
-from assets.history import provenance
+from assets.datasets.export import Workshop, load
+from assets.datasets.history import provenance
 from assets.reports.content import ReportInput
-from storage import catalogue, ledger
+from storage import catalogue, dirty_days
 from storage.database import utc_now
 from storage.devices import Device, DeviceMetadata
 from storage.jobs import AnalyticsJob, ReportJob
@@ -30,7 +30,7 @@ def gather(workshop: Workshop, job: ReportJob, code_version: str) -> ReportInput
     alerts, alerts_total = _alerts(session, job)
     first, last = start.astimezone(UTC).date(), (end - timedelta(microseconds=1)).astimezone(UTC).date()
     # Asked before the files are read: what is exported in between is then mentioned in vain, and not the reverse.
-    waiting = [row.day for row in ledger.touched(session, device_id=job.device_id) if first <= row.day <= last]
+    waiting = [row.day for row in dirty_days.touched(session, device_id=job.device_id) if first <= row.day <= last]
     chosen, table = load(
         workshop, lambda: catalogue.datasets_of(session, job.device_id, start=first, end=last, kind="day")
     )

@@ -5,8 +5,8 @@ from datetime import datetime
 
 import numpy as np
 
+from assets.energy.curve import SECOND, EnergyCurve
 from assets.reports.content import DataQuality, Kpi
-from assets.reports.energy import SECOND, EnergyCurve
 from assets.reports.measures import HOUR, Measured, outside_band
 from storage.telemetry import moment
 

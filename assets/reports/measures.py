@@ -11,8 +11,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from assets.energy.curve import SECOND, EnergyCurve, Floats, Times, from_counter, from_power
 from assets.reports.content import DataQuality, Day, MetricSummary, ReportError, ReportInput, Series
-from assets.reports.energy import SECOND, EnergyCurve, Floats, Times, from_counter, from_power
 from assets.reports.quality import completeness
 from storage.devices import NAMED_METRICS, UNITS
 from storage.telemetry import microseconds, moment

@@ -4,8 +4,8 @@ from datetime import datetime
 
 import numpy as np
 
+from assets.energy.curve import SECOND, SHORTEST_GAP, Times
 from assets.reports.content import DataQuality, Gap, ReportInput
-from assets.reports.energy import SECOND, SHORTEST_GAP, Times
 from storage.telemetry import microseconds, moment
 
 MOST_GAPS = 1000

@@ -11,10 +11,10 @@ from typing import Annotated, Any
 
 import typer
 
-from cli import home
 from cli.demo.flow import Flow, Summary
-from cli.ending import interrupt_when_asked
-from cli.supervisor import PlatformFailed, log_folder, platform
+from cli.local import home
+from cli.local.signals import interrupt_when_asked
+from cli.local.supervisor import PlatformFailed, log_folder, platform
 from cli.up import PATIENCE, addresses
 from storage.settings import Settings
 

@@ -3,19 +3,6 @@
 from alembic import context
 from sqlmodel import SQLModel
 
-from storage import (  # noqa: F401 - their tables are what is compared
-    access,
-    catalogue,
-    checkpoints,
-    devices,
-    jobs,
-    maintenance,
-    notifications,
-    presence,
-    quarantine,
-    rules,
-)
-
 connection = context.config.attributes["connection"]
 # The telemetry table and its partitions, and the view, are written by hand; Dagster's tables are in their own schema.
 BY_HAND = ("device_telemetry", "analytics_results")

@@ -14,9 +14,9 @@ from typing import Any
 import psutil
 import pytest
 
-from cli.home import read_state
+from cli.local.home import read_state
 from cli.up import part_now
-from tests.servers import free_port, wait_until
+from tests.support.servers import free_port, wait_until
 
 ENERGY = str(Path(sysconfig.get_path("scripts")) / "energy")
 PORTS = ("API_PORT", "DAGSTER_PORT", "MQTT_BROKER_PORT", "POSTGRES_PORT", "INGEST_METRICS_PORT")

@@ -7,12 +7,12 @@ import pytest
 from sqlmodel import select
 from typer.testing import CliRunner
 
-from assets.datasets import Workshop
+from assets.datasets.export import Workshop
 from cli.main import app
 from storage.catalogue import Dataset
-from storage.ledger import TouchedDay
-from tests.plant import DAY_MINUTES, reading, store
-from tests.servers import started, wait_until
+from storage.dirty_days import TouchedDay
+from tests.support.plant import DAY_MINUTES, reading, store
+from tests.support.servers import started, wait_until
 
 
 def energy(*arguments: str) -> tuple[int, str, str]:

@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from cli.main import app
 from storage.settings import Settings
-from tests.servers import free_port, started
+from tests.support.servers import free_port, started
 
 
 def test_import_a_file(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,8 +12,8 @@ import psycopg
 import pytest
 
 from tests.cli.conftest import LocalPlatform, end
-from tests.servers import can_connect, free_port, program, started
-from tests.stack import PLATFORM, influxdb, mosquitto, set_up_influxdb
+from tests.support.servers import can_connect, free_port, program, started
+from tests.support.stack import PLATFORM, influxdb, mosquitto, set_up_influxdb
 
 pytestmark = pytest.mark.timeout(1200)
 

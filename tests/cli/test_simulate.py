@@ -12,12 +12,12 @@ from typer.testing import CliRunner
 
 from cli.main import app as energy
 from cli.simulate import Machine, day_load
-from ingest.facts import UNREGISTERED
-from ingest.readings import decode
-from storage.ledger import TouchedDay
+from ingest.devices.profile import UNREGISTERED
+from ingest.intake.decode import decode
+from storage.dirty_days import TouchedDay
 from storage.settings import Settings, SettingsError
-from tests.running import ingesting, mosquitto_broker, nats_broker
-from tests.servers import wait_until
+from tests.support.running import ingesting, mosquitto_broker, nats_broker
+from tests.support.servers import wait_until
 
 
 def test_readings_are_what_intake_takes_and_follow_the_day() -> None:

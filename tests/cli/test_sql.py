@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from assets.datasets import Workshop, export_day
+from assets.datasets.export import Workshop, export_day
 from storage.devices import Device
 from tests.cli.test_backfill import energy
-from tests.plant import DAY, reading, store
+from tests.support.plant import DAY, reading, store
 
 
 @pytest.fixture

@@ -13,11 +13,11 @@ from sqlmodel import Session, col, func, select
 from storage.database import open_engine
 from storage.devices import Device
 from storage.rules import Alert, Rule
+from storage.stores import open_telemetry_store
 from storage.telemetry import SECOND
-from storage.telemetry_stores import open_telemetry_store
-from tests.publisher import Fleet, Publisher, device_id
-from tests.servers import wait_until
-from tests.stack import SOURCE, Stack
+from tests.support.publisher import Fleet, Publisher, device_id
+from tests.support.servers import wait_until
+from tests.support.stack import SOURCE, Stack
 
 DEVICES = 10
 BACK = 2 * 86_400  # seconds of device time that the tests may use up

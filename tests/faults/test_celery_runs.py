@@ -14,9 +14,9 @@ from tests.cli.conftest import (
     platform as platform,  # noqa: PLC0414 - a fixture
 )
 from tests.faults.test_runs import Plant
-from tests.plant import DAY_MINUTES
-from tests.servers import wait_until
-from tests.workers import celery_workers, redis
+from tests.support.plant import DAY_MINUTES
+from tests.support.servers import wait_until
+from tests.support.workers import celery_workers, redis
 
 pytestmark = pytest.mark.timeout(600)
 

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.faults.conftest import Load, Plant
-from tests.servers import wait_until
+from tests.support.servers import wait_until
 
 
 def test_ingester_killed_under_load(plant: Plant, load: Load) -> None:

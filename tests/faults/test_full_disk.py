@@ -14,17 +14,17 @@ from pathlib import Path
 import pytest
 from sqlmodel import Session, col, func, select
 
-from cli import nats, postgres
-from ingest.subscription import Subscription
+from cli.local import nats, postgres
+from ingest.mqtt.subscription import Subscription
 from storage.database import migrate, open_engine
-from storage.ledger import TouchedDay
+from storage.dirty_days import TouchedDay
 from storage.settings import Settings
 from storage.telemetry import DAY
-from tests.disk import Disk, needs_disk, small_disk
 from tests.faults.test_one_intake import GOING, START, intake, message, payload
-from tests.publisher import Publisher, message as packet
-from tests.servers import can_connect, free_port, wait_until
-from tests.stack import PLATFORM, SOURCE, Server, can_log_in, mosquitto
+from tests.support.disk import Disk, needs_disk, small_disk
+from tests.support.publisher import Publisher, message as packet
+from tests.support.servers import can_connect, free_port, wait_until
+from tests.support.stack import PLATFORM, SOURCE, Server, can_log_in, mosquitto
 
 
 class Source:

@@ -12,21 +12,21 @@ import pytest
 from sqlalchemy import Engine
 from sqlmodel import Session, func, select
 
-from ingest.alerts import AlertRaiser
-from ingest.counts import IntakeCounts
-from ingest.intake import Intake
-from ingest.notifications.outbox import Outbox
-from ingest.presence import Presence
-from ingest.registry import Registry
-from ingest.subscription import Message
+from ingest.devices.last_seen import Presence
+from ingest.devices.registry import Registry
+from ingest.intake.intake import Intake
+from ingest.metrics import IntakeCounts
+from ingest.mqtt.subscription import Message
+from ingest.notify.outbox import Outbox
+from ingest.rules.alerts import AlertRaiser
 from storage.devices import Device
-from storage.ledger import TouchedDay
+from storage.dirty_days import TouchedDay
 from storage.quarantine import QuarantinedReading
 from storage.rules import Alert, Rule
 from storage.settings import Settings
+from storage.stores import open_telemetry_store
 from storage.telemetry import DAY, SECOND
-from storage.telemetry_stores import open_telemetry_store
-from tests.faults.mutations import mutated
+from tests.support.mutations import mutated
 
 START = 1_770_890_400 * SECOND  # 2026-02-12T10:00:00Z
 GOING = threading.Event()  # never set: intake goes on

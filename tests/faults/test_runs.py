@@ -17,9 +17,9 @@ import psycopg
 import pytest
 from sqlmodel import select
 
-from assets.datasets import Workshop, export_day
+from assets.datasets.export import Workshop, export_day
 from orchestration.resources import Platform
-from storage import catalogue, ledger
+from storage import catalogue, dirty_days
 from storage.catalogue import Dataset
 from storage.devices import Device
 from storage.settings import Settings
@@ -28,8 +28,8 @@ from tests.cli.conftest import (
     end,
     platform as platform,  # noqa: PLC0414 - a fixture
 )
-from tests.plant import DAY, DAY_MINUTES, reading, store
-from tests.servers import wait_until
+from tests.support.plant import DAY, DAY_MINUTES, reading, store
+from tests.support.servers import wait_until
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -195,7 +195,7 @@ def test_everything_killed_while_runs_are_at_work(plant: Plant, open_day: date) 
     def exported() -> bool:
         with plant.workshop() as workshop:
             found = catalogue.datasets_of(workshop.session, "D1", start=open_day)
-            return [d.rows for d in found] == [1] and not ledger.touched(workshop.session)
+            return [d.rows for d in found] == [1] and not dirty_days.touched(workshop.session)
 
     wait_until(exported, "the next tick made the file", 120)
     plant.assert_files_are_whole()

@@ -12,13 +12,13 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from sqlmodel import Session
 
-from ingest.counts import LATENCY, Distribution, IntakeCounts
+from ingest.metrics import LATENCY, Distribution, IntakeCounts
 from ingest.monitor import STUCK_SECONDS, Monitor, readiness
 from storage.rules import Rule
 from storage.settings import Settings, SettingsError
 from storage.telemetry import StoreUnavailable
-from tests.running import Ingester, device, ingesting, nats_broker
-from tests.servers import wait_until
+from tests.support.running import Ingester, device, ingesting, nats_broker
+from tests.support.servers import wait_until
 
 Scrape = dict[str, float]
 

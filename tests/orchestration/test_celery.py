@@ -10,13 +10,13 @@ from dagster._core.definitions.reconstruct import ReconstructableRepository
 from dagster._core.launcher import LaunchRunContext
 from sqlmodel import Session
 
-from assets.datasets import Workshop
-from cli import dagster_home
+from assets.datasets.export import Workshop
+from cli.local import dagster_home
 from storage.jobs import ID_TAG, ExportJob, new_job_id
 from storage.settings import CHECKOUT, Settings
-from tests.plant import reading, store
-from tests.servers import wait_until
-from tests.workers import celery_workers, redis
+from tests.support.plant import reading, store
+from tests.support.servers import wait_until
+from tests.support.workers import celery_workers, redis
 
 DIFFERENT = {"run_launcher", "compute_logs", "concurrency"}
 

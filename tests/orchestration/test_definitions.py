@@ -7,12 +7,12 @@ import dagster as dg
 from sqlalchemy.orm import configure_mappers
 
 from assets.analyses import ANALYSES
-from assets.datasets import Workshop
+from assets.datasets.export import Workshop
 from orchestration.definitions import defs
 from storage import catalogue
 from storage.jobs import AnalyticsJob, ExportJob, Job, ReportJob, dagster_job
 from storage.settings import Settings
-from tests.plant import DAY_MINUTES, reading, store
+from tests.support.plant import DAY_MINUTES, reading, store
 
 
 def test_everything_loads(settings: Settings) -> None:

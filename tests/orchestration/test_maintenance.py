@@ -5,16 +5,16 @@ import pytest
 from sqlalchemy import text
 from sqlmodel import col, select
 
-from assets import retention
-from assets.datasets import Workshop, export_day, read
+from assets.datasets import retention
+from assets.datasets.export import Workshop, export_day, read
 from orchestration import maintenance
-from orchestration.datasets import telemetry_dataset
+from orchestration.datasets.daily import telemetry_dataset
 from orchestration.definitions import defs
 from orchestration.resources import Platform
 from storage import catalogue
 from storage.catalogue import Dataset
 from storage.database import utc_now
-from tests.plant import DAY, DAY_MINUTES, reading, store
+from tests.support.plant import DAY, DAY_MINUTES, reading, store
 
 MARCH = date(2026, 3, 1)
 

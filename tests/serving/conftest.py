@@ -11,7 +11,7 @@ from serving.app import create_app
 from storage import access
 from storage.access import Role
 from storage.settings import Settings
-from tests.servers import free_port, started
+from tests.support.servers import free_port, started
 
 # Without a key the API answers by loopback's names alone.
 BASE = "http://127.0.0.1"

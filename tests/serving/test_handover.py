@@ -10,8 +10,8 @@ from sqlmodel import Session, col, update
 from storage.catalogue import Dataset
 from storage.jobs import AnalyticsJob, ReportJob
 from storage.settings import Settings
+from storage.stores import open_telemetry_store
 from storage.telemetry import Reading, microseconds
-from storage.telemetry_stores import open_telemetry_store
 
 AT = datetime(2026, 2, 12, 10, tzinfo=UTC)
 DAY = {"start_time": "2026-02-12T00:00:00Z", "end_time": "2026-02-12T23:59:59Z"}

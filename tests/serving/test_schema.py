@@ -59,7 +59,7 @@ def test_with_a_key(server: str, with_a_key: list[str], tmp_path: Path) -> None:
 
 def test_sequences_of_requests(server: str, with_a_key: list[str], tmp_path: Path) -> None:
     """What one answers is what the next asks for: make a device, change it, delete it, bring it back."""
-    hook = {"SCHEMATHESIS_HOOKS": "tests.serving.unowned", "PYTHONPATH": str(openapi.FILE.parents[1])}
+    hook = {"SCHEMATHESIS_HOOKS": "tests.support.unowned", "PYTHONPATH": str(openapi.FILE.parents[1])}
     said = fuzz(server, tmp_path, *with_a_key, "--phases", "stateful", "--max-time", "20", **hook)
     followed = re.search(r"API Links: +(\d+) covered", said)
     assert followed, said

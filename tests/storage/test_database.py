@@ -13,12 +13,12 @@ from alembic.config import Config
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import OperationalError
 
-from storage import database, telemetry_postgres
+from storage import database
 from storage.settings import Settings
-from storage.telemetry import Reading, StoreUnavailable
-from storage.telemetry_postgres import PostgresTelemetry
-from tests.link import Link
-from tests.servers import wait_until
+from storage.telemetry import Reading, StoreUnavailable, postgres
+from storage.telemetry.postgres import PostgresTelemetry
+from tests.support.link import Link
+from tests.support.servers import wait_until
 
 
 def alembic(engine: Engine, what: str, *arguments: str) -> None:
@@ -118,7 +118,7 @@ def test_who_is_not_told_to_be_patient_waits(settings: Settings) -> None:
 def test_telemetry_gives_up_a_server_that_never_answers(link: Link, monkeypatch: pytest.MonkeyPatch) -> None:
     """Writes and checks do; a read that is under way waits, and keeps nobody from the next ones for ever."""
     monkeypatch.setattr(database, "PATIENCE", 0.5)
-    monkeypatch.setattr(telemetry_postgres, "CHECK_SECONDS", 0.5)
+    monkeypatch.setattr(postgres, "CHECK_SECONDS", 0.5)
     monkeypatch.setitem(database.ALIVE, "connect_timeout", 1)
     store = PostgresTelemetry(Settings.load(), readers=1)
     reading = Reading(device_id="D1", time=10**15, metrics={"power": 1.0}, received_at=10**15)

@@ -3,7 +3,7 @@ from sqlmodel import Session
 
 from storage.liveness import lives, living
 from storage.settings import Settings
-from tests.servers import wait_until
+from tests.support.servers import wait_until
 
 
 def test_a_run_lives_as_long_as_its_block_whatever_the_database_does(settings: Settings, session: Session) -> None:

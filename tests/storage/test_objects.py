@@ -24,7 +24,7 @@ from storage.objects import (
     open_object_store,
 )
 from storage.settings import CHECKOUT, Settings, SettingsError
-from tests.servers import can_connect, free_port, program, started, wait_until
+from tests.support.servers import can_connect, free_port, program, started, wait_until
 
 # Of buckets that are addressed as hosts. No server of names knows it: requests reach ours as their proxy.
 DOMAIN = "s3.test"

@@ -11,7 +11,7 @@ import pytest
 from assets.reports import ReportError, build_report
 from assets.reports.content import ReportContent, schema
 from assets.reports.highlights import highlights
-from tests.assets.reports.house import DAY, HOUR, MINUTE, PARIS, START, bare, content_of, house, steady
+from tests.support.report_factories import DAY, HOUR, MINUTE, PARIS, START, bare, content_of, house, steady
 
 PUBLISHED = Path(build_report.__code__.co_filename).with_name("schema.json")
 MONDAY = datetime(2026, 2, 2, tzinfo=PARIS)

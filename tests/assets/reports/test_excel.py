@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 import pytest
 
 from assets.reports import Report, ReportError, ReportInput, build_report, excel
-from tests.assets.reports.house import DAY, HOUR, MINUTE, PARIS, START, bare, house, steady, table
+from tests.support.report_factories import DAY, HOUR, MINUTE, PARIS, START, bare, house, steady, table
 
 NAMESPACE = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
 EVIL = '=HYPERLINK("http://x.test","click")'

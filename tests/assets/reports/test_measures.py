@@ -10,7 +10,7 @@ from assets.reports.content import DataQuality
 from assets.reports.quality import completeness, quality
 from storage.devices import Counter
 from storage.telemetry import microseconds
-from tests.assets.reports.house import DAY, HOUR, MINUTE, PARIS, bare, content_of, house, steady, table
+from tests.support.report_factories import DAY, HOUR, MINUTE, PARIS, bare, content_of, house, steady, table
 
 NOON = datetime(2026, 2, 1, 12, tzinfo=UTC)
 

@@ -14,8 +14,8 @@ import pypdf
 import pytest
 
 from assets.reports import Report, ReportError, ReportInput, build_report
-from tests.assets.reports.house import DAY, MINUTE, PARIS, START, bare, house, steady, table
-from tests.servers import wait_until
+from tests.support.report_factories import DAY, MINUTE, PARIS, START, bare, house, steady, table
+from tests.support.servers import wait_until
 
 NOON = datetime(2026, 2, 1, 12, tzinfo=UTC)
 EMPTY = bare(NOON, NOON + DAY)

@@ -1,0 +1,1 @@
+"""Whether a device's day can be trusted."""

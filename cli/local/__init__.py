@@ -1,0 +1,1 @@
+"""The platform on this machine: its services, started, watched and ended."""

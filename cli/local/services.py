@@ -1,0 +1,114 @@
+"""The parts of a platform on this machine, in the order in which they need each other."""
+
+import signal
+import sys
+import sysconfig
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cli.local import dagster_home, nats, postgres
+from storage.settings import CHECKOUT, Settings
+
+# Stages end in reverse order: what works with the code server, which else would miss it loudly, it, then the stores.
+STORES, CODE, PROGRAMS = 0, 1, 2
+# Datasets can wait for the processor; readings that come in and callers of the API cannot.
+GIVING_WAY = ("nice", "-n", "10")
+
+
+@dataclass(frozen=True)
+class Start:
+    """How a part is started; `options` go to `subprocess.Popen`."""
+
+    command: list[str]
+    environment: dict[str, str] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A process of the platform. `prepare` is called before each start; one without a `probe` ends by itself."""
+
+    name: str
+    prepare: Callable[[], Start]
+    probe: str | None
+    needs: tuple[str, ...] = ()
+    stage: int = PROGRAMS
+    stop_signal: signal.Signals = signal.SIGTERM
+    address: str = ""
+
+
+def parts_of(settings: Settings, code_port: int) -> list[Part]:
+    """What is to run here: a part whose address is given is not started."""
+    stores = []
+    if settings.embeds_postgres:
+        # SIGINT is PostgreSQL's fast shutdown: it does not wait for clients.
+        stores.append(
+            Part("postgres", lambda: _postgres(settings), f"postgresql://127.0.0.1:{settings.postgres_port}",
+                 stage=STORES, stop_signal=signal.SIGINT, address=f"127.0.0.1:{settings.postgres_port}")
+        )  # fmt: skip
+    if settings.embeds_broker:
+        address = f"127.0.0.1:{settings.mqtt_broker_port}"
+        stores.append(
+            Part("broker", lambda: Start(nats.prepare(settings)), f"tcp://{address}", stage=STORES, address=address)
+        )
+    api = f"{_reachable(settings.api_host)}:{settings.api_port}"
+    ingest = f"127.0.0.1:{settings.ingest_metrics_port}"
+    migrations = Part("migrations", lambda: _python("storage.database"), None, tuple(part.name for part in stores))
+    ours = [
+        Part(
+            "ingest", lambda: _python("ingest"), f"http://{ingest}/ready", ("migrations",), address=f"http://{ingest}"
+        ),
+        Part("api", lambda: _python("serving"), f"http://{api}/health", ("migrations",), address=f"http://{api}"),
+    ]
+    return [*stores, migrations, *ours, *([] if settings.dagster_url else _dagster(settings, code_port))]
+
+
+def _dagster(settings: Settings, code_port: int) -> list[Part]:
+    code = f"127.0.0.1:{code_port}"
+    web = f"127.0.0.1:{settings.dagster_port}"
+    where = {"DAGSTER_CODE_HOST": "127.0.0.1", "DAGSTER_CODE_PORT": str(code_port)}
+
+    def start(program: str, *arguments: str) -> Start:
+        home = str(dagster_home.prepare(settings))
+        return Start([*GIVING_WAY, _script(program), *arguments], {**where, "DAGSTER_HOME": home})
+
+    workspace = ("-w", str(CHECKOUT / "workspace.yaml"))
+    return [
+        Part(
+            "code",
+            lambda: start("dagster", "api", "grpc", "-m", "orchestration.definitions", "-h", "127.0.0.1",
+                          "-p", str(code_port), "--location-name", "energy", "--log-level", "warning"),
+            f"tcp://{code}", ("migrations",), stage=CODE, address=code,
+        ),
+        Part(
+            "dagster",
+            lambda: start("dagster-webserver", *workspace, "-h", "127.0.0.1", "-p", str(settings.dagster_port),
+                          "--log-level", "warning"),
+            f"dagster-location://{web}", ("code",), address=f"http://{web}",
+        ),
+        Part(
+            "daemon",
+            lambda: start("dagster-daemon", "run", *workspace, "--log-level", "warning"),
+            f"dagster-daemon://{web}", ("code",),
+        ),
+    ]  # fmt: skip
+
+
+def _postgres(settings: Settings) -> Start:
+    server = postgres.prepare(settings)
+    return Start(server.command, options={**server.identity, "cwd": "/"})
+
+
+def _python(module: str) -> Start:
+    return Start([sys.executable, "-m", module])
+
+
+def _script(name: str) -> str:
+    """A program of this environment, whatever PATH says."""
+    return str(Path(sysconfig.get_path("scripts")) / name)
+
+
+def _reachable(host: str) -> str:
+    return "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104 - compared, not bound

@@ -1,0 +1,1 @@
+"""What ingestion knows of devices: their profiles, a registry that follows changes, when each was last seen."""

@@ -1,0 +1,1 @@
+"""From a message to what is kept: decode, store, quarantine, acknowledge."""

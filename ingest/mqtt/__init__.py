@@ -1,0 +1,1 @@
+"""The broker: clients, the subscription, and the live stream's first half."""

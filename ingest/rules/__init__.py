@@ -1,0 +1,1 @@
+"""Rules: which readings breach them, and which breaches become alerts."""

@@ -1,0 +1,1 @@
+"""Analyses as assets, asked for or every night."""

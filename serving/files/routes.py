@@ -1,0 +1,102 @@
+"""Files of the local object store, to whoever holds a link that the platform signed."""
+
+import mimetypes
+import re
+from email.utils import format_datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Query, Request
+from fastapi.responses import Response, StreamingResponse
+
+from serving.auth.principal import public, who_if_any
+from serving.auth.tenancy import RequestSession
+from serving.dependencies import Objects
+from serving.http.errors import NotFound, OutOfRange, Refused, problems
+from storage.devices import Device
+from storage.objects import FILES_PATH, LinkRefused, LocalObjects
+
+router = APIRouter(tags=["files"])
+
+# Python's own table lacks them, and not every machine has a longer one.
+mimetypes.add_type("application/vnd.openxmlformats-officedocument.spreadsheetml.sheet", ".xlsx")
+mimetypes.add_type("application/vnd.apache.parquet", ".parquet")
+
+
+@router.get(
+    FILES_PATH + "{key:path}",
+    responses={206: {"description": "The part that was asked for"}, **problems(Refused, NotFound, OutOfRange)},
+    response_class=Response,
+)
+@public
+def download(
+    request: Request,
+    objects: Objects,
+    key: str,
+    *,
+    expires: Annotated[int, Query(ge=0, le=10**12)],
+    signature: Annotated[str, Query(max_length=128)],
+    range_: Annotated[str | None, Header(alias="Range", description="Bytes, as one range: bytes=0-1023")] = None,
+    if_range: Annotated[str | None, Header(description="An ETag: the whole file where it is another one")] = None,
+) -> Response:
+    """The file that the link names, or a part of it.
+
+    The signature is the permission; a key sent along must not be another tenant's.
+    """
+    if not isinstance(objects, LocalObjects):
+        raise NotFound("files are served by the object store itself; ask for a new link")
+    try:
+        objects.verify(key, expires, signature)
+        _refuse_other_tenants(request, key)
+        stored = objects.head(key)
+        part = _part(range_, stored.size) if if_range in (None, stored.tag) else None
+        start, end = part or (0, stored.size)
+        content = objects.stream(stored, *(part or ()))
+    except LinkRefused as error:
+        raise Refused(str(error)) from None
+    except KeyError:
+        raise NotFound("the file is not there any more") from None
+    name = key.rsplit("/", 1)[-1]
+    headers = {
+        "Content-Disposition": f'attachment; filename="{name}"',
+        "Content-Length": str(end - start),
+        "Cache-Control": "private",
+        "Accept-Ranges": "bytes",
+        "ETag": stored.tag or "",
+        "Last-Modified": format_datetime(stored.last_modified, usegmt=True),
+    }
+    if part:
+        headers["Content-Range"] = f"bytes {start}-{end - 1}/{stored.size}"
+    kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
+    return StreamingResponse(content, 206 if part else 200, headers, kind)
+
+
+def _part(wanted: str | None, size: int) -> tuple[int, int] | None:
+    """The half-open part of a file that a `Range` asks for; None for all of it, as for what is none (RFC 9110, 14.2).
+
+    Raises:
+        OutOfRange: the file has nothing there.
+
+    """
+    found = re.fullmatch(r"bytes=(\d{0,18})-(\d{0,18})", (wanted or "").replace(" ", ""))
+    if found is None or found[0] == "bytes=-":
+        return None
+    first, last = found[1], found[2]
+    if not first:
+        start, end = max(0, size - int(last)), size
+    else:
+        start, end = int(first), min(size, int(last) + 1 if last else size)
+        if last and int(last) < start:
+            return None
+    if start >= end:
+        raise OutOfRange(size)
+    return start, end
+
+
+def _refuse_other_tenants(request: Request, key: str) -> None:
+    """Objects are below their device's folder: datasets/{device_id}/…, reports/{device_id}/…."""
+    identity = who_if_any(request)
+    if identity is None or identity.tenant_id is None:
+        return
+    with RequestSession(request.app.state.reading, identity) as session:
+        if session.get(Device, key.split("/")[1]) is None:
+            raise LinkRefused(f"the file is none of the tenant {identity.tenant_id}")

@@ -1,0 +1,193 @@
+"""Rules: what is watched, and an evaluation on demand by the evaluator that ingestion uses."""
+
+import json
+import time
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Query, Response
+from sqlalchemy import or_, text
+from sqlmodel import Session, col, select
+
+from ingest.devices.profile import DeviceFacts, Windows, facts_of
+from ingest.intake.decode import decode
+from ingest.notify.outbox import Outbox
+from ingest.rules.alerts import Outcome, raise_alerts
+from ingest.rules.evaluate import ActiveRule, RuleSet
+from serving.dependencies import Asker, DatabaseSession, PlatformSettings
+from serving.http.errors import Conflict, Invalid, NotFound, PreconditionFailed, Unavailable, problems
+from serving.http.etags import UNCHANGED, IfMatch, IfNoneMatch, not_modified, refuse_stale
+from serving.http.pagination import listed
+from serving.rules.limit import check_limit
+from serving.rules.schemas import (
+    EvaluatedRule,
+    Evaluation,
+    EvaluationAnswer,
+    ReadingBody,
+    RuleAnswer,
+    RuleCreate,
+    RuleList,
+    RulePublic,
+    RuleQuery,
+    RuleStatus,
+    RuleUpdate,
+    check_rule,
+    hours_json,
+)
+from storage.database import utc_now
+from storage.devices import Device
+from storage.last_seen import DevicePresence
+from storage.maintenance import windows_covering
+from storage.rules import ANY_READING, NO_DATA, Rule
+from storage.settings import Settings
+from storage.telemetry import Reading, microseconds
+
+router = APIRouter(prefix="/api/v1/rules", tags=["rules"])
+
+
+@router.get("")
+def list_rules(session: DatabaseSession, query: Annotated[RuleQuery, Query()]) -> RuleList:
+    """Rules, newest first unless sorted otherwise; with `device_id` those of all devices are among them."""
+    found = select(Rule).where(col(Rule.deleted_at).is_(None))
+    if query.device_id is not None:
+        found = found.where(or_(col(Rule.scope) == "all_devices", col(Rule.device_ids).contains([query.device_id])))
+    if query.search:
+        columns = (Rule.rule_name, Rule.description)
+        found = found.where(or_(*(col(column).icontains(query.search, autoescape=True) for column in columns)))
+    rows, total = listed(session, found, query, "tenant_id", "status", "property", "severity")
+    return RuleList(data=[_public(row) for row in rows], total=total, page=query.page, page_size=query.page_size)
+
+
+@router.get("/{rule_id}", response_model=RuleAnswer, responses=problems(NotFound) | UNCHANGED)
+def get_rule(session: DatabaseSession, response: Response, rule_id: UUID, if_none_match: IfNoneMatch = None) -> Any:
+    """One rule, with an ETag and Last-Modified."""
+    rule = standing_rule(session, rule_id)
+    return not_modified(response, rule, if_none_match) or RuleAnswer(data=_public(rule))
+
+
+@router.post("", status_code=201, responses=problems(Conflict))
+def create_rule(session: DatabaseSession, settings: PlatformSettings, asker: Asker, body: RuleCreate) -> RuleAnswer:
+    """Make a rule; it is active at once unless `status` says otherwise."""
+    rule = Rule(**body.values(settings.notification_cooldown_minutes))
+    rule.tenant_id = rule.tenant_id or asker.tenant_id
+    check_limit(session, rule, settings.max_rules_per_device)
+    session.add(rule)
+    session.commit()
+    return RuleAnswer(data=_public(rule))
+
+
+@router.put("/{rule_id}", responses=problems(NotFound, Conflict, PreconditionFailed))
+@router.patch("/{rule_id}", responses=problems(NotFound, Conflict, PreconditionFailed))
+def update_rule(
+    session: DatabaseSession, settings: PlatformSettings, rule_id: UUID, body: RuleUpdate, if_match: IfMatch = None
+) -> RuleAnswer:
+    """Change the fields that the body names, as PUT or PATCH. Alerts that were raised keep what the rule said then."""
+    rule = standing_rule(session, rule_id, for_update=True)
+    refuse_stale(rule, if_match)
+    changes = body.model_dump(exclude_unset=True)
+    if "active_hours" in changes:
+        changes["active_hours"] = hours_json(body.active_hours)
+    if changes.get("condition", rule.condition) == NO_DATA:
+        changes.setdefault("property", ANY_READING)
+    elif rule.condition == NO_DATA:
+        changes.setdefault("property", None)
+    for name, value in changes.items():
+        setattr(rule, name, value)
+    check_rule(rule)
+    return _saved(session, settings, rule)
+
+
+@router.patch("/{rule_id}/status", responses=problems(NotFound, Conflict))
+def update_rule_status(
+    session: DatabaseSession, settings: PlatformSettings, rule_id: UUID, body: RuleStatus
+) -> RuleAnswer:
+    """Pause, resume or archive a rule."""
+    rule = standing_rule(session, rule_id)
+    rule.status = body.status
+    return _saved(session, settings, rule)
+
+
+@router.delete("/{rule_id}", status_code=204, responses=problems(NotFound))
+def delete_rule(session: DatabaseSession, rule_id: UUID) -> None:
+    """Delete a rule; its alerts stay."""
+    rule = standing_rule(session, rule_id)
+    rule.deleted_at = rule.updated_at = utc_now()
+    session.commit()
+
+
+@router.post("/evaluate", responses=problems(Unavailable))
+def evaluate_rules(session: DatabaseSession, settings: PlatformSettings, body: ReadingBody) -> EvaluationAnswer:
+    """Evaluate a reading against the rules that watch its device, and raise alerts. The reading is not stored.
+
+    For a rule with `for_seconds` it counts like one that came in: it begins, goes on with or ends the time for which
+    the condition holds.
+    """
+    milliseconds = int(settings.rule_evaluation_timeout * 1000)
+    session.execute(text(f"SET LOCAL statement_timeout = {milliseconds}"))
+    facts = _facts(session, settings, body.device_id)
+    payload = json.dumps(body.model_dump()).encode()
+    decoded = decode("", body.device_id, payload, time.time_ns() // 1000, lambda _: facts)
+    if not decoded.readings:
+        (rejected,) = decoded.rejected
+        field = "timestamp" if rejected.reason.startswith("timestamp") else rejected.metric or "body"
+        raise Invalid(rejected.reason, field=field)
+    (reading,) = decoded.readings
+    active = select(Rule).where(Rule.status == "active", col(Rule.deleted_at).is_(None))
+    watching = active.where(or_(col(Rule.scope) == "all_devices", col(Rule.device_ids).contains([body.device_id])))
+    rules = RuleSet.of(session.exec(watching).all())
+    heard = session.get(DevicePresence, body.device_id)
+    newest = {body.device_id: microseconds(heard.newest_reading)} if heard else {}
+    outcome = raise_alerts(session, rules.evaluate([reading], [facts]), Outbox(settings), newest)
+    session.commit()
+    watched = rules.watching(body.device_id, facts.tenant_id)
+    met = [rule for rule in watched if rule.metric in reading.metrics and rule.meets(reading.metrics[rule.metric])]
+    results = [_evaluated(rule, reading, facts, outcome) for rule in met]
+    return EvaluationAnswer(data=Evaluation(evaluated=len(watched), triggered=len(outcome.alerts), results=results))
+
+
+def standing_rule(session: Session, rule_id: UUID, *, for_update: bool = False) -> Rule:
+    """The rule.
+
+    Raises:
+        NotFound: there never was one, or it is deleted.
+
+    """
+    rule = session.get(Rule, rule_id, with_for_update=for_update or None)
+    if rule is None or rule.deleted_at:
+        raise NotFound(f"there is no rule {rule_id}; GET /api/v1/rules lists them")
+    return rule
+
+
+def _saved(session: Session, settings: Settings, rule: Rule) -> RuleAnswer:
+    with session.no_autoflush:
+        check_limit(session, rule, settings.max_rules_per_device)
+    rule.updated_at = utc_now()
+    session.commit()
+    return RuleAnswer(data=_public(rule))
+
+
+def _facts(session: Session, settings: Settings, device_id: str) -> DeviceFacts:
+    device = session.get(Device, device_id)
+    windows = Windows(windows_covering(session, [device_id])).of(device_id, device.tenant_id if device else None)
+    if device is None:
+        return DeviceFacts(zone=settings.zone, windows=windows)
+    return facts_of(device, settings.zone, windows)
+
+
+def _evaluated(rule: ActiveRule, reading: Reading, facts: DeviceFacts, outcome: Outcome) -> EvaluatedRule:
+    raised = {alert.rule_id: alert.alert_id for alert in outcome.alerts}
+    if rule.rule_id in raised:
+        return EvaluatedRule(rule_id=rule.rule_id, triggered=True, alert_id=raised[rule.rule_id])
+    if not rule.is_active(reading.time, facts.zone):
+        reason = "outside the rule's active hours"
+    elif any(breach.rule.rule_id == rule.rule_id for breach in outcome.in_maintenance):
+        reason = "the device is in maintenance; the alert is held back and counted"
+    elif any(breach.rule.rule_id == rule.rule_id for breach in outcome.in_cooldown):
+        reason = "within the rule's cooldown of another alert"
+    else:
+        reason = f"the condition has not held for {rule.hold // 1_000_000} s yet"
+    return EvaluatedRule(rule_id=rule.rule_id, triggered=False, alert_id=None, reason=reason)
+
+
+def _public(rule: Rule) -> RulePublic:
+    return RulePublic.model_validate(rule, from_attributes=True)

@@ -1,0 +1,195 @@
+"""What clients say of rules, and what they are answered."""
+
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, Field, model_validator
+
+from serving.dependencies import A_NUMBER, DeviceId, Kept, Moment, Text
+from serving.http.errors import Invalid
+from serving.http.pagination import SORT, Page
+from storage.devices import Metric, Number
+from storage.rules import ANY_READING, NO_DATA, ActiveHours, Rule
+
+LONGEST_SILENCE = 525_600  # minutes: a year
+
+Scope = Literal["all_devices", "selected_devices"]
+Condition = Literal[">", "<", "=", "!=", ">=", "<=", "no_data"]
+Status = Literal["active", "paused", "archived"]
+Severity = Literal["low", "medium", "high", "critical"]
+RuleSort = Literal[
+    "rule_name", "-rule_name", "created_at", "-created_at", "updated_at", "-updated_at", "last_triggered_at",
+    "-last_triggered_at",
+]  # fmt: skip
+MetricName = Annotated[Metric, Field(examples=["temperature"])]
+Name = Annotated[Text, Field(min_length=1, max_length=255)]
+DeviceIds = Annotated[list[DeviceId], Field(max_length=10_000)]
+Channel = Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*(_[a-z0-9]+)*$", max_length=50, examples=["email"])]
+Channels = Annotated[list[Channel], Field(max_length=20)]
+CooldownMinutes = Annotated[int, Field(ge=0, le=525_600), A_NUMBER]
+ForSeconds = Annotated[
+    int, Field(ge=0, le=86_400, description="How long the condition must hold, in reading time"), A_NUMBER
+]
+
+
+class RuleCreate(BaseModel):
+    """A new rule; without `cooldown_minutes` NOTIFICATION_COOLDOWN_MINUTES holds, without `severity` it is high.
+
+    With the condition `no_data` it watches whether a device sends at all: `threshold` is minutes of silence, and
+    `property` is left out.
+    """
+
+    rule_name: Name
+    description: Text | None = None
+    scope: Scope = "selected_devices"
+    device_ids: DeviceIds = []
+    property: MetricName | None = None
+    condition: Condition
+    threshold: Number
+    for_seconds: ForSeconds = 0
+    active_hours: ActiveHours | None = None
+    severity: Severity | None = None
+    status: Status = "active"
+    notification_channels: Channels = []
+    cooldown_minutes: CooldownMinutes | None = None
+    tenant_id: DeviceId | None = None
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "RuleCreate":
+        if self.condition == NO_DATA and self.property is None:
+            self.property = ANY_READING
+        check_rule(self)
+        return self
+
+    def values(self, default_cooldown: int) -> dict[str, Any]:
+        """The columns of its row."""
+        values = self.model_dump(exclude={"active_hours"})
+        values["active_hours"] = hours_json(self.active_hours)
+        if values["cooldown_minutes"] is None:
+            values["cooldown_minutes"] = default_cooldown
+        return values
+
+
+class RuleUpdate(BaseModel):
+    """Changes of a rule; a field that is left out stays, null empties an optional one."""
+
+    rule_name: Kept[Name] = None
+    description: Text | None = None
+    scope: Kept[Scope] = None
+    device_ids: Kept[DeviceIds] = None
+    property: Kept[MetricName] = None
+    condition: Kept[Condition] = None
+    threshold: Kept[Number] = None
+    for_seconds: Kept[ForSeconds] = None
+    active_hours: ActiveHours | None = None
+    severity: Severity | None = None
+    status: Kept[Status] = None
+    notification_channels: Kept[Channels] = None
+    cooldown_minutes: Kept[CooldownMinutes] = None
+
+
+class RuleStatus(BaseModel):
+    status: Status
+
+
+class RulePublic(BaseModel):
+    rule_id: UUID
+    tenant_id: str | None
+    rule_name: str
+    description: str | None
+    scope: Scope
+    device_ids: list[str]
+    property: str
+    condition: Condition
+    threshold: float
+    for_seconds: int
+    active_hours: ActiveHours | None
+    severity: Severity | None
+    status: Status
+    notification_channels: list[str]
+    cooldown_minutes: int
+    last_triggered_at: Moment | None
+    created_at: Moment
+    updated_at: Moment
+
+
+class RuleQuery(Page):
+    tenant_id: Annotated[Text, Field(max_length=50)] | None = None
+    device_id: Annotated[DeviceId, Field(description="Those that watch it")] | None = None
+    status: Status | None = None
+    property: MetricName | None = None
+    severity: Severity | None = None
+    search: Annotated[Text, Field(max_length=100, description="Part of the name or the description")] | None = None
+    sort: Annotated[RuleSort, SORT] = "-created_at"
+
+
+class RuleAnswer(BaseModel):
+    success: Literal[True] = True
+    data: RulePublic
+
+
+class RuleList(BaseModel):
+    success: Literal[True] = True
+    data: list[RulePublic]
+    total: int
+    page: int
+    page_size: int
+
+
+class EvaluatedRule(BaseModel):
+    """A rule whose condition is met; where `triggered` is False, `reason` says what held it back."""
+
+    rule_id: UUID
+    triggered: bool
+    alert_id: UUID | None
+    reason: str | None = None
+
+
+class Evaluation(BaseModel):
+    evaluated: int
+    triggered: int
+    results: list[EvaluatedRule]
+
+
+class EvaluationAnswer(BaseModel):
+    success: Literal[True] = True
+    data: Evaluation
+
+
+class ReadingBody(BaseModel, extra="allow"):
+    """A reading as a device sends it, with its `device_id`; further numbers are extra metrics."""
+
+    device_id: DeviceId
+    timestamp: Any = Field(examples=["2026-02-12T10:00:00Z"])
+
+
+def check_rule(rule: RuleCreate | Rule) -> None:
+    """Let a rule pass whose parts fit together.
+
+    Raises:
+        Invalid: they do not, and why.
+
+    """
+    if rule.scope == "selected_devices" and not rule.device_ids:
+        raise Invalid("device_ids is empty; name the devices, or give scope all_devices", field="device_ids")
+    if rule.condition != NO_DATA:
+        if rule.property is None:
+            raise Invalid("property is missing; name the metric to watch", field="property")
+        return
+    if rule.property != ANY_READING:
+        raise Invalid(
+            f"a rule with the condition no_data watches no metric; leave property out (or {ANY_READING!r})",
+            field="property",
+        )
+    if not 1 <= rule.threshold <= LONGEST_SILENCE:
+        raise Invalid(
+            f"threshold is how many minutes of silence are allowed: 1 to {LONGEST_SILENCE}", field="threshold"
+        )
+    if rule.for_seconds:
+        raise Invalid(
+            "for_seconds has no meaning with the condition no_data; threshold says how long", field="for_seconds"
+        )
+
+
+def hours_json(hours: ActiveHours | None) -> dict[str, Any] | None:
+    return None if hours is None else hours.model_dump(by_alias=True)

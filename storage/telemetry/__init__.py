@@ -1,0 +1,43 @@
+"""Telemetry: what a reading is, the protocol of a store that keeps them, and its adapters."""
+
+from storage.telemetry.store import (
+    AGGREGATES,
+    CONTEXT,
+    COUNT,
+    DAY,
+    EPOCH,
+    SECOND,
+    TIME,
+    Aggregate,
+    MetricStatistics,
+    Reading,
+    Refused,
+    Statistics,
+    StoreUnavailable,
+    TelemetryStore,
+    merge,
+    microseconds,
+    moment,
+    order_metrics,
+)
+
+__all__ = [
+    "AGGREGATES",
+    "CONTEXT",
+    "COUNT",
+    "DAY",
+    "EPOCH",
+    "SECOND",
+    "TIME",
+    "Aggregate",
+    "MetricStatistics",
+    "Reading",
+    "Refused",
+    "Statistics",
+    "StoreUnavailable",
+    "TelemetryStore",
+    "merge",
+    "microseconds",
+    "moment",
+    "order_metrics",
+]

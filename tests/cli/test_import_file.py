@@ -1,0 +1,115 @@
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from sqlmodel import select
+
+from assets.datasets.export import Workshop
+from storage import dirty_days
+from storage.devices import Device
+from storage.quarantine import QuarantinedReading
+from storage.rules import Alert
+from storage.telemetry import microseconds
+from tests.cli.test_backfill import energy
+
+
+def stored(workshop: Workshop, device_id: str, year: int = 2026) -> list[dict[str, object]]:
+    bounds = [microseconds(datetime(y, 1, 1, tzinfo=UTC)) for y in (year, year + 1)]
+    rows: list[dict[str, object]] = workshop.telemetry.read(device_id, *bounds).to_pylist()
+    return rows
+
+
+def test_columns_units_and_a_zone(workshop: Workshop, tmp_path: Path) -> None:
+    file = tmp_path / "old.csv"
+    file.write_text("Zeit,P_total,U,T\n2026-02-12 01:00:00,1.5,230,300\n2026-02-12 01:15:00,,231,\n")
+    code, out, _ = energy(
+        "import", str(file), "--device", "D1", "--time", "Zeit", "--timezone", "Europe/Paris",
+        "--map", "power=P_total:kW", "--map", "voltage=U", "--map", "temperature=T:K",
+    )  # fmt: skip
+    assert (code, out) == (
+        0, "2 rows: 2 stored, 0 quarantined; 1 devices, 2026-02-12 00:00 to 2026-02-12 00:15 UTC\n"
+    )  # fmt: skip
+    one, other = stored(workshop, "D1")
+    assert one["time"] == datetime(2026, 2, 12, tzinfo=UTC)
+    assert (one["power"], one["voltage"], one["temperature"]) == (1500, 230, pytest.approx(26.85))
+    assert (other["power"], other["voltage"]) == (None, 231)
+    assert [(t.device_id, str(t.day)) for t in dirty_days.touched(workshop.session)] == [("D1", "2026-02-12")]
+
+
+def test_bad_rows_are_quarantined_and_the_rest_is_kept(workshop: Workshop, tmp_path: Path) -> None:
+    file = tmp_path / "old.csv"
+    rows = ["2026-02-12T10:00:00Z,D1,100", "2026-02-12T10:01:00Z,D1,n/a?", "2026-02-12T10:02:00Z,D1,99999999",
+            "soon,D1,1", "2026-02-12T10:03:00Z,D 1,5", "2026-02-12T10:03:00Z,D2,5", "1770890700000,D2,6"]  # fmt: skip
+    file.write_text("timestamp,machine,power\n" + "\n".join(rows) + "\n")
+    code, out, _ = energy("import", str(file), "--device-column", "machine")
+    assert code == 0
+    assert out.startswith("7 rows: 3 stored, 4 quarantined; 2 devices")
+    reasons = [q.reason for q in workshop.session.exec(select(QuarantinedReading).order_by(QuarantinedReading.id))]  # type: ignore[arg-type] # a column
+    for words in (
+        "power is no number: 'n/a?'",
+        "outside its plausible limits",
+        "'soon' cannot be read",
+        "'D 1' is none",
+    ):
+        assert any(words in reason for reason in reasons), words
+    assert not workshop.session.exec(select(Alert)).all()
+    again = energy("import", str(file), "--device-column", "machine")[1]
+    assert again.startswith("7 rows: 3 stored")
+    assert len(stored(workshop, "D2")) == 2
+
+
+def test_parquet_and_the_hours_that_a_zone_repeats_and_skips(workshop: Workshop, tmp_path: Path) -> None:
+    naive = [datetime(2025, 10, 26, h, m) for h in (2, 2) for m in (0, 30)] + [datetime(2026, 3, 29, 2, 30)]  # noqa: DTZ001 - as in the file
+    file = tmp_path / "old.parquet"
+    pq.write_table(pa.table({"timestamp": naive, "power": [1.0, 2.0, 3.0, 4.0, 5.0]}), file)
+    code, out, _ = energy("import", str(file), "--device", "D1", "--timezone", "Europe/Paris")
+    assert (code, out.split(";")[0]) == (0, "5 rows: 4 stored, 1 quarantined")
+    assert [r["time"].isoformat()[11:16] for r in stored(workshop, "D1", 2025)] == ["00:00", "00:30", "01:00", "01:30"]  # type: ignore[attr-defined] # a time
+    (bad,) = workshop.session.exec(select(QuarantinedReading)).all()
+    assert "which Europe/Paris skips" in bad.reason
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "complaint"),
+    [
+        ("timestamp,power\n2026-02-12 10:00:00,1\n", ("--device", "D1"), "has no offset; give --timezone"),
+        ("when,power\n1,1\n", ("--device", "D1"), "there is no column timestamp; the file has when, power"),
+        ("timestamp,P\n1,1\n", ("--device", "D1"), "--map power=P_total:kW"),
+        ("timestamp,P\n1,1\n", ("--device", "D1", "--map", "power=P:kV"), "'kV' is no unit of power"),
+        ("timestamp,P\n1,1\n", ("--device", "D1", "--map", "power"), "is no mapping"),
+        ("timestamp,P,P\n1,1,2\n", ("--device", "D1", "--map", "power=P"), "P is the name of two columns"),
+        ("timestamp;power\n1;1\n", ("--device", "D1"), "not separated by commas: timestamp;power"),
+        ("timestamp,temp\xe9rature\n1,1\n", ("--device", "D1"), "cannot be read as CSV (commas, UTF-8) or Parquet"),
+        ("", ("--device", "D1"), "cannot be read as CSV (commas, UTF-8) or Parquet"),
+        (None, ("--device", "D1"), "cannot be read as CSV (commas, UTF-8) or Parquet"),
+    ],
+)
+def test_files_that_cannot_be_read(
+    workshop: Workshop, tmp_path: Path, content: str | None, options: tuple[str, ...], complaint: str
+) -> None:
+    file = tmp_path / "old.csv"
+    if content is not None:
+        file.write_text(content, encoding="latin-1")
+    code, _, err = energy("import", str(file), *options)
+    assert code == 2
+    assert complaint in err
+    assert "Traceback" not in err
+
+
+def test_devices_that_are_not_registered_are_named(workshop: Workshop, tmp_path: Path) -> None:
+    """A name mistyped is seen at once."""
+    workshop.session.add(Device(device_id="D1", device_name="Pump", device_type="pump"))
+    workshop.session.commit()
+    file = tmp_path / "old.csv"
+    file.write_text("timestamp,power,m\n2026-02-12T10:00:00Z,1,D1\n2026-02-12T10:00:00Z,1,D-1\n")
+    code, _, err = energy("import", str(file), "--device-column", "m")
+    assert code == 0
+    assert "energy: not registered: D-1; " in err
+
+
+@pytest.mark.parametrize("options", [(), ("--device", "D1", "--device-column", "m"), ("--device", "D 1")])
+def test_options_that_cannot_be(workshop: Workshop, tmp_path: Path, options: tuple[str, ...]) -> None:
+    assert energy("import", str(tmp_path / "x.csv"), *options)[0] == 2
+    assert energy("import", str(tmp_path / "x.csv"), "--device", "D1", "--timezone", "Mars/Base")[0] == 2

@@ -1,0 +1,193 @@
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine
+from sqlalchemy.exc import ResourceClosedError
+from sqlmodel import Session, col, select
+
+from ingest.devices.last_seen import Presence
+from ingest.devices.profile import DeviceFacts
+from ingest.devices.registry import Registry
+from ingest.metrics import IntakeCounts
+from ingest.notify.outbox import Outbox
+from ingest.rules.evaluate import ActiveRule
+from ingest.rules.no_data import GRACE, MINUTE, SilenceWatch, find_silent
+from storage.database import utc_now
+from storage.devices import Device
+from storage.last_seen import DevicePresence, Listening
+from storage.maintenance import HeldBack
+from storage.rules import Alert, Rule
+from storage.settings import Settings
+from storage.telemetry import Reading, microseconds
+
+NOW = 1_770_000_000_000_000
+ACTIVE = DeviceFacts(status="active", enrichment_status="success")
+
+
+def quiet_rule(**more: Any) -> Rule:
+    values: dict[str, Any] = {"rule_name": "Quiet", "scope": "all_devices", "property": "telemetry",
+                              "condition": "no_data", "threshold": 10.0, "cooldown_minutes": 0}  # fmt: skip
+    return Rule(**values | more)
+
+
+def silent(
+    devices: dict[str, DeviceFacts], heard: dict[str, int], *, listening_since: int = 0, **rule: Any
+) -> dict[str, float]:
+    found = find_silent([ActiveRule.of(quiet_rule(**rule))], devices, heard, listening_since, NOW)
+    return {breach.device_id: round(breach.value, 1) for breach in found}
+
+
+def test_silence_is_counted_from_the_last_reading_while_somebody_listens() -> None:
+    long_ago = NOW - 30 * MINUTE
+    devices = {"D1": ACTIVE, "D2": ACTIVE, "never": replace(ACTIVE, registered_at=NOW - 20 * MINUTE)}
+    heard = {"D1": long_ago, "D2": NOW - 10 * MINUTE - GRACE + 1}
+    assert silent(devices, heard) == {"D1": 30.0, "never": 20.0}
+    assert silent(devices, heard, listening_since=NOW - 9 * MINUTE) == {}
+    assert silent(devices, heard, scope="selected_devices", device_ids=["D1", "D2"]) == {"D1": 30.0}
+    assert silent(devices, heard, tenant_id="a") == {}
+
+
+def test_who_is_not_expected_to_send_is_not_silent() -> None:
+    away = {name: replace(ACTIVE, status=name) for name in ("inactive", "error", "maintenance")}
+    gone = {"deleted": replace(ACTIVE, status=None)}
+    assert set(silent(away | gone, {})) == {"error", "maintenance"}
+    worked_on = replace(ACTIVE, windows=[(NOW - 60 * MINUTE, NOW - 5 * MINUTE)])
+    assert silent({"D1": worked_on}, {"D1": NOW - 60 * MINUTE}) == {}
+
+
+def test_outside_active_hours_nobody_is_looked_for() -> None:
+    hours = {"days": list(range(7)), "from": "00:00", "to": "00:01"}
+    assert silent({"D1": ACTIVE}, {}, active_hours=hours) == {}
+
+
+class Plant:
+    """A registry with two devices and a rule, and two ingesters that watch it."""
+
+    def __init__(self, settings: Settings, engine: Engine) -> None:
+        self.engine = engine
+        with Session(engine) as session:
+            session.add_all([Device(device_id=name, device_name="n", device_type="t") for name in ("D1", "D2")])
+            session.add(quiet_rule())
+            session.commit()
+        self.presences = [Presence(), Presence()]
+        self.counts = IntakeCounts()
+        self.hears = True
+        registry = Registry(settings, engine)
+        registry.load()
+        self.watches = [
+            SilenceWatch(engine, registry, presence, Outbox(settings), counts=self.counts, hears=lambda: self.hears)
+            for presence in self.presences
+        ]
+        self.registry = registry
+
+    def hear(self, device_id: str, *, ingester: int = 0) -> None:
+        now = microseconds(utc_now())
+        reading = Reading(device_id=device_id, time=now, metrics={"power": 1.0}, received_at=now)
+        self.presences[ingester].note([reading])
+
+    def tick(self) -> list[str]:
+        for watch in self.watches:
+            watch.tick()
+        with Session(self.engine) as session:
+            return list(session.exec(select(Alert.device_id).order_by(col(Alert.device_id))))
+
+    def wait(self, minutes: float) -> None:
+        """Let time pass, by moving everything that is on record into the past."""
+        with Session(self.engine) as session:
+            for kind, columns in (
+                (DevicePresence, ("heard_at",)),
+                (Listening, ("since",)),
+                (Alert, ("reading_time",)),
+                (Device, ("created_at", "updated_at")),
+                (HeldBack, ("last_reading_time",)),
+            ):
+                for row in session.exec(select(kind)):
+                    for column in columns:
+                        setattr(row, column, getattr(row, column) - timedelta(minutes=minutes))
+                    session.add(row)
+            session.commit()
+        self.registry.load()
+
+
+@pytest.fixture
+def plant(settings: Settings, engine: Engine) -> Plant:
+    return Plant(settings, engine)
+
+
+def test_one_silence_is_one_alert_with_two_ingesters(plant: Plant) -> None:
+    plant.hear("D1")
+    plant.hear("D2", ingester=1)
+    assert plant.tick() == []
+    plant.wait(9)
+    assert plant.tick() == []
+    plant.hear("D2", ingester=1)
+    assert plant.tick() == []
+    plant.wait(2)
+    assert plant.tick() == plant.tick() == ["D1"]
+    plant.hear("D2")
+    plant.wait(9)
+    assert plant.tick() == ["D1"]
+    plant.hear("D1")  # it is back, and falls silent again
+    assert plant.tick() == ["D1"]
+    plant.wait(11)
+    plant.hear("D2")
+    assert plant.tick() == ["D1", "D1"]
+    with Session(plant.engine) as session:
+        alert = session.exec(select(Alert)).first()
+        assert alert
+        assert alert.message == "No data for 11.0 minutes, 10.0 are allowed"
+        assert alert.threshold_value == 10
+    assert plant.counts.alerts == 2
+
+
+def test_an_ingester_that_was_away_blames_nobody(plant: Plant) -> None:
+    plant.hear("D1")
+    plant.hear("D2")
+    plant.tick()
+    plant.hears = False
+    plant.wait(60)
+    assert plant.tick() == []
+    with Session(plant.engine) as session:
+        listening = session.exec(select(Listening)).one()
+        listening.until -= timedelta(minutes=60)
+        session.add(listening)
+        session.commit()
+    plant.hears = True
+    assert plant.tick() == []
+    plant.wait(11)
+    assert plant.tick() == ["D1", "D2"]
+
+
+def test_silence_in_maintenance_is_counted_once_and_raised_when_it_outlasts_it(plant: Plant) -> None:
+    plant.hear("D1")
+    plant.hear("D2")
+    plant.tick()
+    with Session(plant.engine) as session:
+        device = session.get_one(Device, "D1")
+        device.status = "maintenance"
+        session.add(device)
+        session.commit()
+    plant.wait(11)
+    plant.hear("D2")
+    assert plant.tick() == plant.tick() == []
+    with Session(plant.engine) as session:
+        assert session.exec(select(HeldBack.count)).all() == [1]
+        session.get_one(Device, "D1").status = "active"
+        session.commit()
+    plant.wait(1)
+    assert plant.tick() == ["D1"]
+
+
+def test_what_is_heard_is_kept_also_when_the_database_fails_once(session: Session, engine: Engine) -> None:
+    presence = Presence()
+    presence.note([Reading(device_id="D1", time=NOW, metrics={}, received_at=microseconds(utc_now()))])
+    connection = engine.connect()
+    connection.close()
+    with pytest.raises(ResourceClosedError):
+        presence.keep(Session(connection))
+    presence.keep(session)
+    other = Presence()
+    other.load(session)
+    assert other.newest == {"D1": NOW}

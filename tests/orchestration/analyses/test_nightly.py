@@ -1,0 +1,126 @@
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import dagster as dg
+import pytest
+from sqlmodel import Session, select
+
+from assets.datasets.export import Workshop, export_day
+from orchestration.analyses import nightly
+from orchestration.definitions import defs
+from orchestration.resources import Platform
+from orchestration.shards import split
+from storage import jobs
+from storage.devices import Device
+from storage.jobs import ID_TAG, AnalyticsJob
+from tests.support.plant import DAY, DAY_MINUTES, reading, store
+
+NIGHT = datetime(2026, 2, 17, 3, 30, tzinfo=UTC)
+
+
+@pytest.fixture
+def fleet(workshop: Workshop) -> Workshop:
+    """D1 with five closed days, D2 with a reading only, D3 with nothing, and one that is not active."""
+    for name, status in (("D1", "active"), ("D2", "active"), ("D3", "active"), ("D4", "inactive")):
+        workshop.session.add(Device(device_id=name, device_name="Pump", device_type="pump", status=status))
+    store(workshop, *(reading(m, power=100 + m % DAY_MINUTES) for m in range(0, 5 * DAY_MINUTES, 10)), reading(0, "D2"))
+    for days in range(5):
+        export_day(workshop, "D1", DAY + timedelta(days=days))
+    export_day(workshop, "D2", DAY)
+    return workshop
+
+
+def asked_for(platform: Platform, instance: dg.DagsterInstance) -> list[dg.RunRequest]:
+    with dg.build_schedule_context(
+        instance=instance, scheduled_execution_time=NIGHT, resources={"platform": platform}
+    ) as context:
+        answer = nightly.analyse_fleet(context)
+    assert isinstance(answer, list)
+    return answer
+
+
+def night(instance: dg.DagsterInstance, request: dg.RunRequest) -> dict[str, Any]:
+    job = defs().resolve_job_def("nightly_job")
+    result = job.execute_in_process(run_config=request.run_config, instance=instance, tags=request.tags)
+    (told,) = (e.step_output_data.metadata for e in result.all_events if e.is_successful_output)
+    reasons = told["passed over, and why"]
+    assert isinstance(reasons, dg.TableMetadataValue)
+    return {name: told[name].value for name in nightly.OUTCOMES} | {"why": [r.data for r in reasons.records]}
+
+
+def test_a_night_leaves_rows_and_results_and_is_not_repeated(
+    fleet: Workshop, platform: Platform, kept_instance: dg.DagsterInstance
+) -> None:
+    (request,) = asked_for(platform, kept_instance)
+    told = night(kept_instance, request)
+    rows = fleet.session.exec(select(AnalyticsJob)).all()
+    assert {(r.device_id, r.analysis_type, r.status) for r in rows} == {
+        ("D1", kind, "completed") for kind in ("anomaly", "forecast")
+    }
+    assert [(why["device"], why["analysis"]) for why in told.pop("why")] == [("D2", "anomaly"), ("D2", "forecast")]
+    counts = {"completed": 2, "passed over": 2, "failed": 0, "cancelled": 0, "without datasets": 2}
+    assert told == counts
+    for key in nightly.ASSETS.values():
+        assert kept_instance.get_materialized_partitions(key) == {"D1"}
+    again = night(kept_instance, request)
+    assert again == {**counts, "completed": 0, "why": again["why"]}
+    assert len(fleet.session.exec(select(AnalyticsJob)).all()) == len(rows)
+
+
+def test_a_large_fleet_is_split(
+    fleet: Workshop, platform: Platform, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SPLIT_RUNS_ABOVE_DEVICES", "2")
+    assert [r.tags["energy/shard"] for r in asked_for(platform, instance)] == ["1 of 2", "2 of 2"]
+    shards = [nightly.active_devices(fleet.session, shard) for shard in split(3, 2)]
+    assert sorted(device for shard in shards for device in shard) == ["D1", "D2", "D3"]
+
+
+def test_an_analysis_that_is_cancelled_at_its_end_has_no_result(
+    fleet: Workshop, platform: Platform, kept_instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept_instance.add_dynamic_partitions("devices", ["D1"])
+    complete = jobs.complete
+
+    def too_late(session: Session, job: jobs.Job, message: str, **results: object) -> None:
+        jobs.cancel(session, job)
+        complete(session, job, message, **results)
+
+    monkeypatch.setattr(jobs, "complete", too_late)
+    job = AnalyticsJob(
+        job_id=jobs.new_job_id(AnalyticsJob), device_id="D1", analysis_type="anomaly", model_name="isolation_forest",
+        date_range_start=datetime.combine(DAY, datetime.min.time(), UTC),
+        date_range_end=datetime.combine(DAY + timedelta(days=3), datetime.min.time(), UTC),
+    )  # fmt: skip
+    fleet.session.add(job)
+    fleet.session.commit()
+    run = defs().resolve_job_def("anomaly_job").execute_in_process(
+        partition_key="D1", instance=kept_instance, tags={ID_TAG: job.job_id}
+    )  # fmt: skip
+    assert run.success
+    fleet.session.refresh(job)
+    assert (job.status, job.results, job.progress != 100) == ("cancelled", None, True)
+    assert kept_instance.get_materialized_partitions(dg.AssetKey("anomaly_result")) == set()
+
+
+def test_a_refused_analysis_says_why(
+    fleet: Workshop, platform: Platform, kept_instance: dg.DagsterInstance, capfd: pytest.CaptureFixture[str]
+) -> None:
+    kept_instance.add_dynamic_partitions("devices", ["D2"])
+    run = defs().resolve_job_def("anomaly_job").execute_in_process(
+        partition_key="D2", instance=kept_instance, raise_on_error=False
+    )  # fmt: skip
+    (row,) = fleet.session.exec(select(AnalyticsJob)).all()
+    assert (run.success, row.status) == (False, "failed")
+    (event,) = (e for e in run.all_events if e.is_step_failure)
+    told = event.step_failure_data.user_failure_data
+    assert told
+    assert told.description == row.error_message
+    assert {name: value.value for name, value in told.metadata.items()} == {
+        "job": row.job_id, "device": "D2", "refused by": "CannotAnalyse",
+    }  # fmt: skip
+    assert event.step_failure_data.error
+    assert event.step_failure_data.error.cause is None
+    printed = [line for line in capfd.readouterr().err.splitlines() if " - anomaly_job - " in line]
+    assert printed
+    assert all("_FAILURE - " in line for line in printed)  # what did not fail is not printed

@@ -1,0 +1,298 @@
+"""Reports as Dagster makes them: the job's row, the run of its partition, the file."""
+
+import hashlib
+import io
+import json
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import dagster as dg
+import pypdf
+import pytest
+from sqlmodel import Session, select
+
+from assets.datasets.export import Workshop, export_day
+from assets.reports import FORMATS, gather
+from orchestration.definitions import defs
+from storage import catalogue, dirty_days, jobs
+from storage.devices import Device
+from storage.jobs import ID_TAG, AnalyticsJob, ReportJob
+from storage.objects import ObjectStore, open_object_store
+from storage.rules import Alert, Rule
+from storage.settings import Settings
+from storage.stores import open_telemetry_store
+from storage.telemetry import Reading, microseconds
+
+DAY = date(2026, 2, 12)
+START = datetime(2026, 2, 12, tzinfo=UTC)
+END = START + timedelta(days=1)
+
+
+@pytest.fixture
+def instance(instance: dg.DagsterInstance) -> dg.DagsterInstance:
+    instance.add_dynamic_partitions("devices", ["D1"])
+    return instance
+
+
+@pytest.fixture
+def objects(settings: Settings) -> ObjectStore:
+    return open_object_store(settings)
+
+
+@pytest.fixture
+def device(settings: Settings, session: Session, objects: ObjectStore) -> Device:
+    """D1 with a day of readings in a dataset, an alert, and two analyses."""
+    device = Device(
+        device_id="D1",
+        tenant_id="acme",
+        device_name="Pump 1",
+        device_type="pump",
+        location="Hall 1",
+        metadata_json='{"timezone": "Europe/Paris", "cadence_seconds": 60, "bands": {"voltage": [220, 240]}}',
+    )
+    session.add(device)
+    raised(session, START + timedelta(hours=5), "Device D1: voltage is low, in")
+    raised(session, END, "Device D1: voltage is low, after")
+    write(settings, session, objects, range(1440))
+    return device
+
+
+def raised(session: Session, time: datetime, message: str) -> None:
+    rule = Rule(rule_name="Sag", scope="all_devices", property="voltage", condition="<", threshold=220.0)
+    session.add(rule)
+    session.flush()
+    session.add(
+        Alert(
+            rule_id=rule.rule_id, device_id="D1", severity="high", message=message, actual_value=210,
+            threshold_value=220, reading_time=time, rule={"rule_name": "Sag"},
+        )
+    )  # fmt: skip
+    session.commit()
+
+
+def write(settings: Settings, session: Session, objects: ObjectStore, minutes: range, *, export: bool = True) -> None:
+    telemetry = open_telemetry_store(settings)
+    readings = []
+    for minute in minutes:
+        time = microseconds(START) + minute * 60_000_000
+        metrics = {"voltage": 230.0, "current": 5.0, "power": 1000.0}
+        readings.append(
+            Reading(
+                device_id="D1", time=time, metrics=metrics, received_at=time, device_type="pump", location="Hall 1",
+                enrichment_status="success",
+            )
+        )  # fmt: skip
+    telemetry.write(readings)
+    days = sorted({(START + timedelta(minutes=minute)).date() for minute in minutes})
+    dirty_days.touch(session, (("D1", reading.time) for reading in readings))
+    session.commit()
+    if export:
+        for day in days:
+            export_day(Workshop(session, telemetry, objects, settings.zone), "D1", day)
+    telemetry.close()
+
+
+def analysed(session: Session, analysis_type: str, completed_at: datetime, **job: Any) -> None:
+    session.add(
+        AnalyticsJob(
+            **{
+                "job_id": jobs.new_job_id(AnalyticsJob), "device_id": "D1", "analysis_type": analysis_type,
+                "model_name": f"{analysis_type} model", "status": "completed", "completed_at": completed_at,
+                "date_range_start": START, "date_range_end": END, "accuracy_metrics": {}, **job,
+            }
+        )
+    )  # fmt: skip
+    session.commit()
+
+
+def asked(session: Session, **job: Any) -> ReportJob:
+    row = ReportJob(
+        **{
+            "job_id": jobs.new_job_id(ReportJob), "tenant_id": "acme", "device_id": "D1", "format": "json",
+            "date_range_start": START, "date_range_end": END, **job,
+        }
+    )  # fmt: skip
+    session.add(row)
+    session.commit()
+    return row
+
+
+def run(
+    instance: dg.DagsterInstance, job: ReportJob, session: Session, *, ends: bool = True
+) -> dg.ExecuteInProcessResult:
+    report_job = defs().resolve_job_def("report_job")
+    result = report_job.execute_in_process(
+        partition_key="D1", instance=instance, tags={ID_TAG: job.job_id}, raise_on_error=False
+    )
+    assert result.success is ends
+    session.refresh(job)
+    return result
+
+
+def json_of(objects: ObjectStore, job: ReportJob) -> dict[str, Any]:
+    assert job.results is not None
+    said: dict[str, Any] = json.loads(objects.get(job.results["key"]))
+    return said
+
+
+MEDIA_TYPES = {
+    "pdf": ("pdf", "application/pdf"),
+    "json": ("json", "application/json"),
+    "excel": ("xlsx", "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"),
+}
+
+
+@pytest.mark.parametrize("format_", FORMATS)
+def test_a_report_in_each_format(
+    format_: str, kept_instance: dg.DagsterInstance, session: Session, objects: ObjectStore, device: Device
+) -> None:
+    kept_instance.add_dynamic_partitions("devices", ["D1"])
+    job = asked(session, format=format_)
+    result = run(kept_instance, job, session)
+    assert (job.status, job.progress, job.error_message, job.run_id) == ("completed", 100, None, result.run_id)
+    suffix, media_type = MEDIA_TYPES[format_]
+    key = f"reports/D1/{job.job_id}.{suffix}"
+    content = objects.get(key)
+    sha256 = hashlib.sha256(content).hexdigest()
+    assert job.results is not None
+    provenance = job.results.pop("provenance")
+    assert job.results == {"key": key, "media_type": media_type, "size_bytes": len(content), "sha256": sha256}
+    (dataset,) = catalogue.datasets_of(session, "D1", kind="day")
+    assert provenance["datasets"] == [{"key": dataset.key, "sha256": dataset.sha256, "rows": 1440}]
+    assert catalogue.is_used(session, dataset)
+    if format_ == "pdf":
+        text = " ".join(page.extract_text() for page in pypdf.PdfReader(io.BytesIO(content)).pages)
+        for words in ("Pump 1 (D1)", "12 Feb 2026, 01:00", job.job_id, "voltage is low, in"):
+            assert words in text
+    event = kept_instance.get_latest_materialization_event(dg.AssetKey("device_report"))
+    assert event is not None
+    assert event.dagster_event is not None
+    assert event.dagster_event.partition == "D1"
+    facts = event.dagster_event.step_materialization_data.materialization.metadata
+    assert (facts["job"].value, facts["size_bytes"].value) == (job.job_id, len(content))
+    assert facts["dagster/uri"].value == f"{objects.address}/{key}"
+
+
+def test_what_a_report_is_made_from(
+    instance: dg.DagsterInstance, session: Session, objects: ObjectStore, settings: Settings, device: Device
+) -> None:
+    event = {"start": "2026-02-12T10:00:00+00:00", "end": "2026-02-12T11:00:00+00:00", "metric": "power", "score": 5.0}
+    analysed(session, "anomaly", END, results={"events": []}, model_name="older")
+    analysed(session, "anomaly", END + timedelta(hours=1), results={"events": [event]}, model_name="newer")
+    analysed(session, "anomaly", END + timedelta(hours=2), results={}, model_name="failed one", status="failed")
+    analysed(session, "forecast", END, results={}, date_range_start=END, date_range_end=END + timedelta(days=1))
+    job = asked(session, analysis_types=["anomaly", "forecast"], date_range_start=START + timedelta(hours=1))
+    run(instance, job, session)
+    said = json_of(objects, job)
+    assert said["device"] == {"id": "D1", "name": "Pump 1", "type": "pump", "location": "Hall 1"}
+    assert said["period"] == {"start": "2026-02-12T01:00:00Z", "end": "2026-02-13T00:00:00Z", "tz": "Europe/Paris"}
+    assert said["data_quality"]["readings"] == 23 * 60
+    assert said["data_quality"]["waiting_days"] == []
+    assert [day["hours"] for day in said["daily"]] == [22, 1]
+    anomaly, forecast = said["analyses"]
+    assert (anomaly["model"], len(said["anomalies"])) == ("newer", 1)
+    assert forecast["status"] == "missing"
+    assert "POST /api/v1/analytics/run" in forecast["reason"]
+    assert [alert["message"] for alert in said["alerts"]] == ["Device D1: voltage is low, in"]
+    (dataset,) = catalogue.datasets_of(session, "D1", kind="day")
+    assert said["files"] == [{"name": dataset.key, "sha256": dataset.sha256, "rows": 1440}]
+    assert next(m["band"] for m in said["metrics"] if m["metric"] == "voltage") == [220, 240]
+
+
+def test_readings_that_no_file_has_yet_are_mentioned(
+    instance: dg.DagsterInstance, session: Session, objects: ObjectStore, settings: Settings, device: Device
+) -> None:
+    write(settings, session, objects, range(1440, 1500), export=False)
+    job = asked(session, date_range_end=END + timedelta(days=1))
+    run(instance, job, session)
+    assert json_of(objects, job)["data_quality"]["waiting_days"] == ["2026-02-13"]
+
+
+def test_a_period_without_readings_is_a_report_too(
+    instance: dg.DagsterInstance, session: Session, objects: ObjectStore, settings: Settings
+) -> None:
+    job = asked(session, device_id="D1")
+    run(instance, job, session)
+    said = json_of(objects, job)
+    assert (said["device"]["name"], said["data_quality"]["readings"], said["files"]) == ("D1", 0, [])
+
+
+def test_a_report_that_cannot_be_made_fails_with_the_reason(
+    instance: dg.DagsterInstance,
+    session: Session,
+    objects: ObjectStore,
+    device: Device,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MAX_REPORT_SIZE_MB", "0.001")
+    job = asked(session)
+    run(instance, job, session, ends=False)
+    assert job.status == "failed"
+    assert job.error_message is not None
+    assert "0.001 MB are allowed; ask for a shorter period" in job.error_message
+    assert (job.results, list(objects.list("reports"))) == (None, [])
+
+
+def test_a_file_that_is_spoiled_fails_the_job_with_the_reason(
+    instance: dg.DagsterInstance, session: Session, objects: ObjectStore, device: Device
+) -> None:
+    (dataset,) = catalogue.datasets_of(session, "D1", kind="day")
+    objects.put(dataset.object_key, b"no Parquet")
+    job = asked(session)
+    run(instance, job, session, ends=False)
+    assert job.status == "failed"
+    assert job.error_message == f"{dataset.object_key} is just being made again; try again in a minute"
+
+
+@pytest.fixture(params=["Reading", "Report is ready"])
+def cancelled_midway(request: pytest.FixtureRequest, session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every job is cancelled, as another process would, when it is that far."""
+    report_progress = jobs.report_progress
+
+    def then_cancelled(on: Session, job: jobs.Job, percent: float, message: str) -> None:
+        report_progress(on, job, percent, message)
+        if message == request.param:
+            jobs.cancel(session, session.exec(select(ReportJob).where(ReportJob.job_id == job.job_id)).one())
+
+    monkeypatch.setattr(jobs, "report_progress", then_cancelled)
+
+
+@pytest.mark.usefixtures("cancelled_midway")
+def test_a_cancelled_report_leaves_no_file(
+    instance: dg.DagsterInstance, session: Session, objects: ObjectStore, device: Device
+) -> None:
+    job = asked(session)
+    run(instance, job, session)
+    assert (job.status, job.results) == ("cancelled", None)
+    assert list(objects.list("reports")) == []
+    assert instance.get_latest_materialization_event(dg.AssetKey("device_report")) is None
+
+
+def test_a_job_runs_once(instance: dg.DagsterInstance, session: Session, objects: ObjectStore, device: Device) -> None:
+    job = asked(session)
+    first = run(instance, job, session)
+    finished = job.completed_at
+    run(instance, job, session)
+    assert (job.run_id, job.completed_at) == (first.run_id, finished)
+
+
+def test_a_report_needs_to_be_asked_for(instance: dg.DagsterInstance, settings: Settings) -> None:
+    report_job = defs().resolve_job_def("report_job")
+    result = report_job.execute_in_process(partition_key="D1", instance=instance, raise_on_error=False)
+    assert not result.success
+    assert "POST /api/reports/generate" in str(result.all_events)
+
+
+def test_alerts_beyond_the_most_are_counted(
+    instance: dg.DagsterInstance,
+    session: Session,
+    objects: ObjectStore,
+    device: Device,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(gather, "MOST_ALERTS", 1)
+    raised(session, START + timedelta(hours=6), "newest")
+    job = asked(session)
+    run(instance, job, session)
+    said = json_of(objects, job)
+    assert (said["alerts_total"], [alert["message"] for alert in said["alerts"]]) == (2, ["newest"])

@@ -1,0 +1,33 @@
+"""A plant for tests: readings of a device around one day, stored as ingestion stores them."""
+
+from datetime import UTC, date, datetime
+
+from assets.datasets.export import Workshop
+from storage import dirty_days
+from storage.telemetry import Reading, microseconds
+
+DAY = date(2026, 2, 12)
+START = microseconds(datetime(2026, 2, 12, tzinfo=UTC))
+MINUTE = 60_000_000
+DAY_MINUTES = 1440
+
+
+def reading(minute: float, device_id: str = "D1", /, **metrics: float) -> Reading:
+    """A reading so many minutes after the start of `DAY`; of power, where no metrics are given."""
+    time = START + int(minute * MINUTE)
+    return Reading(
+        device_id=device_id,
+        time=time,
+        metrics={k: float(v) for k, v in metrics.items()} or {"power": 100.0 + minute},
+        received_at=time + 1000,
+        device_type="pump",
+        location="Hall 1",
+        enrichment_status="success",
+    )
+
+
+def store(workshop: Workshop, *readings: Reading) -> None:
+    """Telemetry first, the ledger afterwards."""
+    workshop.telemetry.write(readings)
+    dirty_days.touch(workshop.session, ((r.device_id, r.time) for r in readings))
+    workshop.session.commit()
