@@ -8,29 +8,30 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from assets.datasets.export import Workshop, read
+from assets.datasets.export import read
 from storage import catalogue
 from storage.catalogue import Dataset
 from storage.devices import NAMED_METRICS, UNITS
+from storage.stores import Stores
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-MOST_DEVICES = 8
-MOST_METRICS = 4
+MAX_DEVICES = 8
+MAX_METRICS = 4
 WINDOW = timedelta(minutes=5)
 INK, ACCENT, ALARM = "#33414e", "#1f77b4", "#c8423b"
 
 
-def day_picture(workshop: Workshop, day: date) -> bytes:
+def day_picture(stores: Stores, day: date) -> bytes:
     """The day's power in five-minute means, a row per device of the largest (another metric where none has power)."""
-    datasets = catalogue.of_day(workshop.session, day)
+    datasets = catalogue.of_day(stores.session, day)
     metric = _shared_metric(datasets)
-    shown = sorted((d for d in datasets if metric in d.metrics), key=lambda d: -abs(_mean(d, metric)))[:MOST_DEVICES]
+    shown = sorted((d for d in datasets if metric in d.metrics), key=lambda d: -abs(_mean(d, metric)))[:MAX_DEVICES]
     figure, axes = _canvas(len(shown))
     for dataset, axis in zip(shown, axes, strict=False):
-        means = _five_minute_means(read(workshop.objects, [dataset], ["timestamp", metric]), metric)
+        means = _five_minute_means(read(stores.objects, [dataset], ["timestamp", metric]), metric)
         axis.plot(means["time"].to_pylist(), means["mean"].to_pylist(), color=ACCENT, linewidth=0.9)
         axis.set_title(dataset.device_id, loc="left", fontsize=8, color=INK)
         axis.set_ylabel(UNITS.get(metric, ""), fontsize=7)
@@ -45,7 +46,7 @@ def anomaly_picture(device_id: str, table: pa.Table, results: dict[str, Any]) ->
     """The metrics that the anomalies showed in, most often first, each with its own events shaded."""
     events = results["events"]
     showing = Counter(event["metric"] for event in events if event.get("metric") in table.column_names)
-    metrics = [metric for metric, _ in showing.most_common(MOST_METRICS)] or [_first_metric(table)]
+    metrics = [metric for metric, _ in showing.most_common(MAX_METRICS)] or [_first_metric(table)]
     times = pc.min_max(table["timestamp"]).as_py()
     visible = max(WINDOW, (times["max"] - times["min"]) / 300)  # two pixels
     figure, axes = _canvas(len(metrics))

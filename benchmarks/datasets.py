@@ -21,13 +21,14 @@ import dagster as dg
 import psycopg
 import pyarrow.parquet as pq
 
-from assets.datasets.export import ROW_GROUP, Workshop, export_day, read
+from assets.datasets.export import ROW_GROUP, export_day, read
 from cli.local import postgres
 from orchestration.datasets.cadence import export_touched_days
 from orchestration.datasets.daily import ExportConfig, telemetry_dataset
 from orchestration.resources import Platform
 from storage.database import migrate
 from storage.settings import Settings
+from storage.stores import Stores
 from storage.telemetry import DAY, microseconds
 from tests.support.servers import free_port, wait_until
 
@@ -100,14 +101,14 @@ def device_day(url: str) -> None:
     days = [FIRST + timedelta(days=i) for i in range(REPEATS)]
     for day in days:
         fill(url, day, 1, 86_400)
-    with Platform().workshop() as workshop:
+    with Platform().stores() as stores:
         bare, whole = [], []
         for day in days:
-            bare.append(_bare_read(workshop, day))
-            whole.append(timed(lambda day=day: export_day(workshop, "device-1", day)))  # type: ignore[misc] # bound now
-        made = export_day(workshop, "device-1", days[0])
+            bare.append(_bare_read(stores, day))
+            whole.append(timed(lambda day=day: export_day(stores, "device-1", day)))  # type: ignore[misc] # bound now
+        made = export_day(stores, "device-1", days[0])
         assert made is not None
-        table = read(workshop.objects, [made.dataset])
+        table = read(stores.objects, [made.dataset])
         writes = [
             timed(lambda: pq.write_table(table, io.BytesIO(), compression="snappy", row_group_size=ROW_GROUP))
             for _ in days
@@ -119,9 +120,9 @@ def device_day(url: str) -> None:
     print(f"  bare read and write / whole   {ratio:.2f}; bar 0.5")
 
 
-def _bare_read(workshop: Workshop, day: date) -> float:
+def _bare_read(stores: Stores, day: date) -> float:
     start = microseconds(datetime(day.year, day.month, day.day, tzinfo=UTC))
-    return timed(lambda: workshop.telemetry.read("device-1", start, start + DAY, context=True))
+    return timed(lambda: stores.telemetry.read("device-1", start, start + DAY, context=True))
 
 
 def one_run(url: str, devices: int) -> None:

@@ -87,10 +87,10 @@ def running(profile: str, place: Path) -> Iterator[LocalPlatform]:
 
 def one_day(platform: LocalPlatform) -> str:
     """Register a device with a closed day of readings; the key of its dataset."""
-    with patch.dict(os.environ, platform.environment), Platform().workshop() as workshop:
-        workshop.session.add(Device(device_id="D1", device_name="Pump", device_type="pump"))
-        store(workshop, *(reading(m, power=100 + m % 60, voltage=230 + m % 7) for m in range(DAY_MINUTES)))
-        exported = export_day(workshop, "D1", DAY)
+    with patch.dict(os.environ, platform.environment), Platform().stores() as stores:
+        stores.session.add(Device(device_id="D1", device_name="Pump", device_type="pump"))
+        store(stores, *(reading(m, power=100 + m % 60, voltage=230 + m % 7) for m in range(DAY_MINUTES)))
+        exported = export_day(stores, "D1", DAY)
         assert exported is not None
     return exported.dataset.key
 

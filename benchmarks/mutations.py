@@ -13,7 +13,7 @@ from collections import Counter
 from contextlib import suppress
 
 from benchmarks.floors import say
-from ingest.devices.profile import UNREGISTERED, DeviceFacts
+from ingest.devices.profile import UNREGISTERED, DeviceProfile
 from ingest.intake.decode import Decoded, decode
 from storage.telemetry import SECOND
 from tests.support.mutations import mutated
@@ -21,7 +21,7 @@ from tests.support.mutations import mutated
 NOW = 1_770_890_500 * SECOND
 FACTS = [
     UNREGISTERED,
-    DeviceFacts("success", limits={"power": (0.0, 200.0)}, bands={"oil": (2.0, 3.0)}, ignore=frozenset(["voltage"])),
+    DeviceProfile("success", limits={"power": (0.0, 200.0)}, bands={"oil": (2.0, 3.0)}, ignore=frozenset(["voltage"])),
 ]
 DEVICES = [*(f"D{i}" for i in range(97)), "a b", "", "x" * 60]
 
@@ -64,7 +64,7 @@ def main() -> None:
     say("payloads without reading or reason", str(unanswered), "none", met=unanswered == 0)
 
 
-def _decode(device_id: str, payload: bytes, facts: DeviceFacts) -> Decoded:
+def _decode(device_id: str, payload: bytes, facts: DeviceProfile) -> Decoded:
     return decode(f"devices/{device_id}/telemetry", device_id, payload, NOW, lambda _: facts)
 
 

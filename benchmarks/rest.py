@@ -138,15 +138,15 @@ def _fill_device(url: str, number: int, days: int) -> None:
     first = TODAY - timedelta(days=days)
     start = datetime(first.year, first.month, first.day, tzinfo=UTC)
     seconds = int((datetime.now(UTC) - start).total_seconds())
-    with psycopg.connect(url, autocommit=True) as connection, Platform().workshop() as workshop:
+    with psycopg.connect(url, autocommit=True) as connection, Platform().stores() as stores:
         connection.execute(FILL, {"start": start, "step": 1, "devices": [number], "rows": seconds - 60})
         connection.execute(TOUCH, {"devices": [number], "first": first, "last": TODAY})
         for i in range(days + 1):
-            export_day(workshop, f"device-{number}", first + timedelta(days=i))
+            export_day(stores, f"device-{number}", first + timedelta(days=i))
         newer = start + timedelta(seconds=seconds - 60)
         connection.execute(FILL, {"start": newer, "step": 1, "devices": [number], "rows": 60})
-        dirty_days.touch(workshop.session, [(f"device-{number}", microseconds(newer))])
-        workshop.session.commit()
+        dirty_days.mark_dirty(stores.session, [(f"device-{number}", microseconds(newer))])
+        stores.session.commit()
 
 
 def _ask(client: httpx.Client, url: str, server: psutil.Process, given: argparse.Namespace) -> None:

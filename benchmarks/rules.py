@@ -19,10 +19,10 @@ from sqlmodel import Session
 from benchmarks.datasets import database
 from benchmarks.floors import say, spread
 from benchmarks.load import DEVICES, populate
-from ingest.devices.last_seen import Presence
+from ingest.devices.last_seen import LastSeen
 from ingest.devices.registry import Registry
 from ingest.intake.intake import MAX_BATCH, Intake
-from ingest.metrics import IntakeCounts
+from ingest.metrics import IngestMetrics
 from ingest.mqtt.subscription import Message
 from ingest.notify.outbox import Outbox
 from ingest.rules.alerts import AlertRaiser, Outcome
@@ -85,10 +85,10 @@ def measure(settings: Settings, engine: Engine, name: str, second: int, size: in
     """The next batch's second is the answer."""
     registry = Registry(settings, engine)
     registry.load()
-    raiser = Watched(registry, Presence(), Outbox(settings))
+    raiser = Watched(registry, LastSeen(), Outbox(settings))
     whole, evaluating, shares, all_shares = [], [], [], []
     with closing(open_telemetry_store(settings)) as store:
-        intake = Intake(settings.mqtt_topic, store, engine, registry, IntakeCounts(), raiser=raiser)
+        intake = Intake(settings.mqtt_topic, store, engine, registry, IngestMetrics(), raiser=raiser)
         for i in range(batches + 2):
             batch = [intake.work(one) for one in messages(second, size)]
             second += size // DEVICES

@@ -32,15 +32,15 @@ def backfill(
     # Dagster and pyarrow cost a second, which `energy --help` need not pay.
     from assets.datasets.ranges import export_month  # noqa: PLC0415
     from orchestration.datasets import backfill as making  # noqa: PLC0415
-    from orchestration.resources import Platform  # noqa: PLC0415
+    from storage.stores import open_stores  # noqa: PLC0415
 
     settings = Settings.load()
     first, last = _range(settings, start, end)
     began = time.monotonic()
-    with Platform().workshop() as workshop, making.dagster_books(settings) as books:
-        if unknown := dirty_days.unknown_devices(workshop.session, device or ()):
+    with open_stores(settings) as stores, making.dagster_books(settings) as books:
+        if unknown := dirty_days.unknown_devices(stores.session, device or ()):
             raise typer.BadParameter(f"there is no device {unknown[0]}, and no telemetry is known of one")
-        wanted = making.device_days(workshop, first, last, device)
+        wanted = making.device_days(stores, first, last, device)
         if not wanted:
             print(
                 f"energy: no telemetry of {first} to {last} is known; `energy import` brings old files in",
@@ -48,11 +48,9 @@ def backfill(
             )
         window = timedelta(days=max(int(settings.max_export_window_hours // 24), 1))
         with typer.progressbar(length=len(wanted), label=f"{first} to {last}", file=sys.stderr) as bar:
-            done = making.backfill(workshop, wanted, window, books, progress=bar.update, window_done=_tell_log)
+            done = making.backfill(stores, wanted, window, books, progress=bar.update, window_done=_tell_log)
         months = {(d.year, d.month, name) for d, name in wanted} if asset is Asset.telemetry_monthly else set()
-        compacted = [
-            made for year, month, name in sorted(months) if (made := export_month(workshop, name, year, month))
-        ]
+        compacted = [made for year, month, name in sorted(months) if (made := export_month(stores, name, year, month))]
     seconds = time.monotonic() - began
     print(
         f"{done.written} files written, {done.unchanged} unchanged, {done.empty} days without readings,"

@@ -27,15 +27,15 @@ def import_devices(
     manufacturer, model, metadata_json, tenant_id. An empty cell says nothing. Each row that fails is told with its
     line and the reason, and the exit code is 1; the others stand.
     """
-    from serving.devices.routes import MOST_AT_ONCE, DeviceCreate  # noqa: PLC0415 - FastAPI would slow every command down
+    from serving.devices.routes import MAX_AT_ONCE, DeviceCreate  # noqa: PLC0415 - FastAPI would slow every command down
 
     address = url or f"http://127.0.0.1:{Settings.load().api_port}"
     rows = list(_rows(file, set(DeviceCreate.model_fields)))
     headers = {"X-API-Key": key} if key else {}
     failed, count = 0, {"created": 0, "updated": 0, "unchanged": 0}
     with httpx.Client(base_url=address, headers=headers, timeout=120) as client:
-        for start in range(0, len(rows), MOST_AT_ONCE):
-            part = rows[start : start + MOST_AT_ONCE]
+        for start in range(0, len(rows), MAX_AT_ONCE):
+            part = rows[start : start + MAX_AT_ONCE]
             data = _send(client, [row for _, row in part])
             for result in data["results"]:
                 if result["status"] == "failed":

@@ -9,7 +9,7 @@ import typer
 
 from storage.settings import Settings, known_zone
 
-MOST_NAMED = 5
+MAX_NAMED = 5
 
 
 def import_file(
@@ -31,7 +31,7 @@ def import_file(
 ) -> None:
     """Store a file's rows as readings. Bad rows are quarantined with the reason, and no alerts are raised."""
     from ingest.intake import files  # noqa: PLC0415 - pyarrow costs a quarter of a second, which `energy --help` need not pay
-    from orchestration.resources import Platform  # noqa: PLC0415
+    from storage.stores import open_stores  # noqa: PLC0415
 
     settings = Settings.load()
     if (device is None) == (device_column is None):
@@ -55,10 +55,10 @@ def import_file(
         )
         files.check(mapped, names)
         with (
-            Platform().workshop() as workshop,
+            open_stores(settings) as stores,
             typer.progressbar(length=files.count_rows(file), label=file.name, file=sys.stderr) as bar,
         ):
-            done = files.bring_in(file, mapped, workshop.telemetry, workshop.session, bar.update)
+            done = files.bring_in(file, mapped, stores.telemetry, stores.session, bar.update)
     except files.FileRefused as error:
         print(f"energy: {error}", file=sys.stderr)
         raise typer.Exit(2) from None
@@ -68,8 +68,8 @@ def import_file(
     )
     if done.unregistered:
         print(
-            f"energy: not registered: {', '.join(done.unregistered[:MOST_NAMED])}"
-            f"{' and others' if len(done.unregistered) > MOST_NAMED else ''};"
+            f"energy: not registered: {', '.join(done.unregistered[:MAX_NAMED])}"
+            f"{' and others' if len(done.unregistered) > MAX_NAMED else ''};"
             " their readings are kept under these names, and `energy devices import` registers devices",
             file=sys.stderr,
         )

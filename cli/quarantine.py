@@ -92,7 +92,7 @@ def replay(
                     refused + len(done.refused),
                 )
                 last = done.last_id
-                if done.stopped or len(waiting) < quarantine.MOST:
+                if done.stopped or len(waiting) < quarantine.MAX_REPLAYED:
                     break
         finally:
             store.close()

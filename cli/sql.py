@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from storage.settings import Settings
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -37,17 +39,17 @@ def sql(
     Views: datasets (the rows of the day files), dataset_files (the catalogue), devices, alerts, results.
     """
     from assets.datasets import warehouse  # noqa: PLC0415 - DuckDB and pyarrow cost half a second, `energy --help` need not pay
-    from orchestration.resources import Platform  # noqa: PLC0415
     from storage import dirty_days  # noqa: PLC0415
+    from storage.stores import open_stores  # noqa: PLC0415
 
     if start and end and start > end:
         raise typer.BadParameter(f"--from {start:%Y-%m-%d} lies after --to {end:%Y-%m-%d}")
     days = [day.date() if day else None for day in (start, end)]
-    with Platform().workshop() as workshop:
-        if unknown := dirty_days.unknown_devices(workshop.session, device or ()):
+    with open_stores(Settings.load()) as stores:
+        if unknown := dirty_days.unknown_devices(stores.session, device or ()):
             raise typer.BadParameter(f"there is no device {unknown[0]}, and no telemetry is known of one")
         try:
-            answer = warehouse.query(workshop, query, devices=device, start=days[0], end=days[1])
+            answer = warehouse.query(stores, query, devices=device, start=days[0], end=days[1])
         except warehouse.QueryRefused as error:
             print(f"energy: {error}", file=sys.stderr)
             raise typer.Exit(2) from None

@@ -9,17 +9,17 @@ import threading
 from sqlalchemy.exc import OperationalError
 from sqlmodel import Session
 
-from ingest.devices.last_seen import Presence
+from ingest.devices.last_seen import LastSeen
 from ingest.devices.registry import Registry
 from ingest.intake.intake import Intake
-from ingest.metrics import IntakeCounts
+from ingest.metrics import IngestMetrics
 from ingest.monitor import Monitor
 from ingest.mqtt.live import LivePublisher
 from ingest.mqtt.subscription import Subscription
 from ingest.notify.outbox import Outbox
 from ingest.notify.sender import Senders
 from ingest.rules.alerts import AlertRaiser
-from ingest.rules.no_data import SilenceWatch
+from ingest.rules.no_data import NoDataMonitor
 from storage.database import PATIENCE, open_engine
 from storage.settings import Settings, SettingsError
 from storage.stores import open_telemetry_store
@@ -44,18 +44,18 @@ def run(settings: Settings) -> None:
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
-    counts = IntakeCounts()
+    counts = IngestMetrics()
     store = open_telemetry_store(settings)
     engine = open_engine(settings, patience=PATIENCE)
     subscription = Subscription(settings)
     registry = Registry(settings, engine)
-    presence = Presence()
+    last_seen = LastSeen()
     outbox = Outbox(settings)
     senders = Senders(settings, engine, counts)
-    silence = SilenceWatch(
+    silence = NoDataMonitor(
         engine,
         registry,
-        presence,
+        last_seen,
         outbox,
         counts=counts,
         hears=lambda: subscription.connected and counts.is_keeping_up,
@@ -66,7 +66,7 @@ def run(settings: Settings) -> None:
     while not stopping.is_set():
         try:
             with Session(engine) as session:
-                presence.load(session)
+                last_seen.load(session)
             registry.start()
             break
         except OperationalError as error:
@@ -80,7 +80,7 @@ def run(settings: Settings) -> None:
     silence.start()
     senders.start()
     try:
-        raiser = AlertRaiser(registry, presence, outbox)
+        raiser = AlertRaiser(registry, last_seen, outbox)
         intake = Intake(settings.mqtt_topic, store, engine, registry, counts, raiser=raiser, live=live)
         intake.run(subscription, stopping)
     finally:

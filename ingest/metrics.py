@@ -16,7 +16,7 @@ from prometheus_client.registry import Collector
 from storage.telemetry import SECOND, Reading
 
 # Intake that kept nothing for so long, though something waits, hears nobody.
-LONGEST_PAUSE_SECONDS = 10
+MAX_PAUSE_SECONDS = 10
 
 # Upper edges of the distributions, in seconds and in readings.
 LAG = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 3600, 86_400)
@@ -45,7 +45,7 @@ class Distribution:
         return HistogramMetricFamily(self._name, self._meaning, buckets=buckets, sum_value=self._sum)
 
 
-class IntakeCounts(Collector):
+class IngestMetrics(Collector):
     """Counts since the process started."""
 
     def __init__(self) -> None:
@@ -115,7 +115,7 @@ class IntakeCounts(Collector):
     @property
     def is_keeping_up(self) -> bool:
         """Whether nothing waits, or something was kept a moment ago: what devices send is heard."""
-        return not self.in_flight or time.monotonic() - self.last_processed < LONGEST_PAUSE_SECONDS
+        return not self.in_flight or time.monotonic() - self.last_processed < MAX_PAUSE_SECONDS
 
     @property
     def in_flight(self) -> int:

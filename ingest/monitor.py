@@ -9,7 +9,7 @@ from wsgiref.simple_server import WSGIRequestHandler, make_server
 from prometheus_client import CollectorRegistry, ProcessCollector, make_wsgi_app
 from prometheus_client.exposition import ThreadingWSGIServer
 
-from ingest.metrics import IntakeCounts
+from ingest.metrics import IngestMetrics
 from ingest.mqtt.subscription import Subscription
 from storage.settings import SettingsError
 from storage.telemetry import StoreUnavailable, TelemetryStore
@@ -18,7 +18,7 @@ from storage.telemetry import StoreUnavailable, TelemetryStore
 STUCK_SECONDS = 30.0
 
 
-def readiness(subscription: Subscription, store: TelemetryStore, counts: IntakeCounts) -> dict[str, Any]:
+def readiness(subscription: Subscription, store: TelemetryStore, counts: IngestMetrics) -> dict[str, Any]:
     """Whether messages get through: the broker and the store answer, and what is in flight does not wait for ever."""
     try:
         store.check()
@@ -43,7 +43,7 @@ def readiness(subscription: Subscription, store: TelemetryStore, counts: IntakeC
 class Monitor:
     """The HTTP server, in threads of its own: a store that does not answer the one keeps nobody from the other."""
 
-    def __init__(self, port: int, subscription: Subscription, store: TelemetryStore, counts: IntakeCounts) -> None:
+    def __init__(self, port: int, subscription: Subscription, store: TelemetryStore, counts: IngestMetrics) -> None:
         registry = CollectorRegistry()
         registry.register(counts)
         ProcessCollector(registry=registry)

@@ -9,7 +9,7 @@ from sqlalchemy import text
 from sqlmodel import Session
 
 from assets.datasets import retention
-from assets.datasets.export import Exported, Workshop
+from assets.datasets.export import Exported
 from assets.datasets.ranges import export_month, last_of_month
 from orchestration.datasets.cadence import UNFINISHED
 from orchestration.datasets.daily import TELEMETRY_DATASET
@@ -18,9 +18,10 @@ from orchestration.partitions import first_day, months
 from orchestration.resources import Platform
 from storage import catalogue
 from storage.database import utc_now
+from storage.stores import Stores
 
 RUNS_AT_A_TIME = 500
-MOST_MONTHS_A_TICK = 12
+MAX_MONTHS_A_TICK = 12
 
 
 @dg.asset(
@@ -37,21 +38,21 @@ MOST_MONTHS_A_TICK = 12
 )
 def telemetry_monthly(context: dg.AssetExecutionContext, platform: Platform) -> None:
     """Put each device's days of the month together."""
-    with platform.workshop(context.run.run_id) as workshop:
+    with platform.stores(context.run.run_id) as stores:
         for key in context.partition_keys:
             month = date.fromisoformat(key)
-            devices = catalogue.devices_of_days(workshop.session, month, last_of_month(month))
-            made = [m for device_id in devices if (m := export_month(workshop, device_id, month.year, month.month))]
-            context.add_asset_metadata(_month_facts(workshop, month, made), partition_key=key)
+            devices = catalogue.devices_of_days(stores.session, month, last_of_month(month))
+            made = [m for device_id in devices if (m := export_month(stores, device_id, month.year, month.month))]
+            context.add_asset_metadata(_month_facts(stores, month, made), partition_key=key)
 
 
-def _month_facts(workshop: Workshop, month: date, made: list[Exported]) -> dict[str, Any]:
+def _month_facts(stores: Stores, month: date, made: list[Exported]) -> dict[str, Any]:
     return {
         "dagster/partition_row_count": sum(m.dataset.rows for m in made),
         "bytes": sum(m.dataset.bytes for m in made),
         "devices": len(made),
         "files written": sum(m.changed for m in made),
-        "dagster/uri": f"{workshop.objects.address}/datasets/*/{month:%Y%m%d}_{last_of_month(month):%Y%m%d}.parquet",
+        "dagster/uri": f"{stores.objects.address}/datasets/*/{month:%Y%m%d}_{last_of_month(month):%Y%m%d}.parquet",
     }
 
 
@@ -68,16 +69,16 @@ monthly_job = dg.define_asset_job(
 def retire(context: dg.OpExecutionContext, platform: Platform) -> None:
     settings, today = platform.settings, utc_now().date()
     facts: dict[str, Any] = {}
-    with platform.workshop(context.run.run_id) as workshop:
+    with platform.stores(context.run.run_id) as stores:
         if settings.telemetry_retention_days:
-            until = retention.retire_telemetry(workshop, settings.telemetry_retention_days, today)
+            until = retention.retire_telemetry(stores, settings.telemetry_retention_days, today)
             facts["telemetry kept from"] = until.isoformat()
         if settings.dataset_retention_days:
-            files, size = retention.retire_datasets(workshop, settings.dataset_retention_days, today)
+            files, size = retention.retire_datasets(stores, settings.dataset_retention_days, today)
             facts |= {"files deleted": files, "bytes deleted": size}
         if settings.run_retention_days:
             before = utc_now() - timedelta(days=settings.run_retention_days)
-            facts["runs deleted"] = delete_runs(context.instance, workshop.session, before)
+            facts["runs deleted"] = delete_runs(context.instance, stores.session, before)
     context.add_output_metadata(facts)
 
 
@@ -154,4 +155,4 @@ def close_months(context: dg.ScheduleEvaluationContext, platform: Platform) -> l
         waiting = catalogue.months_to_close(session, first_day, today.replace(day=1))
     if not waiting:
         return dg.SkipReason("no month closed, and no day of a closed month was made again")
-    return [dg.RunRequest(partition_key=month.isoformat()) for month in waiting[:MOST_MONTHS_A_TICK]]
+    return [dg.RunRequest(partition_key=month.isoformat()) for month in waiting[:MAX_MONTHS_A_TICK]]

@@ -7,12 +7,9 @@ from typing import Self
 import dagster as dg
 from sqlmodel import Session
 
-from assets.datasets.export import Workshop
-from storage.database import open_engine
 from storage.liveness import living
-from storage.objects import open_object_store
 from storage.settings import Settings
-from storage.stores import open_telemetry_store
+from storage.stores import Stores, open_session, open_stores
 
 # Runs whose process can be told to be gone (sensor `end_dead_runs`).
 WATCHED_TAG = "energy/watched"
@@ -38,27 +35,10 @@ class Platform(dg.ConfigurableResource):  # type: ignore[type-arg] # generic ove
 
     @contextmanager
     def session(self) -> Iterator[Session]:
-        engine = open_engine(self.settings, pool_size=2)
-        try:
-            with Session(engine, expire_on_commit=False) as session:
-                yield session
-        finally:
-            engine.dispose()
+        with open_session(self.settings) as session:
+            yield session
 
     @contextmanager
-    def workshop(self, run_id: str | None = None) -> Iterator[Workshop]:
-        settings = self.settings
-        telemetry = open_telemetry_store(settings)
-        try:
-            with self.session() as session:
-                yield Workshop(
-                    session,
-                    telemetry,
-                    open_object_store(settings),
-                    settings.zone,
-                    run_id,
-                    settings.export_batch_size,
-                    settings.thresholds,
-                )
-        finally:
-            telemetry.close()
+    def stores(self, run_id: str | None = None) -> Iterator[Stores]:
+        with open_stores(self.settings, run_id) as stores:
+            yield stores

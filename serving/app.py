@@ -11,7 +11,7 @@ from serving import health
 from serving.alerts import routes as alerts
 from serving.analytics import routes as analytics
 from serving.auth import routes as session
-from serving.auth.principal import identify
+from serving.auth.principal import authenticate
 from serving.devices import routes as devices
 from serving.exports import routes as exports
 from serving.files import routes as files
@@ -83,7 +83,7 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=stores,
         docs_url=None,
         redoc_url=None,
-        dependencies=[Depends(identify), Depends(expect_json)],
+        dependencies=[Depends(authenticate), Depends(expect_json)],
     )
     answer_with_problems(app, ROUTERS)
     for router in ROUTERS:

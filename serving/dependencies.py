@@ -11,12 +11,12 @@ from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, Plai
 from pydantic.json_schema import SkipJsonSchema
 from sqlmodel import Session
 
-from assets.datasets.reader import Timeline
-from serving.auth.principal import identity_of
+from assets.datasets.reader import TelemetryReader
+from serving.auth.principal import principal_of
 from serving.auth.tenancy import RequestSession
 from serving.http.errors import NotFound
 from serving.jobs.dagster import Dagster
-from storage.access import Identity
+from storage.access import Principal
 from storage.devices import IDENTIFIER, MAX_IDENTIFIER, Device
 from storage.objects import LocalObjects, S3Objects
 from storage.settings import Settings
@@ -27,7 +27,7 @@ async def _session(request: Request) -> AsyncIterator[Session]:
     route = getattr(request.scope.get("route"), "path", request.url.path)
     session = RequestSession(
         state.reading if is_read else state.engine,
-        identity_of(request), f"{request.method} {route}", request.state.request_id,
+        principal_of(request), f"{request.method} {route}", request.state.request_id,
     )  # fmt: skip
     try:
         yield session
@@ -54,8 +54,8 @@ async def _dagster(request: Request) -> Dagster:
     return client
 
 
-async def _asker(request: Request) -> Identity:
-    return identity_of(request)
+async def _principal(request: Request) -> Principal:
+    return principal_of(request)
 
 
 # `function`: the connection goes back before the answer is sent, however slowly a client takes it.
@@ -63,23 +63,23 @@ DatabaseSession = Annotated[Session, Depends(_session, scope="function")]
 PlatformSettings = Annotated[Settings, Depends(_settings)]
 Objects = Annotated[LocalObjects | S3Objects, Depends(_objects)]
 DagsterClient = Annotated[Dagster, Depends(_dagster)]
-Asker = Annotated[Identity, Depends(_asker)]
+CurrentPrincipal = Annotated[Principal, Depends(_principal)]
 
 
-async def _timeline(request: Request, session: DatabaseSession, objects: Objects) -> AsyncIterator[Timeline]:
-    tenant_id = identity_of(request).tenant_id
+async def _timeline(request: Request, session: DatabaseSession, objects: Objects) -> AsyncIterator[TelemetryReader]:
+    tenant_id = principal_of(request).tenant_id
 
     def permit(device_id: str) -> None:
         if tenant_id is not None and session.get(Device, device_id) is None:
             raise NotFound(f"there is no device {device_id}")
 
     state = request.app.state
-    yield Timeline(session, state.telemetry, objects, permit=permit, cache=state.columns)
+    yield TelemetryReader(session, state.telemetry, objects, permit=permit, cache=state.columns)
 
 
 # More at once only take turns at the interpreter, which makes each cost twice as much. Who waits needs no thread, and a
 # store that is silent does not take them all.
-Readings = Annotated[Timeline, Depends(_timeline, scope="function", max_concurrency=4)]
+Readings = Annotated[TelemetryReader, Depends(_timeline, scope="function", max_concurrency=4)]
 
 
 def _keepable(text: str) -> str:

@@ -117,8 +117,8 @@ def readiness(request: Request, response: Response) -> Ready:
 
 
 def _checks(request: Request) -> dict[str, str]:
-    asker: Readiness = request.app.state.readiness
-    return asker.checks()
+    principal: Readiness = request.app.state.readiness
+    return principal.checks()
 
 
 def _in_a_thread(question: Callable[[], Any]) -> Future[None]:

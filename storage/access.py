@@ -71,7 +71,7 @@ class AuditEntry(SQLModel, table=True):
 
 
 @dataclass(frozen=True)
-class Identity:
+class Principal:
     """Who asks. Without a `name` nobody said who they are, and the platform is open to whoever reaches it."""
 
     name: str | None
@@ -83,7 +83,7 @@ class Identity:
         return ROLES.index(self.role) >= ROLES.index(needed)
 
 
-ANONYMOUS = Identity(None, "admin")
+ANONYMOUS = Principal(None, "admin")
 
 
 class NameTaken(Exception):
@@ -124,12 +124,12 @@ def any_keys(session: Session) -> bool:
     return session.exec(select(ApiKey.name).limit(1)).first() is not None
 
 
-def identity_of_key(session: Session, settings: Settings, secret: str) -> Identity | None:
+def principal_of_key(session: Session, settings: Settings, secret: str) -> Principal | None:
     """Whose key it is; None for one that is unknown, revoked or expired."""
-    return _identity(session, settings, hash_of(secret))
+    return _principal(session, settings, hash_of(secret))
 
 
-def identity_of_token(session: Session, settings: Settings, kind: TokenKind, token: str) -> Identity | None:
+def principal_of_token(session: Session, settings: Settings, kind: TokenKind, token: str) -> Principal | None:
     """Whose session or ticket it is; a ticket is used up by the question. Commits."""
     token_hash = hash_of(token)
     found: Sequence[Any]
@@ -142,26 +142,26 @@ def identity_of_token(session: Session, settings: Settings, kind: TokenKind, tok
         found = session.exec(known.where(AccessToken.token_hash == token_hash, AccessToken.kind == kind)).all()
     for key_hash, expires_at in found:
         if expires_at > utc_now():
-            return _identity(session, settings, key_hash)
+            return _principal(session, settings, key_hash)
     return None
 
 
-def is_still_valid(session: Session, settings: Settings, identity: Identity) -> bool:
+def is_still_valid(session: Session, settings: Settings, principal: Principal) -> bool:
     """Whether who was let in still would be: by a key neither revoked nor expired since, or because none is needed."""
-    if identity.key_hash is None:
+    if principal.key_hash is None:
         return settings.allow_anonymous or not (settings.energy_admin_key or any_keys(session))
-    return _identity(session, settings, identity.key_hash) is not None
+    return _principal(session, settings, principal.key_hash) is not None
 
 
-def trade(session: Session, identity: Identity, kind: TokenKind) -> str:
-    """A token for the identity's key; those whose time is over are cleared away. Commits."""
-    if identity.key_hash is None:
+def issue_token(session: Session, principal: Principal, kind: TokenKind) -> str:
+    """A token for the principal's key; those whose time is over are cleared away. Commits."""
+    if principal.key_hash is None:
         raise ValueError("nobody has no key to trade")
     token = secrets.token_urlsafe(32)
     now = utc_now()
     session.exec(delete(AccessToken).where(col(AccessToken.expires_at) < now))
     session.add(
-        AccessToken(token_hash=hash_of(token), kind=kind, key_hash=identity.key_hash, expires_at=now + VALID_FOR[kind])
+        AccessToken(token_hash=hash_of(token), kind=kind, key_hash=principal.key_hash, expires_at=now + VALID_FOR[kind])
     )
     session.commit()
     return token
@@ -177,13 +177,13 @@ def hash_of(secret: str) -> str:
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _identity(session: Session, settings: Settings, key_hash: str) -> Identity | None:
+def _principal(session: Session, settings: Settings, key_hash: str) -> Principal | None:
     """The index finds a hash, never a secret: how long that takes says nothing about a key."""
     admin = settings.energy_admin_key
     if admin and hmac.compare_digest(hash_of(admin.get_secret_value()), key_hash):
-        return Identity(ADMIN_KEY_NAME, "admin", None, key_hash)
+        return Principal(ADMIN_KEY_NAME, "admin", None, key_hash)
     key = session.exec(select(ApiKey).where(ApiKey.key_hash == key_hash)).first()
     if key is None or key.revoked_at or (key.expires_at and key.expires_at <= utc_now()):
         return None
     role: Role = next(role for role in ROLES if role == key.role)
-    return Identity(key.name, role, key.tenant_id, key_hash)
+    return Principal(key.name, role, key.tenant_id, key_hash)

@@ -25,7 +25,7 @@ from sqlalchemy.orm import defer
 from sqlmodel import Field, Session, SQLModel, col, select
 
 from storage.database import Timestamp, utc_now
-from storage.dirty_days import TouchedDay, waits_for_export
+from storage.dirty_days import DirtyDay, waits_for_export
 from storage.jobs import AnalyticsJob, ReportJob
 
 _JSON = JSONB(none_as_null=True)
@@ -87,11 +87,11 @@ class Dataset(SQLModel, table=True):
 def exported_until(session: Session, day: date) -> date:
     """The day itself, or the earliest one before it of which something was not exported yet."""
     made = exists().where(
-        col(Dataset.device_id) == TouchedDay.device_id,
+        col(Dataset.device_id) == DirtyDay.device_id,
         col(Dataset.kind) == "day",
-        col(Dataset.start_date) == TouchedDay.day,
+        col(Dataset.start_date) == DirtyDay.day,
     )
-    missing = select(func.min(TouchedDay.day)).where(or_(waits_for_export(), ~made), col(TouchedDay.day) < day)
+    missing = select(func.min(DirtyDay.day)).where(or_(waits_for_export(), ~made), col(DirtyDay.day) < day)
     return session.exec(missing).one() or day
 
 
@@ -136,13 +136,11 @@ def day_files(session: Session, device_id: str, start: date, end: date) -> list[
 
     What is known of their hours and their checks is read when asked for.
     """
-    changed_from = func.least(col(TouchedDay.dirty_from), col(TouchedDay.claimed_from))
-    of_its_day = and_(
-        col(TouchedDay.device_id) == col(Dataset.device_id), col(TouchedDay.day) == col(Dataset.start_date)
-    )
+    changed_from = func.least(col(DirtyDay.dirty_from), col(DirtyDay.claimed_from))
+    of_its_day = and_(col(DirtyDay.device_id) == col(Dataset.device_id), col(DirtyDay.day) == col(Dataset.start_date))
     found = (
-        select(Dataset, changed_from, col(TouchedDay.expired_at).is_not(None))
-        .join(TouchedDay, of_its_day, isouter=True)
+        select(Dataset, changed_from, col(DirtyDay.expired_at).is_not(None))
+        .join(DirtyDay, of_its_day, isouter=True)
         .where(*_current_days(), Dataset.device_id == device_id, col(Dataset.start_date).between(start, end))
         .order_by(col(Dataset.start_date))
         .options(defer(col(Dataset.hourly)), defer(col(Dataset.checks)))  # type: ignore[arg-type] # as in of_day

@@ -23,7 +23,7 @@ from storage.devices import Device
 from storage.telemetry import DAY, moment
 
 
-class TouchedDay(SQLModel, table=True):
+class DirtyDay(SQLModel, table=True):
     """A device's UTC day that telemetry came for; dirty since its last export, `claimed_at` while one is at work.
 
     From `expired_at` on the telemetry store may have given its readings up: its file is added to, never made anew.
@@ -50,7 +50,7 @@ class TouchedDay(SQLModel, table=True):
 
 # While a day is dirty its row is left alone, but for readings earlier than any since its export, and a refresh every
 # half minute: late days wait until they are quiet.
-_TOUCH = text("""
+_MARK_DIRTY = text("""
 INSERT INTO touched_days AS t (device_id, day, first_touched_at, touched_at, dirty_from)
 SELECT device_id, day, now(), now(), earliest
 FROM unnest(CAST(:devices AS text[]), CAST(:days AS date[]), CAST(:earliest AS timestamptz[]))
@@ -64,7 +64,7 @@ ON CONFLICT (device_id, day) DO UPDATE SET
 """)
 
 
-def touch(session: Session, readings: Iterable[tuple[str, int]]) -> None:
+def mark_dirty(session: Session, readings: Iterable[tuple[str, int]]) -> None:
     """Mark the days of readings, given as device and time (µs), dirty.
 
     Call it after the telemetry is committed, in another transaction; the caller commits.
@@ -80,29 +80,27 @@ def touch(session: Session, readings: Iterable[tuple[str, int]]) -> None:
         "days": [moment(day * DAY).date() for (_, day), _ in found],
         "earliest": [moment(time) for _, time in found],
     }
-    session.execute(_TOUCH, columns)
+    session.execute(_MARK_DIRTY, columns)
 
 
 def waits_for_export() -> ColumnElement[bool]:
-    """Of a `TouchedDay`; one whose export never ended waits as well."""
-    return or_(col(TouchedDay.dirty_from).is_not(None), col(TouchedDay.claimed_at).is_not(None))
+    """Of a `DirtyDay`; one whose export never ended waits as well."""
+    return or_(col(DirtyDay.dirty_from).is_not(None), col(DirtyDay.claimed_at).is_not(None))
 
 
-def touched(session: Session, *, day: date | None = None, device_id: str | None = None) -> list[TouchedDay]:
+def waiting(session: Session, *, day: date | None = None, device_id: str | None = None) -> list[DirtyDay]:
     """Device-days that wait for an export, oldest first."""
-    waiting = select(TouchedDay).where(waits_for_export())
+    waiting = select(DirtyDay).where(waits_for_export())
     if day is not None:
-        waiting = waiting.where(col(TouchedDay.day) == day)
+        waiting = waiting.where(col(DirtyDay.day) == day)
     if device_id is not None:
-        waiting = waiting.where(col(TouchedDay.device_id) == device_id)
-    return list(session.exec(waiting.order_by(col(TouchedDay.day), col(TouchedDay.device_id))))
+        waiting = waiting.where(col(DirtyDay.device_id) == device_id)
+    return list(session.exec(waiting.order_by(col(DirtyDay.day), col(DirtyDay.device_id))))
 
 
 def has_telemetry(session: Session, device_id: str) -> bool:
     """Whether anything ever came from a device, registered or not."""
-    return (
-        session.exec(select(col(TouchedDay.day)).where(TouchedDay.device_id == device_id).limit(1)).first() is not None
-    )
+    return session.exec(select(col(DirtyDay.day)).where(DirtyDay.device_id == device_id).limit(1)).first() is not None
 
 
 def unknown_devices(session: Session, device_ids: Collection[str]) -> list[str]:
@@ -158,8 +156,8 @@ def exporting(session: Session, device_id: str, day: date) -> Iterator[Claim]:
             session.commit()
             yield claim
             session.exec(
-                update(TouchedDay)
-                .where(col(TouchedDay.device_id) == device_id, col(TouchedDay.day) == day)
+                update(DirtyDay)
+                .where(col(DirtyDay.device_id) == device_id, col(DirtyDay.day) == day)
                 .values(claimed_at=None, claimed_from=None)
             )
             session.commit()
@@ -170,15 +168,15 @@ def exporting(session: Session, device_id: str, day: date) -> Iterator[Claim]:
 def forget_day(session: Session, device_id: str, day: date) -> None:
     """Take a day that holds no readings out of the ledger, unless some came meanwhile. The caller commits."""
     session.exec(
-        delete(TouchedDay).where(
-            col(TouchedDay.device_id) == device_id, col(TouchedDay.day) == day, col(TouchedDay.dirty_from).is_(None)
+        delete(DirtyDay).where(
+            col(DirtyDay.device_id) == device_id, col(DirtyDay.day) == day, col(DirtyDay.dirty_from).is_(None)
         )
     )
 
 
 def expire_days(session: Session, before: date) -> None:
     """Note that the telemetry store may give up the readings of days before a day. The caller commits."""
-    kept = update(TouchedDay).where(col(TouchedDay.day) < before, col(TouchedDay.expired_at).is_(None))
+    kept = update(DirtyDay).where(col(DirtyDay.day) < before, col(DirtyDay.expired_at).is_(None))
     session.exec(kept.values(expired_at=utc_now()))
 
 
@@ -186,7 +184,7 @@ def known_days(
     session: Session, start: date, end: date, device_ids: Collection[str] | None = None
 ) -> list[tuple[date, str]]:
     """Days from start to end, both included, and devices that sent something of them, in this order."""
-    found = select(col(TouchedDay.day), col(TouchedDay.device_id)).where(col(TouchedDay.day).between(start, end))
+    found = select(col(DirtyDay.day), col(DirtyDay.device_id)).where(col(DirtyDay.day).between(start, end))
     if device_ids is not None:
-        found = found.where(col(TouchedDay.device_id).in_(device_ids))
-    return list(session.exec(found.order_by(col(TouchedDay.day), col(TouchedDay.device_id))).all())
+        found = found.where(col(DirtyDay.device_id).in_(device_ids))
+    return list(session.exec(found.order_by(col(DirtyDay.day), col(DirtyDay.device_id))).all())

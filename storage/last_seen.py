@@ -8,7 +8,7 @@ from sqlmodel import Field, SQLModel
 from storage.database import Timestamp
 
 
-class DevicePresence(SQLModel, table=True):
+class DeviceLastSeen(SQLModel, table=True):
     """A device that was heard at least once: when its last reading came, and the newest time that one carried."""
 
     __tablename__ = "device_presence"

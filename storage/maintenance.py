@@ -38,7 +38,7 @@ def windows_covering(session: Session, devices: Sequence[str]) -> list[Maintenan
     return [MaintenanceWindow(**row) for row in rows.mappings()]
 
 
-class HeldBack(SQLModel, table=True):
+class SuppressedAlerts(SQLModel, table=True):
     """How many alerts a rule would have raised for a device, had it not been in maintenance."""
 
     __tablename__ = "held_back_alerts"

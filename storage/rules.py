@@ -110,7 +110,7 @@ class Alert(SQLModel, table=True):
     rule: dict[str, object] = Field(sa_type=JSONB)
 
 
-class RuleHold(SQLModel, table=True):
+class RulePending(SQLModel, table=True):
     """Since when a rule's condition holds for a device, where the rule asks that it hold for a time.
 
     `since` is the first reading of the present streak, `clear_at` the last reading known that did not meet the

@@ -11,16 +11,14 @@ from collections.abc import Mapping
 from datetime import date
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import quote, unquote, urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import (
     AfterValidator,
     AliasChoices,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     SecretStr,
     ValidationError,
@@ -104,49 +102,32 @@ Zone = Annotated[str, AfterValidator(known_zone)]
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 
 
-# What is checked of a device's day.
-QualityCheck = Literal[
-    "completeness", "gaps", "duplicates", "flatline", "out_of_band", "clock_skew", "power_consistency"
-]
-QUALITY_CHECKS: tuple[QualityCheck, ...] = get_args(QualityCheck)
+class EnvironmentSettings(BaseSettings):
+    """Settings read from the environment. A room that alone reads some variables has a subclass of its own.
 
-
-class Thresholds(BaseModel):
-    """From where on a measured number is a warning, and from where on an error; null is never."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    warn: float | None = None
-    error: float | None = None
-    below: bool = False
-
-    def status(self, value: float) -> str:
-        """`ok`, `warn` or `error`."""
-        for name, limit in (("error", self.error), ("warn", self.warn)):
-            if limit is not None and (value < limit if self.below else value > limit):
-                return name
-        return "ok"
-
-
-# Shares of the day or of its readings; gaps and flatline in minutes, clock skew in seconds.
-DEFAULT_THRESHOLDS: dict[QualityCheck, Thresholds] = {
-    "completeness": Thresholds(warn=0.95, error=0.1, below=True),
-    "gaps": Thresholds(warn=60),
-    "duplicates": Thresholds(warn=0.01, error=0.5),
-    "flatline": Thresholds(warn=120),
-    "out_of_band": Thresholds(warn=0.05),
-    "clock_skew": Thresholds(warn=60, error=3600),
-    "power_consistency": Thresholds(warn=0.01, error=0.5),
-}
-
-
-class Settings(BaseSettings):
-    """The platform's settings, read from the environment.
-
-    Read them with `load()`, whose error message is meant for people. Secrets never appear in a `repr`.
+    Read them with `load()`, whose error message is meant for people.
     """
 
     model_config = SettingsConfigDict(extra="ignore", frozen=True, env_ignore_empty=True)
+
+    @classmethod
+    def load(cls) -> Self:
+        """The settings of this process.
+
+        Raises:
+            SettingsError: a variable has a wrong value, or two of them disagree; each is named.
+
+        """
+        try:
+            _refuse_disagreement(os.environ)
+            return cls()
+        except ValidationError as error:
+            lines = [_complaint(e["loc"], e["msg"], e.get("input")) for e in error.errors(include_url=False)]
+            raise SettingsError("\n".join(lines)) from None
+
+
+class Settings(EnvironmentSettings):
+    """The platform's settings. Secrets never appear in a `repr`."""
 
     energy_home: Path = Field(default_factory=_default_home)
     log_level: str = Field("INFO", pattern=r"^(?i:debug|info|warning|error|critical)$")
@@ -221,7 +202,6 @@ class Settings(BaseSettings):
     lookback_hours: Annotated[float, Field(ge=0)] = 1
     max_export_window_hours: Annotated[float, Field(ge=24)] = 24
     split_runs_above_devices: Count = 2000
-    quality_thresholds: dict[QualityCheck, Thresholds] = Field(default_factory=dict)
 
     # What is kept for how many days; 0 is for ever
     telemetry_retention_days: Annotated[int, Field(ge=0)] = 0
@@ -236,21 +216,6 @@ class Settings(BaseSettings):
     dagster_url: HttpUrl | None = None
     celery_broker_url: str | None = Field(None, pattern=r"^(rediss?|amqps?|pyamqp)://")
     quarto_path: Path | None = None
-
-    @classmethod
-    def load(cls) -> Self:
-        """The settings of this process.
-
-        Raises:
-            SettingsError: a variable has a wrong value, or two of them disagree; each is named.
-
-        """
-        try:
-            _refuse_disagreement(os.environ)
-            return cls()
-        except ValidationError as error:
-            lines = [_complaint(e["loc"], e["msg"], e.get("input")) for e in error.errors(include_url=False)]
-            raise SettingsError("\n".join(lines)) from None
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
@@ -297,12 +262,6 @@ class Settings(BaseSettings):
             return None
         own = (f"{name}__{tenant_id}", f"{name}__{tenant_id.upper()}") if tenant_id else ()
         return next((found for found in (*own, name) if found in self.notify), None)
-
-    @property
-    def thresholds(self) -> dict[QualityCheck, Thresholds]:
-        """Of every quality check: what QUALITY_THRESHOLDS says of it, else the default."""
-        said = {kind: given.model_dump(exclude_unset=True) for kind, given in self.quality_thresholds.items()}
-        return {kind: default.model_copy(update=said.get(kind)) for kind, default in DEFAULT_THRESHOLDS.items()}
 
     @property
     def quarto(self) -> Path | None:

@@ -15,12 +15,12 @@ import pytest
 from sqlalchemy import Engine
 from sqlmodel import Session
 
-from assets.datasets.export import Workshop
+from assets.quality.settings import QualitySettings
 from cli.local import postgres
 from storage.database import migrate, open_engine, utc_now
 from storage.objects import open_object_store
 from storage.settings import Settings
-from storage.stores import open_telemetry_store
+from storage.stores import Stores, open_telemetry_store
 from tests.support.servers import free_port, wait_until
 from tests.support.stack import influxdb, set_up_influxdb
 
@@ -28,7 +28,7 @@ from tests.support.stack import influxdb, set_up_influxdb
 hypothesis.settings.register_profile("platform", deadline=None)
 hypothesis.settings.load_profile("platform")
 
-PLATFORM_VARIABLES = {field.upper() for field in Settings.model_fields} | {
+PLATFORM_VARIABLES = {field.upper() for kind in (Settings, QualitySettings) for field in kind.model_fields} | {
     "DATABASE_URL", "PORT", "POSTGRES_PORT", "S3_BUCKET", "CHECKPOINT_DB_HOST", "CHECKPOINT_DB_NAME"
 }  # fmt: skip
 
@@ -136,9 +136,9 @@ def open_day() -> date:
 
 
 @pytest.fixture
-def workshop(settings: Settings, engine: Engine) -> Iterator[Workshop]:
+def stores(settings: Settings, engine: Engine) -> Iterator[Stores]:
     """What makers of assets work with, on stores of the test's own."""
     telemetry = open_telemetry_store(settings)
     with Session(engine, expire_on_commit=False) as session:
-        yield Workshop(session, telemetry, open_object_store(settings), settings.zone, run_id="run-1")
+        yield Stores(session, telemetry, open_object_store(settings), settings.zone, run_id="run-1")
     telemetry.close()

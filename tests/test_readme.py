@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+from assets.quality.settings import QualitySettings
 from storage.settings import SYNONYMS, Settings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -16,7 +17,9 @@ NAMED_OTHERWISE = {
 
 
 def test_every_variable_stands_in_the_table() -> None:
-    variables = {NAMED_OTHERWISE.get(field, field.upper()) for field in Settings.model_fields}
+    variables = {
+        NAMED_OTHERWISE.get(field, field.upper()) for kind in (Settings, QualitySettings) for field in kind.model_fields
+    }
     variables |= {name for pair in SYNONYMS for name in pair}
     told = set(re.findall(r"`([A-Z][A-Z0-9_<>]+)`", README))
     assert variables - told == set()

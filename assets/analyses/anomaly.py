@@ -15,9 +15,9 @@ from assets.analyses.scorers import SCORERS, Vector, beyond
 
 Rows = np.ndarray[tuple[int], np.dtype[np.intp]]
 
-FEWEST_TRAINED = 100  # rows: five blocks of fewer are no picture of what is usual
-MOST_ANOMALIES = 1_000
-MOST_EVENTS = 500
+MIN_TRAINED = 100  # rows: five blocks of fewer are no picture of what is usual
+MAX_ANOMALIES = 1_000
+MAX_EVENTS = 500
 NO_LABELS = "the readings carry no labels of what was a fault"
 
 
@@ -31,9 +31,9 @@ def detect(model_name: str, table: pa.Table, parameters: AnomalyParameters, prog
     progress(5, "Preparing features")
     rows, grid = readings.thinned(readings.frame(table, parameters.metrics))
     training = _training(rows.index, parameters.trained_until)
-    if training.sum() < FEWEST_TRAINED:
+    if training.sum() < MIN_TRAINED:
         raise CannotAnalyse(
-            f"{training.sum()} rows are too few to learn from, {FEWEST_TRAINED} are needed; "
+            f"{training.sum()} rows are too few to learn from, {MIN_TRAINED} are needed; "
             "choose more days, or a later trained_until"
         )
     found = features(rows, training)
@@ -54,8 +54,8 @@ def detect(model_name: str, table: pa.Table, parameters: AnomalyParameters, prog
             "anomalous_rows": int(flags.sum()),
             "anomalous_share": float(flags.mean()),
             "events": len(gathered),
-            "anomalies_left_out": max(0, int(flags.sum()) - MOST_ANOMALIES),
-            "events_left_out": max(0, len(gathered) - MOST_EVENTS),
+            "anomalies_left_out": max(0, int(flags.sum()) - MAX_ANOMALIES),
+            "events_left_out": max(0, len(gathered) - MAX_EVENTS),
             "trained_rows": int(training.sum()),
             "step_seconds": readings.cadence(rows.index).total_seconds(),
             "worked_on_means_of_seconds": grid.total_seconds() if grid else None,
@@ -125,7 +125,7 @@ def _anomalies(
     """The strangest anomalous rows in the order of time; `value` is of the metric that showed the event."""
     shown = {i: metric[event.feature] for event in gathered for i in range(event.first, event.last + 1)}
     at = np.flatnonzero(flags)
-    at = np.sort(at[np.argsort(-relative[at], kind="stable")[:MOST_ANOMALIES]])
+    at = np.sort(at[np.argsort(-relative[at], kind="stable")[:MAX_ANOMALIES]])
     return [
         {
             "timestamp": _iso(rows.index[i]),
@@ -141,7 +141,7 @@ def _anomalies(
 def _events(
     index: "pd.Index[Any]", flags: Flags, relative: Vector, gathered: list[Event], metric: dict[str, str]
 ) -> list[dict[str, Any]]:
-    strongest = sorted(gathered, key=lambda event: -relative[event.peak])[:MOST_EVENTS]
+    strongest = sorted(gathered, key=lambda event: -relative[event.peak])[:MAX_EVENTS]
     return [
         {
             "start": _iso(index[event.first]),

@@ -9,7 +9,7 @@ import pandas as pd
 from assets.analyses import CannotAnalyse, readings
 
 STEPS = 24  # of a horizon: readings are taken in means over one
-MOST_STEPS = 50_000
+MAX_STEPS = 50_000
 SETTLED = 24  # steps after a failure, in which the baseline of the repaired machine is learnt
 Flags = np.ndarray[tuple[int], np.dtype[np.bool_]]
 
@@ -51,7 +51,7 @@ def examples(rows: pd.DataFrame, failures: list[datetime], horizon: timedelta) -
         reasons = "; ".join(f"{name}: {reason}" for name, reason in left_out.items())
         raise CannotAnalyse(f"no metric changes, so that none can tell of a failure ({reasons or 'no readings'})")
     times = pd.DatetimeIndex(rows.index)
-    step = max(horizon / STEPS, readings.cadence(times), (times[-1] - times[0]) / MOST_STEPS)
+    step = max(horizon / STEPS, readings.cadence(times), (times[-1] - times[0]) / MAX_STEPS)
     means = rows.resample(step, label="right", closed="right", origin="epoch").mean().dropna(how="all")
     ends = pd.DatetimeIndex(means.index)
     within = _within(times, failures)

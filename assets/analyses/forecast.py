@@ -11,11 +11,11 @@ from assets.analyses import CannotAnalyse, ForecastParameters, Progress, Result,
 from assets.analyses.forecasters import DAY, FORECASTERS, WEEK, Paths, Vector, seasonal_naive
 from storage.devices import UNITS
 
-FEWEST_HOURS = 72  # before the first origin: Prophet's and SARIMA's daily pattern want to be seen a few times
-MOST_ORIGINS = 48
-FEWEST_ORIGINS = 10
-FEWEST_ERRORS = 40  # for one band: 95 % of fewer is no more than a guess
-LONGEST_GAP = 6  # hours that are drawn in
+MIN_HOURS = 72  # before the first origin: Prophet's and SARIMA's daily pattern want to be seen a few times
+MAX_ORIGINS = 48
+MIN_ORIGINS = 10
+MIN_ERRORS = 40  # for one band: 95 % of fewer is no more than a guess
+MAX_GAP = 6  # hours that are drawn in
 HISTORY = 2 * WEEK  # hours of the past that a result shows
 SHARES = (0.80, 0.95)
 
@@ -59,7 +59,7 @@ def forecast(model_name: str, table: pa.Table, parameters: ForecastParameters, p
 
 
 def hourly(column: pd.Series, horizon: int) -> tuple[pd.Series, int]:
-    """Hourly means of the newest stretch without a long gap, and how many hours of it were drawn in.
+    """Hourly means of the newest segment without a long gap, and how many hours of it were drawn in.
 
     The last, still unfinished hour counts as soon as it is half over.
     """
@@ -70,11 +70,11 @@ def hourly(column: pd.Series, horizon: int) -> tuple[pd.Series, int]:
         means = means.iloc[:-1]
     missing = means.isna()
     run = missing.groupby((missing != missing.shift()).cumsum()).transform("size")
-    long = np.flatnonzero(missing & (run > LONGEST_GAP))
+    long = np.flatnonzero(missing & (run > MAX_GAP))
     newest = means.iloc[long[-1] + 1 :] if len(long) else means
-    needed = FEWEST_HOURS + horizon + FEWEST_ORIGINS
+    needed = MIN_HOURS + horizon + MIN_ORIGINS
     if len(newest) < needed:
-        cut = f" since the last gap of more than {LONGEST_GAP} hours" if len(long) else ""
+        cut = f" since the last gap of more than {MAX_GAP} hours" if len(long) else ""
         raise CannotAnalyse(
             f"a forecast of {horizon} hours and its test on the past need {needed} hours of history, "
             f"there are {len(newest)}{cut}; choose more days or a shorter horizon_hours"
@@ -87,10 +87,10 @@ def hourly(column: pd.Series, horizon: int) -> tuple[pd.Series, int]:
 def _origins(hours: int, horizon: int) -> list[int]:
     """Moments of the past to forecast from, evenly over what is not needed to begin with, at most its newest half."""
     last = hours - horizon
-    first = max(FEWEST_HOURS, min(last - FEWEST_ORIGINS, hours // 2), last - 60 * DAY)
-    step = max(1, (last - first) // MOST_ORIGINS)
+    first = max(MIN_HOURS, min(last - MIN_ORIGINS, hours // 2), last - 60 * DAY)
+    step = max(1, (last - first) // MAX_ORIGINS)
     step += step > 1 and step % DAY == 0  # every origin at the same hour would say little of the others
-    return list(range(last, first - 1, -step))[:MOST_ORIGINS][::-1]
+    return list(range(last, first - 1, -step))[:MAX_ORIGINS][::-1]
 
 
 def _in_parts(model: Any, series: pd.Series, origins: list[int], horizon: int, progress: Progress) -> Paths:
@@ -111,7 +111,7 @@ def half_widths(errors: Paths, share: float) -> Vector:
     widths = np.empty(horizon)
     for h in range(horizon):
         around = 0
-        while origins * (2 * around + 1) < FEWEST_ERRORS and around < horizon:
+        while origins * (2 * around + 1) < MIN_ERRORS and around < horizon:
             around += 1
         near = np.sort(errors[:, max(0, h - around) : h + around + 1], axis=None)
         rank = int(np.ceil((len(near) + 1) * share))

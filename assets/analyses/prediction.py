@@ -11,11 +11,11 @@ import pyarrow as pa
 from assets.analyses import CannotAnalyse, PredictionParameters, Progress, Result, readings
 from assets.analyses.failures import Examples, Flags, examples
 
-FEWEST_FAILURES = 2
-FEWEST_STEPS = 48
+MIN_FAILURES = 2
+MIN_STEPS = 48
 HELD_BACK = 0.3  # of the failures, the newest
-MOST_PROBABILITIES = 500
-MOST_DRIVERS = 5
+MAX_PROBABILITIES = 500
+MAX_DRIVERS = 5
 
 Vector = np.ndarray[tuple[int], np.dtype[np.float64]]
 
@@ -48,7 +48,7 @@ def predict(model_name: str, table: pa.Table, parameters: PredictionParameters, 
     shown = np.flatnonzero(np.isfinite(unseen))
     newest = [
         {"timestamp": _iso(known.ends[i]), "failure_probability": float(unseen[i])}
-        for i in shown[-MOST_PROBABILITIES:].tolist()
+        for i in shown[-MAX_PROBABILITIES:].tolist()
     ]
     progress(85, "Asking what the probability rests on")
     results = {
@@ -65,22 +65,22 @@ def predict(model_name: str, table: pa.Table, parameters: PredictionParameters, 
             "failures_learnt_from": len(known.failures),
             "failures_outside_the_readings": len(set(parameters.failures)) - len(known.failures),
             "steps": len(known.ends),
-            "probabilities_left_out": max(0, len(shown) - MOST_PROBABILITIES),
+            "probabilities_left_out": max(0, len(shown) - MAX_PROBABILITIES),
         },
     }
     return Result(results, accuracy)
 
 
 def _enough(known: Examples, given: int) -> None:
-    if len(known.failures) < FEWEST_FAILURES:
+    if len(known.failures) < MIN_FAILURES:
         raise CannotAnalyse(
             f"{len(known.failures)} of the {given} recorded failures lie within the readings, and at least "
-            f"{FEWEST_FAILURES} are needed; choose days that hold more of them"
+            f"{MIN_FAILURES} are needed; choose days that hold more of them"
         )
-    if known.told.sum() < FEWEST_STEPS or not (known.fails & known.told).any() or known.fails[known.told].all():
+    if known.told.sum() < MIN_STEPS or not (known.fails & known.told).any() or known.fails[known.told].all():
         raise CannotAnalyse(
             f"{known.told.sum()} steps of readings, {known.fails.sum()} of them shortly before a failure, are too few"
-            f" to learn from: {FEWEST_STEPS} are needed, with quiet times among them; choose more days, or a shorter"
+            f" to learn from: {MIN_STEPS} are needed, with quiet times among them; choose more days, or a shorter"
             " horizon_hours"
         )
 
@@ -194,7 +194,7 @@ def _drivers(model: Any, known: Examples, seed: int) -> list[dict[str, Any]]:
         changed[its] = features[its].to_numpy()[shuffled]
         cost[channel] = max(0.0, float(np.mean((_probability(model, changed) - fails) ** 2) - right))
     total = sum(cost.values())
-    strongest = sorted(cost, key=lambda channel: -cost[channel])[:MOST_DRIVERS]
+    strongest = sorted(cost, key=lambda channel: -cost[channel])[:MAX_DRIVERS]
     return [{"metric": channel, "share": cost[channel] / total} for channel in strongest if cost[channel] > 0]
 
 

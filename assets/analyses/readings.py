@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from assets.analyses import CannotAnalyse
 from storage.devices import NAMED_METRICS
 
-MOST_ROWS = 200_000
+MAX_ROWS = 200_000
 _NOT_METRICS = {"timestamp", "device_id", "device_type", "location", "hour", "day_of_week", "is_weekend"}
 # Names under which labels travel: what tells of faults must not be learnt from to find them.
 LABELS = frozenset(
@@ -62,14 +62,14 @@ def cadence(index: "pd.Index[Any]") -> timedelta:
 
 
 def thinned(rows: pd.DataFrame) -> tuple[pd.DataFrame, timedelta | None]:
-    """At most MOST_ROWS rows: as they are, or as means over the finest grid that gives so few (told beside)."""
-    if len(rows) <= MOST_ROWS:
+    """At most MAX_ROWS rows: as they are, or as means over the finest grid that gives so few (told beside)."""
+    if len(rows) <= MAX_ROWS:
         return rows, None
     for grid in _GRIDS:
         means = rows.groupby(pd.DatetimeIndex(rows.index).floor(grid)).mean()
-        if len(means) <= MOST_ROWS:
+        if len(means) <= MAX_ROWS:
             return means, grid
-    raise CannotAnalyse(f"more than {MOST_ROWS:,} days of readings are more than an analysis can take")
+    raise CannotAnalyse(f"more than {MAX_ROWS:,} days of readings are more than an analysis can take")
 
 
 def _is_metric(table: pa.Table, name: str) -> bool:

@@ -8,7 +8,7 @@ import numpy as np
 Matrix = np.ndarray[tuple[int, int], np.dtype[np.float64]]
 Vector = np.ndarray[tuple[int], np.dtype[np.float64]]
 
-MOST_FITTED = 20_000
+MAX_FITTED = 20_000
 CLIP = 20.0  # usual spreads: what is further away is no stranger, and would only rule a fit
 
 
@@ -102,6 +102,6 @@ def beyond(seen: Matrix, rows: Matrix) -> Vector:
 
 def _sample(rows: Matrix, random: np.random.Generator) -> Matrix:
     rows = np.clip(rows, -CLIP, CLIP)
-    if len(rows) <= MOST_FITTED:
+    if len(rows) <= MAX_FITTED:
         return rows
-    return rows[np.sort(random.choice(len(rows), MOST_FITTED, replace=False))]
+    return rows[np.sort(random.choice(len(rows), MAX_FITTED, replace=False))]

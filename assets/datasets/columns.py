@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from storage.devices import NAMED_METRICS, UNITS, Device, DeviceMetadata
 from storage.telemetry import CONTEXT, DAY, TIME
 
-HIGHEST_POWER_FACTOR = 1.05  # what rounding of V, I and P may make of a true 1.0
+MAX_POWER_FACTOR = 1.05  # what rounding of V, I and P may make of a true 1.0
 HOURS = 24
 HOUR = DAY // HOURS
 
@@ -72,7 +72,7 @@ def power_factor(readings: pa.Table) -> pa.ChunkedArray:
     """Real over apparent power, P / (V · I); a device's own figure comes first. Null where it is not defined."""
     apparent = pc.multiply(readings["voltage"], readings["current"])
     quotient = pc.divide(readings["power"], pc.if_else(pc.equal(apparent, 0), None, apparent))
-    defined = pc.and_(pc.greater_equal(quotient, 0), pc.less_equal(quotient, HIGHEST_POWER_FACTOR))
+    defined = pc.and_(pc.greater_equal(quotient, 0), pc.less_equal(quotient, MAX_POWER_FACTOR))
     derived = pc.if_else(defined, quotient, pa.scalar(None, pa.float64()))
     return pc.coalesce(readings["power_factor"], derived) if "power_factor" in readings.column_names else derived
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from assets.datasets.read_plan import Stretch, by_day
-from assets.datasets.reader import Timeline
+from assets.datasets.read_plan import Segment, by_day
+from assets.datasets.reader import TelemetryReader
 from assets.energy.curve import WH_PER_UNIT, Floats, Times, gap_rule
 from assets.energy.quarters import POWER, QUARTER, Piece, joined, piece_of, piece_of_day, piece_of_part
 from storage.catalogue import Dataset
@@ -34,17 +34,17 @@ class EnergyFigures:
 
 
 def energy_figures(
-    timeline: Timeline, device_id: str, start: int, end: int, counters: Mapping[str, Counter]
+    reader: TelemetryReader, device_id: str, start: int, end: int, counters: Mapping[str, Counter]
 ) -> EnergyFigures:
     """Of a device with these counters over the half-open range in microseconds."""
-    stretches = by_day(timeline.stretches(device_id, start, end))
-    counted = {name: _amounts(timeline, device_id, stretches, name, counter) for name, counter in counters.items()}
+    segments = by_day(reader.plan(device_id, start, end))
+    counted = {name: _amounts(reader, device_id, segments, name, counter) for name, counter in counters.items()}
     consumption = {
         name: (float(amounts.sum()), counters[name].unit) for name, (_, amounts, _) in counted.items() if len(amounts)
     }
     source = next((name for name in sorted(consumption) if counters[name].unit in WH_PER_UNIT), None)
     if source is None:
-        starts, kwh, gap = _amounts(timeline, device_id, stretches, "power", None)
+        starts, kwh, gap = _amounts(reader, device_id, segments, "power", None)
     else:
         starts, amounts, gap = counted[source]
         kwh = amounts * (WH_PER_UNIT[counters[source].unit] / 1000)
@@ -63,31 +63,31 @@ def energy_figures(
 
 
 def _amounts(
-    timeline: Timeline, device_id: str, stretches: Sequence[Stretch], metric: str, counter: Counter | None
+    reader: TelemetryReader, device_id: str, segments: Sequence[Segment], metric: str, counter: Counter | None
 ) -> tuple[Times, Floats, int]:
     """Starts and amounts of the measured quarter hours, and the longest `gap` of a piece."""
-    pieces = [p for s in stretches for p in _pieces(timeline, device_id, s, metric, counter) if p is not None]
+    pieces = [p for s in segments for p in _pieces(reader, device_id, s, metric, counter) if p is not None]
     return *joined(pieces, counter), max((piece.gap for piece in pieces), default=0)
 
 
 def _pieces(
-    timeline: Timeline, device_id: str, stretch: Stretch, metric: str, counter: Counter | None
+    reader: TelemetryReader, device_id: str, segment: Segment, metric: str, counter: Counter | None
 ) -> Iterator[Piece | None]:
     """Readings are gone through as far as the catalogue says nothing of them, by the same rule for gaps."""
-    file = stretch.catalogued or (stretch.file if stretch.is_in_file else None)
-    day = _of_catalogue(file, stretch.start, metric, counter)
-    if day is not None and stretch.is_of_file:
+    file = segment.catalogued or (segment.file if segment.is_in_file else None)
+    day = _of_catalogue(file, segment.start, metric, counter)
+    if day is not None and segment.is_of_file:
         yield day
         return
-    rows = timeline.rows(device_id, stretch, [metric])
+    rows = reader.rows(device_id, segment, [metric])
     times, values = rows["time"].cast(pa.int64()).to_numpy(), rows[metric].to_numpy()
     gap = gap_rule(times)
     if day is None or not len(times) or gap != day.gap:
         yield piece_of(times, values, counter, gap)
-    elif stretch.store_from is None:
+    elif segment.store_from is None:
         yield piece_of_part(times, values, counter, day)
     else:
-        since = times.searchsorted(stretch.store_from)
+        since = times.searchsorted(segment.store_from)
         yield day
         yield piece_of(times[since:], values[since:], counter, gap)
 

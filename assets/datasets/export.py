@@ -14,13 +14,12 @@ notices by its hash.
 
 import hashlib
 import io
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
-from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -38,33 +37,18 @@ from assets.datasets.columns import (
 )
 from assets.energy.quarters import day_energy
 from assets.quality.checks import check_day
+from assets.quality.settings import QualitySettings
 from storage import catalogue, checkpoints, dirty_days
 from storage.catalogue import Dataset
 from storage.database import utc_now
 from storage.devices import Device, DeviceMetadata
 from storage.objects import AlreadyThere, ObjectStore
-from storage.settings import DEFAULT_THRESHOLDS, QualityCheck, Thresholds
-from storage.telemetry import TelemetryStore, microseconds
+from storage.stores import Stores
+from storage.telemetry import microseconds
 
 COMPRESSION, ROW_GROUP = "snappy", 100_000
 REREADS = 5
 Used = TypeVar("Used")
-
-
-@dataclass(frozen=True)
-class Workshop:
-    """What the makers of assets work with.
-
-    `zone` is the site's, for devices that name none; `fetch_rows` about how many readings are fetched at a time.
-    """
-
-    session: Session
-    telemetry: TelemetryStore
-    objects: ObjectStore
-    zone: ZoneInfo
-    run_id: str | None = None
-    fetch_rows: int = 1000
-    thresholds: Mapping[QualityCheck, Thresholds] = field(default_factory=lambda: DEFAULT_THRESHOLDS)
 
 
 @dataclass(frozen=True)
@@ -88,24 +72,24 @@ def dataset_key(device_id: str, start: date, end: date) -> str:
     return f"datasets/{device_id}/{start:%Y%m%d}_{end:%Y%m%d}.parquet"
 
 
-def export_day(workshop: Workshop, device_id: str, day: date) -> Exported | None:
+def export_day(stores: Stores, device_id: str, day: date) -> Exported | None:
     """Bring a device's file of one UTC day up to date; None where the day holds no readings."""
-    session, key = workshop.session, dataset_key(device_id, day, day)
+    session, key = stores.session, dataset_key(device_id, day, day)
     try:
         with dirty_days.exporting(session, device_id, day) as claim:
-            readings = _fetch(workshop, device_id, day)
-            device = device_of(workshop.session, device_id)
-            table = dataset_table(readings, device, workshop.zone)
+            readings = _fetch(stores, device_id, day)
+            device = device_of(stores.session, device_id)
+            table = dataset_table(readings, device, stores.zone)
             standing = catalogue.current(session, key)
             if standing and claim.expired:
-                table = _joined(read(workshop.objects, [standing]), table, device)
+                table = _joined(read(stores.objects, [standing]), table, device)
             if not len(table):
                 dirty_days.forget_day(session, device_id, day)
                 return None
             content = parquet(table)
-            made = _row(workshop, table, content, day, tenant_id=device.tenant_id)
-            _describe_day(workshop, made, table, device, readings, first_day=claim.first_day)
-            return keep(workshop, made, content, standing)
+            made = _row(stores, table, content, day, tenant_id=device.tenant_id)
+            _describe_day(made, table, device, readings, first_day=claim.first_day)
+            return keep(stores, made, content, standing)
     except Exception as error:
         session.rollback()
         checkpoints.note_failure(session, device_id, key, f"{type(error).__name__}: {error}")
@@ -114,14 +98,14 @@ def export_day(workshop: Workshop, device_id: str, day: date) -> Exported | None
 
 
 def load(
-    workshop: Workshop, choose: Callable[[], list[Dataset]], columns: list[str] | None = None
+    stores: Stores, choose: Callable[[], list[Dataset]], columns: list[str] | None = None
 ) -> tuple[list[Dataset], pa.Table]:
     """The datasets that `choose` finds in the catalogue, with their rows; see `chosen`."""
-    return chosen(workshop, choose, lambda found: read(workshop.objects, found, columns))
+    return chosen(stores, choose, lambda found: read(stores.objects, found, columns))
 
 
 def chosen(
-    workshop: Workshop, choose: Callable[[], list[Dataset]], use: Callable[[list[Dataset]], Used]
+    stores: Stores, choose: Callable[[], list[Dataset]], use: Callable[[list[Dataset]], Used]
 ) -> tuple[list[Dataset], Used]:
     """What `choose` finds in the catalogue, and what `use` makes of it; once more when one is replaced meanwhile.
 
@@ -135,7 +119,7 @@ def chosen(
             return found, use(found)
         except DatasetReplaced as error:
             replaced = error
-            workshop.session.rollback()  # what the catalogue says now, not what it said
+            stores.session.rollback()  # what the catalogue says now, not what it said
     raise replaced
 
 
@@ -176,7 +160,7 @@ def _midnight(day: date) -> int:
     return microseconds(datetime(day.year, day.month, day.day, tzinfo=UTC))
 
 
-def _fetch(workshop: Workshop, device_id: str, day: date) -> pa.Table:
+def _fetch(stores: Stores, device_id: str, day: date) -> pa.Table:
     """The day's readings, about `fetch_rows` at a time in whole hours: how many those are, the hours before tell."""
     parts: list[pa.Table] = []
     hour = fetched = 0
@@ -184,11 +168,11 @@ def _fetch(workshop: Workshop, device_id: str, day: date) -> pa.Table:
     while hour < HOURS:
         until = min(hour + width, HOURS)
         start = _midnight(day)
-        part = workshop.telemetry.read(device_id, start + hour * HOUR, start + until * HOUR, context=True)
+        part = stores.telemetry.read(device_id, start + hour * HOUR, start + until * HOUR, context=True)
         parts.append(part)
         fetched += len(part)
         hour = until
-        width = max(1, workshop.fetch_rows * hour // fetched if fetched else 2 * width)
+        width = max(1, stores.fetch_rows * hour // fetched if fetched else 2 * width)
     return pa.concat_tables(parts, promote_options="default")
 
 
@@ -200,7 +184,7 @@ def _joined(standing: pa.Table, newer: pa.Table, device: Device) -> pa.Table:
     return with_units(both.replace_schema_metadata(zone), DeviceMetadata.parse(device.metadata_json))
 
 
-def _row(workshop: Workshop, table: pa.Table, content: bytes, day: date, *, tenant_id: str | None) -> Dataset:
+def _row(stores: Stores, table: pa.Table, content: bytes, day: date, *, tenant_id: str | None) -> Dataset:
     device_id = table["device_id"][0].as_py()
     return Dataset(
         key=dataset_key(device_id, day, day),
@@ -215,39 +199,38 @@ def _row(workshop: Workshop, table: pa.Table, content: bytes, day: date, *, tena
         bytes=len(content),
         sha256=hashlib.sha256(content).hexdigest(),
         metrics=metric_statistics(table),
-        run_id=workshop.run_id,
+        run_id=stores.run_id,
         created_at=utc_now(),
     )
 
 
-def _describe_day(
-    workshop: Workshop, made: Dataset, table: pa.Table, device: Device, readings: pa.Table, *, first_day: bool
-) -> None:
+def _describe_day(made: Dataset, table: pa.Table, device: Device, readings: pa.Table, *, first_day: bool) -> None:
     """Statistics by the hour, energy by the quarter, and checks once the day is over."""
     metadata, day, start = DeviceMetadata.parse(device.metadata_json), made.start_date, _midnight(made.start_date)
     made.hourly = hourly_statistics(table, start, made.metrics)
     made.energy = day_energy(table, day, metadata.counters)
     if day < utc_now().date():
-        made.checks = check_day(table, start, metadata, workshop.thresholds, readings, first_day=first_day)
+        thresholds = QualitySettings.load().thresholds
+        made.checks = check_day(table, start, metadata, thresholds, readings, first_day=first_day)
 
 
-def keep(workshop: Workshop, made: Dataset, content: bytes | Path, standing: Dataset | None) -> Exported:
+def keep(stores: Stores, made: Dataset, content: bytes | Path, standing: Dataset | None) -> Exported:
     """Write the file in the place of the one that stands there, then enter it. The caller commits."""
     same = standing is not None and standing.sha256 == made.sha256
-    version = None if standing is None or same else _version(workshop, standing)
-    if not (same and _stands(workshop.objects, made)):
-        workshop.objects.put(made.key, content)
-    dataset = catalogue.record(workshop.session, made, standing, version_key=version)
-    workshop.session.flush()
-    checkpoints.note_export(workshop.session, dataset)
+    version = None if standing is None or same else _version(stores, standing)
+    if not (same and _stands(stores.objects, made)):
+        stores.objects.put(made.key, content)
+    dataset = catalogue.record(stores.session, made, standing, version_key=version)
+    stores.session.flush()
+    checkpoints.note_export(stores.session, dataset)
     return Exported(dataset, changed=not same)
 
 
-def _version(workshop: Workshop, standing: Dataset) -> str | None:
+def _version(stores: Stores, standing: Dataset) -> str | None:
     """Keep the file that is about to be replaced, if a result was made from it; where it is kept."""
-    if not catalogue.is_used(workshop.session, standing):
+    if not catalogue.is_used(stores.session, standing):
         return None
-    key, objects = f"versions/{standing.sha256}.parquet", workshop.objects
+    key, objects = f"versions/{standing.sha256}.parquet", stores.objects
     try:
         objects.head(key)
     except KeyError:

@@ -5,11 +5,12 @@ from datetime import date
 import pyarrow as pa
 from sqlmodel import Session
 
-from assets.datasets.export import NoTelemetry, Workshop, load
+from assets.datasets.export import NoTelemetry, load
 from storage import catalogue
 from storage.catalogue import Dataset
+from storage.stores import Stores
 
-MOST_TOLD = 3
+MAX_TOLD = 3
 
 
 class UnfitDatasets(Exception):
@@ -17,7 +18,7 @@ class UnfitDatasets(Exception):
 
 
 def history(
-    workshop: Workshop,
+    stores: Stores,
     device_id: str,
     *,
     key: str | None = None,
@@ -34,12 +35,12 @@ def history(
     """
 
     def choose() -> list[Dataset]:
-        chosen = chosen_datasets(workshop.session, device_id, key=key, start=start, end=end)
+        chosen = chosen_datasets(stores.session, device_id, key=key, start=start, end=end)
         if not with_errors:
-            refuse_errors(workshop.session, chosen)
+            refuse_errors(stores.session, chosen)
         return chosen
 
-    return load(workshop, choose)
+    return load(stores, choose)
 
 
 def refuse_errors(session: Session, chosen: list[Dataset]) -> None:
@@ -67,9 +68,9 @@ def refuse_errors(session: Session, chosen: list[Dataset]) -> None:
         if check["status"] == "error"
     ]
     if found:
-        more = f" and {len(found) - MOST_TOLD} more" if len(found) > MOST_TOLD else ""
+        more = f" and {len(found) - MAX_TOLD} more" if len(found) > MAX_TOLD else ""
         raise UnfitDatasets(
-            f"quality checks found errors: {'; '.join(found[:MOST_TOLD])}{more}. Mend the readings, change"
+            f"quality checks found errors: {'; '.join(found[:MAX_TOLD])}{more}. Mend the readings, change"
             ' QUALITY_THRESHOLDS, or use them anyway with "with_errors": true in the parameters'
         )
 

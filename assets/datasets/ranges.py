@@ -21,7 +21,6 @@ from assets.datasets.export import (
     ROW_GROUP,
     Exported,
     NoTelemetry,
-    Workshop,
     chosen,
     dataset_key,
     device_of,
@@ -32,10 +31,11 @@ from storage import catalogue, dirty_days
 from storage.catalogue import Dataset
 from storage.database import utc_now
 from storage.devices import DeviceMetadata
+from storage.stores import Stores
 
 
 def export_range(
-    workshop: Workshop, device_id: str, start: date, end: date, *, kind: Literal["range", "month"] = "range"
+    stores: Stores, device_id: str, start: date, end: date, *, kind: Literal["range", "month"] = "range"
 ) -> Exported:
     """One file over a range of days, both inclusive; of one day it is that day's.
 
@@ -43,32 +43,32 @@ def export_range(
         NoTelemetry: no day of the range has a file.
 
     """
-    session, key = workshop.session, dataset_key(device_id, start, end)
+    session, key = stores.session, dataset_key(device_id, start, end)
 
     def days_of_range() -> list[Dataset]:
         return catalogue.datasets_of(session, device_id, start=start, end=end, kind="day")
 
     def write(found: list[Dataset]) -> None:
         if found and start < end:
-            _write(workshop, found, file)
+            _write(stores, found, file)
 
     with dirty_days.writing(session, key), TemporaryDirectory(prefix="energy-") as folder:
         file = Path(folder) / "range.parquet"
-        days, _ = chosen(workshop, days_of_range, write)
+        days, _ = chosen(stores, days_of_range, write)
         if not days:
             raise NoTelemetry(f"{device_id} has no readings from {start} to {end}")
         if start == end:
             return Exported(days[0], changed=False)
-        exported = keep(workshop, _row(workshop, days, file, (start, end), kind), file, catalogue.current(session, key))
+        exported = keep(stores, _row(stores, days, file, (start, end), kind), file, catalogue.current(session, key))
         session.commit()
         return exported
 
 
-def export_month(workshop: Workshop, device_id: str, year: int, month: int) -> Exported | None:
+def export_month(stores: Stores, device_id: str, year: int, month: int) -> Exported | None:
     """A month's days in one file; None where no day of it has one."""
     first = date(year, month, 1)
     try:
-        return export_range(workshop, device_id, first, last_of_month(first), kind="month")
+        return export_range(stores, device_id, first, last_of_month(first), kind="month")
     except NoTelemetry:
         return None
 
@@ -77,10 +77,10 @@ def last_of_month(day: date) -> date:
     return date(day.year, day.month, monthrange(day.year, day.month)[1])
 
 
-def _write(workshop: Workshop, days: list[Dataset], file: Path) -> None:
-    metadata = DeviceMetadata.parse(device_of(workshop.session, days[0].device_id).metadata_json)
+def _write(stores: Stores, days: list[Dataset], file: Path) -> None:
+    metadata = DeviceMetadata.parse(device_of(stores.session, days[0].device_id).metadata_json)
     metrics = set().union(*(day.metrics for day in days)) - set(COLUMNS)
-    of_days = (_complete(read(workshop.objects, [day]), metrics) for day in days)
+    of_days = (_complete(read(stores.objects, [day]), metrics) for day in days)
     groups = (with_units(rows, metadata) for rows in _row_groups(of_days))
     first = next(groups)  # the zone is the first day's
     with pq.ParquetWriter(file, first.schema, compression=COMPRESSION) as writer:
@@ -107,7 +107,7 @@ def _row_groups(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
         yield waiting.combine_chunks()
 
 
-def _row(workshop: Workshop, days: list[Dataset], file: Path, range_: tuple[date, date], kind: str) -> Dataset:
+def _row(stores: Stores, days: list[Dataset], file: Path, range_: tuple[date, date], kind: str) -> Dataset:
     with file.open("rb") as content:
         sha256 = hashlib.file_digest(content, "sha256").hexdigest()
     return Dataset(
@@ -121,7 +121,7 @@ def _row(workshop: Workshop, days: list[Dataset], file: Path, range_: tuple[date
         bytes=file.stat().st_size,
         sha256=sha256,
         metrics=_merged(day.metrics for day in days),
-        run_id=workshop.run_id,
+        run_id=stores.run_id,
         created_at=utc_now(),
     )
 

@@ -17,7 +17,7 @@ from storage.telemetry import DAY, microseconds, moment
 
 
 @dataclass(frozen=True)
-class Stretch:
+class Segment:
     """A part of a range and where it is read: the file of the day it lies in, or else the store.
 
     `store_from`: from then on it is the store's even so, since the file may lack readings. `is_expired`: retention may
@@ -54,7 +54,7 @@ class Stretch:
 
     @property
     def catalogued(self) -> Dataset | None:
-        """The file, where what the catalogue knows of it holds for the file's part of the stretch."""
+        """The file, where what the catalogue knows of it holds for the file's part of the segment."""
         return self.file if self.has_whole_file and not self.is_behind else None
 
     @property
@@ -62,46 +62,46 @@ class Stretch:
         return self.end if self.store_from is None else self.store_from
 
 
-def stretches_of(session: Session, device_id: str, start: int, end: int) -> list[Stretch]:
+def read_plan(session: Session, device_id: str, start: int, end: int) -> list[Segment]:
     """The range (µs, half-open) in parts, in order; neighbouring days of the store are one."""
     if start >= end:
         return []
     days = catalogue.day_files(session, device_id, moment(start).date(), moment(end - 1).date())
     files = {microseconds(datetime.combine(day.dataset.start_date, time(), UTC)): day for day in days}
-    found: list[Stretch] = []
+    found: list[Segment] = []
     at = start
     while at < end:
         midnight = at // DAY * DAY
         until = min(midnight + DAY, end)
-        part = _from_file(files[midnight], at, until) if midnight in files else Stretch(at, until, None)
+        part = _from_file(files[midnight], at, until) if midnight in files else Segment(at, until, None)
         if part.file is None and found and found[-1].file is None:
-            found[-1] = Stretch(found[-1].start, until, None)
+            found[-1] = Segment(found[-1].start, until, None)
         else:
             found.append(part)
         at = until
     return found
 
 
-def by_day(stretches: Iterable[Stretch]) -> list[Stretch]:
+def by_day(segments: Iterable[Segment]) -> list[Segment]:
     """The same without one that is longer than a day, since what is filtered is read whole."""
-    return [day for stretch in stretches for day in _days_of(stretch)]
+    return [day for segment in segments for day in _days_of(segment)]
 
 
-def _days_of(stretch: Stretch) -> Iterator[Stretch]:
-    if stretch.file is not None:  # which is one day's
-        yield stretch
+def _days_of(segment: Segment) -> Iterator[Segment]:
+    if segment.file is not None:  # which is one day's
+        yield segment
         return
-    at = stretch.start
-    while at < stretch.end:
-        until = min(at // DAY * DAY + DAY, stretch.end)
-        yield replace(stretch, start=at, end=until)
+    at = segment.start
+    while at < segment.end:
+        until = min(at // DAY * DAY + DAY, segment.end)
+        yield replace(segment, start=at, end=until)
         at = until
 
 
-def _from_file(day: DayFile, start: int, end: int) -> Stretch:
+def _from_file(day: DayFile, start: int, end: int) -> Segment:
     """A part of a day that has a file: the file's as far as it has all readings."""
     if day.is_expired:
-        return Stretch(start, end, day.dataset, is_expired=True, is_behind=day.changed_from is not None)
+        return Segment(start, end, day.dataset, is_expired=True, is_behind=day.changed_from is not None)
     if day.changed_from is None or (since := microseconds(day.changed_from)) >= end:
-        return Stretch(start, end, day.dataset)
-    return Stretch(start, end, day.dataset, store_from=since) if since > start else Stretch(start, end, None)
+        return Segment(start, end, day.dataset)
+    return Segment(start, end, day.dataset, store_from=since) if since > start else Segment(start, end, None)

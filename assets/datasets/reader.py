@@ -13,7 +13,7 @@ from sqlmodel import Session
 from assets.datasets import export
 from assets.datasets.column_cache import ColumnCache
 from assets.datasets.export import DatasetReplaced
-from assets.datasets.read_plan import Stretch, by_day, stretches_of
+from assets.datasets.read_plan import Segment, by_day, read_plan
 from storage.catalogue import Dataset
 from storage.objects import ObjectStore
 from storage.telemetry import (
@@ -28,7 +28,7 @@ from storage.telemetry import (
 )
 
 # Days of files that are in memory at once.
-MOST_DAYS = 32
+MAX_DAYS = 32
 EQUAL_WITHIN = 1e-9
 
 
@@ -56,7 +56,7 @@ class Filter:
         return pc.fill_null(pc.if_else(pc.is_valid(values), holds, None), fill_value=False)
 
 
-class Timeline:
+class TelemetryReader:
     """Reads of devices over time, for one question: where a range is read is looked up once.
 
     `permit` is asked about each device first, and raises where it may not be read. `cache` keeps columns of days of
@@ -78,7 +78,7 @@ class Timeline:
         self._permit = permit
         self._cache = cache
         self._read: dict[tuple[str, int, int], pa.Table] = {}
-        self._known: dict[tuple[str, int, int], list[Stretch]] = {}
+        self._known: dict[tuple[str, int, int], list[Segment]] = {}
 
     def read(
         self,
@@ -93,13 +93,13 @@ class Timeline:
         """Readings, ascending in time, with their metrics only; days that have files are read there."""
         parts: list[pa.Table] = []
         wanted = newest
-        stretches = self.stretches(device_id, start, end)
-        for stretch in reversed(by_day(stretches) if filters else stretches):
+        segments = self.plan(device_id, start, end)
+        for segment in reversed(by_day(segments) if filters else segments):
             if filters:
-                part = self._filtered(device_id, stretch, metrics, filters)
+                part = self._filtered(device_id, segment, metrics, filters)
                 part = part if wanted is None else part.slice(max(0, len(part) - wanted))
             else:
-                part = self.rows(device_id, stretch, metrics, wanted)
+                part = self.rows(device_id, segment, metrics, wanted)
             parts.insert(0, part)
             wanted = None if wanted is None else wanted - len(part)
             if wanted == 0:
@@ -118,10 +118,10 @@ class Timeline:
         times = found["time"].cast(pa.int64()).to_numpy()
         since = start if len(found) < newest else int(times[0])
         parts, rows = [found], 0
-        for stretch in reversed(self.stretches(device_id, since, end)):
-            held = ((times >= stretch.start) & (times < stretch.end)).any()
-            if stretch.file is not None and (stretch.is_expired or not held) and rows < newest:
-                part = self._read_file(stretch, metrics, context=True)
+        for segment in reversed(self.plan(device_id, since, end)):
+            held = ((times >= segment.start) & (times < segment.end)).any()
+            if segment.file is not None and (segment.is_expired or not held) and rows < newest:
+                part = self._read_file(segment, metrics, context=True)
                 parts.append(_without(part, found))
                 rows += len(parts[-1])
         if len(parts) == 1:
@@ -142,8 +142,8 @@ class Timeline:
     ) -> pa.Table:
         """One row per window of `every` microseconds that holds readings; see `TelemetryStore.aggregate`."""
         parts = []
-        stretches = self.stretches(device_id, start, end)
-        for group in _groups(by_day(stretches) if filters else stretches, every):
+        segments = self.plan(device_id, start, end)
+        for group in _groups(by_day(segments) if filters else segments, every):
             if len(group) == 1 and group[0].file is None and not filters:
                 a, b = group[0].start, group[0].end
                 part = self._store.aggregate(device_id, a, b, function=function, every=every, metrics=metrics)
@@ -156,18 +156,18 @@ class Timeline:
     def statistics(self, device_id: str, start: int, end: int) -> Statistics:
         """Statistics of every metric; the catalogue knows those of whole days."""
         parts = []
-        for stretch in self.stretches(device_id, start, end):
-            if stretch.file is None:
-                parts.append(self._store.statistics(device_id, stretch.start, stretch.end))
-            elif stretch.catalogued:
-                parts.append(_of_catalogue(stretch.catalogued))
-                if stretch.store_from is not None:
-                    parts.append(series.statistics(self._newer(device_id, stretch.store_from, stretch.end)))
+        for segment in self.plan(device_id, start, end):
+            if segment.file is None:
+                parts.append(self._store.statistics(device_id, segment.start, segment.end))
+            elif segment.catalogued:
+                parts.append(_of_catalogue(segment.catalogued))
+                if segment.store_from is not None:
+                    parts.append(series.statistics(self._newer(device_id, segment.store_from, segment.end)))
             else:
-                parts.append(series.statistics(self.rows(device_id, stretch, None)))
+                parts.append(series.statistics(self.rows(device_id, segment, None)))
         return _merged(parts)
 
-    def stretches(self, device_id: str, start: int, end: int) -> list[Stretch]:
+    def plan(self, device_id: str, start: int, end: int) -> list[Segment]:
         """The range in parts, in order; neighbouring days of the store are one.
 
         Raises:
@@ -177,28 +177,28 @@ class Timeline:
         self._permit(device_id)
         asked = (device_id, start, end)
         if asked not in self._known:
-            self._known[asked] = stretches_of(self._session, *asked)
+            self._known[asked] = read_plan(self._session, *asked)
         return self._known[asked]
 
     def rows(
-        self, device_id: str, stretch: Stretch, metrics: Sequence[str] | None, newest: int | None = None
+        self, device_id: str, segment: Segment, metrics: Sequence[str] | None, newest: int | None = None
     ) -> pa.Table:
-        """Readings of one of `stretches`."""
-        if stretch.file is None:
-            return self._store.read(device_id, stretch.start, stretch.end, metrics=metrics, newest=newest)
+        """Readings of one of `segments`."""
+        if segment.file is None:
+            return self._store.read(device_id, segment.start, segment.end, metrics=metrics, newest=newest)
         try:
-            rows = self._read_file(stretch, metrics)
+            rows = self._read_file(segment, metrics)
         except DatasetReplaced:
-            if stretch.is_expired:
+            if segment.is_expired:
                 raise
-            return self._store.read(device_id, stretch.start, stretch.end, metrics=metrics, newest=newest)
-        if stretch.store_from is not None:
-            newer = self._newer(device_id, stretch.store_from, stretch.end)
+            return self._store.read(device_id, segment.start, segment.end, metrics=metrics, newest=newest)
+        if segment.store_from is not None:
+            newer = self._newer(device_id, segment.store_from, segment.end)
             rows = _joined(
                 [rows, newer if metrics is None else _having(_with_columns(newer, metrics), metrics)], metrics
             )
-        if stretch.is_behind:
-            late = self._store.read(device_id, stretch.start, stretch.end, metrics=metrics)
+        if segment.is_behind:
+            late = self._store.read(device_id, segment.start, segment.end, metrics=metrics)
             rows = _joined([_without(rows, late), late], metrics).sort_by("time")
         return rows if newest is None else rows.slice(max(0, len(rows) - newest))
 
@@ -210,18 +210,18 @@ class Timeline:
         return self._read[asked]
 
     def _filtered(
-        self, device_id: str, stretch: Stretch, metrics: Sequence[str] | None, filters: Sequence[Filter]
+        self, device_id: str, segment: Segment, metrics: Sequence[str] | None, filters: Sequence[Filter]
     ) -> pa.Table:
         if not filters:
-            return self.rows(device_id, stretch, metrics)
+            return self.rows(device_id, segment, metrics)
         asked = None if metrics is None else [*metrics, *{f.metric for f in filters}.difference(metrics)]
-        rows = self.rows(device_id, stretch, asked)
+        rows = self.rows(device_id, segment, asked)
         for filter_ in filters:
             rows = rows.filter(filter_.of(rows)) if filter_.metric in rows.column_names else rows.slice(0, 0)
         return rows if metrics is None else _having(rows, metrics).select(["time", *metrics])
 
-    def _read_file(self, stretch: Stretch, metrics: Sequence[str] | None, *, context: bool = False) -> pa.Table:
-        file = stretch.file
+    def _read_file(self, segment: Segment, metrics: Sequence[str] | None, *, context: bool = False) -> pa.Table:
+        file = segment.file
         assert file is not None  # noqa: S101 - callers looked
         there = set(file.metrics)
         # A file also has a power factor that was worked out; it is no reading, and is given to who asks for it.
@@ -232,12 +232,12 @@ class Timeline:
         def read(columns: list[str]) -> pa.Table:
             return export.read(self._objects, [file], columns)
 
-        if self._cache is None or stretch.is_of_file:
+        if self._cache is None or segment.is_of_file:
             rows = read(names)
         else:
             rows = self._cache.columns(file.sha256, names, read)
-        if not stretch.has_whole_file:
-            edges = rows["timestamp"].cast(pa.int64()).to_numpy().searchsorted([stretch.start, stretch.file_end])
+        if not segment.has_whole_file:
+            edges = rows["timestamp"].cast(pa.int64()).to_numpy().searchsorted([segment.start, segment.file_end])
             rows = rows.slice(edges[0], edges[1] - edges[0])
         rows = rows.rename_columns(["time", *rows.column_names[1:]])
         if context:
@@ -271,16 +271,16 @@ def _any_of(table: pa.Table, metrics: Iterable[str]) -> pa.ChunkedArray:
     return pc.is_valid(pc.coalesce(*(table[name] for name in metrics)))
 
 
-def _groups(stretches: Iterable[Stretch], every: int) -> list[list[Stretch]]:
+def _groups(segments: Iterable[Segment], every: int) -> list[list[Segment]]:
     """Stretches that are aggregated together: each group begins where a window does, and files go many at a time."""
-    groups: list[list[Stretch]] = []
-    for stretch in stretches:
-        cuts_a_window = stretch.start % every != 0
-        follows_files = groups and stretch.file and all(s.file for s in groups[-1]) and len(groups[-1]) < MOST_DAYS
+    groups: list[list[Segment]] = []
+    for segment in segments:
+        cuts_a_window = segment.start % every != 0
+        follows_files = groups and segment.file and all(s.file for s in groups[-1]) and len(groups[-1]) < MAX_DAYS
         if groups and (cuts_a_window or follows_files):
-            groups[-1].append(stretch)
+            groups[-1].append(segment)
         else:
-            groups.append([stretch])
+            groups.append([segment])
     return groups
 
 

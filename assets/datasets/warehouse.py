@@ -17,9 +17,9 @@ from sqlalchemy import text
 from sqlmodel import Session, col, select
 
 from assets.datasets.columns import COLUMNS
-from assets.datasets.export import Workshop
 from storage.catalogue import Dataset
 from storage.objects import LocalObjects, ObjectStore, S3Objects
+from storage.stores import Stores
 from storage.telemetry import TIME
 
 TYPES = {"timestamp": TIME, "device_id": pa.string(), "device_type": pa.string(), "location": pa.string(),
@@ -45,7 +45,7 @@ class QueryRefused(Exception):
 
 
 def query(
-    workshop: Workshop,
+    stores: Stores,
     sql: str,
     *,
     devices: Sequence[str] | None = None,
@@ -70,10 +70,10 @@ def query(
             raise QueryRefused("give one SELECT; what there is can be read and not changed")
         all_of_them = not any(_names(view, sql) for view in ("datasets", *VIEWS))  # SHOW TABLES: what there is
         if all_of_them or _names("datasets", sql):
-            connection.register("datasets", _rows(workshop, devices, start, end))
+            connection.register("datasets", _rows(stores, devices, start, end))
         for name, view in VIEWS.items():
             if all_of_them or _names(name, sql):
-                connection.register(name, _table(workshop.session, f"{view} LIMIT 0" if all_of_them else view))
+                connection.register(name, _table(stores.session, f"{view} LIMIT 0" if all_of_them else view))
         connection.execute("SET TimeZone = 'UTC'; SET enable_external_access = false; SET lock_configuration = true")
         try:
             return connection.sql(sql).to_arrow_table()
@@ -88,7 +88,7 @@ def _names(view: str, sql: str) -> bool:
     return re.search(rf"\b{view}\b", sql, re.IGNORECASE) is not None
 
 
-def _rows(workshop: Workshop, devices: Sequence[str] | None, start: date | None, end: date | None) -> pads.Dataset:
+def _rows(stores: Stores, devices: Sequence[str] | None, start: date | None, end: date | None) -> pads.Dataset:
     """The day files as one dataset; a metric that a file lacks is null there."""
     found = select(Dataset.key, Dataset.metrics).where(col(Dataset.superseded_at).is_(None), Dataset.kind == "day")
     if devices:
@@ -97,10 +97,10 @@ def _rows(workshop: Workshop, devices: Sequence[str] | None, start: date | None,
         found = found.where(col(Dataset.start_date) >= start)
     if end:
         found = found.where(col(Dataset.end_date) <= end)
-    files = workshop.session.exec(found.order_by(col(Dataset.device_id), col(Dataset.start_date))).all()
+    files = stores.session.exec(found.order_by(col(Dataset.device_id), col(Dataset.start_date))).all()
     extras = sorted({name for _, metrics in files for name in metrics} - set(COLUMNS))
     schema = pa.schema([(name, TYPES.get(name, pa.float64())) for name in (*COLUMNS, *extras)])
-    filesystem, prefix = _filesystem(workshop.objects)
+    filesystem, prefix = _filesystem(stores.objects)
     paths = [f"{prefix}/{key}" for key, _ in files]
     return pads.dataset(paths, schema=schema, filesystem=filesystem, format="parquet")
 

@@ -12,13 +12,13 @@ Floats = npt.NDArray[np.float64]
 Times = npt.NDArray[np.int64]
 Figure = TypeVar("Figure", np.float64, np.int64)
 SECOND = 1_000_000
-SHORTEST_GAP = 5 * 60 * SECOND
+MIN_GAP = 5 * 60 * SECOND
 WH_PER_UNIT = {"Wh": 1.0, "kWh": 1e3, "kwh": 1e3, "MWh": 1e6, "GWh": 1e9}
 
 
 def gap_rule(times: Times) -> int:
     """How many microseconds between two readings are no gap yet: five median cadences, and at least 5 min."""
-    return max(5 * int(np.median(np.diff(times))), SHORTEST_GAP) if len(times) > 1 else SHORTEST_GAP
+    return max(5 * int(np.median(np.diff(times))), MIN_GAP) if len(times) > 1 else MIN_GAP
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class EnergyCurve:
         else:
             start, end = self.power[left], self.power[right]
             grown = (start + 0.5 * (end - start) * part) * since / SECOND / 3600
-        # At the very end of a gap the curve stands where the next stretch begins.
+        # At the very end of a gap the curve stands where the next segment begins.
         after_gap = ~joined & (inside >= self.times[right])
         return (
             np.where(after_gap, self.energy[right], self.energy[left] + grown),
@@ -59,7 +59,7 @@ class EnergyCurve:
         )
 
     def between(self, edges: Times) -> tuple[Floats, Times]:
-        """Energy (Wh) and covered time (µs) of each stretch between neighbouring edges."""
+        """Energy (Wh) and covered time (µs) of each segment between neighbouring edges."""
         energy, covered = self.at(edges)
         return np.diff(energy), np.diff(covered)
 

@@ -12,15 +12,15 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from assets.quality.settings import QUALITY_CHECKS, QualityCheck, Thresholds
 from storage.devices import NAMED_METRICS, DeviceMetadata
-from storage.settings import QUALITY_CHECKS, QualityCheck, Thresholds
 from storage.telemetry import DAY, SECOND
 
 Floats = npt.NDArray[np.float64]
 Times = npt.NDArray[np.int64]
 
 # A reading that is half a cadence late is late, not missing; one that is five late leaves a gap.
-LATE, GAP, SHORTEST_GAP = 1.5, 5, 300 * SECOND
+LATE, GAP, MIN_GAP = 1.5, 5, 300 * SECOND
 # Rounding of V, I and P may make this much more of a true P = V · I.
 ROUNDING = 1.05
 # Two equal readings closer than this share of the cadence are one that was sent twice.
@@ -87,7 +87,7 @@ def _timing(times: Times, steps: Times, day: tuple[int, int], declared: float | 
     missing = float((lengths[lengths > LATE * step] - step).sum())
     share = min(max(1 - missing / (day[1] - day[0]), 0.0), 1.0)
     yield Finding("completeness", share, f"{share:.1%} of the day at one reading each {step / SECOND:g} s")
-    gaps = lengths[lengths > max(GAP * step, SHORTEST_GAP)]
+    gaps = lengths[lengths > max(GAP * step, MIN_GAP)]
     longest = float(gaps.max()) / SECOND if len(gaps) else 0.0
     yield Finding("gaps", longest / 60, f"{len(gaps)} gaps, the longest {longest / 60:.0f} min")
 

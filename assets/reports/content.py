@@ -183,7 +183,7 @@ class Analysis(Part):
 
 
 class Anomaly(Part):
-    """A stretch in which the device behaved unlike itself; `metric` is the channel that showed it most."""
+    """A segment in which the device behaved unlike itself; `metric` is the channel that showed it most."""
 
     start: datetime
     end: datetime

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from xlsxwriter.workbook import Workbook
     from xlsxwriter.worksheet import Worksheet
 
-MOST_ROWS = 1_048_575  # below the header
-LONGEST_TEXT = 32_767
+MAX_ROWS = 1_048_575  # below the header
+MAX_TEXT = 32_767
 BATCH = 20_000
 # Excel counts days; 1970-01-01 is its day 25,569.
 EPOCH_DAY, DAY = 25_569, 86_400_000_000
@@ -111,7 +111,7 @@ class _Pages:
     def row(self, sheet: "Worksheet", number: int, values: Sequence[Any]) -> None:
         for i, value in enumerate(values):
             if isinstance(value, str):
-                sheet.write_string(number, i, value[:LONGEST_TEXT])
+                sheet.write_string(number, i, value[:MAX_TEXT])
             elif isinstance(value, datetime):
                 local = value.astimezone(self.zone).replace(tzinfo=UTC)
                 sheet.write_number(number, i, EPOCH_DAY + local.timestamp() / 86_400, self.format(TIME))
@@ -204,8 +204,8 @@ def _energy_chart(book: "Workbook", days: int) -> Any:
 
 def _parts(readings: pa.Table) -> Iterator[pa.Table]:
     """The readings, cut where a sheet is full; one part even where there is none."""
-    for start in range(0, max(len(readings), 1), MOST_ROWS):
-        yield readings.slice(start, MOST_ROWS)
+    for start in range(0, max(len(readings), 1), MAX_ROWS):
+        yield readings.slice(start, MAX_ROWS)
 
 
 def _readings(pages: _Pages, content: ReportContent, part: pa.Table, number: int, budget: Budget) -> None:
@@ -215,7 +215,7 @@ def _readings(pages: _Pages, content: ReportContent, part: pa.Table, number: int
         columns.append((f"{metric_name(metric.metric)}{unit}", 14, "General"))
     sheet = pages.sheet("Readings" if number == 1 else f"Readings {number}", columns)
     whole = max(content.data_quality.readings, 1)
-    row, before = 1, (number - 1) * MOST_ROWS
+    row, before = 1, (number - 1) * MAX_ROWS
     write = sheet.write_number
     for start in range(0, len(part), BATCH):
         budget.step(20 + 65 * (before + start) / whole, "Writing the readings")

@@ -27,8 +27,8 @@ INK, MUTED, LINE = "#24313d", "#66727d", "#d9dfe4"
 ACCENT, PALE, SIGNAL = "#2b6591", "#c4d6e4", "#c2571a"
 FONTS = Path(__file__).parent / "fonts"
 WIDTH, HEIGHT = 6.54, 1.95  # inches; the width is that of the text on A4
-MOST_LABELS = 10
-MOST_PANELS = 6
+MAX_LABELS = 10
+MAX_PANELS = 6
 
 
 def save(svg: str | None, folder: Path, name: str) -> str | None:
@@ -51,7 +51,7 @@ def daily_energy(content: ReportContent) -> str | None:
         width=0.72 if len(days) <= 62 else 1.0,
         color=[ACCENT if day.is_whole else PALE for day in days],
     )
-    step = -(-len(days) // MOST_LABELS)
+    step = -(-len(days) // MAX_LABELS)
     ticks = range(0, len(days), step)
     names = [day_name(days[i].day) if len(days) <= 62 else f"{days[i].day.day} {days[i].day:%b}" for i in ticks]
     axis.set_xticks(ticks, names)
@@ -77,7 +77,7 @@ def profile(content: ReportContent, metric: str) -> str | None:
 
 def other_metrics(content: ReportContent, metrics: Sequence[str]) -> str | None:
     """Small pictures of further metrics above each other, at most six; None where there is none."""
-    chosen = [s for s in content.series if s.metric in metrics and _is_line(s)][:MOST_PANELS]
+    chosen = [s for s in content.series if s.metric in metrics and _is_line(s)][:MAX_PANELS]
     if not chosen:
         return None
     figure, axes = _canvas(len(chosen))

@@ -6,7 +6,7 @@ from typing import Any
 import pyarrow as pa
 from sqlmodel import Session, col, func, select
 
-from assets.datasets.export import Workshop, load
+from assets.datasets.export import load
 from assets.datasets.history import provenance
 from assets.reports.content import ReportInput
 from storage import catalogue, dirty_days
@@ -14,14 +14,15 @@ from storage.database import utc_now
 from storage.devices import Device, DeviceMetadata
 from storage.jobs import AnalyticsJob, ReportJob
 from storage.rules import Alert
+from storage.stores import Stores
 from storage.telemetry import TIME
 
-MOST_ALERTS = 10_000
+MAX_ALERTS = 10_000
 
 
-def gather(workshop: Workshop, job: ReportJob, code_version: str) -> ReportInput:
+def gather(stores: Stores, job: ReportJob, code_version: str) -> ReportInput:
     """All that the report says, read once; a device that was deleted meanwhile keeps its id for a name."""
-    session = workshop.session
+    session = stores.session
     device = session.get(Device, job.device_id) or Device(
         device_id=job.device_id, device_name=job.device_id, device_type="unknown"
     )
@@ -30,9 +31,9 @@ def gather(workshop: Workshop, job: ReportJob, code_version: str) -> ReportInput
     alerts, alerts_total = _alerts(session, job)
     first, last = start.astimezone(UTC).date(), (end - timedelta(microseconds=1)).astimezone(UTC).date()
     # Asked before the files are read: what is exported in between is then mentioned in vain, and not the reverse.
-    waiting = [row.day for row in dirty_days.touched(session, device_id=job.device_id) if first <= row.day <= last]
+    waiting = [row.day for row in dirty_days.waiting(session, device_id=job.device_id) if first <= row.day <= last]
     chosen, table = load(
-        workshop, lambda: catalogue.datasets_of(session, job.device_id, start=first, end=last, kind="day")
+        stores, lambda: catalogue.datasets_of(session, job.device_id, start=first, end=last, kind="day")
     )
     return ReportInput(
         report_id=job.job_id,
@@ -40,7 +41,7 @@ def gather(workshop: Workshop, job: ReportJob, code_version: str) -> ReportInput
         device_name=device.device_name,
         device_type=device.device_type,
         location=device.location,
-        zone=metadata.zone(workshop.zone),
+        zone=metadata.zone(stores.zone),
         start=start.astimezone(UTC),
         end=end.astimezone(UTC),
         readings=table if len(table) else pa.table({"timestamp": pa.array([], TIME)}),
@@ -64,7 +65,7 @@ def _alerts(session: Session, job: ReportJob) -> tuple[list[dict[str, Any]], int
         Alert.reading_time >= job.date_range_start,
         Alert.reading_time < job.date_range_end,
     )
-    rows = session.exec(found.order_by(col(Alert.reading_time).desc()).limit(MOST_ALERTS))
+    rows = session.exec(found.order_by(col(Alert.reading_time).desc()).limit(MAX_ALERTS))
     total = session.exec(select(func.count()).select_from(found.subquery())).one()
     return [row.model_dump(mode="json") for row in rows], total
 

@@ -82,10 +82,10 @@ def _about_voltage(content: ReportContent) -> Iterator[str]:
 def _about_alerts(content: ReportContent) -> str:
     if not content.alerts:
         return "No alert was raised."
-    total, listed = content.alerts_total, len(content.alerts)
+    total, paginate = content.alerts_total, len(content.alerts)
     raised = f"{count(total, 'alert')} {'was' if total == 1 else 'were'} raised"
-    if total > listed:
-        raised += f"; of the newest {listed:,}"
+    if total > paginate:
+        raised += f"; of the newest {paginate:,}"
     open_ones = sum(alert.status == "open" for alert in content.alerts)
     still = f"{open_ones:,} still open" if open_ones else "none is open any more"
     return f"{raised} ({severities(content)}); {still}."
@@ -105,7 +105,7 @@ def _about_anomalies(content: ReportContent, zone: ZoneInfo) -> Iterator[str]:
     if not content.anomalies:
         yield "The anomaly analysis found nothing unusual."
         return
-    found = count(len(content.anomalies), "stretch", "stretches")
+    found = count(len(content.anomalies), "segment", "segments")
     which = "it" if len(content.anomalies) == 1 else "the strongest"
     strongest = max(content.anomalies, key=lambda event: event.score or 0)
     channel = f", in {metric_name(strongest.metric)}" if strongest.metric else ""

@@ -13,7 +13,7 @@ import yaml
 _PUNCTUATION = re.compile(r"([!-/:-@\[-`{-~])")
 LONGEST = 300
 # Rows of a table that is not broken over pages.
-LONGEST_WHOLE = 15
+MAX_WHOLE = 15
 
 
 def escape(text: str, longest: int = LONGEST) -> str:
@@ -81,7 +81,7 @@ def table(
     lines = [_row(head), "|" + "|".join("--:" if i in right else ":--" for i in range(len(head))) + "|"]
     lines += [_row(row) for row in rows]
     lines += [_row(total, "**")] if total else []
-    name = "whole" if len(lines) - 2 <= LONGEST_WHOLE else "table"
+    name = "whole" if len(lines) - 2 <= MAX_WHOLE else "table"
     shares = ",".join(str(width) for width in widths)
     return f'::: {{.{name} widths="{shares}"}}\n' + "\n".join(lines) + "\n:::\n"
 

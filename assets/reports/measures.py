@@ -18,7 +18,7 @@ from storage.devices import NAMED_METRICS, UNITS
 from storage.telemetry import microseconds, moment
 
 HOUR = 3600 * SECOND
-MOST_WINDOWS = 1000
+MAX_WINDOWS = 1000
 # From three hours straight to a day: what lies between shows neither days nor what they have in common.
 WINDOWS = [s * SECOND for s in (1, 10, 60, 300, 900, 1800, 3600, 10_800, 86_400, 604_800)]
 _NOT_METRICS = ("timestamp", "device_id", "device_type", "location", "hour", "day_of_week", "is_weekend")
@@ -160,7 +160,7 @@ def series(measured: Measured) -> Iterator[Series]:
     """Each metric in at most a thousand windows, aligned to 1970, none shorter than readings are apart."""
     start, end = microseconds(measured.data.start), microseconds(measured.data.end)
     shortest = max(
-        (end - start) / MOST_WINDOWS, float(np.median(np.diff(measured.times))) if len(measured.times) > 1 else 0
+        (end - start) / MAX_WINDOWS, float(np.median(np.diff(measured.times))) if len(measured.times) > 1 else 0
     )
     width = next((w for w in WINDOWS if w >= shortest), WINDOWS[-1])
     for metric in measured.metrics:

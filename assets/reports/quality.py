@@ -4,11 +4,11 @@ from datetime import datetime
 
 import numpy as np
 
-from assets.energy.curve import SECOND, SHORTEST_GAP, Times
+from assets.energy.curve import MIN_GAP, SECOND, Times
 from assets.reports.content import DataQuality, Gap, ReportInput
 from storage.telemetry import microseconds, moment
 
-MOST_GAPS = 1000
+MAX_GAPS = 1000
 # A reading that is half a cadence late is late, not missing.
 LATE = 1.5
 
@@ -18,12 +18,12 @@ def quality(data: ReportInput, times: Times) -> DataQuality:
     until = max(min(data.end, data.generated_at), data.start)
     steps = np.diff(times)
     cadence = data.cadence_seconds or (float(np.median(steps)) / SECOND if len(steps) else None) or None
-    rule = max(5 * int((cadence or 0) * SECOND), SHORTEST_GAP)
+    rule = max(5 * int((cadence or 0) * SECOND), MIN_GAP)
     start, end = microseconds(data.start), microseconds(until)
     edges = np.concatenate([[start], times, [max([end, *times[-1:]])]])
     lengths = np.diff(edges)
     wide = np.flatnonzero(lengths > rule)
-    longest = wide[np.argsort(-lengths[wide], kind="stable")][:MOST_GAPS]
+    longest = wide[np.argsort(-lengths[wide], kind="stable")][:MAX_GAPS]
     missing = _missing(times, start, end, cadence)
     return DataQuality(
         readings=len(times),

@@ -20,7 +20,7 @@ from assets.reports.wording import (
     quantity,
 )
 
-MOST_EVENTS, MOST_ALERTS, MOST_SCALARS = 20, 25, 20
+MAX_EVENTS, MAX_ALERTS, MAX_SCALARS = 20, 25, 20
 
 
 def anomalies(content: ReportContent, _: Path) -> Iterator[str]:
@@ -33,13 +33,13 @@ def anomalies(content: ReportContent, _: Path) -> Iterator[str]:
         return
     zone = ZoneInfo(content.period.tz)
     elsewhere = content.anomalies_outside_period
-    outside = f"Not listed: {elsewhere:,} outside the period." if elsewhere else ""
+    outside = f"Not paginate: {elsewhere:,} outside the period." if elsewhere else ""
     by_whom = _by_whom("Looked for", analysis, zone)
     if content.anomalies:
-        stretches = count(len(content.anomalies), "stretch", "stretches")
+        segments = count(len(content.anomalies), "segment", "segments")
         yield md.paragraph(
             by_whom,
-            f"In {stretches} the device did not behave as it usually does. The higher the score, the more unusual; the"
+            f"In {segments} the device did not behave as it usually does. The higher the score, the more unusual; the"
             " channel is the one that showed it most. Unusual is not yet faulty: it is where to look first.",
             outside,
         )
@@ -51,7 +51,7 @@ def anomalies(content: ReportContent, _: Path) -> Iterator[str]:
 
 def _events(content: ReportContent, zone: ZoneInfo) -> Iterator[str]:
     strongest = sorted(content.anomalies, key=lambda event: -(event.score or 0))
-    rows, more = md.cut(strongest, MOST_EVENTS)
+    rows, more = md.cut(strongest, MAX_EVENTS)
     yield md.table(
         ("Begin", "End", "Length", "Channel", "Readings", "Score"),
         [
@@ -153,7 +153,7 @@ def _scalars(title: str, values: Mapping[str, Any]) -> Iterator[str]:
     if not rows:
         return
     yield md.heading(title, 2)
-    shown, more = md.cut(rows, MOST_SCALARS)
+    shown, more = md.cut(rows, MAX_SCALARS)
     yield md.table(("Figure", "Value"), shown, widths=(45, 55))
     yield more
 
@@ -177,7 +177,7 @@ def alerts(content: ReportContent, _: Path) -> Iterator[str]:
         yield md.paragraph("No rule raised an alert in this period.")
         return
     zone = ZoneInfo(content.period.tz)
-    rows, more = md.cut(content.alerts, MOST_ALERTS, content.alerts_total)
+    rows, more = md.cut(content.alerts, MAX_ALERTS, content.alerts_total)
     yield md.table(
         ("Time", "Severity", "Rule", "Message", "State"),
         [

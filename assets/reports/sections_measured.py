@@ -27,7 +27,7 @@ from assets.reports.wording import (
     zone_words,
 )
 
-MOST_DAYS, MOST_GAPS = 62, 12
+MAX_DAYS, MAX_GAPS = 62, 12
 OWN_FIGURE = ("power", "voltage")
 TILES = ("energy", "mean_power", "peak_power", "peak_demand_15min", "load_factor", "running_hours")
 
@@ -93,7 +93,7 @@ def energy(content: ReportContent, folder: Path) -> Iterator[str]:
         f"Energy per day in {content.period.tz}.{paler}",
         "Bars of the energy of each day.",
     )
-    if len(days) > MOST_DAYS:
+    if len(days) > MAX_DAYS:
         span, spans = "Month", {month: list(of) for month, of in groupby(days, lambda day: f"{day.day:%B %Y}")}
     else:
         span, spans = "Day", {_day(day): [day] for day in days}
@@ -140,7 +140,7 @@ def _profile(content: ReportContent, metric: str, folder: Path) -> Iterator[str]
     name = metric_name(metric).capitalize()
     yield md.heading(name)
     window = next(s.window_seconds for s in content.series if s.metric == metric)
-    marked = ", with the stretches that the anomaly analysis found" if content.anomalies else ""
+    marked = ", with the segments that the anomaly analysis found" if content.anomalies else ""
     yield md.figure(
         figures.save(figures.profile(content, metric), folder, metric),
         f"{name}: mean and range of the readings in every {duration(window)}{marked}.",
@@ -171,7 +171,7 @@ def measurements(content: ReportContent, folder: Path) -> Iterator[str]:
         right=(2, 3, 4, 5, 6, 7),
     )
     others = [m.metric for m in content.metrics if m.metric not in OWN_FIGURE]
-    shown = others[: figures.MOST_PANELS]
+    shown = others[: figures.MAX_PANELS]
     names = ", ".join(metric_name(name) for name in shown)
     more = f" {len(others) - len(shown)} more are in the table only." if len(others) > len(shown) else ""
     yield md.figure(
@@ -190,7 +190,7 @@ def data_quality(content: ReportContent, _: Path) -> Iterator[str]:
     yield md.heading("Gaps", 2)
     rule = duration(quality.gap_rule_seconds)
     yield md.paragraph(f"Stretches of more than {rule} without a reading, the longest first.")
-    rows, more = md.cut(quality.gaps, MOST_GAPS, quality.gaps_total)
+    rows, more = md.cut(quality.gaps, MAX_GAPS, quality.gaps_total)
     yield md.table(
         ("From", "To", "Length"),
         [(clock(gap.start, zone), clock(gap.end, zone), duration(gap.seconds)) for gap in rows],
@@ -217,8 +217,8 @@ def _about_readings(content: ReportContent) -> Iterator[str]:
     if quality.measured_until < content.period.end:
         yield "The period was not over when this report was made; what was still to come does not count."
     if quality.waiting_days:
-        named = ", ".join(day_name(day) for day in quality.waiting_days[:MOST_GAPS])
-        others = " and other days" if len(quality.waiting_days) > MOST_GAPS else ""
+        named = ", ".join(day_name(day) for day in quality.waiting_days[:MAX_GAPS])
+        others = " and other days" if len(quality.waiting_days) > MAX_GAPS else ""
         yield f"Readings of {named}{others} (UTC) came after that day's file was made; a later report has them."
 
 

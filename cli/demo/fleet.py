@@ -88,20 +88,20 @@ def first_start(settings: Settings) -> datetime:
 
 
 def history(end: datetime) -> list[Sample]:
-    """Every device's stretch, moved in time to end at a moment; in the order of time, as a fleet sends."""
+    """Every device's segment, moved in time to end at a moment; in the order of time, as a fleet sends."""
     samples = [
-        Sample(device_id, end - (stretch[-1][0] - time), metrics)
-        for device_id, stretch in _stretches()
-        for time, metrics in stretch
+        Sample(device_id, end - (segment[-1][0] - time), metrics)
+        for device_id, segment in _stretches()
+        for time, metrics in segment
     ]
     return sorted(samples, key=lambda sample: (sample.time, sample.device_id))
 
 
 def live(now: datetime, start: datetime) -> Iterator[Sample]:
     """What the devices would say now: their stretches once more from the beginning, a step a minute."""
-    for device_id, stretch in _stretches():
+    for device_id, segment in _stretches():
         step = int((now - start) / timedelta(minutes=1))
-        yield Sample(device_id, now, stretch[step % len(stretch)][1])
+        yield Sample(device_id, now, segment[step % len(segment)][1])
 
 
 def good_until(end: datetime) -> datetime:

@@ -112,9 +112,9 @@ class Flow:
         ]
         for i, export in enumerate(asked):
             state = self._finished(f"/api/v1/exports/status/{export['device_id']}", "export datasets", i, len(asked))
-            listed = self._get("/api/v1/analytics/datasets", device_id=export["device_id"])["datasets"]
-            made = next(d for d in listed if d["key"] == state["s3_key"])
-            self.summary.datasets.append({"device_id": export["device_id"], **made, "days": len(listed) - 1})
+            paginate = self._get("/api/v1/analytics/datasets", device_id=export["device_id"])["datasets"]
+            made = next(d for d in paginate if d["key"] == state["s3_key"])
+            self.summary.datasets.append({"device_id": export["device_id"], **made, "days": len(paginate) - 1})
 
     def _analyse(self) -> None:
         models = self._get("/api/v1/analytics/models")

@@ -9,7 +9,7 @@ from typing import Any
 
 from storage.settings import SettingsError
 
-# The guardian of a killed supervisor holds the lock while it ends what was left.
+# The reaper of a killed supervisor holds the lock while it ends what was left.
 PATIENCE = 20.0
 
 

@@ -27,7 +27,7 @@ class Start:
 
 
 @dataclass(frozen=True)
-class Part:
+class Service:
     """A process of the platform. `prepare` is called before each start; one without a `probe` ends by itself."""
 
     name: str
@@ -39,33 +39,33 @@ class Part:
     address: str = ""
 
 
-def parts_of(settings: Settings, code_port: int) -> list[Part]:
+def services_of(settings: Settings, code_port: int) -> list[Service]:
     """What is to run here: a part whose address is given is not started."""
     stores = []
     if settings.embeds_postgres:
         # SIGINT is PostgreSQL's fast shutdown: it does not wait for clients.
         stores.append(
-            Part("postgres", lambda: _postgres(settings), f"postgresql://127.0.0.1:{settings.postgres_port}",
+            Service("postgres", lambda: _postgres(settings), f"postgresql://127.0.0.1:{settings.postgres_port}",
                  stage=STORES, stop_signal=signal.SIGINT, address=f"127.0.0.1:{settings.postgres_port}")
         )  # fmt: skip
     if settings.embeds_broker:
         address = f"127.0.0.1:{settings.mqtt_broker_port}"
         stores.append(
-            Part("broker", lambda: Start(nats.prepare(settings)), f"tcp://{address}", stage=STORES, address=address)
+            Service("broker", lambda: Start(nats.prepare(settings)), f"tcp://{address}", stage=STORES, address=address)
         )
     api = f"{_reachable(settings.api_host)}:{settings.api_port}"
     ingest = f"127.0.0.1:{settings.ingest_metrics_port}"
-    migrations = Part("migrations", lambda: _python("storage.database"), None, tuple(part.name for part in stores))
+    migrations = Service("migrations", lambda: _python("storage.database"), None, tuple(part.name for part in stores))
     ours = [
-        Part(
+        Service(
             "ingest", lambda: _python("ingest"), f"http://{ingest}/ready", ("migrations",), address=f"http://{ingest}"
         ),
-        Part("api", lambda: _python("serving"), f"http://{api}/health", ("migrations",), address=f"http://{api}"),
+        Service("api", lambda: _python("serving"), f"http://{api}/health", ("migrations",), address=f"http://{api}"),
     ]
     return [*stores, migrations, *ours, *([] if settings.dagster_url else _dagster(settings, code_port))]
 
 
-def _dagster(settings: Settings, code_port: int) -> list[Part]:
+def _dagster(settings: Settings, code_port: int) -> list[Service]:
     code = f"127.0.0.1:{code_port}"
     web = f"127.0.0.1:{settings.dagster_port}"
     where = {"DAGSTER_CODE_HOST": "127.0.0.1", "DAGSTER_CODE_PORT": str(code_port)}
@@ -76,19 +76,19 @@ def _dagster(settings: Settings, code_port: int) -> list[Part]:
 
     workspace = ("-w", str(CHECKOUT / "workspace.yaml"))
     return [
-        Part(
+        Service(
             "code",
             lambda: start("dagster", "api", "grpc", "-m", "orchestration.definitions", "-h", "127.0.0.1",
                           "-p", str(code_port), "--location-name", "energy", "--log-level", "warning"),
             f"tcp://{code}", ("migrations",), stage=CODE, address=code,
         ),
-        Part(
+        Service(
             "dagster",
             lambda: start("dagster-webserver", *workspace, "-h", "127.0.0.1", "-p", str(settings.dagster_port),
                           "--log-level", "warning"),
             f"dagster-location://{web}", ("code",), address=f"http://{web}",
         ),
-        Part(
+        Service(
             "daemon",
             lambda: start("dagster-daemon", "run", *workspace, "--log-level", "warning"),
             f"dagster-daemon://{web}", ("code",),

@@ -1,6 +1,6 @@
 """The local platform: its parts started in the order of their needs, kept running, ended without a trace.
 
-A part that ends is started again, after a pause that grows. A guardian, a process of its own, ends what is left should
+A part that ends is started again, after a pause that grows. A reaper, a process of its own, ends what is left should
 the supervisor itself be killed.
 """
 
@@ -17,10 +17,10 @@ from pathlib import Path
 
 from cli.local import home, ports, probes, reaper
 from cli.local.logs import PartLog, Screen
-from cli.local.services import CODE, PROGRAMS, STORES, Part, parts_of
+from cli.local.services import CODE, PROGRAMS, STORES, Service, services_of
 from storage.settings import CHECKOUT, Settings, SettingsError
 
-FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
+FIRST_PAUSE, MAX_PAUSE = 0.5, 30.0
 # A part that ran this long had recovered: the next pause is the first one again.
 RECOVERED = 60.0
 # How our programs and Dagster's say that they were asked for something wrong: starting them again would not help.
@@ -33,7 +33,7 @@ class PlatformFailed(Exception):
 
 @dataclass
 class _Running:
-    part: Part
+    part: Service
     log: PartLog
     process: subprocess.Popen[bytes] | None = None
     started_at: float = 0.0
@@ -60,7 +60,7 @@ class Supervisor:
         logs.mkdir(mode=0o700, exist_ok=True)
         self._running = {
             part.name: _Running(part, PartLog(part.name, logs, screen))
-            for part in parts_of(settings, ports.free_port())
+            for part in services_of(settings, ports.free_port())
         }
         self._stopping = threading.Event()
         self._changing = threading.Lock()
@@ -178,7 +178,7 @@ class Supervisor:
             if code == WRONG_USE and not running.once_ready:
                 self._failure = running.log.last or f"{part.name} ended with exit code {code}"
                 return
-            pause = FIRST_PAUSE if time.monotonic() - began > RECOVERED else min(2 * pause, LONGEST_PAUSE)
+            pause = FIRST_PAUSE if time.monotonic() - began > RECOVERED else min(2 * pause, MAX_PAUSE)
             running.reason = f"{_ending(code)}; starts again"
             self._say(f"{part.name} {_ending(code)}; it starts again in {pause:.0f} s")
             self._note()

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import text
 from sqlmodel import Session, select
 
-from storage.last_seen import DevicePresence
+from storage.last_seen import DeviceLastSeen
 from storage.telemetry import Reading, microseconds, moment
 
 # The newest reading's time of each device, in microseconds.
@@ -27,7 +27,7 @@ ON CONFLICT (device_id) DO UPDATE SET
 """)
 
 
-class Presence:
+class LastSeen:
     """What one ingester knows of it."""
 
     def __init__(self) -> None:
@@ -37,7 +37,7 @@ class Presence:
 
     def load(self, session: Session) -> None:
         """Begin with what the database knows."""
-        rows = session.exec(select(DevicePresence.device_id, DevicePresence.newest_reading))
+        rows = session.exec(select(DeviceLastSeen.device_id, DeviceLastSeen.newest_reading))
         self.newest = {device_id: microseconds(newest) for device_id, newest in rows}
 
     def note(self, readings: Iterable[Reading]) -> None:

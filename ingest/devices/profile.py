@@ -15,7 +15,7 @@ Window = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
-class DeviceFacts:
+class DeviceProfile:
     """What ingestion needs of a device; the default is one that nobody registered."""
 
     enrichment_status: str = "failed"
@@ -36,7 +36,7 @@ class DeviceFacts:
         return self.status == "maintenance" or any(start <= time < end for start, end in self.windows)
 
 
-UNREGISTERED = DeviceFacts()
+UNREGISTERED = DeviceProfile()
 
 
 class Windows:
@@ -62,11 +62,11 @@ class Windows:
         )
 
 
-def facts_of(device: Device, site: ZoneInfo = UTC, windows: Sequence[Window] = ()) -> DeviceFacts:
+def profile_of(device: Device, site: ZoneInfo = UTC, windows: Sequence[Window] = ()) -> DeviceProfile:
     """The facts of a registered device; `windows` are those that cover it."""
     metadata = DeviceMetadata.parse(device.metadata_json)
     deleted = device.deleted_at is not None
-    return DeviceFacts(
+    return DeviceProfile(
         enrichment_status="skipped" if deleted else "success",
         tenant_id=device.tenant_id,
         device_type=None if deleted else device.device_type,

@@ -8,7 +8,7 @@ from dataclasses import replace
 from sqlalchemy import Engine
 from sqlmodel import Session, col, select
 
-from ingest.devices.profile import UNREGISTERED, DeviceFacts, Windows, facts_of
+from ingest.devices.profile import UNREGISTERED, DeviceProfile, Windows, profile_of
 from ingest.rules.evaluate import ActiveRule, RuleSet
 from storage import database
 from storage.devices import Device
@@ -29,7 +29,7 @@ class Registry:
     def __init__(self, settings: Settings, engine: Engine) -> None:
         self._settings = settings
         self._engine = engine
-        self._devices: dict[str, DeviceFacts] = {}
+        self._devices: dict[str, DeviceProfile] = {}
         self._unregistered = UNREGISTERED
         self._is_current = True
         self.rules = RuleSet([])
@@ -50,12 +50,12 @@ class Registry:
         self._stopping.set()
         self._thread.join()
 
-    def facts(self, device_id: str) -> DeviceFacts:
+    def facts(self, device_id: str) -> DeviceProfile:
         """Of a device, as last known; its enrichment is a `timeout` while changes cannot be followed."""
         facts = self._devices.get(device_id, self._unregistered)
         return facts if self._is_current else replace(facts, enrichment_status="timeout")
 
-    def devices(self) -> Mapping[str, DeviceFacts]:
+    def devices(self) -> Mapping[str, DeviceProfile]:
         """Every device that is registered, deleted, or has a maintenance window."""
         return self._devices
 
@@ -82,7 +82,7 @@ class Registry:
         windows = Windows(session.exec(select(MaintenanceWindow)))
         site = self._settings.zone
         found = {
-            device.device_id: facts_of(device, site, windows.of(device.device_id, device.tenant_id))
+            device.device_id: profile_of(device, site, windows.of(device.device_id, device.tenant_id))
             for device in session.exec(select(Device))
         }
         self._unregistered = replace(UNREGISTERED, zone=site, windows=windows.of(None, None))

@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from ingest.devices.profile import DeviceFacts
+from ingest.devices.profile import DeviceProfile
 from storage.devices import IDENTIFIER, MAX_IDENTIFIER, METRIC, NAMED_METRICS, RESERVED
 from storage.telemetry import SECOND, Reading, microseconds
 
@@ -62,7 +62,7 @@ class _Unfit(Exception):
 
 
 def decode(
-    topic: str, device_id: str, payload: bytes, received_at: int, facts_of: Callable[[str], DeviceFacts]
+    topic: str, device_id: str, payload: bytes, received_at: int, profile_of: Callable[[str], DeviceProfile]
 ) -> Decoded:
     """Readings of one message, enriched with what the registry knows; what is none of them, with the reason.
 
@@ -71,7 +71,7 @@ def decode(
         device_id: the topic's level that names the device.
         payload: a JSON object, or an array of up to 1,000.
         received_at: microseconds.
-        facts_of: the registry's answer for a device id.
+        profile_of: the registry's answer for a device id.
 
     """
     if not _is_identifier(device_id):
@@ -82,7 +82,7 @@ def decode(
     except _Unfit as unfit:
         return Decoded([], [Rejected(topic, device_id, payload, unfit.reason)])
     decoded = Decoded([], [])
-    facts = facts_of(device_id)
+    facts = profile_of(device_id)
     for item in items:
         try:
             reading, ignored = _reading(item, device_id, received_at, facts)
@@ -121,7 +121,7 @@ def _lenient(payload: bytes) -> Any:
         raise _Unfit(f"the payload is no JSON: {error}") from None
 
 
-def _reading(item: Any, device_id: str, received_at: int, facts: DeviceFacts) -> tuple[Reading, int]:
+def _reading(item: Any, device_id: str, received_at: int, facts: DeviceProfile) -> tuple[Reading, int]:
     if not isinstance(item, dict):
         raise _Unfit("the reading is no JSON object")
     if item.get("device_id", device_id) != device_id:
@@ -166,7 +166,7 @@ def _time(value: Any, received_at: int) -> int:
     return time
 
 
-def _metrics(item: Mapping[str, Any], facts: DeviceFacts) -> tuple[dict[str, float], list[str] | None, int]:
+def _metrics(item: Mapping[str, Any], facts: DeviceProfile) -> tuple[dict[str, float], list[str] | None, int]:
     """The metrics, those that are out of their band if any is, and how many keys are no metrics."""
     limits, bands, ignore = facts.limits, facts.bands, facts.ignore
     metrics: dict[str, float] = {}

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from pyarrow import csv
 from sqlmodel import Session, select
 
-from ingest.devices.profile import UNREGISTERED, DeviceFacts, facts_of
+from ingest.devices.profile import UNREGISTERED, DeviceProfile, profile_of
 from ingest.intake.decode import MAX_ITEMS, Rejected, decode
 from storage import dirty_days
 from storage.database import utc_now
@@ -140,7 +140,7 @@ def bring_in(
     """
     names, pieces = batches(path)
     check(mapped, names)
-    facts = {device.device_id: facts_of(device) for device in session.exec(select(Device))}
+    facts = {device.device_id: profile_of(device) for device in session.exec(select(Device))}
     done = Imported()
     clock = _Clock(mapped)
     try:
@@ -180,7 +180,7 @@ def _store(
     mapped: Mapped,
     *,
     clock: "_Clock",
-    facts: Mapping[str, DeviceFacts],
+    facts: Mapping[str, DeviceProfile],
     telemetry: TelemetryStore,
     session: Session,
     done: Imported,
@@ -209,7 +209,7 @@ def _store(
         )
         for r in rejected
     )  # fmt: skip
-    dirty_days.touch(session, ((r.device_id, r.time) for r in readings))
+    dirty_days.mark_dirty(session, ((r.device_id, r.time) for r in readings))
     session.commit()
     _count(done, len(rows), readings, len(rejected))
 

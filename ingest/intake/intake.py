@@ -15,7 +15,7 @@ from sqlmodel import Session
 
 from ingest.devices.registry import Registry
 from ingest.intake.decode import Decoded, Rejected, decode, payload_of
-from ingest.metrics import IntakeCounts
+from ingest.metrics import IngestMetrics
 from ingest.mqtt.live import LivePublisher
 from ingest.mqtt.subscription import Message, Subscription
 from ingest.rules.alerts import AlertRaiser
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 MAX_BATCH = 5_000
 MAX_BATCH_BYTES = 2 * 1024 * 1024
-FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
+FIRST_PAUSE, MAX_PAUSE = 0.1, 5.0
 
 
 class Work:
@@ -74,7 +74,7 @@ class Intake:
         store: TelemetryStore,
         engine: Engine,
         registry: Registry,
-        counts: IntakeCounts,
+        counts: IngestMetrics,
         *,
         raiser: AlertRaiser,
         live: LivePublisher | None = None,
@@ -110,8 +110,8 @@ class Intake:
     def work(self, message: Message) -> Work:
         """A message, decoded with what the registry knows now."""
         device_id = message.topic.split("/")[self._device_level]
-        facts_of = self._registry.facts
-        return Work(message, decode(message.topic, device_id, message.payload, message.received_at, facts_of))
+        profile_of = self._registry.facts
+        return Work(message, decode(message.topic, device_id, message.payload, message.received_at, profile_of))
 
     def _keep(self, batch: list[Work], stopping: threading.Event) -> bool:
         pause = FIRST_PAUSE
@@ -137,7 +137,7 @@ class Intake:
             self._counts.fail()
             if stopping.wait(pause):
                 return False
-            pause = min(2 * pause, LONGEST_PAUSE)
+            pause = min(2 * pause, MAX_PAUSE)
 
     def commit(
         self, batch: Sequence[Work], also: Callable[[Session], None] | None = None
@@ -153,7 +153,7 @@ class Intake:
         kept = [reading for reading in readings if (reading.device_id, reading.time) not in refused]
         evaluated = self._raiser.evaluate(kept)
         with Session(self._engine, expire_on_commit=False) as session:
-            dirty_days.touch(session, ((r.device_id, r.time) for r in kept))
+            dirty_days.mark_dirty(session, ((r.device_id, r.time) for r in kept))
             raised = self._raiser.raise_alerts(session, evaluated)
             if rows := [row.model_dump(exclude={"id"}) for work in batch for row in work.quarantined(refused)]:
                 session.execute(insert(QuarantinedReading), rows)

@@ -19,10 +19,10 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlmodel import Session, col, select, update
 
-from ingest.devices.last_seen import Presence
+from ingest.devices.last_seen import LastSeen
 from ingest.devices.registry import Registry
 from ingest.intake.intake import Intake, Work
-from ingest.metrics import IntakeCounts
+from ingest.metrics import IngestMetrics
 from ingest.mqtt.subscription import Message
 from ingest.notify.outbox import Outbox
 from ingest.rules.alerts import AlertRaiser
@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 # Rows kept together. A payload may have a megabyte.
 PAGE = 50
-MOST = 10_000
+MAX_REPLAYED = 10_000
 
 
 class ReplayRunning(Exception):
@@ -57,7 +57,7 @@ class Replayed:
     stopped: str | None = None
 
 
-def waiting(session: Session, selection: Selection, *, after: int = 0, most: int = MOST) -> list[int]:
+def waiting(session: Session, selection: Selection, *, after: int = 0, most: int = MAX_REPLAYED) -> list[int]:
     """Ids of the selection's rows that were not replayed yet, ascending from after an id."""
     row_id = col(QuarantinedReading.id)
     found = selection.of(select(row_id)).where(col(QuarantinedReading.replayed_at).is_(None), row_id > after)
@@ -75,11 +75,11 @@ def replay(settings: Settings, engine: Engine, store: TelemetryStore, ids: Seque
     with _alone(engine):
         registry = Registry(settings, engine)
         registry.load()
-        presence = Presence()
+        last_seen = LastSeen()
         with Session(engine) as session:
-            presence.load(session)
-        raiser = AlertRaiser(registry, presence, Outbox(settings))
-        intake = Intake(settings.mqtt_topic, store, engine, registry, IntakeCounts(), raiser=raiser)
+            last_seen.load(session)
+        raiser = AlertRaiser(registry, last_seen, Outbox(settings))
+        intake = Intake(settings.mqtt_topic, store, engine, registry, IngestMetrics(), raiser=raiser)
         result = Replayed()
         for start in range(0, len(ids), PAGE):
             page = ids[start : start + PAGE]

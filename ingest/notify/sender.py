@@ -12,7 +12,7 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError
 from sqlmodel import Session, col, func, select
 
-from ingest.metrics import IntakeCounts
+from ingest.metrics import IngestMetrics
 from ingest.notify.channels import Channels, DeliveryFailed, Unconfigured
 from storage.database import utc_now
 from storage.notifications import Notification, NotificationAttempt
@@ -25,7 +25,7 @@ SENDERS = 4
 POLL_SECONDS = 1.0
 # Seconds to wait after each failure; after the last there is no other attempt.
 BACKOFF = (5, 15, 60, 180, 600, 900, 900)
-LONGEST_DETAIL = 2000
+MAX_DETAIL = 2000
 
 _DUE = text("""
 SELECT notification_id FROM notifications
@@ -36,7 +36,7 @@ WHERE status = 'pending' AND next_attempt_at <= now() ORDER BY next_attempt_at L
 class Senders:
     """The sending threads of one process."""
 
-    def __init__(self, settings: Settings, engine: Engine, counts: IntakeCounts) -> None:
+    def __init__(self, settings: Settings, engine: Engine, counts: IngestMetrics) -> None:
         """Check the addresses.
 
         Raises:
@@ -99,7 +99,7 @@ class Senders:
                 notification_id=notification.notification_id,
                 tenant_id=notification.tenant_id,
                 outcome=outcome,
-                detail=detail and detail.replace("\0", "")[:LONGEST_DETAIL],
+                detail=detail and detail.replace("\0", "")[:MAX_DETAIL],
             )
         )
         return outcome

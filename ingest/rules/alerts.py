@@ -15,7 +15,7 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlmodel import Session
 
-from ingest.devices.last_seen import Newest, Presence
+from ingest.devices.last_seen import LastSeen, Newest
 from ingest.devices.registry import Registry
 from ingest.notify.outbox import Outbox
 from ingest.rules import pending, suppressed
@@ -65,7 +65,7 @@ def raise_alerts(session: Session, evaluated: Evaluated, outbox: Outbox, newest:
     lock(session)
     breaches = evaluated.breaches
     if evaluated.streaks is not None:
-        breaches = [*breaches, *pending.judge(session, evaluated.streaks, newest)]
+        breaches = [*breaches, *pending.evaluate_pending(session, evaluated.streaks, newest)]
     return decide(session, breaches, outbox)
 
 
@@ -98,9 +98,9 @@ def remember(rules: RuleSet, outcome: Outcome) -> None:
 class AlertRaiser:
     """What intake sees of all this: a batch is evaluated, its alerts raised in the batch's transaction, then noted."""
 
-    def __init__(self, registry: Registry, presence: Presence, outbox: Outbox) -> None:
+    def __init__(self, registry: Registry, last_seen: LastSeen, outbox: Outbox) -> None:
         self._registry = registry
-        self._presence = presence
+        self._last_seen = last_seen
         self._outbox = outbox
 
     def evaluate(self, readings: Sequence[Reading]) -> Evaluated:
@@ -108,11 +108,11 @@ class AlertRaiser:
         return self._registry.rules.evaluate(readings, [self._registry.facts(r.device_id) for r in readings])
 
     def raise_alerts(self, session: Session, evaluated: Evaluated) -> Outcome:
-        return raise_alerts(session, evaluated, self._outbox, self._presence.newest)
+        return raise_alerts(session, evaluated, self._outbox, self._last_seen.newest)
 
     def committed(self, readings: Sequence[Reading], outcome: Outcome) -> None:
         remember(self._registry.rules, outcome)
-        self._presence.note(readings)
+        self._last_seen.note(readings)
 
 
 def describe(breach: Breach) -> str:

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ingest.devices.profile import DeviceFacts, Window
+from ingest.devices.profile import DeviceProfile, Window
 from ingest.rules.active_hours import Hours, Mask, Times, local_time
 from ingest.rules.evaluate import ActiveRule, Numbers, is_met
-from ingest.rules.pending import Hold, held
+from ingest.rules.pending import PendingState, held
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,15 +20,15 @@ class Episode:
 
 
 @dataclass(slots=True)
-class Replay:
+class Backtest:
     """One rule on one device, fed with its readings part by part."""
 
     rule: ActiveRule
-    facts: DeviceFacts
+    facts: DeviceProfile
     readings: int = 0
     held_back: int = 0
     episodes: list[Episode] = field(default_factory=list)
-    _hold: Hold = field(default_factory=Hold)
+    _hold: PendingState = field(default_factory=PendingState)
     _fired: int | None = None
     _counted: int | None = None
 
@@ -61,7 +61,7 @@ class Replay:
     def pass_over(self, readings: int, last: int) -> None:
         """Readings, the last at that time, of which it is known that none meets the condition."""
         self.readings += readings
-        self._hold = Hold(clear_at=last)
+        self._hold = PendingState(clear_at=last)
 
 
 def could_meet(rule: ActiveRule, low: float, high: float) -> bool:

@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import numpy.typing as npt
 
-from ingest.devices.profile import DeviceFacts
+from ingest.devices.profile import DeviceProfile
 from ingest.rules.active_hours import Hours, Indices, Mask, Times, local_time
 from storage.rules import NO_DATA, OPERATORS, ActiveHours, Rule
 from storage.telemetry import SECOND, Reading
@@ -112,7 +112,7 @@ class Breach:
 
 
 @dataclass(frozen=True, slots=True)
-class Streaks:
+class PendingBatch:
     """What a batch says of rules whose condition must hold for a time: a row per reading and such rule, met or not.
 
     Sorted by (rule, device), numbered by `pair`, and time. `allowed` may become breaches once the condition has held.
@@ -120,7 +120,7 @@ class Streaks:
 
     rules: Sequence[ActiveRule]
     readings: Sequence[Reading]
-    facts: Sequence[DeviceFacts]
+    facts: Sequence[DeviceProfile]
     pair: Indices
     rule: Indices
     row: Indices
@@ -140,10 +140,10 @@ class Streaks:
 
 @dataclass(frozen=True, slots=True)
 class Evaluated:
-    """Breaches of rules that fire at once, and what the rules that wait are to judge by."""
+    """Breaches of rules that fire at once, and what the rules that wait are to evaluate_pending by."""
 
     breaches: list[Breach] = field(default_factory=list)
-    streaks: Streaks | None = None
+    streaks: PendingBatch | None = None
     pairs: int = 0  # of a rule and a reading that it was asked about
 
 
@@ -211,7 +211,7 @@ class RuleSet:
         candidates = sorted([*self._for_all, *self._by_device.get(device_id, ())])
         return [self.rules[i] for i in candidates if self.rules[i].watches(device_id, tenant_id)]
 
-    def evaluate(self, readings: Sequence[Reading], facts: Sequence[DeviceFacts]) -> Evaluated:
+    def evaluate(self, readings: Sequence[Reading], facts: Sequence[DeviceProfile]) -> Evaluated:
         """Every (rule, reading) whose condition is met, in the order of the readings; `facts` are the readings' own.
 
         A rule on a metric that a reading does not carry is not met. What is known to lie within a rule's cooldown is
@@ -247,7 +247,7 @@ class RuleSet:
             return Evaluated(breaches, pairs=self._pairs)
         order = np.flatnonzero(waits)
         order = order[np.lexsort((times[order], codes[order]))]
-        streaks = Streaks(
+        streaks = PendingBatch(
             rules=self.rules,
             readings=readings,
             facts=facts,
@@ -267,7 +267,9 @@ class RuleSet:
         if position is not None and device is not None:
             (self._held_back if held_back else self._fired).keep(device * len(self.rules) + position, time)
 
-    def _of_all(self, values: Numbers, column_of: Indices, facts: Sequence[DeviceFacts], start: int) -> Iterator[Pairs]:
+    def _of_all(
+        self, values: Numbers, column_of: Indices, facts: Sequence[DeviceProfile], start: int
+    ) -> Iterator[Pairs]:
         """What rules of all devices say, a rule at a time; where it waits for a time, also of readings not met."""
         tenants = np.array([of_reading.tenant_id or "" for of_reading in facts])
         for i in self._for_all:
@@ -287,7 +289,7 @@ class RuleSet:
         values: Numbers,
         column_of: Indices,
         readings: Sequence[Reading],
-        facts: Sequence[DeviceFacts],
+        facts: Sequence[DeviceProfile],
         start: int,
     ) -> Iterator[Pairs]:
         """What rules of selected devices say, all pairs of a reading and such a rule in one piece."""
@@ -316,7 +318,7 @@ class RuleSet:
         return found
 
     def _may_fire(
-        self, facts: Sequence[DeviceFacts], rows: Indices, rules: Indices, times: Times, codes: Times
+        self, facts: Sequence[DeviceProfile], rows: Indices, rules: Indices, times: Times, codes: Times
     ) -> Mask:
         """Of pairs whose condition is met: those within active hours and not known to be in a cooldown."""
         cooldowns = self._cooldowns[rules]
@@ -355,7 +357,7 @@ _COMPARISONS: dict[str, Callable[[Numbers, Numbers | float], Any]] = {
 }
 
 
-def _breach(rule: ActiveRule, reading: Reading, facts: DeviceFacts) -> Breach:
+def _breach(rule: ActiveRule, reading: Reading, facts: DeviceProfile) -> Breach:
     return Breach(
         rule=rule,
         device_id=reading.device_id,

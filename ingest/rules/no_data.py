@@ -14,14 +14,14 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError
 from sqlmodel import Session, select
 
-from ingest.devices.last_seen import Presence
-from ingest.devices.profile import DeviceFacts
+from ingest.devices.last_seen import LastSeen
+from ingest.devices.profile import DeviceProfile
 from ingest.devices.registry import Registry
-from ingest.metrics import IntakeCounts
+from ingest.metrics import IngestMetrics
 from ingest.notify.outbox import Outbox
 from ingest.rules import alerts
 from ingest.rules.evaluate import ActiveRule, Breach
-from storage.last_seen import DevicePresence
+from storage.last_seen import DeviceLastSeen
 from storage.telemetry import SECOND, microseconds
 
 log = logging.getLogger(__name__)
@@ -47,23 +47,23 @@ FROM unnest(CAST(:devices AS text[]), CAST(:rules AS uuid[])) AS w (device_id, r
 """)
 
 
-class SilenceWatch:
-    """The loop of one ingester. It also keeps `Presence` in the database."""
+class NoDataMonitor:
+    """The loop of one ingester. It also keeps `LastSeen` in the database."""
 
     def __init__(
         self,
         engine: Engine,
         registry: Registry,
-        presence: Presence,
+        last_seen: LastSeen,
         outbox: Outbox,
         *,
-        counts: IntakeCounts,
+        counts: IngestMetrics,
         hears: Callable[[], bool],
     ) -> None:
         """`hears`: whether this ingester takes what devices send at this moment."""
         self._engine = engine
         self._registry = registry
-        self._presence = presence
+        self._last_seen = last_seen
         self._outbox = outbox
         self._counts = counts
         self._hears = hears
@@ -81,7 +81,7 @@ class SilenceWatch:
     def tick(self) -> None:
         """Write down who was heard, and raise alerts for who was not."""
         with Session(self._engine, expire_on_commit=False) as session:
-            self._presence.keep(session)
+            self._last_seen.keep(session)
             if not self._hears():
                 return
             listening_since, now = (microseconds(moment) for moment in session.execute(_LISTEN).one())
@@ -92,7 +92,7 @@ class SilenceWatch:
             alerts.lock(session)
             heard = {
                 device_id: microseconds(at)
-                for device_id, at in session.exec(select(DevicePresence.device_id, DevicePresence.heard_at))
+                for device_id, at in session.exec(select(DeviceLastSeen.device_id, DeviceLastSeen.heard_at))
             }
             silent = list(find_silent(rules, self._registry.devices(), heard, listening_since, now))
             outcome = alerts.decide(session, _unsaid(session, silent, heard), self._outbox)
@@ -114,7 +114,7 @@ class SilenceWatch:
 
 def find_silent(
     rules: Sequence[ActiveRule],
-    devices: Mapping[str, DeviceFacts],
+    devices: Mapping[str, DeviceProfile],
     heard: Mapping[str, int],
     listening_since: int,
     now: int,

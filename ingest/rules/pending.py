@@ -18,7 +18,7 @@ from sqlalchemy import text
 from sqlmodel import Session
 
 from ingest.rules.active_hours import Mask, Times
-from ingest.rules.evaluate import NEVER, Breach, Streaks
+from ingest.rules.evaluate import NEVER, Breach, PendingBatch
 
 ALWAYS = np.int64(2**62)
 
@@ -39,14 +39,16 @@ ON CONFLICT (rule_id, device_id) DO UPDATE SET
 
 
 @dataclass(frozen=True, slots=True)
-class Hold:
+class PendingState:
     """Where a (rule, device) stands: its streak's first reading, and the last that did not meet the condition."""
 
     since: int | None = None
     clear_at: int | None = None
 
 
-def held(times: Times, met: Mask, hold: int, before: Hold, *, newest: int | None = None) -> tuple[Mask, Hold]:
+def held(
+    times: Times, met: Mask, hold: int, before: PendingState, *, newest: int | None = None
+) -> tuple[Mask, PendingState]:
     """Which readings are breaches, and where the (rule, device) stands after them.
 
     Args:
@@ -67,13 +69,13 @@ def held(times: Times, met: Mask, hold: int, before: Hold, *, newest: int | None
     np.minimum.at(first, streak, np.where(begins, times, ALWAYS))
     start = np.minimum(first[streak], np.where(since > cleared, since, ALWAYS))
     breaches = met & (times > clear) & (times - start >= hold)
-    return breaches, Hold(
+    return breaches, PendingState(
         since=None if start[-1] == ALWAYS else int(start[-1]),
         clear_at=None if cleared[-1] == NEVER else int(cleared[-1]),
     )
 
 
-def judge(session: Session, streaks: Streaks, newest: Mapping[str, int]) -> list[Breach]:
+def evaluate_pending(session: Session, streaks: PendingBatch, newest: Mapping[str, int]) -> list[Breach]:
     """Breaches of a batch, by the state in the database, which is brought up to date; the caller commits.
 
     Call it under the lock of `ingest.rules.alerts`: judges of one (rule, device) must see each other's state.
@@ -83,7 +85,7 @@ def judge(session: Session, streaks: Streaks, newest: Mapping[str, int]) -> list
     changed: dict[str, list[Any]] = {"rules": [], "devices": [], "versions": [], "since": [], "clear": []}
     for low, high in _groups(streaks, {key for key, hold in found.items() if hold.since is not None}):
         rule, (_, device_id) = streaks.rules[streaks.rule[low]], streaks.key(low)
-        before = found.get((rule.rule_id, device_id), Hold())
+        before = found.get((rule.rule_id, device_id), PendingState())
         part = slice(low, high)
         fires, after = held(streaks.times[part], streaks.met[part], rule.hold, before, newest=newest.get(device_id))
         breaches += [streaks.breach(low + i) for i in np.flatnonzero(fires & streaks.allowed[part]).tolist()]
@@ -97,19 +99,19 @@ def judge(session: Session, streaks: Streaks, newest: Mapping[str, int]) -> list
     return breaches
 
 
-def _load(session: Session, streaks: Streaks) -> dict[tuple[UUID, str], Hold]:
+def _load(session: Session, streaks: PendingBatch) -> dict[tuple[UUID, str], PendingState]:
     """States that matter here. One that was kept for another version of the rule does not."""
     rules = {streaks.rules[i].rule_id: streaks.rules[i] for i in np.unique(streaks.rule).tolist()}
     devices = {streaks.readings[i].device_id for i in np.unique(streaks.row).tolist()}
     rows = session.execute(_HOLDS, {"rules": list(rules), "devices": list(devices), "oldest": int(streaks.times.min())})
     return {
-        (rule_id, device_id): Hold(since, clear_at)
+        (rule_id, device_id): PendingState(since, clear_at)
         for rule_id, device_id, version, since, clear_at in rows
         if version == rules[rule_id].version
     }
 
 
-def _groups(streaks: Streaks, open_streaks: set[tuple[UUID, str]]) -> Iterator[tuple[int, int]]:
+def _groups(streaks: PendingBatch, open_streaks: set[tuple[UUID, str]]) -> Iterator[tuple[int, int]]:
     """Ranges of the rows of each (rule, device) in which something can happen: a streak is open, or a condition met."""
     edges = np.flatnonzero(np.diff(streaks.pair)) + 1
     lows, highs = np.append(0, edges), np.append(edges, len(streaks))

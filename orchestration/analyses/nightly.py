@@ -10,7 +10,7 @@ from sqlmodel import Session, select
 from assets.datasets.export import NoTelemetry
 from orchestration.analyses.results import do_analysis, new_job
 from orchestration.resources import Platform
-from orchestration.run_job import perform
+from orchestration.run_job import run_job
 from orchestration.shards import SHARD_TAG, Shard, split
 from storage.devices import Device
 from storage.jobs import AnalyticsJob
@@ -22,7 +22,7 @@ ASSETS = {"anomaly": dg.AssetKey("anomaly_result"), "forecast": dg.AssetKey("for
 DAYS = 28
 # A device whose data do not carry an analysis (too few days, say, or errors in them) is passed over.
 OUTCOMES = ("completed", "passed over", "failed", "cancelled", "without datasets")
-MOST_NAMED = 100
+MAX_NAMED = 100
 NIGHT_TAG = "energy/night"
 
 
@@ -56,7 +56,7 @@ class _Night:
     def _outcome(self, job: AnalyticsJob) -> str:
         """A store that is away ends the night."""
         try:
-            facts = perform(self._context, self._platform, AnalyticsJob, job.job_id, do_analysis)
+            facts = run_job(self._context, self._platform, AnalyticsJob, job.job_id, do_analysis)
         except (ObjectStoreUnavailable, StoreUnavailable, OperationalError):
             raise
         except dg.Failure as failure:
@@ -101,7 +101,7 @@ def analyse_shard(context: dg.OpExecutionContext, config: NightConfig, platform:
 
 def _table(records: list[dg.TableRecord]) -> dg.TableMetadataValue:
     columns = [dg.TableColumn(name) for name in ("device", "analysis", "why")]
-    return dg.MetadataValue.table(records[:MOST_NAMED], schema=dg.TableSchema(columns))
+    return dg.MetadataValue.table(records[:MAX_NAMED], schema=dg.TableSchema(columns))
 
 
 def active_devices(session: Session, shard: Shard) -> list[str]:

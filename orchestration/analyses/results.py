@@ -9,15 +9,15 @@ from sqlmodel import Session
 from assets import pictures
 from assets.analyses import ANALYSES, analyse
 from assets.datasets import history
-from assets.datasets.export import Workshop
 from orchestration.datasets.daily import DEVICE_HISTORY
 from orchestration.metadata import code_version, picture
 from orchestration.partitions import devices
 from orchestration.resources import Platform
-from orchestration.run_job import perform
+from orchestration.run_job import run_job
 from storage import jobs
 from storage.database import utc_now
 from storage.jobs import ID_TAG, AnalyticsJob
+from storage.stores import Stores
 
 
 def _asset(analysis_type: str, name: str, description: str) -> dg.AssetsDefinition:
@@ -37,7 +37,7 @@ def _asset(analysis_type: str, name: str, description: str) -> dg.AssetsDefiniti
         if job_id is None:  # asked for in Dagster, by hand or by a backfill
             with platform.session() as session:
                 job_id = new_job(session, context.partition_key, analysis_type).job_id
-        facts = perform(context, platform, AnalyticsJob, job_id, do_analysis)
+        facts = run_job(context, platform, AnalyticsJob, job_id, do_analysis)
         if facts is not None:
             yield dg.MaterializeResult(metadata=facts)
 
@@ -68,13 +68,13 @@ def new_job(
     return job
 
 
-def do_analysis(workshop: Workshop, job: AnalyticsJob) -> dict[str, Any]:
-    session = workshop.session
+def do_analysis(stores: Stores, job: AnalyticsJob) -> dict[str, Any]:
+    session = stores.session
     started = utc_now()
     jobs.report_progress(session, job, 2.0, "Reading datasets")
     parameters = ANALYSES[job.analysis_type].parameters.model_validate(job.parameters or {})
     chosen, table = history.history(
-        workshop,
+        stores,
         job.device_id,
         key=job.dataset_key,
         start=job.date_range_start.date(),

@@ -8,10 +8,11 @@ from itertools import groupby
 
 import dagster as dg
 
-from assets.datasets.export import Exported, Workshop, days_between, export_day
+from assets.datasets.export import Exported, days_between, export_day
 from orchestration.datasets.daily import TELEMETRY_DATASET, day_facts, observe_devices
 from storage import dirty_days
 from storage.settings import Settings
+from storage.stores import Stores
 
 
 @dataclass
@@ -26,17 +27,15 @@ class Backfilled:
     failed: dict[str, str] = field(default_factory=dict)
 
 
-def device_days(
-    workshop: Workshop, start: date, end: date, device_ids: Collection[str] | None
-) -> list[tuple[date, str]]:
+def device_days(stores: Stores, start: date, end: date, device_ids: Collection[str] | None) -> list[tuple[date, str]]:
     """What is to be made: of devices that are named every day, else whatever telemetry is known of."""
     if device_ids is None:
-        return dirty_days.known_days(workshop.session, start, end)
+        return dirty_days.known_days(stores.session, start, end)
     return [(day, device_id) for day in days_between(start, end) for device_id in sorted(set(device_ids))]
 
 
 def backfill(
-    workshop: Workshop,
+    stores: Stores,
     wanted: list[tuple[date, str]],
     window: timedelta,
     instance: dg.DagsterInstance | None,
@@ -53,20 +52,20 @@ def backfill(
     first = wanted[0][0] if wanted else date.min
     for number, of_window in groupby(wanted, lambda pair: (pair[0] - first) // window):
         for day, of_day in groupby(of_window, lambda pair: pair[0]):
-            exported = list(_exported(workshop, day, [device_id for _, device_id in of_day], done, progress))
+            exported = list(_exported(stores, day, [device_id for _, device_id in of_day], done, progress))
             if instance and exported:
-                _report(instance, workshop, day, exported)
+                _report(instance, stores, day, exported)
         begin = first + number * window
         window_done(begin, min(begin + window - timedelta(days=1), wanted[-1][0]), done)
     return done
 
 
 def _exported(
-    workshop: Workshop, day: date, device_ids: list[str], done: Backfilled, progress: Callable[[int], None]
+    stores: Stores, day: date, device_ids: list[str], done: Backfilled, progress: Callable[[int], None]
 ) -> Iterator[Exported]:
     for device_id in device_ids:
         try:
-            made = export_day(workshop, device_id, day)
+            made = export_day(stores, device_id, day)
         except Exception as error:  # noqa: BLE001 - one file that cannot be made does not end a backfill of a year
             done.failed[f"{device_id} {day}"] = f"{type(error).__name__}: {error}"
         else:
@@ -81,12 +80,12 @@ def _exported(
         progress(1)
 
 
-def _report(instance: dg.DagsterInstance, workshop: Workshop, day: date, exported: list[Exported]) -> None:
-    facts = day_facts(workshop, day, exported)
+def _report(instance: dg.DagsterInstance, stores: Stores, day: date, exported: list[Exported]) -> None:
+    facts = day_facts(stores, day, exported)
     instance.report_runless_asset_event(
         dg.AssetMaterialization(TELEMETRY_DATASET, partition=day.isoformat(), metadata=facts)
     )
-    observe_devices(instance, workshop.session, day, exported)
+    observe_devices(instance, stores.session, day, exported)
 
 
 @contextmanager

@@ -13,16 +13,16 @@ from orchestration.shards import SHARD_TAG, split
 from storage import catalogue, dirty_days
 from storage.database import utc_now
 from storage.devices import Device
-from storage.dirty_days import TouchedDay
+from storage.dirty_days import DirtyDay
 from storage.settings import Settings
 from storage.telemetry import microseconds, moment
 
 # Late days wait until their telemetry is quiet: a device that empties its buffer is one export, not twenty.
-QUIET, LONGEST_WAIT = timedelta(minutes=5), timedelta(minutes=15)
+QUIET, MAX_WAIT = timedelta(minutes=5), timedelta(minutes=15)
 # A day whose run failed a moment ago waits: what failed is rarely mended within a minute.
 AFTER_FAILURE = timedelta(minutes=5)
 MAX_RUNS_A_TICK = 20
-MOST_DELETED_A_TICK = 500
+MAX_DELETED_A_TICK = 500
 JOBS = (dataset_job.name, closed_day_job.name)
 UNFINISHED = [
     dg.DagsterRunStatus.QUEUED,
@@ -72,23 +72,23 @@ def export_touched_days(context: dg.SensorEvaluationContext, platform: Platform)
 def look_back(platform: Platform, now: datetime) -> str:
     """At the first tick ever: find telemetry of the last LOOKBACK_HOURS that the ledger does not know."""
     since = microseconds(now - timedelta(hours=platform.settings.lookback_hours))
-    with platform.workshop() as workshop:
-        session = workshop.session
-        found = workshop.telemetry.device_days(since)
-        dirty_days.touch(session, (d for d in found if session.get(TouchedDay, (d[0], moment(d[1]).date())) is None))
-        workshop.session.commit()
+    with platform.stores() as stores:
+        session = stores.session
+        found = stores.telemetry.device_days(since)
+        dirty_days.mark_dirty(session, (d for d in found if session.get(DirtyDay, (d[0], moment(d[1]).date())) is None))
+        stores.session.commit()
     return f"looked back at {now.isoformat(timespec='seconds')}"
 
 
 def days_to_make(session: Session, now: datetime) -> list[Wanted]:
     """Touched days whose time has come, and days that closed since their files were made; oldest first."""
-    day, last, first = col(TouchedDay.day), col(TouchedDay.touched_at), col(TouchedDay.first_touched_at)
+    day, last, first = col(DirtyDay.day), col(DirtyDay.touched_at), col(DirtyDay.first_touched_at)
     of_day = select(day, func.count(), func.max(last), func.min(first)).group_by(day)
     rows = session.exec(of_day.where(dirty_days.waits_for_export()))
     found = {
         touched: count
         for touched, count, latest, earliest in rows
-        if touched >= now.date() or latest < now - QUIET or earliest < now - LONGEST_WAIT
+        if touched >= now.date() or latest < now - QUIET or earliest < now - MAX_WAIT
     }
     closed_before = now.date() if now - datetime(now.year, now.month, now.day, tzinfo=UTC) > QUIET else _yesterday(now)
     for closed, count in catalogue.unchecked(session, before=closed_before).items():
@@ -142,5 +142,5 @@ def follow_registry(context: dg.SensorEvaluationContext, platform: Platform) -> 
     told = f"{len(new)} device partitions added" if new else "the device partitions are in step with the registry"
     if not gone:
         return dg.SkipReason(told)
-    requests = [devices.build_delete_request(gone[:MOST_DELETED_A_TICK])]
+    requests = [devices.build_delete_request(gone[:MAX_DELETED_A_TICK])]
     return dg.SensorResult(dynamic_partitions_requests=requests, skip_reason=told)

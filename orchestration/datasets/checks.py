@@ -8,14 +8,14 @@ from datetime import date
 
 import dagster as dg
 
+from assets.quality.settings import QUALITY_CHECKS, QualityCheck
 from orchestration.datasets.daily import TELEMETRY_DATASET
 from orchestration.partitions import days
 from orchestration.resources import Platform
 from storage import catalogue
 from storage.catalogue import Dataset
-from storage.settings import QUALITY_CHECKS, QualityCheck
 
-MOST_NAMED = 10
+MAX_NAMED = 10
 DESCRIPTIONS: dict[QualityCheck, str] = {
     "completeness": "How much of the day readings cover, at the device's cadence.",
     "gaps": "The longest time without a reading, in minutes.",
@@ -62,7 +62,7 @@ def result(kind: QualityCheck, datasets: list[Dataset]) -> dg.AssetCheckResult:
         dg.TableRecord(
             {"device": d.device_id, "day": d.start_date.isoformat(), "status": c["status"], "found": c["detail"]}
         )
-        for d, c in bad[:MOST_NAMED]
+        for d, c in bad[:MAX_NAMED]
     ]
     return dg.AssetCheckResult(
         check_name=kind,

@@ -7,7 +7,7 @@ import dagster as dg
 from sqlmodel import Session, col, func, select
 
 from assets.datasets import export
-from assets.datasets.export import Exported, Workshop
+from assets.datasets.export import Exported
 from assets.pictures import day_picture
 from orchestration.metadata import api_page, code_version, dataset_lineage, dataset_schema, picture
 from orchestration.partitions import days, devices
@@ -16,14 +16,15 @@ from orchestration.shards import Shard
 from storage import catalogue, dirty_days
 from storage.catalogue import Dataset
 from storage.database import utc_now
-from storage.dirty_days import TouchedDay
+from storage.dirty_days import DirtyDay
 from storage.objects import ObjectStoreUnavailable
+from storage.stores import Stores
 from storage.telemetry import StoreUnavailable
 
 TELEMETRY = dg.AssetKey("telemetry")
 TELEMETRY_DATASET = dg.AssetKey("telemetry_dataset")
 DEVICE_HISTORY = dg.AssetKey("device_history")
-MOST_NAMED = 5
+MAX_NAMED = 5
 
 
 class ExportConfig(Shard):
@@ -68,26 +69,26 @@ def telemetry_dataset(context: dg.AssetExecutionContext, config: ExportConfig, p
     """Bring the day's files up to date, device by device; a range of days is one run."""
     if not context.partition_keys:
         raise dg.Failure("the range holds no day; give the earlier day first")
-    with platform.workshop(context.run.run_id) as workshop:
+    with platform.stores(context.run.run_id) as stores:
         failed: dict[str, Exception] = {}
         for key in context.partition_keys:
             day = date.fromisoformat(key)
-            exported = _export(context, workshop, day, devices_of(workshop.session, day, config), failed)
-            context.add_asset_metadata(day_facts(workshop, day, exported), partition_key=key)
-            observe_devices(context.instance, workshop.session, day, exported)
+            exported = _export(context, stores, day, devices_of(stores.session, day, config), failed)
+            context.add_asset_metadata(day_facts(stores, day, exported), partition_key=key)
+            observe_devices(context.instance, stores.session, day, exported)
         if failed:
-            named = "; ".join(f"{name}: {error}" for name, error in list(failed.items())[:MOST_NAMED])
+            named = "; ".join(f"{name}: {error}" for name, error in list(failed.items())[:MAX_NAMED])
             raise dg.Failure(f"{len(failed)} files could not be made, the others are: {named}")
 
 
 def _export(
-    context: dg.AssetExecutionContext, workshop: Workshop, day: date, chosen: list[str], failed: dict[str, Exception]
+    context: dg.AssetExecutionContext, stores: Stores, day: date, chosen: list[str], failed: dict[str, Exception]
 ) -> list[Exported]:
     """One device that cannot be exported does not hold the others; a store that is away ends the run."""
     exported = []
     for device_id in chosen:
         try:
-            made = export.export_day(workshop, device_id, day)
+            made = export.export_day(stores, device_id, day)
         except (ObjectStoreUnavailable, StoreUnavailable):
             raise
         except Exception as error:
@@ -102,17 +103,17 @@ def devices_of(session: Session, day: date, config: ExportConfig) -> list[str]:
     """The devices that a run is to export."""
     if config.devices:
         return config.devices
-    found = {row.device_id for row in dirty_days.touched(session, day=day)}
+    found = {row.device_id for row in dirty_days.waiting(session, day=day)}
     if not config.only_touched:
-        found |= set(session.exec(select(TouchedDay.device_id).where(TouchedDay.day == day)))
+        found |= set(session.exec(select(DirtyDay.device_id).where(DirtyDay.day == day)))
     elif day < utc_now().date():
         found |= set(catalogue.unchecked_devices(session, day))
     return sorted(d for d in found if config.holds(d))
 
 
-def day_facts(workshop: Workshop, day: date, exported: list[Exported]) -> dict[str, Any]:
+def day_facts(stores: Stores, day: date, exported: list[Exported]) -> dict[str, Any]:
     """What Dagster shows of a day; the picture only once it is closed, since an open day is made every minute."""
-    rows, size, files = workshop.session.exec(
+    rows, size, files = stores.session.exec(
         select(func.coalesce(func.sum(Dataset.rows), 0), func.coalesce(func.sum(Dataset.bytes), 0), func.count()).where(
             Dataset.start_date == day, Dataset.kind == "day", col(Dataset.superseded_at).is_(None)
         )
@@ -123,10 +124,10 @@ def day_facts(workshop: Workshop, day: date, exported: list[Exported]) -> dict[s
         "devices": files,
         "files written": sum(e.changed for e in exported),
         "files unchanged": sum(not e.changed for e in exported),
-        "dagster/uri": f"{workshop.objects.address}/datasets/*/{day:%Y%m%d}_{day:%Y%m%d}.parquet",
+        "dagster/uri": f"{stores.objects.address}/datasets/*/{day:%Y%m%d}_{day:%Y%m%d}.parquet",
     }
     if files and day < utc_now().date():
-        facts["the day"] = picture(day_picture(workshop, day))
+        facts["the day"] = picture(day_picture(stores, day))
         facts["dagster/column_lineage"] = dataset_lineage(TELEMETRY)
     return facts
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import dagster as dg
 
-from assets.datasets.export import Workshop
 from assets.reports import build_report
 from assets.reports.gather import gather
 from orchestration.analyses.results import anomaly_result, failure_prediction, forecast
@@ -15,10 +14,11 @@ from orchestration.datasets.daily import DEVICE_HISTORY
 from orchestration.metadata import code_version
 from orchestration.partitions import devices
 from orchestration.resources import Platform
-from orchestration.run_job import perform
+from orchestration.run_job import run_job
 from storage import jobs
 from storage.jobs import ID_TAG, JobCancelled, ReportJob
 from storage.settings import Settings
+from storage.stores import Stores
 
 
 @dg.asset(
@@ -37,15 +37,15 @@ def device_report(context: dg.AssetExecutionContext, platform: Platform) -> Any:
     if job_id is None:
         raise dg.Failure("a report needs a period and a format; ask for one with POST /api/reports/generate")
     settings = platform.settings
-    facts = perform(context, platform, ReportJob, job_id, lambda workshop, job: _report(workshop, job, settings))
+    facts = run_job(context, platform, ReportJob, job_id, lambda stores, job: _report(stores, job, settings))
     if facts is not None:
         yield dg.MaterializeResult(metadata=facts)
 
 
-def _report(workshop: Workshop, job: ReportJob, settings: Settings) -> dict[str, Any]:
-    session = workshop.session
+def _report(stores: Stores, job: ReportJob, settings: Settings) -> dict[str, Any]:
+    session = stores.session
     jobs.report_progress(session, job, 2.0, "Reading")
-    data = gather(workshop, job, code_version())
+    data = gather(stores, job, code_version())
     with tempfile.TemporaryDirectory(prefix="report-") as folder:
         report = build_report(
             data,
@@ -57,7 +57,7 @@ def _report(workshop: Workshop, job: ReportJob, settings: Settings) -> dict[str,
             progress=lambda percent, message: jobs.report_progress(session, job, 5 + 0.9 * percent, message),
         )
     key = f"reports/{job.device_id}/{job.job_id}.{report.suffix}"
-    workshop.objects.put(key, report.content)
+    stores.objects.put(key, report.content)
     file = {
         "key": key,
         "media_type": report.media_type,
@@ -68,10 +68,10 @@ def _report(workshop: Workshop, job: ReportJob, settings: Settings) -> dict[str,
     try:
         jobs.complete(session, job, "Completed", results=file)
     except JobCancelled:
-        workshop.objects.delete(key)
+        stores.objects.delete(key)
         raise
     shown = {name: value for name, value in report.facts.items() if isinstance(value, int | float | str)}
-    return {"job": job.job_id, "format": job.format, "dagster/uri": f"{workshop.objects.address}/{key}", **shown}
+    return {"job": job.job_id, "format": job.format, "dagster/uri": f"{stores.objects.address}/{key}", **shown}
 
 
 report_job = dg.define_asset_job(

@@ -7,9 +7,9 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 from sqlmodel import Session, col, select
 
-from serving.dependencies import Asker, DatabaseSession, DeviceId, Moment, Text
+from serving.dependencies import CurrentPrincipal, DatabaseSession, DeviceId, Moment, Text
 from serving.http.errors import Conflict, Invalid, NotFound, problems
-from serving.http.pagination import SORT, During, Page, listed
+from serving.http.pagination import SORT, During, Page, paginate
 from serving.rules.schemas import Severity
 from storage.database import utc_now
 from storage.notifications import Notification, NotificationAttempt
@@ -103,7 +103,7 @@ class Acknowledgement(BaseModel):
 def list_alerts(session: DatabaseSession, query: Annotated[AlertQuery, Query()]) -> AlertList:
     """Alerts, newest first unless sorted otherwise."""
     filters = ("tenant_id", "device_id", "rule_id", "status", "severity")
-    rows, total = listed(session, select(Alert), query, *filters, during="created_at")
+    rows, total = paginate(session, select(Alert), query, *filters, during="created_at")
     return AlertList(data=[_public(row) for row in rows], total=total, page=query.page, page_size=query.page_size)
 
 
@@ -137,11 +137,11 @@ def list_notifications(session: DatabaseSession, alert_id: UUID) -> Notification
 
 @router.patch("/{alert_id}/acknowledge", responses=problems(NotFound, Conflict))
 def acknowledge_alert(
-    session: DatabaseSession, asker: Asker, alert_id: UUID, body: Acknowledgement | None = None
+    session: DatabaseSession, principal: CurrentPrincipal, alert_id: UUID, body: Acknowledgement | None = None
 ) -> AlertAnswer:
     """Say that somebody has seen it; the first one stays on record."""
     alert = _standing(session, alert_id, for_update=True)
-    who = asker.name or (body.acknowledged_by if body else None)
+    who = principal.name or (body.acknowledged_by if body else None)
     if who is None:
         raise Invalid("say who has seen it", field="acknowledged_by")
     if alert.status == "resolved":

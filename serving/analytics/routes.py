@@ -10,7 +10,7 @@ from sqlmodel import Session, select
 from assets.analyses import ANALYSES
 from serving.dependencies import DagsterClient, DatabaseSession, Day, DeviceId, JobPath, Moment, Text
 from serving.http.errors import Conflict, Invalid, NotFound, problems
-from serving.http.pagination import SORT, During, listed
+from serving.http.pagination import SORT, During, paginate
 from serving.jobs import lifecycle as shared
 from serving.jobs.lifecycle import JobSort, JobStatus
 from storage import catalogue
@@ -172,7 +172,7 @@ def get_analytics_results(session: DatabaseSession, job_id: JobPath) -> JobResul
 def list_jobs(session: DatabaseSession, query: Annotated[JobQuery, Query()]) -> JobList:
     """Jobs, newest first unless sorted otherwise."""
     filters = ("tenant_id", "status", "device_id", "analysis_type")
-    rows, total = listed(session, select(AnalyticsJob), query, *filters, during="created_at")
+    rows, total = paginate(session, select(AnalyticsJob), query, *filters, during="created_at")
     return JobList(jobs=[_state(row) for row in rows], total=total, limit=query.limit, offset=query.offset)
 
 

@@ -1,7 +1,7 @@
-"""Who asks, and whether they may: asked before every route, since the app itself depends on `identify`.
+"""Who asks, and whether they may: asked before every route, since the app itself depends on `authenticate`.
 
 A route needs the role `read` for GET and for WebSockets, `operate` for everything else; `needs("admin")` says
-otherwise, and `public` lets in whoever comes. A device in a path belongs to the asker's tenant, or is not there.
+otherwise, and `public` lets in whoever comes. A device in a path belongs to the principal's tenant, or is not there.
 """
 
 import re
@@ -19,7 +19,7 @@ from starlette.requests import HTTPConnection
 from serving.http.errors import NotFound, Problem, Refused, TooMany, Unauthenticated
 from serving.http.rate_limits import Limits
 from storage import access
-from storage.access import ANONYMOUS, Identity, Role
+from storage.access import ANONYMOUS, Principal, Role
 from storage.devices import IDENTIFIER, Device
 from storage.settings import LOOPBACK, Settings
 
@@ -51,15 +51,15 @@ def needed_role(endpoint: Any, method: str) -> str:
     return str(getattr(endpoint, _NEEDED, by_method))
 
 
-def identify(connection: HTTPConnection) -> None:
-    """Put the asker's `Identity` into `connection.state.identity`.
+def authenticate(connection: HTTPConnection) -> None:
+    """Put the principal's `Principal` into `connection.state.principal`.
 
     Raises:
         Problem: 401, 403, 404 or 429; a WebSocket is closed with 4000 + that and the reason instead.
 
     """
     try:
-        _identify(connection)
+        _authenticate(connection)
     except Problem as problem:
         if connection.scope["type"] == "websocket":
             raise WebSocketException(4000 + problem.status, problem.detail) from None
@@ -70,7 +70,7 @@ def identify(connection: HTTPConnection) -> None:
         raise
 
 
-def _identify(connection: HTTPConnection) -> None:
+def _authenticate(connection: HTTPConnection) -> None:
     method = connection.scope.get("method", "GET")
     needed = needed_role(connection.scope.get("endpoint"), method)
     if needed == PUBLIC:
@@ -81,24 +81,24 @@ def _identify(connection: HTTPConnection) -> None:
         raise TooMany("too many wrong keys came from this address; try again in a minute", retry_after=60)
     with Session(connection.app.state.reading) as session:
         try:
-            identity = known(connection, session)
-            if identity is None:
-                identity = _nobody(connection, session)
+            principal = known(connection, session)
+            if principal is None:
+                principal = _nobody(connection, session)
             elif method not in ("GET", "HEAD") and _cookie(connection) and not _headers_key(connection):
                 _same_origin(connection)
         except Unauthenticated:
             limits.failures.take(address)
             raise
-        wait = limits.requests.take(identity.name or address)
+        wait = limits.requests.take(principal.name or address)
         if wait:
             raise TooMany("too many requests at once; slow down (API_RATE_LIMIT)", retry_after=wait)
-        if not identity.may(next(role for role in access.ROLES if role == needed)):
-            raise Refused(f"the key {identity.name} has the role {identity.role}, this needs {needed}")
-        _visible(session, identity, connection.path_params.get("device_id"))
-    connection.state.identity = identity
+        if not principal.may(next(role for role in access.ROLES if role == needed)):
+            raise Refused(f"the key {principal.name} has the role {principal.role}, this needs {needed}")
+        _visible(session, principal, connection.path_params.get("device_id"))
+    connection.state.principal = principal
 
 
-def known(connection: HTTPConnection, session: Session) -> Identity | None:
+def known(connection: HTTPConnection, session: Session) -> Principal | None:
     """Whom the request's key, session cookie or ticket names; None when it carries none.
 
     Raises:
@@ -110,13 +110,13 @@ def known(connection: HTTPConnection, session: Session) -> Identity | None:
     ticket = connection.query_params.get("ticket") if connection.scope["type"] == "websocket" else None
     cookie = _cookie(connection)
     if key is not None:
-        found = access.identity_of_key(session, settings, key)
+        found = access.principal_of_key(session, settings, key)
     elif ticket is not None:
-        found = access.identity_of_token(session, settings, "ticket", ticket)
+        found = access.principal_of_token(session, settings, "ticket", ticket)
     elif cookie is not None:
         if connection.scope["type"] == "websocket":
             _same_origin(connection)
-        found = access.identity_of_token(session, settings, "session", cookie)
+        found = access.principal_of_token(session, settings, "session", cookie)
     else:
         return None
     if found is None:
@@ -124,7 +124,7 @@ def known(connection: HTTPConnection, session: Session) -> Identity | None:
     return found
 
 
-def _nobody(connection: HTTPConnection, session: Session) -> Identity:
+def _nobody(connection: HTTPConnection, session: Session) -> Principal:
     """Without any key in the platform, loopback is open; ALLOW_ANONYMOUS opens the rest."""
     settings: Settings = connection.app.state.settings
     if not settings.allow_anonymous:
@@ -168,21 +168,21 @@ def _address(text: str) -> SplitResult:
         return urlsplit("")
 
 
-def _visible(session: Session, identity: Identity, device_id: str | None) -> None:
-    if identity.tenant_id is None or device_id is None or not re.fullmatch(IDENTIFIER, device_id):
+def _visible(session: Session, principal: Principal, device_id: str | None) -> None:
+    if principal.tenant_id is None or device_id is None or not re.fullmatch(IDENTIFIER, device_id):
         return
     device = session.get(Device, device_id)
-    if device is None or device.tenant_id != identity.tenant_id:
+    if device is None or device.tenant_id != principal.tenant_id:
         raise NotFound(f"there is no device {device_id}")
 
 
-def identity_of(request: Request) -> Identity:
-    """Who asks, as `identify` found out."""
-    identity: Identity = request.state.identity
-    return identity
+def principal_of(request: Request) -> Principal:
+    """Who asks, as `authenticate` found out."""
+    principal: Principal = request.state.principal
+    return principal
 
 
-def who_if_any(request: Request) -> Identity | None:
+def who_if_any(request: Request) -> Principal | None:
     """On a public route: who asks, if they say so rightly."""
     with suppress(Unauthenticated), Session(request.app.state.reading) as session:
         return known(request, session)

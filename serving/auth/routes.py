@@ -7,11 +7,11 @@ from pydantic import BaseModel, Field
 from sqlmodel import Session, select
 
 from serving.auth.principal import COOKIE, needs, public
-from serving.dependencies import Asker, DatabaseSession, Moment, Text
+from serving.dependencies import CurrentPrincipal, DatabaseSession, Moment, Text
 from serving.http.errors import Conflict, TooMany, Unauthenticated, problems
-from serving.http.pagination import SORT, During, Page, listed
+from serving.http.pagination import SORT, During, Page, paginate
 from storage import access
-from storage.access import VALID_FOR, AuditEntry, Identity
+from storage.access import VALID_FOR, AuditEntry, Principal
 
 router = APIRouter(prefix="/api/v1", tags=["access"])
 
@@ -85,20 +85,20 @@ def sign_in(request: Request, response: Response, body: SignIn) -> WhoAnswer:
     if wait := state.limits.failures.take(address):
         raise TooMany("too many attempts from this address", retry_after=wait)
     with Session(state.engine) as session:
-        identity = access.identity_of_key(session, state.settings, body.key)
-        if identity is None:
+        principal = access.principal_of_key(session, state.settings, body.key)
+        if principal is None:
             raise Unauthenticated("the key is unknown, revoked or expired")
-        token = access.trade(session, identity, "session")
+        token = access.issue_token(session, principal, "session")
     seconds = int(VALID_FOR["session"].total_seconds())
     secure = request.url.scheme == "https"
     response.set_cookie(COOKIE, token, max_age=seconds, httponly=True, samesite="lax", secure=secure)
-    return _who(identity)
+    return _who(principal)
 
 
 @router.get("/session")
-def who_am_i(asker: Asker) -> WhoAnswer:
+def who_am_i(principal: CurrentPrincipal) -> WhoAnswer:
     """Who asks."""
-    return _who(asker)
+    return _who(principal)
 
 
 @router.delete("/session", status_code=204)
@@ -113,12 +113,12 @@ def sign_out(request: Request, response: Response) -> None:
 
 @router.post("/session/ticket", responses=problems(Conflict))
 @needs("read")
-def get_ticket(request: Request, asker: Asker) -> TicketAnswer:
+def get_ticket(request: Request, principal: CurrentPrincipal) -> TicketAnswer:
     """A ticket for one WebSocket, where a browser can send neither a header nor this site's cookie."""
-    if asker.key_hash is None:
+    if principal.key_hash is None:
         raise Conflict("nobody has signed in, and no ticket is needed: the platform is open")
     with Session(request.app.state.engine) as session:
-        ticket = access.trade(session, asker, "ticket")
+        ticket = access.issue_token(session, principal, "ticket")
     return TicketAnswer(data=Ticket(ticket=ticket, expires_in=int(VALID_FOR["ticket"].total_seconds())))
 
 
@@ -127,10 +127,10 @@ def get_ticket(request: Request, asker: Asker) -> TicketAnswer:
 def list_changes(session: DatabaseSession, query: Annotated[AuditQuery, Query()]) -> AuditList:
     """The book of changes, newest first unless sorted otherwise."""
     filters = ("tenant_id", "actor", "entity", "entity_id")
-    rows, total = listed(session, select(AuditEntry), query, *filters, during="at")
+    rows, total = paginate(session, select(AuditEntry), query, *filters, during="at")
     data = [AuditPublic.model_validate(row, from_attributes=True) for row in rows]
     return AuditList(data=data, total=total, page=query.page, page_size=query.page_size)
 
 
-def _who(identity: Identity) -> WhoAnswer:
-    return WhoAnswer(data=WhoPublic(name=identity.name, role=identity.role, tenant_id=identity.tenant_id))
+def _who(principal: Principal) -> WhoAnswer:
+    return WhoAnswer(data=WhoPublic(name=principal.name, role=principal.role, tenant_id=principal.tenant_id))

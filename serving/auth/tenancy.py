@@ -1,4 +1,4 @@
-"""The database session of a request: it sees the asker's tenant only, and keeps the book of changes.
+"""The database session of a request: it sees the principal's tenant only, and keeps the book of changes.
 
 Both are done here, below every router. A tenant's session finds rows of its tenant, and of its devices in tables that
 know devices alone; tables that know neither it does not see at all. What it adds is its tenant's.
@@ -15,29 +15,29 @@ from sqlalchemy.orm.interfaces import ORMOption
 from sqlmodel import Session, SQLModel
 
 from serving.http.errors import Refused
-from storage.access import AccessToken, ApiKey, AuditEntry, Identity
+from storage.access import AccessToken, ApiKey, AuditEntry, Principal
 from storage.devices import Device
 
 NOBODY = "anonymous"
-LONGEST_VALUE = 2000
+MAX_VALUE = 2000
 # The book itself, and secrets' hashes.
 UNRECORDED = (AuditEntry, AccessToken, ApiKey)
 
 
 class RequestSession(Session):
-    """A session for one identity; `request` says which request changes what, e.g. `PUT /api/v1/devices/{device_id}`."""
+    """A session for one principal; `request` says which request changes what, such as `PUT /api/v1/rules/{rule_id}`."""
 
-    def __init__(self, engine: Engine, identity: Identity, request: str = "", request_id: str | None = None) -> None:
+    def __init__(self, engine: Engine, principal: Principal, request: str = "", request_id: str | None = None) -> None:
         super().__init__(engine, expire_on_commit=False)
-        self.identity = identity
+        self.principal = principal
         self.request = request
         self.request_id = request_id
 
     def record(self, action: str, entity: str, entity_id: str, tenant_id: str | None, change: dict[str, Any]) -> None:
         """Enter a change into the book; it is committed with the change itself."""
         entry = AuditEntry(
-            actor=self.identity.name or NOBODY,
-            tenant_id=tenant_id or self.identity.tenant_id,
+            actor=self.principal.name or NOBODY,
+            tenant_id=tenant_id or self.principal.tenant_id,
             request=self.request,
             request_id=self.request_id,
             action=action,
@@ -59,7 +59,7 @@ def _scope(state: ORMExecuteState) -> None:
     ):
         facts = dict(state.statement.compile().params)  # type: ignore[attr-defined] # every UPDATE and DELETE has it
         session.record("update" if state.is_update else "delete", _table(state.bind_mapper), "", None, facts)
-    tenant_id = session.identity.tenant_id
+    tenant_id = session.principal.tenant_id
     if tenant_id is None or state.is_column_load or isinstance(state.statement, TextClause):
         return
     if state.is_select and not state.is_orm_statement:
@@ -70,7 +70,7 @@ def _scope(state: ORMExecuteState) -> None:
 @event.listens_for(RequestSession, "before_flush")
 def _own_and_record(session: Session, _flush: UOWTransaction, _instances: object) -> None:
     assert isinstance(session, RequestSession)  # noqa: S101 - it listens to no other
-    tenant_id = session.identity.tenant_id
+    tenant_id = session.principal.tenant_id
     for row in session.new:
         if tenant_id is not None and hasattr(row, "tenant_id"):
             if row.tenant_id not in (None, tenant_id):
@@ -126,4 +126,4 @@ def _table(mapper: Mapper[Any]) -> str:
 
 
 def _short(value: Any) -> Any:
-    return value if len(str(value)) <= LONGEST_VALUE else f"{str(value)[:LONGEST_VALUE]}…"
+    return value if len(str(value)) <= MAX_VALUE else f"{str(value)[:MAX_VALUE]}…"

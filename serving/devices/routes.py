@@ -10,7 +10,7 @@ from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, or_, select, update
 
-from serving.dependencies import Asker, DatabaseSession, DeviceId, DevicePath, Kept, Moment, Text
+from serving.dependencies import CurrentPrincipal, DatabaseSession, DeviceId, DevicePath, Kept, Moment, Text
 from serving.http.errors import (
     Conflict,
     FieldError,
@@ -24,17 +24,17 @@ from serving.http.errors import (
 )
 from serving.http.etags import UNCHANGED, IfMatch, IfNoneMatch, not_modified, refuse_stale
 from serving.http.formats import json_answer
-from serving.http.pagination import SORT, Page, listed
+from serving.http.pagination import SORT, Page, paginate
 from storage import dirty_days
-from storage.access import Identity
+from storage.access import Principal
 from storage.catalogue import Dataset
 from storage.database import utc_now
 from storage.devices import IDENTIFIER, Device, metadata_text
-from storage.dirty_days import TouchedDay
+from storage.dirty_days import DirtyDay
 
 router = APIRouter(prefix="/api/v1/devices", tags=["devices"])
 
-MOST_AT_ONCE = 1000
+MAX_AT_ONCE = 1000
 Status = Literal["active", "inactive", "maintenance", "error"]
 Metadata = Annotated[
     str | None,
@@ -121,7 +121,7 @@ class BulkDevices(BaseModel):
         list[dict[str, Any]],
         Field(
             min_length=1,
-            max_length=MOST_AT_ONCE,
+            max_length=MAX_AT_ONCE,
             examples=[[{"device_id": "D2", "device_name": "Motor B", "device_type": "motor"}]],
         ),
     ]
@@ -154,12 +154,12 @@ class BulkAnswer(BaseModel):
 
 @router.get("", response_model=DeviceList)
 def list_devices(session: DatabaseSession, query: Annotated[DeviceQuery, Query()]) -> Response:
-    """Devices by id unless sorted otherwise; soft-deleted ones are not listed."""
+    """Devices by id unless sorted otherwise; soft-deleted ones are not paginate."""
     found = select(Device).where(col(Device.deleted_at).is_(None))
     if query.search:
         columns = (Device.device_id, Device.device_name, Device.location)
         found = found.where(or_(*(col(column).icontains(query.search, autoescape=True) for column in columns)))
-    rows, total = listed(session, found, query, "tenant_id", "device_type", "status")
+    rows, total = paginate(session, found, query, "tenant_id", "device_type", "status")
     data = [{name: getattr(row, name) for name in DevicePublic.model_fields} for row in rows]
     return json_answer(
         {"success": True, "data": data, "total": total, "page": query.page, "page_size": query.page_size}
@@ -177,10 +177,10 @@ def get_device(
 
 @router.post("", status_code=201, responses=problems(Conflict))
 def create_device(
-    session: DatabaseSession, asker: Asker, request: Request, response: Response, body: DeviceCreate
+    session: DatabaseSession, principal: CurrentPrincipal, request: Request, response: Response, body: DeviceCreate
 ) -> DeviceAnswer:
     """Register a device. Readings that came before stay as they came; from now on they are enriched."""
-    session.add(device := _new(asker, body, session.get(Device, body.device_id), _taken(session, [body.device_id])))
+    session.add(device := _new(principal, body, session.get(Device, body.device_id), _taken(session, [body.device_id])))
     try:
         session.flush()
     except IntegrityError:
@@ -192,13 +192,15 @@ def create_device(
 
 
 @router.post("/bulk")
-def create_or_update_devices(session: DatabaseSession, asker: Asker, body: BulkDevices) -> BulkAnswer:
+def create_or_update_devices(session: DatabaseSession, principal: CurrentPrincipal, body: BulkDevices) -> BulkAnswer:
     """Register or update many devices; each row succeeds or fails by itself, and the answer tells of each."""
     ids = [str(row.get("device_id")) for row in body.devices if re.fullmatch(IDENTIFIER, str(row.get("device_id")))]
     found = select(Device).where(col(Device.device_id).in_(ids)).with_for_update()
     standing = {device.device_id: device for device in session.exec(found.order_by(col(Device.device_id)))}
     taken = _taken(session, ids)
-    rows = [_row(session, asker, index, row, standing=standing, taken=taken) for index, row in enumerate(body.devices)]
+    rows = [
+        _row(session, principal, index, row, standing=standing, taken=taken) for index, row in enumerate(body.devices)
+    ]
     _hand_over(session, [standing[str(row.device_id)] for row in rows if row.status == "created"])
     session.commit()
     count = {kind: sum(row.status == kind for row in rows) for kind in ("created", "updated", "unchanged", "failed")}
@@ -208,12 +210,16 @@ def create_or_update_devices(session: DatabaseSession, asker: Asker, body: BulkD
 @router.put("/{device_id}", responses=problems(NotFound, PreconditionFailed))
 @router.patch("/{device_id}", responses=problems(NotFound, PreconditionFailed))
 def update_device(
-    session: DatabaseSession, asker: Asker, device_id: DevicePath, body: DeviceUpdate, if_match: IfMatch = None
+    session: DatabaseSession,
+    principal: CurrentPrincipal,
+    device_id: DevicePath,
+    body: DeviceUpdate,
+    if_match: IfMatch = None,
 ) -> DeviceAnswer:
     """Change the fields that the body names and leave the others: PUT does what PATCH does, as its clients expect."""
     device = registered(session, device_id, for_update=True)
     refuse_stale(device, if_match)
-    _update(session, asker, device, body)
+    _update(session, principal, device, body)
     session.commit()
     return DeviceAnswer(data=_public(device))
 
@@ -275,11 +281,11 @@ class Taken:
 def _taken(session: Session, device_ids: Sequence[str]) -> Taken:
     with Session(session.get_bind()) as unbound:  # the request's own sees its tenant only
         registered = unbound.exec(select(Device.device_id).where(col(Device.device_id).in_(device_ids)))
-        heard = select(TouchedDay.device_id).where(col(TouchedDay.device_id).in_(device_ids)).distinct()
+        heard = select(DirtyDay.device_id).where(col(DirtyDay.device_id).in_(device_ids)).distinct()
         return Taken(frozenset(registered), frozenset(unbound.exec(heard)))
 
 
-def _new(asker: Identity, body: DeviceCreate, standing: Device | None, taken: Taken) -> Device:
+def _new(principal: Principal, body: DeviceCreate, standing: Device | None, taken: Taken) -> Device:
     """A device to add.
 
     Raises:
@@ -295,21 +301,21 @@ def _new(asker: Identity, body: DeviceCreate, standing: Device | None, taken: Ta
                        field="device_id")  # fmt: skip
     if device_id in taken.registered:
         raise Conflict(f"{device_id} is taken", field="device_id")
-    if asker.tenant_id is not None and device_id in taken.heard:
+    if principal.tenant_id is not None and device_id in taken.heard:
         raise Conflict(
-            f"{device_id} has sent telemetry already; a key of all tenants registers it for {asker.tenant_id}",
+            f"{device_id} has sent telemetry already; a key of all tenants registers it for {principal.tenant_id}",
             field="device_id",
         )
     return Device(**body.model_dump())
 
 
-def _update(session: Session, asker: Identity, device: Device, body: DeviceUpdate) -> bool:
+def _update(session: Session, principal: Principal, device: Device, body: DeviceUpdate) -> bool:
     """Change the fields that the body names; whether that changed anything."""
     if body.device_id not in (None, device.device_id):
         raise Invalid("a device's id never changes; register another device instead", field="device_id")
     changes = body.model_dump(exclude_unset=True, exclude={"device_id"})
-    if asker.tenant_id is not None and changes.get("tenant_id", device.tenant_id) != device.tenant_id:
-        raise Refused(f"the key is bound to the tenant {asker.tenant_id}; leave tenant_id out", field="tenant_id")
+    if principal.tenant_id is not None and changes.get("tenant_id", device.tenant_id) != device.tenant_id:
+        raise Refused(f"the key is bound to the tenant {principal.tenant_id}; leave tenant_id out", field="tenant_id")
     changed = {name: value for name, value in changes.items() if getattr(device, name) != value}
     for name, value in changed.items():
         setattr(device, name, value)
@@ -321,7 +327,13 @@ def _update(session: Session, asker: Identity, device: Device, body: DeviceUpdat
 
 
 def _row(
-    session: Session, asker: Identity, index: int, row: dict[str, Any], *, standing: dict[str, Device], taken: Taken
+    session: Session,
+    principal: Principal,
+    index: int,
+    row: dict[str, Any],
+    *,
+    standing: dict[str, Device],
+    taken: Taken,
 ) -> BulkRow:
     device_id = row.get("device_id") if isinstance(row.get("device_id"), str) else None
     device_id = device_id and device_id.encode(errors="replace").decode()  # it may hold half of a surrogate pair
@@ -329,12 +341,12 @@ def _row(
         device_id = DeviceCreate.model_validate({"device_name": "?", "device_type": "?"} | row).device_id
         device = standing.get(device_id)
         if device is None or device.deleted_at:
-            standing[device_id] = _new(asker, DeviceCreate.model_validate(row), device, taken)
-            if asker.tenant_id is not None and row.get("tenant_id") not in (None, asker.tenant_id):
-                raise Refused(f"the key is bound to the tenant {asker.tenant_id}", field="tenant_id")
+            standing[device_id] = _new(principal, DeviceCreate.model_validate(row), device, taken)
+            if principal.tenant_id is not None and row.get("tenant_id") not in (None, principal.tenant_id):
+                raise Refused(f"the key is bound to the tenant {principal.tenant_id}", field="tenant_id")
             session.add(standing[device_id])
             return BulkRow(index=index, device_id=device_id, status="created")
-        changed = _update(session, asker, device, DeviceUpdate.model_validate(row))
+        changed = _update(session, principal, device, DeviceUpdate.model_validate(row))
         return BulkRow(index=index, device_id=device_id, status="updated" if changed else "unchanged")
     except ValidationError as error:
         errors = field_errors(error.errors(include_url=False))

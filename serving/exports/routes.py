@@ -19,7 +19,7 @@ from serving.dependencies import (
     Text,
 )
 from serving.http.errors import Invalid, NotFound, problems
-from serving.http.pagination import SORT, During, Page, listed
+from serving.http.pagination import SORT, During, Page, paginate
 from serving.jobs import lifecycle as shared
 from serving.jobs.lifecycle import JobSort, JobStatus
 from storage import dirty_days
@@ -123,7 +123,7 @@ def get_export_status(session: DatabaseSession, device_id: DevicePath) -> Export
 def list_exports(session: DatabaseSession, query: Annotated[ExportQuery, Query()]) -> ExportList:
     """Exports that were asked for, newest first unless sorted otherwise."""
     filters = ("tenant_id", "device_id", "status")
-    rows, total = listed(session, select(ExportJob), query, *filters, during="created_at")
+    rows, total = paginate(session, select(ExportJob), query, *filters, during="created_at")
     data = [_status(row, None) for row in rows]
     return ExportList(data=data, total=total, page=query.page, page_size=query.page_size)
 

@@ -94,9 +94,9 @@ def _part(wanted: str | None, size: int) -> tuple[int, int] | None:
 
 def _refuse_other_tenants(request: Request, key: str) -> None:
     """Objects are below their device's folder: datasets/{device_id}/…, reports/{device_id}/…."""
-    identity = who_if_any(request)
-    if identity is None or identity.tenant_id is None:
+    principal = who_if_any(request)
+    if principal is None or principal.tenant_id is None:
         return
-    with RequestSession(request.app.state.reading, identity) as session:
+    with RequestSession(request.app.state.reading, principal) as session:
         if session.get(Device, key.split("/")[1]) is None:
-            raise LinkRefused(f"the file is none of the tenant {identity.tenant_id}")
+            raise LinkRefused(f"the file is none of the tenant {principal.tenant_id}")

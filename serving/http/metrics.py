@@ -16,7 +16,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serving.live.hub import Audience
+from serving.live.hub import Hub
 
 LATENCY = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
@@ -80,15 +80,15 @@ class _LiveStream(Collector):
         self._app = app
 
     def collect(self) -> Iterator[Metric]:
-        audience: Audience | None = getattr(self._app.state, "audience", None)
-        if audience is None:
+        hub: Hub | None = getattr(self._app.state, "hub", None)
+        if hub is None:
             return  # registered before the app has started
-        yield GaugeMetricFamily("energy_api_live_clients", "WebSockets that watch a device", value=audience.clients)
-        yield CounterMetricFamily("energy_api_live_frames", "Frames made for WebSockets", value=audience.frames)
+        yield GaugeMetricFamily("energy_api_live_clients", "WebSockets that watch a device", value=hub.clients)
+        yield CounterMetricFamily("energy_api_live_frames", "Frames made for WebSockets", value=hub.frames)
         yield CounterMetricFamily(
-            "energy_api_live_dropped", "Frames that gave way because a client read too slowly", value=audience.dropped
+            "energy_api_live_dropped", "Frames that gave way because a client read too slowly", value=hub.dropped
         )
         yield CounterMetricFamily(
             "energy_api_live_interruptions", "Times the stream had a gap and its WebSockets were closed",
-            value=audience.interruptions,
+            value=hub.interruptions,
         )  # fmt: skip

@@ -45,7 +45,7 @@ class Sorted(Protocol):
     def sort(self) -> str: ...
 
 
-def listed(
+def paginate(
     session: Session,
     found: SelectOfScalar[Row],
     query: Sorted,

@@ -5,7 +5,7 @@ import threading
 import time
 from collections import OrderedDict
 
-MOST_BUCKETS = 10_000
+MAX_BUCKETS = 10_000
 
 
 class Buckets:
@@ -26,7 +26,7 @@ class Buckets:
                 return math.ceil((1 - left) / self._rate)
             self._buckets[name] = (left - 1, time.monotonic())
             self._buckets.move_to_end(name)
-            if len(self._buckets) > MOST_BUCKETS:
+            if len(self._buckets) > MAX_BUCKETS:
                 self._buckets.popitem(last=False)  # the one that was used longest ago is the fullest
         return 0
 

@@ -13,7 +13,7 @@ from storage.jobs import Job
 
 JobStatus = Literal["pending", "running", "completed", "failed", "cancelled"]
 JobSort = Literal["created_at", "-created_at", "completed_at", "-completed_at"]
-LONGEST_RANGE_DAYS = 3660
+MAX_RANGE_DAYS = 3660
 JobT = TypeVar("JobT", bound=Job)
 
 
@@ -28,8 +28,8 @@ def check_days(start: date, end: date) -> None:
         raise Invalid("start_date lies after end_date", field="start_date")
     if end > utc_now().date() + timedelta(days=1):
         raise Invalid("end_date lies in the future", field="end_date")
-    if (end - start).days >= LONGEST_RANGE_DAYS:
-        raise Invalid(f"the range is longer than {LONGEST_RANGE_DAYS} days; ask for parts of it", field="start_date")
+    if (end - start).days >= MAX_RANGE_DAYS:
+        raise Invalid(f"the range is longer than {MAX_RANGE_DAYS} days; ask for parts of it", field="start_date")
 
 
 def ask(session: Session, dagster: Dagster, job: JobT) -> JobT:

@@ -20,7 +20,7 @@ import paho.mqtt.client as mqtt
 from ingest.mqtt import live
 from ingest.mqtt.client import connect, disconnect, new_client
 from serving.alerts.routes import AlertPublic
-from storage.access import Identity
+from storage.access import Principal
 from storage.devices import NAMED_METRICS
 from storage.settings import Settings
 from storage.telemetry import Reading, moment
@@ -35,12 +35,12 @@ PATIENCE = 3.0
 _decode_reading = msgspec.msgpack.Decoder(Reading).decode
 
 
-class Watcher:
+class Subscriber:
     """One WebSocket's queue: filled by the broker's thread, emptied by the event loop; the oldest frame gives way."""
 
-    def __init__(self, device_id: str, identity: Identity) -> None:
+    def __init__(self, device_id: str, principal: Principal) -> None:
         self.device_id = device_id
-        self.identity = identity
+        self.principal = principal
         self.arrived = asyncio.Event()
         self.interrupted = False
         self.turned_away = False
@@ -52,7 +52,7 @@ class Watcher:
 
     def may_see(self, tenant_id: str | None) -> bool:
         """A tenant sees its own devices; one that is bound to no tenant sees all."""
-        return self.identity.tenant_id is None or self.identity.tenant_id == tenant_id
+        return self.principal.tenant_id is None or self.principal.tenant_id == tenant_id
 
     def put(self, frame: str) -> bool:
         """Add a frame. True: the event loop has to be told, which it was not since it last took everything."""
@@ -87,14 +87,14 @@ class Watcher:
         self.arrived.set()
 
 
-class Audience:
+class Hub:
     """The watchers of this process, and its client of the broker. Methods are for the event loop's thread."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._loop = asyncio.get_running_loop()
         # Tuples, replaced as a whole: the broker's thread reads them while the event loop changes who watches.
-        self._watching: dict[str, tuple[Watcher, ...]] = {}
+        self._watching: dict[str, tuple[Subscriber, ...]] = {}
         self._numbers: dict[str, int] = {}
         self._announced = False
         self._ticking: asyncio.Task[None] | None = None
@@ -131,9 +131,9 @@ class Audience:
         await asyncio.to_thread(disconnect, self._client)
 
     @contextmanager
-    def watch(self, device_id: str, identity: Identity) -> Iterator[Watcher]:
+    def watch(self, device_id: str, principal: Principal) -> Iterator[Subscriber]:
         """A queue that fills with a device's frames; for a tenant, as long as the device is that tenant's."""
-        watcher = Watcher(device_id, identity)
+        watcher = Subscriber(device_id, principal)
         self._watching[device_id] = (*self._watching.get(device_id, ()), watcher)
         self.clients += 1
         if not self._announced:
@@ -150,14 +150,14 @@ class Audience:
             self.clients -= 1
             self._dropped += watcher.dropped
 
-    def identities(self) -> set[Identity]:
+    def identities(self) -> set[Principal]:
         """Who watches."""
-        return {watcher.identity for watcher in self._all()}
+        return {watcher.principal for watcher in self._all()}
 
-    def turn_away(self, identities: Collection[Identity]) -> None:
+    def turn_away(self, identities: Collection[Principal]) -> None:
         """End the streams of these."""
         for watcher in self._all():
-            if watcher.identity in identities:
+            if watcher.principal in identities:
                 watcher.turn_away()
 
     @property
@@ -165,7 +165,7 @@ class Audience:
         """Frames that gave way to newer ones because their clients read too slowly."""
         return self._dropped + sum(watcher.dropped for watcher in self._all())
 
-    def _all(self) -> Iterator[Watcher]:
+    def _all(self) -> Iterator[Subscriber]:
         for watchers in list(self._watching.values()):
             yield from watchers
 
@@ -222,7 +222,7 @@ class Audience:
         self._numbers[batch.publisher] = batch.number
         if batch.number != last + 1:
             self._loop.call_soon_threadsafe(self._interrupt)
-        woken: list[Watcher] = []
+        woken: list[Subscriber] = []
         for item in batch.items:
             watchers = [w for w in self._watching.get(item.device_id, ()) if w.may_see(item.tenant_id)]
             if watchers:
@@ -263,6 +263,6 @@ def _public(reading: Reading) -> dict[str, Any]:
     return item | {"out_of_band": reading.out_of_band} if reading.out_of_band else item
 
 
-def _wake(watchers: Iterable[Watcher]) -> None:
+def _wake(watchers: Iterable[Subscriber]) -> None:
     for watcher in watchers:
         watcher.arrived.set()

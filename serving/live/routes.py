@@ -22,9 +22,9 @@ from sqlmodel import Session
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from serving.auth.principal import public
-from serving.live.hub import Audience, Watcher
+from serving.live.hub import Hub, Subscriber
 from storage import access, dirty_days
-from storage.access import Identity
+from storage.access import Principal
 from storage.devices import IDENTIFIER, MAX_IDENTIFIER, Device
 from storage.settings import Settings
 
@@ -68,26 +68,26 @@ SERVER_OPTIONS: dict[str, Any] = {
 
 @asynccontextmanager
 async def _audience(app: FastAPI) -> AsyncIterator[None]:
-    app.state.audience = audience = Audience(app.state.settings)
-    asking = asyncio.create_task(_ask_again(app.state.engine, app.state.settings, audience))
+    app.state.hub = hub = Hub(app.state.settings)
+    asking = asyncio.create_task(_ask_again(app.state.engine, app.state.settings, hub))
     yield
     asking.cancel()
-    await audience.stop()
+    await hub.stop()
 
 
-async def _ask_again(engine: Engine, settings: Settings, audience: Audience) -> None:
+async def _ask_again(engine: Engine, settings: Settings, hub: Hub) -> None:
     """At every heartbeat: end the streams of those who would not be let in any more."""
     while True:
         await asyncio.sleep(HEARTBEAT_EVERY)
         try:
-            audience.turn_away(await run_in_threadpool(_ended, engine, settings, audience.identities()))
+            hub.turn_away(await run_in_threadpool(_ended, engine, settings, hub.identities()))
         except SQLAlchemyError as error:
             log.warning("whether the live stream's keys are still valid is asked again later: %s", error)
 
 
-def _ended(engine: Engine, settings: Settings, identities: set[Identity]) -> set[Identity]:
+def _ended(engine: Engine, settings: Settings, identities: set[Principal]) -> set[Principal]:
     with Session(engine) as session:
-        return {identity for identity in identities if not access.is_still_valid(session, settings, identity)}
+        return {principal for principal in identities if not access.is_still_valid(session, settings, principal)}
 
 
 router = APIRouter(lifespan=_audience)
@@ -96,20 +96,20 @@ router = APIRouter(lifespan=_audience)
 @router.websocket("/ws/telemetry/{device_id}")
 async def stream_telemetry(websocket: WebSocket, device_id: str) -> None:
     """Frames of one device until the client leaves; what the client says is not listened to."""
-    identity: Identity = websocket.state.identity
-    audience: Audience = websocket.app.state.audience
+    principal: Principal = websocket.state.principal
+    hub: Hub = websocket.app.state.hub
     if len(device_id) > MAX_IDENTIFIER or not re.fullmatch(IDENTIFIER, device_id):
         raise WebSocketException(4422, "the device id is none (letters, digits, _ . -, at most 50)")
     try:
-        known = await run_in_threadpool(_is_known, websocket.app.state.engine, device_id, identity.tenant_id)
+        known = await run_in_threadpool(_is_known, websocket.app.state.engine, device_id, principal.tenant_id)
     except (OperationalError, InterfaceError):
         raise WebSocketException(TRY_AGAIN, "the database does not answer; connect again in a moment") from None
     if not known:
         raise WebSocketException(4404, f"there is no device {device_id}, and no telemetry of one")
-    if not await audience.is_connected():
+    if not await hub.is_connected():
         raise WebSocketException(TRY_AGAIN, "the broker does not answer; connect again in a moment")
     await websocket.accept()
-    with audience.watch(device_id, identity) as watcher:
+    with hub.watch(device_id, principal) as watcher:
         await _stream(websocket, watcher)
 
 
@@ -128,7 +128,7 @@ def _is_known(engine: Engine, device_id: str, tenant_id: str | None) -> bool:
         return device is not None or dirty_days.has_telemetry(session, device_id)
 
 
-async def _stream(websocket: WebSocket, watcher: Watcher) -> None:
+async def _stream(websocket: WebSocket, watcher: Subscriber) -> None:
     leaving = asyncio.create_task(_until_left(websocket))
     leaving.add_done_callback(lambda _: watcher.arrived.set())
     try:
@@ -139,7 +139,7 @@ async def _stream(websocket: WebSocket, watcher: Watcher) -> None:
         leaving.cancel()
 
 
-async def _send_frames(websocket: WebSocket, watcher: Watcher, leaving: asyncio.Task[Any]) -> None:
+async def _send_frames(websocket: WebSocket, watcher: Subscriber, leaving: asyncio.Task[Any]) -> None:
     clock = asyncio.get_running_loop().time
     heartbeat_at = clock() + HEARTBEAT_EVERY
     while not leaving.done():

@@ -10,10 +10,10 @@ from sqlmodel import Session, col, select
 from serving.dependencies import DatabaseSession, DeviceId, Instant, Moment, Text
 from serving.http.errors import Invalid, NotFound, PreconditionFailed, problems
 from serving.http.etags import UNCHANGED, IfMatch, IfNoneMatch, not_modified, refuse_stale
-from serving.http.pagination import SORT, Page, listed
+from serving.http.pagination import SORT, Page, paginate
 from storage.database import utc_now
 from storage.devices import Device
-from storage.maintenance import HeldBack, MaintenanceWindow
+from storage.maintenance import MaintenanceWindow, SuppressedAlerts
 
 router = APIRouter(prefix="/api/v1/maintenance-windows", tags=["maintenance"])
 
@@ -103,14 +103,14 @@ def list_windows(session: DatabaseSession, query: Annotated[WindowQuery, Query()
         found = found.where((own == query.device_id) | own.is_(None))
     if query.at is not None:
         found = found.where(col(MaintenanceWindow.starts_at) <= query.at, col(MaintenanceWindow.ends_at) > query.at)
-    rows, total = listed(session, found, query, "tenant_id", columns={"from": "starts_at", "to": "ends_at"})
+    rows, total = paginate(session, found, query, "tenant_id", columns={"from": "starts_at", "to": "ends_at"})
     return WindowList(data=[_public(row) for row in rows], total=total, page=query.page, page_size=query.page_size)
 
 
 @router.get("/held-back")
 def list_held_back(session: DatabaseSession, query: Annotated[HeldBackQuery, Query()]) -> HeldBackList:
     """What maintenance held back, by rule and device, the latest first unless sorted otherwise."""
-    rows, total = listed(session, select(HeldBack), query, "tenant_id", "device_id", "rule_id")
+    rows, total = paginate(session, select(SuppressedAlerts), query, "tenant_id", "device_id", "rule_id")
     data = [HeldBackPublic.model_validate(row, from_attributes=True) for row in rows]
     return HeldBackList(data=data, total=total, page=query.page, page_size=query.page_size)
 

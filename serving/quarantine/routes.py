@@ -8,10 +8,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from sqlmodel import select
 
 from ingest.intake import quarantine
-from ingest.intake.quarantine import MOST, ReplayRunning
+from ingest.intake.quarantine import MAX_REPLAYED, ReplayRunning
 from serving.dependencies import A_NUMBER, DatabaseSession, DeviceId, Instant, Moment, PlatformSettings, Text
 from serving.http.errors import Conflict, problems
-from serving.http.pagination import SORT, During, Page, listed
+from serving.http.pagination import SORT, During, Page, paginate
 from storage.devices import METRIC
 from storage.quarantine import QuarantinedReading, Selection
 
@@ -61,7 +61,7 @@ class ReplayRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    ids: Annotated[list[RowId], Field(min_length=1, max_length=MOST)] | None = None
+    ids: Annotated[list[RowId], Field(min_length=1, max_length=MAX_REPLAYED)] | None = None
     device_id: DeviceId | None = None
     reason: Reason | None = None
     metric: Metric | None = None
@@ -102,7 +102,7 @@ class ReplayAnswer(BaseModel):
 def list_quarantine(session: DatabaseSession, query: Annotated[QuarantineQuery, Query()]) -> QuarantineList:
     """Messages and items that were refused, newest first unless sorted otherwise."""
     asked = query.device_id, query.reason, query.metric, query.start_time, query.end_time, query.replayed
-    rows, total = listed(session, Selection(None, *asked).of(select(QuarantinedReading)), query)
+    rows, total = paginate(session, Selection(None, *asked).of(select(QuarantinedReading)), query)
     data = [_item(row) for row in rows]
     return QuarantineList(data=data, total=total, page=query.page, page_size=query.page_size)
 
@@ -116,7 +116,7 @@ def replay_quarantine(
     Doing so twice changes nothing: what was taken is not tried again.
     """
     selection = Selection(body.ids, body.device_id, body.reason, body.metric, body.start_time, body.end_time)
-    ids = quarantine.waiting(session, selection, after=body.after_id, most=MOST)
+    ids = quarantine.waiting(session, selection, after=body.after_id, most=MAX_REPLAYED)
     session.rollback()  # gives the connection back while the replay works with its own
     try:
         done = quarantine.replay(settings, request.app.state.engine, request.app.state.telemetry, ids)
@@ -130,7 +130,7 @@ def replay_quarantine(
             readings=done.readings,
             refused=len(done.refused),
             refusals=refusals,
-            next_after_id=done.last_id if done.stopped or len(ids) == MOST else None,
+            next_after_id=done.last_id if done.stopped or len(ids) == MAX_REPLAYED else None,
             stopped=done.stopped,
         )
     )

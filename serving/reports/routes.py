@@ -21,7 +21,7 @@ from serving.dependencies import (
 )
 from serving.devices.routes import registered
 from serving.http.errors import Conflict, Invalid, NotFound, problems
-from serving.http.pagination import SORT, During, Page, listed
+from serving.http.pagination import SORT, During, Page, paginate
 from serving.jobs import lifecycle as shared
 from serving.jobs.lifecycle import JobSort, JobStatus
 from storage.database import utc_now
@@ -30,7 +30,7 @@ from storage.jobs import ReportJob, new_job_id
 router = APIRouter(prefix="/api/reports", tags=["reports"])
 
 Format = Literal["pdf", "excel", "json"]
-LONGEST_PERIOD = timedelta(days=366)
+MAX_PERIOD = timedelta(days=366)
 LINK_VALID = timedelta(hours=1)
 
 
@@ -99,8 +99,8 @@ def generate_report(session: DatabaseSession, dagster: DagsterClient, body: Repo
         raise Invalid("date_range_start is not before date_range_end", field="date_range_start")
     if body.date_range_start > utc_now():
         raise Invalid("date_range_start lies in the future; nothing was measured there yet", field="date_range_start")
-    if body.date_range_end - body.date_range_start > LONGEST_PERIOD:
-        raise Invalid(f"a report covers at most {LONGEST_PERIOD.days} days", field="date_range_end")
+    if body.date_range_end - body.date_range_start > MAX_PERIOD:
+        raise Invalid(f"a report covers at most {MAX_PERIOD.days} days", field="date_range_end")
     job = ReportJob(
         job_id=new_job_id(ReportJob),
         tenant_id=device.tenant_id,
@@ -143,7 +143,7 @@ def get_report_schema() -> dict[str, Any]:
 def list_reports(session: DatabaseSession, query: Annotated[ReportQuery, Query()]) -> ReportList:
     """Reports, newest first unless sorted otherwise."""
     filters = ("tenant_id", "device_id", "status", "format")
-    rows, total = listed(session, select(ReportJob), query, *filters, during="created_at")
+    rows, total = paginate(session, select(ReportJob), query, *filters, during="created_at")
     return ReportList(data=[_state(row) for row in rows], total=total, page=query.page, page_size=query.page_size)
 
 

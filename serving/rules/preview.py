@@ -11,10 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from sqlmodel import Session, col, select
 
 from assets.datasets.read_plan import by_day
-from assets.datasets.reader import Timeline
-from ingest.devices.profile import DeviceFacts, Windows, facts_of
+from assets.datasets.reader import TelemetryReader
+from ingest.devices.profile import DeviceProfile, Windows, profile_of
 from ingest.rules.active_hours import Times
-from ingest.rules.backtest import Replay, could_meet
+from ingest.rules.backtest import Backtest, could_meet
 from ingest.rules.evaluate import ActiveRule, Numbers
 from serving.dependencies import DatabaseSession, DeviceId, Instant, Moment, PlatformSettings, Readings
 from serving.http.errors import Invalid, NotFound, problems
@@ -30,8 +30,8 @@ from storage.telemetry import DAY, microseconds, moment
 
 router = APIRouter(prefix="/api/v1/rules", tags=["rules"])
 
-MOST_DEVICE_DAYS = 10_000
-MOST_EPISODES = 1000
+MAX_DEVICE_DAYS = 10_000
+MAX_EPISODES = 1000
 
 
 class PreviewBody(BaseModel):
@@ -78,7 +78,7 @@ class Preview(BaseModel):
     episodes: int
     held_back: int
     devices: list[DevicePreview]
-    items: list[EpisodePublic] = Field(description=f"In time order, the first {MOST_EPISODES}")
+    items: list[EpisodePublic] = Field(description=f"In time order, the first {MAX_EPISODES}")
     truncated: bool
 
 
@@ -91,7 +91,7 @@ class PreviewAnswer(BaseModel):
 def preview_rule(
     session: DatabaseSession,
     settings: PlatformSettings,
-    timeline: Readings,
+    reader: Readings,
     body: PreviewBody,
 ) -> PreviewAnswer:
     """Count the alerts that a rule would have raised over a range, with cooldown, `for_seconds` and active hours.
@@ -106,38 +106,38 @@ def preview_rule(
         raise Invalid("start_time is not before end_time", field="start_time")
     devices = _devices(session, settings, rule, body.device_ids)
     device_days = len(devices) * (end // DAY - start // DAY + 1)
-    if device_days > MOST_DEVICE_DAYS:
+    if device_days > MAX_DEVICE_DAYS:
         raise Invalid(
-            f"that are {device_days} days of devices, at most {MOST_DEVICE_DAYS} are looked at in one preview;"
+            f"that are {device_days} days of devices, at most {MAX_DEVICE_DAYS} are looked at in one preview;"
             " name fewer devices in device_ids, or a shorter range",
             field="start_time",
         )
-    replays = {}
+    backtests = {}
     for device_id, facts in devices.items():
-        replay = replays[device_id] = Replay(rule, facts)
-        for part in _parts(timeline, device_id, rule, start, end):
+        backtest = backtests[device_id] = Backtest(rule, facts)
+        for part in _parts(reader, device_id, rule, start, end):
             if isinstance(part, Dataset):
-                replay.pass_over(part.metrics[rule.metric]["count"], microseconds(_midnight(part.end_date)) + DAY - 1)
+                backtest.pass_over(part.metrics[rule.metric]["count"], microseconds(_midnight(part.end_date)) + DAY - 1)
             else:
-                replay.feed(*part)
-    found = sorted((e.time, device_id, e.value) for device_id, replay in replays.items() for e in replay.episodes)
+                backtest.feed(*part)
+    found = sorted((e.time, device_id, e.value) for device_id, backtest in backtests.items() for e in backtest.episodes)
     return PreviewAnswer(
         data=Preview(
             start_time=moment(start),
             end_time=moment(end),
             episodes=len(found),
-            held_back=sum(replay.held_back for replay in replays.values()),
+            held_back=sum(backtest.held_back for backtest in backtests.values()),
             devices=[
                 DevicePreview(
                     device_id=device_id,
-                    readings=replay.readings,
-                    episodes=len(replay.episodes),
-                    held_back=replay.held_back,
+                    readings=backtest.readings,
+                    episodes=len(backtest.episodes),
+                    held_back=backtest.held_back,
                 )
-                for device_id, replay in replays.items()
+                for device_id, backtest in backtests.items()
             ],
-            items=[EpisodePublic(device_id=d, time=moment(t), value=v) for t, d, v in found[:MOST_EPISODES]],
-            truncated=len(found) > MOST_EPISODES,
+            items=[EpisodePublic(device_id=d, time=moment(t), value=v) for t, d, v in found[:MAX_EPISODES]],
+            truncated=len(found) > MAX_EPISODES,
         )
     )
 
@@ -157,7 +157,7 @@ def _rule(session: Session, settings: Settings, body: PreviewBody) -> Rule:
 
 def _devices(
     session: Session, settings: Settings, rule: ActiveRule, narrowed: list[str] | None
-) -> dict[str, DeviceFacts]:
+) -> dict[str, DeviceProfile]:
     """Devices that the rule watches: those it names, or all that are registered."""
     rows = {device.device_id: device for device in session.exec(select(Device).where(col(Device.deleted_at).is_(None)))}
     watched = sorted(rule.devices if rule.devices is not None else rows)
@@ -170,9 +170,9 @@ def _devices(
             covering = windows.of(device_id, tenant_id)
             found[device_id] = (
                 # Its status says something of today, not of the past.
-                replace(facts_of(device, settings.zone, covering), status=None)
+                replace(profile_of(device, settings.zone, covering), status=None)
                 if device
-                else DeviceFacts(zone=settings.zone, windows=covering)
+                else DeviceProfile(zone=settings.zone, windows=covering)
             )
     if not found and (narrowed is not None or rule.devices is not None):
         raise Invalid("the rule watches none of these devices", field="device_ids")
@@ -180,20 +180,20 @@ def _devices(
 
 
 def _parts(
-    timeline: Timeline, device_id: str, rule: ActiveRule, start: int, end: int
+    reader: TelemetryReader, device_id: str, rule: ActiveRule, start: int, end: int
 ) -> Iterator[tuple[Times, Numbers] | Dataset]:
     """A metric's readings day by day; of a day that the catalogue knows to hold nothing for the rule, its dataset."""
-    for day in by_day(timeline.stretches(device_id, start, end)):
+    for day in by_day(reader.plan(device_id, start, end)):
         # A dataset's power factor may be derived; rules see what the device itself sent.
-        stretch = replace(day, file=None) if rule.metric == "power_factor" else day
-        if stretch.file and stretch.is_in_file:
-            known = stretch.file.metrics.get(rule.metric)
+        segment = replace(day, file=None) if rule.metric == "power_factor" else day
+        if segment.file and segment.is_in_file:
+            known = segment.file.metrics.get(rule.metric)
             if known is None:
                 continue
-            if stretch.is_of_file and not could_meet(rule, known["min"], known["max"]):
-                yield stretch.file
+            if segment.is_of_file and not could_meet(rule, known["min"], known["max"]):
+                yield segment.file
                 continue
-        table = timeline.rows(device_id, stretch, [rule.metric])
+        table = reader.rows(device_id, segment, [rule.metric])
         yield table["time"].cast("int64").to_numpy(), table[rule.metric].to_numpy()
 
 

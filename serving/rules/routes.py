@@ -9,15 +9,15 @@ from fastapi import APIRouter, Query, Response
 from sqlalchemy import or_, text
 from sqlmodel import Session, col, select
 
-from ingest.devices.profile import DeviceFacts, Windows, facts_of
+from ingest.devices.profile import DeviceProfile, Windows, profile_of
 from ingest.intake.decode import decode
 from ingest.notify.outbox import Outbox
 from ingest.rules.alerts import Outcome, raise_alerts
 from ingest.rules.evaluate import ActiveRule, RuleSet
-from serving.dependencies import Asker, DatabaseSession, PlatformSettings
+from serving.dependencies import CurrentPrincipal, DatabaseSession, PlatformSettings
 from serving.http.errors import Conflict, Invalid, NotFound, PreconditionFailed, Unavailable, problems
 from serving.http.etags import UNCHANGED, IfMatch, IfNoneMatch, not_modified, refuse_stale
-from serving.http.pagination import listed
+from serving.http.pagination import paginate
 from serving.rules.limit import check_limit
 from serving.rules.schemas import (
     EvaluatedRule,
@@ -36,7 +36,7 @@ from serving.rules.schemas import (
 )
 from storage.database import utc_now
 from storage.devices import Device
-from storage.last_seen import DevicePresence
+from storage.last_seen import DeviceLastSeen
 from storage.maintenance import windows_covering
 from storage.rules import ANY_READING, NO_DATA, Rule
 from storage.settings import Settings
@@ -54,7 +54,7 @@ def list_rules(session: DatabaseSession, query: Annotated[RuleQuery, Query()]) -
     if query.search:
         columns = (Rule.rule_name, Rule.description)
         found = found.where(or_(*(col(column).icontains(query.search, autoescape=True) for column in columns)))
-    rows, total = listed(session, found, query, "tenant_id", "status", "property", "severity")
+    rows, total = paginate(session, found, query, "tenant_id", "status", "property", "severity")
     return RuleList(data=[_public(row) for row in rows], total=total, page=query.page, page_size=query.page_size)
 
 
@@ -66,10 +66,12 @@ def get_rule(session: DatabaseSession, response: Response, rule_id: UUID, if_non
 
 
 @router.post("", status_code=201, responses=problems(Conflict))
-def create_rule(session: DatabaseSession, settings: PlatformSettings, asker: Asker, body: RuleCreate) -> RuleAnswer:
+def create_rule(
+    session: DatabaseSession, settings: PlatformSettings, principal: CurrentPrincipal, body: RuleCreate
+) -> RuleAnswer:
     """Make a rule; it is active at once unless `status` says otherwise."""
     rule = Rule(**body.values(settings.notification_cooldown_minutes))
-    rule.tenant_id = rule.tenant_id or asker.tenant_id
+    rule.tenant_id = rule.tenant_id or principal.tenant_id
     check_limit(session, rule, settings.max_rules_per_device)
     session.add(rule)
     session.commit()
@@ -135,7 +137,7 @@ def evaluate_rules(session: DatabaseSession, settings: PlatformSettings, body: R
     active = select(Rule).where(Rule.status == "active", col(Rule.deleted_at).is_(None))
     watching = active.where(or_(col(Rule.scope) == "all_devices", col(Rule.device_ids).contains([body.device_id])))
     rules = RuleSet.of(session.exec(watching).all())
-    heard = session.get(DevicePresence, body.device_id)
+    heard = session.get(DeviceLastSeen, body.device_id)
     newest = {body.device_id: microseconds(heard.newest_reading)} if heard else {}
     outcome = raise_alerts(session, rules.evaluate([reading], [facts]), Outbox(settings), newest)
     session.commit()
@@ -166,15 +168,15 @@ def _saved(session: Session, settings: Settings, rule: Rule) -> RuleAnswer:
     return RuleAnswer(data=_public(rule))
 
 
-def _facts(session: Session, settings: Settings, device_id: str) -> DeviceFacts:
+def _facts(session: Session, settings: Settings, device_id: str) -> DeviceProfile:
     device = session.get(Device, device_id)
     windows = Windows(windows_covering(session, [device_id])).of(device_id, device.tenant_id if device else None)
     if device is None:
-        return DeviceFacts(zone=settings.zone, windows=windows)
-    return facts_of(device, settings.zone, windows)
+        return DeviceProfile(zone=settings.zone, windows=windows)
+    return profile_of(device, settings.zone, windows)
 
 
-def _evaluated(rule: ActiveRule, reading: Reading, facts: DeviceFacts, outcome: Outcome) -> EvaluatedRule:
+def _evaluated(rule: ActiveRule, reading: Reading, facts: DeviceProfile, outcome: Outcome) -> EvaluatedRule:
     raised = {alert.rule_id: alert.alert_id for alert in outcome.alerts}
     if rule.rule_id in raised:
         return EvaluatedRule(rule_id=rule.rule_id, triggered=True, alert_id=raised[rule.rule_id])

@@ -11,7 +11,7 @@ from serving.http.pagination import SORT, Page
 from storage.devices import Metric, Number
 from storage.rules import ANY_READING, NO_DATA, ActiveHours, Rule
 
-LONGEST_SILENCE = 525_600  # minutes: a year
+MAX_SILENCE = 525_600  # minutes: a year
 
 Scope = Literal["all_devices", "selected_devices"]
 Condition = Literal[">", "<", "=", "!=", ">=", "<=", "no_data"]
@@ -181,10 +181,8 @@ def check_rule(rule: RuleCreate | Rule) -> None:
             f"a rule with the condition no_data watches no metric; leave property out (or {ANY_READING!r})",
             field="property",
         )
-    if not 1 <= rule.threshold <= LONGEST_SILENCE:
-        raise Invalid(
-            f"threshold is how many minutes of silence are allowed: 1 to {LONGEST_SILENCE}", field="threshold"
-        )
+    if not 1 <= rule.threshold <= MAX_SILENCE:
+        raise Invalid(f"threshold is how many minutes of silence are allowed: 1 to {MAX_SILENCE}", field="threshold")
     if rule.for_seconds:
         raise Invalid(
             "for_seconds has no meaning with the condition no_data; threshold says how long", field="for_seconds"

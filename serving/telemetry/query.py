@@ -1,4 +1,4 @@
-"""One question about telemetry, however it was asked: readings or windows of some devices, a page at a time.
+"""One query about telemetry, however it was asked: readings or windows of some devices, a page at a time.
 
 A page holds the newest items of what is left of the range; its cursor stands for what is older.
 """
@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from assets.datasets.reader import Filter, Timeline
+from assets.datasets.reader import Filter, TelemetryReader
 from serving.http.errors import Invalid
 from storage.telemetry import TIME, Aggregate
 
@@ -20,7 +20,7 @@ CURSOR = re.compile(r"(\d{1,17})\.(\d{1,17})\.(\d{1,7})")
 
 
 @dataclass(frozen=True)
-class Question:
+class TelemetryQuery:
     """What is asked: the half-open range in microseconds; with `every`, `function` of each window of that many.
 
     `skip` newest items of the range were given already. `context` asks for what stands beside metrics, too.
@@ -37,8 +37,8 @@ class Question:
     context: bool = False
     skip: int = 0
 
-    def resumed(self, cursor: str) -> "Question":
-        """The question of which a page was answered already.
+    def resumed(self, cursor: str) -> "TelemetryQuery":
+        """The query of which a page was answered already.
 
         Raises:
             Invalid: no answer gave this cursor.
@@ -57,46 +57,46 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Answer:
+class TelemetryPage:
     """Ascending in time: `time`, `device_id`, the metrics, of windows `COUNT`, and what stands beside if asked for."""
 
     table: pa.Table
     next_cursor: str | None
 
 
-def answer(timeline: Timeline, question: Question) -> Answer:
-    """The newest `limit` items of the question, and the cursor to those before them."""
-    wanted = question.limit + question.skip + 1
-    parts = [_of_device(timeline, question, device_id, wanted) for device_id in question.device_ids]
+def answer(reader: TelemetryReader, query: TelemetryQuery) -> TelemetryPage:
+    """The newest `limit` items of the query, and the cursor to those before them."""
+    wanted = query.limit + query.skip + 1
+    parts = [_of_device(reader, query, device_id, wanted) for device_id in query.device_ids]
     table = pa.concat_tables(parts, promote_options="default") if len(parts) > 1 else parts[0]
     if len(parts) > 1:
         table = table.sort_by([("time", "ascending"), ("device_id", "ascending")])
-    last = len(table) - question.skip
-    first = max(0, last - question.limit)
+    last = len(table) - query.skip
+    first = max(0, last - query.limit)
     page = table.slice(first, max(0, last - first))
-    return Answer(page, _cursor(question, table, first) if first > 0 else None)
+    return TelemetryPage(page, _cursor(query, table, first) if first > 0 else None)
 
 
-def _of_device(timeline: Timeline, question: Question, device_id: str, wanted: int) -> pa.Table:
-    a, b = question.start, question.end
-    if question.every is not None:
-        table = timeline.aggregate(
-            device_id, a, b, function=question.function, every=question.every, metrics=question.metrics,
-            filters=question.filters,
+def _of_device(reader: TelemetryReader, query: TelemetryQuery, device_id: str, wanted: int) -> pa.Table:
+    a, b = query.start, query.end
+    if query.every is not None:
+        table = reader.aggregate(
+            device_id, a, b, function=query.function, every=query.every, metrics=query.metrics,
+            filters=query.filters,
         )  # fmt: skip
         table = table.slice(max(0, len(table) - wanted))
-    elif question.context and not question.filters:
-        table = timeline.read_with_context(device_id, a, b, metrics=question.metrics, newest=wanted)
+    elif query.context and not query.filters:
+        table = reader.read_with_context(device_id, a, b, metrics=query.metrics, newest=wanted)
     else:
-        table = timeline.read(device_id, a, b, metrics=question.metrics, newest=wanted, filters=question.filters)
+        table = reader.read(device_id, a, b, metrics=query.metrics, newest=wanted, filters=query.filters)
     name = pa.repeat(pa.scalar(device_id), len(table))
     return table.add_column(1, "device_id", name)
 
 
-def _cursor(question: Question, table: pa.Table, first: int) -> str:
+def _cursor(query: TelemetryQuery, table: pa.Table, first: int) -> str:
     """Where the next page begins: at the oldest time that was given, without those of it that were given."""
     times = table["time"].cast(TIME).cast(pa.int64())
     oldest = times[first].as_py()
     given = pc.sum(pc.equal(times.slice(first), oldest)).as_py()
-    end = min(question.end, oldest + (question.every or 1))
-    return base64.urlsafe_b64encode(f"{question.start}.{end}.{given}".encode()).decode()
+    end = min(query.end, oldest + (query.every or 1))
+    return base64.urlsafe_b64encode(f"{query.start}.{end}.{given}".encode()).decode()

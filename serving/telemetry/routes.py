@@ -14,26 +14,26 @@ from pydantic import BaseModel, ConfigDict, Field
 from sqlmodel import Session, col, func, or_, select
 
 from assets.datasets.consumption import EnergyFigures, energy_figures
-from assets.datasets.reader import Filter, Timeline
+from assets.datasets.reader import Filter, TelemetryReader
 from serving.auth.principal import needs
 from serving.dependencies import A_NUMBER, DatabaseSession, DeviceId, DevicePath, Instant, Moment, Readings
 from serving.http.errors import Invalid, NotAcceptable, NotFound, problems
 from serving.http.formats import CONTENT, Format, accepted, json_answer, table_answer
 from serving.http.pagination import SORT, Page
-from serving.telemetry.query import Answer, Question, answer
+from serving.telemetry.query import TelemetryPage, TelemetryQuery, answer
 from storage import dirty_days
 from storage.database import utc_now
 from storage.devices import METRIC, NAMED_METRICS, RESERVED, Device, DeviceMetadata, Metric, Number
-from storage.dirty_days import TouchedDay
+from storage.dirty_days import DirtyDay
 from storage.telemetry import COUNT, SECOND, TIME, Aggregate, Statistics, microseconds, moment
 
 router = APIRouter(prefix="/api/v1/data", tags=["telemetry"])
 
 UNITS_OF_TIME = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-LONGEST_RANGE = timedelta(days=3660)
-LONGEST_WINDOW = timedelta(days=31)
-MOST_WINDOWS = 1_000_000
-MOST_BULK = 250_000
+MAX_RANGE = timedelta(days=3660)
+MAX_WINDOW = timedelta(days=31)
+MAX_WINDOWS = 1_000_000
+MAX_BULK = 250_000
 FIELDS = r"^ *[a-z][a-z0-9_]{0,62} *(?:, *[a-z][a-z0-9_]{0,62} *)*$"
 INTERVAL = r"^[1-9][0-9]{0,5}[smhd]$"
 
@@ -109,8 +109,8 @@ class FilterBody(BaseModel):
     value: Number
 
 
-class TelemetryQuery(BaseModel):
-    """A question about one device (`device_id`) or several (`device_ids`)."""
+class TelemetryRequest(BaseModel):
+    """A query about one device (`device_id`) or several (`device_ids`)."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -160,7 +160,7 @@ ANSWERS: dict[int | str, dict[str, Any]] = {200: {"content": CONTENT}}
 def get_telemetry(
     request: Request,
     session: DatabaseSession,
-    timeline: Readings,
+    reader: Readings,
     device_id: DevicePath,
     *,
     start_time: Start = None,
@@ -185,27 +185,27 @@ def get_telemetry(
     With `aggregate` or `interval`, one item per window (mean and an hour unless told otherwise) that holds readings.
     As CSV, Arrow or Parquet, whichever `Accept` asks for, the cursor is in the header `X-Next-Cursor`.
     """
-    asked = TelemetryQuery.model_construct(
+    asked = TelemetryRequest.model_construct(
         device_id=device_id, start_time=start_time, end_time=end_time, fields=fields.split(",") if fields else None,
         aggregate=aggregate, interval=interval, limit=limit, order=order, cursor=cursor, filters=[],
     )  # fmt: skip
-    return _respond(accepted(request), session, timeline, [device_id], asked)
+    return _respond(accepted(request), session, reader, [device_id], asked)
 
 
 @router.post("/query", response_model=TelemetryAnswer, responses=ANSWERS | problems(NotFound, NotAcceptable))
 @needs("read")
-def custom_query(request: Request, session: DatabaseSession, timeline: Readings, body: TelemetryQuery) -> Response:
+def custom_query(request: Request, session: DatabaseSession, reader: Readings, body: TelemetryRequest) -> Response:
     """The same for several devices at once and with filters; items of one moment are in the order of their devices."""
     device_ids = list(dict.fromkeys(body.device_ids or [body.device_id or ""]))
     if (body.device_id is None) == (body.device_ids is None):
         raise Invalid("give device_id or device_ids", field="device_ids")
-    return _respond(accepted(request), session, timeline, device_ids, body)
+    return _respond(accepted(request), session, reader, device_ids, body)
 
 
 @router.get("/stats/{device_id}", response_model=StatisticsAnswer, responses=problems(NotFound))
 def get_stats(
     session: DatabaseSession,
-    timeline: Readings,
+    reader: Readings,
     device_id: DevicePath,
     *,
     start_time: Start = None,
@@ -214,56 +214,56 @@ def get_stats(
     """Statistics and energy of a device over a range (the last 24 hours unless told otherwise)."""
     start, end = _range(start_time, end_time)
     device = session.get(Device, device_id)
-    statistics = timeline.statistics(device_id, start, end)
+    statistics = reader.statistics(device_id, start, end)
     if not statistics.readings:
         _refuse_unknown(session, [device_id])
     counters = DeviceMetadata.parse(device.metadata_json if device else None).counters
-    energy = energy_figures(timeline, device_id, start, end, counters)
+    energy = energy_figures(reader, device_id, start, end, counters)
     return json_answer({"success": True, "data": _statistics(device_id, start, end, statistics, energy)})
 
 
 @router.get("/unregistered")
 def list_unregistered(session: DatabaseSession, query: Annotated[UnregisteredQuery, Query()]) -> UnregisteredList:
     """Devices that telemetry came from and that nobody registered, or that are deleted; the last heard of first."""
-    heard = func.max(TouchedDay.touched_at)
+    heard = func.max(DirtyDay.touched_at)
     columns: Any = (
-        TouchedDay.device_id,
-        func.min(TouchedDay.day).label("first_day"),
-        func.max(TouchedDay.day).label("last_day"),
+        DirtyDay.device_id,
+        func.min(DirtyDay.day).label("first_day"),
+        func.max(DirtyDay.day).label("last_day"),
         heard.label("last_received_at"),
         col(Device.deleted_at).is_not(None).label("deleted"),
     )
     found = (
         sqlalchemy.select(*columns)
-        .join(Device, col(Device.device_id) == col(TouchedDay.device_id), isouter=True)
+        .join(Device, col(Device.device_id) == col(DirtyDay.device_id), isouter=True)
         .where(or_(col(Device.device_id).is_(None), col(Device.deleted_at).is_not(None)))
-        .group_by(col(TouchedDay.device_id), col(Device.deleted_at))
+        .group_by(col(DirtyDay.device_id), col(Device.deleted_at))
     )
     total = session.exec(select(func.count()).select_from(found.subquery())).one()
-    column: Any = heard if "last_received_at" in query.sort else col(TouchedDay.device_id)
-    ordered = found.order_by(column.desc() if query.sort.startswith("-") else column.asc(), col(TouchedDay.device_id))
+    column: Any = heard if "last_received_at" in query.sort else col(DirtyDay.device_id)
+    ordered = found.order_by(column.desc() if query.sort.startswith("-") else column.asc(), col(DirtyDay.device_id))
     rows = session.execute(ordered.offset(query.offset).limit(query.page_size)).mappings()
     data = [UnregisteredDevice(**row) for row in rows]
     return UnregisteredList(data=data, total=total, page=query.page, page_size=query.page_size)
 
 
 def _respond(
-    format_: Format, session: Session, timeline: Timeline, device_ids: list[str], asked: TelemetryQuery
+    format_: Format, session: Session, reader: TelemetryReader, device_ids: list[str], asked: TelemetryRequest
 ) -> Response:
     start, end = _range(asked.start_time, asked.end_time)
     is_windowed = asked.aggregate is not None or asked.interval is not None
-    question = Question(
+    query = TelemetryQuery(
         device_ids=device_ids,
         start=start,
         end=end,
-        limit=asked.limit or (1000 if format_ == "json" else MOST_BULK),
+        limit=asked.limit or (1000 if format_ == "json" else MAX_BULK),
         metrics=asked.fields and _metrics(asked.fields),
         function=asked.aggregate or "mean",
         every=_window(asked.interval or "1h", start, end) if is_windowed else None,
         filters=[Filter(f.field, f.op, f.value) for f in asked.filters],
         context=format_ == "json",
     )
-    found = answer(timeline, question.resumed(asked.cursor) if asked.cursor else question)
+    found = answer(reader, query.resumed(asked.cursor) if asked.cursor else query)
     if not len(found.table):
         _refuse_unknown(session, device_ids)
     if format_ == "json":
@@ -287,8 +287,8 @@ def _range(start: datetime | None, end: datetime | None) -> tuple[int, int]:
     since = start or until - timedelta(hours=24)
     if since >= until:
         raise Invalid("start_time is not before end_time", field="start_time")
-    if until - since > LONGEST_RANGE:
-        raise Invalid(f"the range is longer than {LONGEST_RANGE.days} days; ask for parts of it", field="start_time")
+    if until - since > MAX_RANGE:
+        raise Invalid(f"the range is longer than {MAX_RANGE.days} days; ask for parts of it", field="start_time")
     return microseconds(since), microseconds(until)
 
 
@@ -303,15 +303,15 @@ def _metrics(fields: Sequence[str]) -> list[str]:
 
 def _window(interval: str, start: int, end: int) -> int:
     every = int(interval[:-1]) * UNITS_OF_TIME[interval[-1]] * SECOND
-    if every > LONGEST_WINDOW.total_seconds() * SECOND:
-        raise Invalid(f"a window is at most {LONGEST_WINDOW.days} days", field="interval")
-    if (end - start) / every > MOST_WINDOWS:
-        detail = f"the range holds more than {MOST_WINDOWS} windows of {interval}; ask for longer ones"
+    if every > MAX_WINDOW.total_seconds() * SECOND:
+        raise Invalid(f"a window is at most {MAX_WINDOW.days} days", field="interval")
+    if (end - start) / every > MAX_WINDOWS:
+        detail = f"the range holds more than {MAX_WINDOWS} windows of {interval}; ask for longer ones"
         raise Invalid(detail, field="interval")
     return every
 
 
-def _items(found: Answer, order: str) -> list[Any]:
+def _items(found: TelemetryPage, order: str) -> list[Any]:
     """An object per row, made column by column: row by row pyarrow takes ten times as long, and dictionaries four."""
     table = found.table
     names = [name for name in table.column_names if name not in ("time", "out_of_band", "received_at")]

@@ -6,22 +6,22 @@ import pyarrow.parquet as pq
 import pytest
 from sqlmodel import select
 
-from assets.datasets.export import Workshop
 from storage import dirty_days
 from storage.devices import Device
 from storage.quarantine import QuarantinedReading
 from storage.rules import Alert
+from storage.stores import Stores
 from storage.telemetry import microseconds
 from tests.cli.test_backfill import energy
 
 
-def stored(workshop: Workshop, device_id: str, year: int = 2026) -> list[dict[str, object]]:
+def stored(stores: Stores, device_id: str, year: int = 2026) -> list[dict[str, object]]:
     bounds = [microseconds(datetime(y, 1, 1, tzinfo=UTC)) for y in (year, year + 1)]
-    rows: list[dict[str, object]] = workshop.telemetry.read(device_id, *bounds).to_pylist()
+    rows: list[dict[str, object]] = stores.telemetry.read(device_id, *bounds).to_pylist()
     return rows
 
 
-def test_columns_units_and_a_zone(workshop: Workshop, tmp_path: Path) -> None:
+def test_columns_units_and_a_zone(stores: Stores, tmp_path: Path) -> None:
     file = tmp_path / "old.csv"
     file.write_text("Zeit,P_total,U,T\n2026-02-12 01:00:00,1.5,230,300\n2026-02-12 01:15:00,,231,\n")
     code, out, _ = energy(
@@ -31,14 +31,14 @@ def test_columns_units_and_a_zone(workshop: Workshop, tmp_path: Path) -> None:
     assert (code, out) == (
         0, "2 rows: 2 stored, 0 quarantined; 1 devices, 2026-02-12 00:00 to 2026-02-12 00:15 UTC\n"
     )  # fmt: skip
-    one, other = stored(workshop, "D1")
+    one, other = stored(stores, "D1")
     assert one["time"] == datetime(2026, 2, 12, tzinfo=UTC)
     assert (one["power"], one["voltage"], one["temperature"]) == (1500, 230, pytest.approx(26.85))
     assert (other["power"], other["voltage"]) == (None, 231)
-    assert [(t.device_id, str(t.day)) for t in dirty_days.touched(workshop.session)] == [("D1", "2026-02-12")]
+    assert [(t.device_id, str(t.day)) for t in dirty_days.waiting(stores.session)] == [("D1", "2026-02-12")]
 
 
-def test_bad_rows_are_quarantined_and_the_rest_is_kept(workshop: Workshop, tmp_path: Path) -> None:
+def test_bad_rows_are_quarantined_and_the_rest_is_kept(stores: Stores, tmp_path: Path) -> None:
     file = tmp_path / "old.csv"
     rows = ["2026-02-12T10:00:00Z,D1,100", "2026-02-12T10:01:00Z,D1,n/a?", "2026-02-12T10:02:00Z,D1,99999999",
             "soon,D1,1", "2026-02-12T10:03:00Z,D 1,5", "2026-02-12T10:03:00Z,D2,5", "1770890700000,D2,6"]  # fmt: skip
@@ -46,7 +46,7 @@ def test_bad_rows_are_quarantined_and_the_rest_is_kept(workshop: Workshop, tmp_p
     code, out, _ = energy("import", str(file), "--device-column", "machine")
     assert code == 0
     assert out.startswith("7 rows: 3 stored, 4 quarantined; 2 devices")
-    reasons = [q.reason for q in workshop.session.exec(select(QuarantinedReading).order_by(QuarantinedReading.id))]  # type: ignore[arg-type] # a column
+    reasons = [q.reason for q in stores.session.exec(select(QuarantinedReading).order_by(QuarantinedReading.id))]  # type: ignore[arg-type] # a column
     for words in (
         "power is no number: 'n/a?'",
         "outside its plausible limits",
@@ -54,20 +54,20 @@ def test_bad_rows_are_quarantined_and_the_rest_is_kept(workshop: Workshop, tmp_p
         "'D 1' is none",
     ):
         assert any(words in reason for reason in reasons), words
-    assert not workshop.session.exec(select(Alert)).all()
+    assert not stores.session.exec(select(Alert)).all()
     again = energy("import", str(file), "--device-column", "machine")[1]
     assert again.startswith("7 rows: 3 stored")
-    assert len(stored(workshop, "D2")) == 2
+    assert len(stored(stores, "D2")) == 2
 
 
-def test_parquet_and_the_hours_that_a_zone_repeats_and_skips(workshop: Workshop, tmp_path: Path) -> None:
+def test_parquet_and_the_hours_that_a_zone_repeats_and_skips(stores: Stores, tmp_path: Path) -> None:
     naive = [datetime(2025, 10, 26, h, m) for h in (2, 2) for m in (0, 30)] + [datetime(2026, 3, 29, 2, 30)]  # noqa: DTZ001 - as in the file
     file = tmp_path / "old.parquet"
     pq.write_table(pa.table({"timestamp": naive, "power": [1.0, 2.0, 3.0, 4.0, 5.0]}), file)
     code, out, _ = energy("import", str(file), "--device", "D1", "--timezone", "Europe/Paris")
     assert (code, out.split(";")[0]) == (0, "5 rows: 4 stored, 1 quarantined")
-    assert [r["time"].isoformat()[11:16] for r in stored(workshop, "D1", 2025)] == ["00:00", "00:30", "01:00", "01:30"]  # type: ignore[attr-defined] # a time
-    (bad,) = workshop.session.exec(select(QuarantinedReading)).all()
+    assert [r["time"].isoformat()[11:16] for r in stored(stores, "D1", 2025)] == ["00:00", "00:30", "01:00", "01:30"]  # type: ignore[attr-defined] # a time
+    (bad,) = stores.session.exec(select(QuarantinedReading)).all()
     assert "which Europe/Paris skips" in bad.reason
 
 
@@ -87,7 +87,7 @@ def test_parquet_and_the_hours_that_a_zone_repeats_and_skips(workshop: Workshop,
     ],
 )
 def test_files_that_cannot_be_read(
-    workshop: Workshop, tmp_path: Path, content: str | None, options: tuple[str, ...], complaint: str
+    stores: Stores, tmp_path: Path, content: str | None, options: tuple[str, ...], complaint: str
 ) -> None:
     file = tmp_path / "old.csv"
     if content is not None:
@@ -98,10 +98,10 @@ def test_files_that_cannot_be_read(
     assert "Traceback" not in err
 
 
-def test_devices_that_are_not_registered_are_named(workshop: Workshop, tmp_path: Path) -> None:
+def test_devices_that_are_not_registered_are_named(stores: Stores, tmp_path: Path) -> None:
     """A name mistyped is seen at once."""
-    workshop.session.add(Device(device_id="D1", device_name="Pump", device_type="pump"))
-    workshop.session.commit()
+    stores.session.add(Device(device_id="D1", device_name="Pump", device_type="pump"))
+    stores.session.commit()
     file = tmp_path / "old.csv"
     file.write_text("timestamp,power,m\n2026-02-12T10:00:00Z,1,D1\n2026-02-12T10:00:00Z,1,D-1\n")
     code, _, err = energy("import", str(file), "--device-column", "m")
@@ -110,6 +110,6 @@ def test_devices_that_are_not_registered_are_named(workshop: Workshop, tmp_path:
 
 
 @pytest.mark.parametrize("options", [(), ("--device", "D1", "--device-column", "m"), ("--device", "D 1")])
-def test_options_that_cannot_be(workshop: Workshop, tmp_path: Path, options: tuple[str, ...]) -> None:
+def test_options_that_cannot_be(stores: Stores, tmp_path: Path, options: tuple[str, ...]) -> None:
     assert energy("import", str(tmp_path / "x.csv"), *options)[0] == 2
     assert energy("import", str(tmp_path / "x.csv"), "--device", "D1", "--timezone", "Mars/Base")[0] == 2

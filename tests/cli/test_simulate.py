@@ -14,7 +14,7 @@ from cli.main import app as energy
 from cli.simulate import Machine, day_load
 from ingest.devices.profile import UNREGISTERED
 from ingest.intake.decode import decode
-from storage.dirty_days import TouchedDay
+from storage.dirty_days import DirtyDay
 from storage.settings import Settings, SettingsError
 from tests.support.running import ingesting, mosquitto_broker, nats_broker
 from tests.support.servers import wait_until
@@ -53,7 +53,7 @@ def test_what_is_published_is_stored(settings: Settings) -> None:
         assert "the broker has 300" in result.output
         wait_until(lambda: ingester.counts.stored == 300, "all are stored")
         with Session(ingester.engine) as session:
-            assert {day.device_id for day in session.exec(select(TouchedDay))} == {"SIM-0001", "SIM-0002", "SIM-0003"}
+            assert {day.device_id for day in session.exec(select(DirtyDay))} == {"SIM-0001", "SIM-0002", "SIM-0003"}
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -4,20 +4,21 @@ import json
 
 import pytest
 
-from assets.datasets.export import Workshop, export_day
+from assets.datasets.export import export_day
 from storage.devices import Device
+from storage.stores import Stores
 from tests.cli.test_backfill import energy
 from tests.support.plant import DAY, reading, store
 
 
 @pytest.fixture
-def plant(workshop: Workshop) -> Workshop:
-    workshop.session.add(Device(device_id="D1", device_name="Pump", device_type="pump"))
-    store(workshop, reading(0), reading(1), reading(1440, vibration=2.5), reading(0, "D2"), reading(2880))
+def plant(stores: Stores) -> Stores:
+    stores.session.add(Device(device_id="D1", device_name="Pump", device_type="pump"))
+    store(stores, reading(0), reading(1), reading(1440, vibration=2.5), reading(0, "D2"), reading(2880))
     for device_id in ("D1", "D2"):
         for day in (12, 13):
-            export_day(workshop, device_id, DAY.replace(day=day))
-    return workshop
+            export_day(stores, device_id, DAY.replace(day=day))
+    return stores
 
 
 def ask(query: str, *options: str) -> list[dict[str, object]]:
@@ -27,7 +28,7 @@ def ask(query: str, *options: str) -> list[dict[str, object]]:
     return rows
 
 
-def test_rows_of_files_that_the_catalogue_names(plant: Workshop) -> None:
+def test_rows_of_files_that_the_catalogue_names(plant: Stores) -> None:
     plant.objects.put("datasets/D1/19990101_19990101.parquet", b"no dataset: the catalogue does not know it")
     rows = ask(
         "SELECT device_id, count(*) AS n, max(vibration) AS v, avg(power) AS p FROM datasets GROUP BY 1 ORDER BY 1"
@@ -39,7 +40,7 @@ def test_rows_of_files_that_the_catalogue_names(plant: Workshop) -> None:
     assert ask("SELECT count(*) AS n FROM datasets", "--device", "D1", "--from", "2026-02-13") == [{"n": 1}]
 
 
-def test_beside_devices_alerts_and_results(plant: Workshop) -> None:
+def test_beside_devices_alerts_and_results(plant: Stores) -> None:
     joined = (
         "SELECT device_name, rows FROM dataset_files JOIN devices USING (device_id) WHERE start_date = '2026-02-12'"
     )
@@ -48,7 +49,7 @@ def test_beside_devices_alerts_and_results(plant: Workshop) -> None:
     assert ask("SELECT * FROM results WHERE status = 'completed'") == []
 
 
-def test_for_people_and_for_spreadsheets(plant: Workshop) -> None:
+def test_for_people_and_for_spreadsheets(plant: Stores) -> None:
     query = "SELECT timestamp, power FROM datasets WHERE device_id = 'D2'"
     code, out, _ = energy("sql", query)
     assert (code, out.splitlines()[0]) == (0, "timestamp                  power")
@@ -70,7 +71,7 @@ def test_for_people_and_for_spreadsheets(plant: Workshop) -> None:
         ("SELECT * FROM telemetry", "The views are datasets, dataset_files, devices, alerts, results"),
     ],
 )
-def test_what_does_not_only_read_is_refused(plant: Workshop, query: str, complaint: str) -> None:
+def test_what_does_not_only_read_is_refused(plant: Stores, query: str, complaint: str) -> None:
     code, out, err = energy("sql", query)
     assert (code, out) == (2, "")
     assert complaint in err
@@ -83,15 +84,15 @@ def test_what_does_not_only_read_is_refused(plant: Workshop, query: str, complai
         (("--from", "2026-02-13", "--to", "2026-02-12"), "lies after"),
     ],
 )
-def test_files_that_cannot_be_meant(workshop: Workshop, options: tuple[str, ...], complaint: str) -> None:
+def test_files_that_cannot_be_meant(stores: Stores, options: tuple[str, ...], complaint: str) -> None:
     code, _, err = energy("sql", "SELECT count(*) FROM datasets", *options)
     assert code == 2
     assert complaint in err
 
 
-def test_what_there_is(plant: Workshop) -> None:
+def test_what_there_is(plant: Stores) -> None:
     assert [row["name"] for row in ask("SHOW TABLES")] == ["alerts", "dataset_files", "datasets", "devices", "results"]
 
 
-def test_a_platform_without_datasets(workshop: Workshop) -> None:
+def test_a_platform_without_datasets(stores: Stores) -> None:
     assert ask("SELECT count(*) AS n, avg(power) AS p FROM datasets") == [{"n": 0, "p": None}]

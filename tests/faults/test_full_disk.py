@@ -17,7 +17,7 @@ from sqlmodel import Session, col, func, select
 from cli.local import nats, postgres
 from ingest.mqtt.subscription import Subscription
 from storage.database import migrate, open_engine
-from storage.dirty_days import TouchedDay
+from storage.dirty_days import DirtyDay
 from storage.settings import Settings
 from storage.telemetry import DAY
 from tests.faults.test_one_intake import GOING, START, intake, message, payload
@@ -270,5 +270,5 @@ def test_a_full_disk_under_the_database_loses_nothing(home: Path, monkeypatch: p
                 assert not running.is_alive()
                 assert (books.stored, books.quarantined, books.in_flight) == (20_000, 0, 0)
                 with Session(engine) as session:
-                    assert session.exec(select(func.count(col(TouchedDay.device_id)))).one() >= 50
+                    assert session.exec(select(func.count(col(DirtyDay.device_id)))).one() >= 50
             engine.dispose()

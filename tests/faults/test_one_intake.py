@@ -12,15 +12,15 @@ import pytest
 from sqlalchemy import Engine
 from sqlmodel import Session, func, select
 
-from ingest.devices.last_seen import Presence
+from ingest.devices.last_seen import LastSeen
 from ingest.devices.registry import Registry
 from ingest.intake.intake import Intake
-from ingest.metrics import IntakeCounts
+from ingest.metrics import IngestMetrics
 from ingest.mqtt.subscription import Message
 from ingest.notify.outbox import Outbox
 from ingest.rules.alerts import AlertRaiser
 from storage.devices import Device
-from storage.dirty_days import TouchedDay
+from storage.dirty_days import DirtyDay
 from storage.quarantine import QuarantinedReading
 from storage.rules import Alert, Rule
 from storage.settings import Settings
@@ -43,7 +43,7 @@ def settings(request: pytest.FixtureRequest, settings: Settings, monkeypatch: py
     return Settings.load()
 
 
-class Books(IntakeCounts):
+class Books(IngestMetrics):
     @property
     def balance(self) -> tuple[int, int, int]:
         return self.received, self.stored + self.quarantined, self.in_flight
@@ -56,7 +56,7 @@ def intake(settings: Settings, engine: Engine) -> Iterator[tuple[Intake, Books]]
     registry = Registry(settings, engine)
     registry.load()
     with closing(open_telemetry_store(settings)) as store:
-        raiser = AlertRaiser(registry, Presence(), Outbox(settings))
+        raiser = AlertRaiser(registry, LastSeen(), Outbox(settings))
         yield Intake(settings.mqtt_topic, store, engine, registry, counts, raiser=raiser), counts
 
 
@@ -133,6 +133,6 @@ def test_one_alert_for_each_breach_with_four_racing_ingesters(settings: Settings
     with Session(engine) as session:
         keys = session.exec(select(Alert.device_id, Alert.reading_time)).all()
         assert len(keys) == len(set(keys)) == 40
-        assert session.exec(select(func.count()).select_from(TouchedDay)).one() == 4
+        assert session.exec(select(func.count()).select_from(DirtyDay)).one() == 4
     with closing(open_telemetry_store(settings)) as store:
         assert [store.statistics(f"D{i}", START, START + DAY).readings for i in range(4)] == [10] * 4

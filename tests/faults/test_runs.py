@@ -17,12 +17,13 @@ import psycopg
 import pytest
 from sqlmodel import select
 
-from assets.datasets.export import Workshop, export_day
+from assets.datasets.export import export_day
 from orchestration.resources import Platform
 from storage import catalogue, dirty_days
 from storage.catalogue import Dataset
 from storage.devices import Device
 from storage.settings import Settings
+from storage.stores import Stores
 from tests.cli.conftest import (
     LocalPlatform,
     end,
@@ -46,16 +47,16 @@ class Plant:
 
     def fill(self) -> None:
         """D1 has a closed day with a file, and two without."""
-        with self.workshop() as workshop:
-            workshop.session.add(Device(device_id="D1", device_name="Pump", device_type="pump"))
-            store(workshop, *(reading(m, power=100 + m % 60, voltage=230 + m % 7) for m in range(DAY_MINUTES)))
-            export_day(workshop, "D1", DAY)
-            store(workshop, reading(DAY_MINUTES), reading(2 * DAY_MINUTES))
+        with self.stores() as stores:
+            stores.session.add(Device(device_id="D1", device_name="Pump", device_type="pump"))
+            store(stores, *(reading(m, power=100 + m % 60, voltage=230 + m % 7) for m in range(DAY_MINUTES)))
+            export_day(stores, "D1", DAY)
+            store(stores, reading(DAY_MINUTES), reading(2 * DAY_MINUTES))
 
     @contextmanager
-    def workshop(self) -> Iterator[Workshop]:
-        with patch.dict(os.environ, self.platform.environment), Platform().workshop() as workshop:
-            yield workshop
+    def stores(self) -> Iterator[Stores]:
+        with patch.dict(os.environ, self.platform.environment), Platform().stores() as stores:
+            yield stores
 
     @contextmanager
     def connection(self) -> Iterator[psycopg.Connection]:
@@ -103,11 +104,11 @@ class Plant:
 
     def assert_files_are_whole(self) -> None:
         """Each is the one that the catalogue tells of, once; nothing waits."""
-        with self.workshop() as workshop:
-            made = workshop.session.exec(select(Dataset).where(Dataset.superseded_at == None)).all()  # noqa: E711
-            files = workshop.objects.list("datasets")
+        with self.stores() as stores:
+            made = stores.session.exec(select(Dataset).where(Dataset.superseded_at == None)).all()  # noqa: E711
+            files = stores.objects.list("datasets")
             assert {d.key: d.sha256 for d in made} == {
-                o.key: hashlib.sha256(workshop.objects.get(o.key)).hexdigest() for o in files
+                o.key: hashlib.sha256(stores.objects.get(o.key)).hexdigest() for o in files
             }
             assert len({d.key for d in made}) == len(made)
 
@@ -179,8 +180,8 @@ def test_a_run_killed_in_an_analysis(plant: Plant) -> None:
 def test_everything_killed_while_runs_are_at_work(plant: Plant, open_day: date) -> None:
     """As a machine that loses power: nobody is left who saw the runs die, a job's and the cadence's."""
     with plant.held("D1", open_day.isoformat()), an_analysis_at_work(plant) as job_id:
-        with plant.workshop() as workshop:
-            store(workshop, reading((open_day - DAY).days * DAY_MINUTES))
+        with plant.stores() as stores:
+            store(stores, reading((open_day - DAY).days * DAY_MINUTES))
         # The code server first, which would notice that its runs died.
         runs = plant.process_of("anomaly_job", job_id), plant.process_of("dataset_job")
         victims = plant.pid("code"), *runs, plant.process.pid
@@ -193,9 +194,9 @@ def test_everything_killed_while_runs_are_at_work(plant: Plant, open_day: date) 
     assert plant.analysis(job_id)["error_message"].endswith("the process that did it is gone")
 
     def exported() -> bool:
-        with plant.workshop() as workshop:
-            found = catalogue.datasets_of(workshop.session, "D1", start=open_day)
-            return [d.rows for d in found] == [1] and not dirty_days.touched(workshop.session)
+        with plant.stores() as stores:
+            found = catalogue.datasets_of(stores.session, "D1", start=open_day)
+            return [d.rows for d in found] == [1] and not dirty_days.waiting(stores.session)
 
     wait_until(exported, "the next tick made the file", 120)
     plant.assert_files_are_whole()

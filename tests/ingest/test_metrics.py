@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from sqlmodel import Session
 
-from ingest.metrics import LATENCY, Distribution, IntakeCounts
+from ingest.metrics import LATENCY, Distribution, IngestMetrics
 from ingest.monitor import STUCK_SECONDS, Monitor, readiness
 from storage.rules import Rule
 from storage.settings import Settings, SettingsError
@@ -135,7 +135,7 @@ class Connected:
 
 
 def test_readings_that_wait_for_ever_are_no_readiness() -> None:
-    counts, answers = IntakeCounts(), Connected()
+    counts, answers = IngestMetrics(), Connected()
     counts.last_processed -= STUCK_SECONDS + 1
     assert readiness(answers, answers, counts)["ready"]  # type: ignore[arg-type]
     counts.begin(3)
@@ -148,7 +148,7 @@ def test_readings_that_wait_for_ever_are_no_readiness() -> None:
 
 def test_metrics_of_a_process_that_did_nothing_yet() -> None:
     registry = CollectorRegistry()
-    counts = IntakeCounts()
+    counts = IngestMetrics()
     registry.register(counts)
     counts.measure([], store_seconds=0.0, evaluations=0)
     found = parse(generate_latest(registry).decode())

@@ -10,10 +10,10 @@ from dagster._core.definitions.reconstruct import ReconstructableRepository
 from dagster._core.launcher import LaunchRunContext
 from sqlmodel import Session
 
-from assets.datasets.export import Workshop
 from cli.local import dagster_home
 from storage.jobs import ID_TAG, ExportJob, new_job_id
 from storage.settings import CHECKOUT, Settings
+from storage.stores import Stores
 from tests.support.plant import reading, store
 from tests.support.servers import wait_until
 from tests.support.workers import celery_workers, redis
@@ -56,14 +56,14 @@ def launch(instance: dg.DagsterInstance, job: ExportJob) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:Task name")  # each launch defines its task anew
-def test_jobs_run_on_two_workers(celery: dg.DagsterInstance, workshop: Workshop, tmp_path: Path) -> None:
-    store(workshop, *(reading(0, f"D{i}") for i in range(6)))
+def test_jobs_run_on_two_workers(celery: dg.DagsterInstance, stores: Stores, tmp_path: Path) -> None:
+    store(stores, *(reading(0, f"D{i}") for i in range(6)))
     asked = [ExportJob(job_id=new_job_id(ExportJob), device_id=f"D{i}") for i in range(6)]
-    workshop.session.add_all(asked)
-    workshop.session.commit()
+    stores.session.add_all(asked)
+    stores.session.commit()
     for job in asked:
         launch(celery, job)
-    with Session(workshop.session.get_bind()) as session:
+    with Session(stores.session.get_bind()) as session:
 
         def all_completed() -> bool:
             session.rollback()

@@ -7,11 +7,11 @@ import dagster as dg
 from sqlalchemy.orm import configure_mappers
 
 from assets.analyses import ANALYSES
-from assets.datasets.export import Workshop
 from orchestration.definitions import defs
 from storage import catalogue
 from storage.jobs import AnalyticsJob, ExportJob, Job, ReportJob, dagster_job
 from storage.settings import Settings
+from storage.stores import Stores
 from tests.support.plant import DAY_MINUTES, reading, store
 
 
@@ -25,15 +25,15 @@ def test_everything_loads(settings: Settings) -> None:
     assert {dagster_job(job) for job in asked} <= jobs
 
 
-def test_a_range_of_days_from_dagsters_command_line(workshop: Workshop, tmp_path: Path) -> None:
-    store(workshop, reading(0), reading(2 * DAY_MINUTES))
+def test_a_range_of_days_from_dagsters_command_line(stores: Stores, tmp_path: Path) -> None:
+    store(stores, reading(0), reading(2 * DAY_MINUTES))
     made = subprocess.run(
         [sys.executable, "-m", "dagster", "asset", "materialize", "-m", "orchestration.definitions",
          "--select", "telemetry_dataset", "--partition-range", "2026-02-12...2026-02-14"],
         cwd=tmp_path, capture_output=True, text=True, check=False, env={**os.environ, "DAGSTER_HOME": str(tmp_path)},
     )  # fmt: skip
     assert made.returncode == 0, made.stderr
-    days = catalogue.datasets_of(workshop.session, "D1")
+    days = catalogue.datasets_of(stores.session, "D1")
     assert [d.start_date.day for d in days] == [12, 14]
 
 

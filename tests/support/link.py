@@ -1,4 +1,4 @@
-"""A stretch of network that can be cut or stall: TCP from a port of its own to another, on this machine."""
+"""A segment of network that can be cut or stall: TCP from a port of its own to another, on this machine."""
 
 import socket
 import threading

@@ -2,8 +2,8 @@
 
 from datetime import UTC, date, datetime
 
-from assets.datasets.export import Workshop
 from storage import dirty_days
+from storage.stores import Stores
 from storage.telemetry import Reading, microseconds
 
 DAY = date(2026, 2, 12)
@@ -26,8 +26,8 @@ def reading(minute: float, device_id: str = "D1", /, **metrics: float) -> Readin
     )
 
 
-def store(workshop: Workshop, *readings: Reading) -> None:
+def store(stores: Stores, *readings: Reading) -> None:
     """Telemetry first, the ledger afterwards."""
-    workshop.telemetry.write(readings)
-    dirty_days.touch(workshop.session, ((r.device_id, r.time) for r in readings))
-    workshop.session.commit()
+    stores.telemetry.write(readings)
+    dirty_days.mark_dirty(stores.session, ((r.device_id, r.time) for r in readings))
+    stores.session.commit()

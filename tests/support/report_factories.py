@@ -117,15 +117,15 @@ def _alert(time: datetime, volts: float) -> dict[str, Any]:
 def _anomaly(rows: list[tuple[datetime, dict[str, str]]]) -> dict[str, Any]:
     events = []
     for kind, group in groupby(rows, key=lambda row: row[1]["anomaly_kind"]):
-        stretch = list(group)
+        segment = list(group)
         if kind:
             events.append(
                 {
-                    "start": stretch[0][0].isoformat(),
-                    "end": stretch[-1][0].isoformat(),
+                    "start": segment[0][0].isoformat(),
+                    "end": segment[-1][0].isoformat(),
                     "metric": "voltage" if "voltage" in kind else "power",
-                    "score": 3.0 + len(stretch) / 60,
-                    "points": len(stretch),
+                    "score": 3.0 + len(segment) / 60,
+                    "points": len(segment),
                 }
             )
     flagged = [

@@ -11,10 +11,10 @@ import paho.mqtt.client as mqtt
 import uvicorn
 
 from cli.local import nats
-from ingest.devices.last_seen import Presence
+from ingest.devices.last_seen import LastSeen
 from ingest.devices.registry import Registry
 from ingest.intake.intake import Intake
-from ingest.metrics import IntakeCounts
+from ingest.metrics import IngestMetrics
 from ingest.mqtt.client import connect, disconnect, new_client
 from ingest.mqtt.live import LivePublisher
 from ingest.mqtt.subscription import Subscription
@@ -60,13 +60,13 @@ class Ingester:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.counts = IntakeCounts()
+        self.counts = IngestMetrics()
         self.engine = open_engine(settings)
         self.store = open_telemetry_store(settings)
         self.registry = Registry(settings, self.engine)
         self.live = LivePublisher(settings)
         self.subscription = Subscription(settings)
-        raiser = AlertRaiser(self.registry, Presence(), Outbox(settings))
+        raiser = AlertRaiser(self.registry, LastSeen(), Outbox(settings))
         self.intake = Intake(
             settings.mqtt_topic, self.store, self.engine, self.registry, self.counts, raiser=raiser, live=self.live
         )

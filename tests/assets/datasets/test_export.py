@@ -15,14 +15,15 @@ from sqlalchemy import Engine, text
 from sqlmodel import Session, select
 
 from assets.datasets import export
-from assets.datasets.export import Workshop, export_day
+from assets.datasets.export import export_day
 from storage import catalogue, checkpoints, dirty_days
 from storage.catalogue import Dataset
 from storage.checkpoints import ExportCheckpoint
 from storage.database import utc_now
 from storage.devices import Device
-from storage.dirty_days import TouchedDay
+from storage.dirty_days import DirtyDay
 from storage.jobs import AnalyticsJob, new_job_id
+from storage.stores import Stores
 from storage.telemetry import moment
 from tests.support.plant import DAY, reading, store
 
@@ -42,12 +43,12 @@ TWELVE = [
 ]
 
 
-def file(workshop: Workshop, dataset: Dataset) -> pa.Table:
-    return pq.read_table(io.BytesIO(workshop.objects.get(dataset.key)))
+def file(stores: Stores, dataset: Dataset) -> pa.Table:
+    return pq.read_table(io.BytesIO(stores.objects.get(dataset.key)))
 
 
-def test_a_day_of_one_device(workshop: Workshop) -> None:
-    workshop.session.add(
+def test_a_day_of_one_device(stores: Stores) -> None:
+    stores.session.add(
         Device(
             device_id="D1",
             device_name="Pump",
@@ -56,16 +57,14 @@ def test_a_day_of_one_device(workshop: Workshop) -> None:
             metadata_json='{"timezone": "Asia/Kolkata", "counters": {"kwh": {"unit": "kWh"}}}',
         )
     )
-    store(
-        workshop, reading(0, voltage=230, current=2, power=391), reading(1439, kwh=7.5), reading(1440), reading(-0.001)
-    )
-    exported = export_day(workshop, "D1", DAY)
+    store(stores, reading(0, voltage=230, current=2, power=391), reading(1439, kwh=7.5), reading(1440), reading(-0.001))
+    exported = export_day(stores, "D1", DAY)
     assert exported is not None
     assert exported.changed
-    dataset, table = exported.dataset, file(workshop, exported.dataset)
+    dataset, table = exported.dataset, file(stores, exported.dataset)
     assert dataset.key == "datasets/D1/20260212_20260212.parquet"
     assert (dataset.rows, dataset.kind, dataset.tenant_id, dataset.run_id) == (2, "day", "acme", "run-1")
-    assert dataset.sha256 == hashlib.sha256(workshop.objects.get(dataset.key)).hexdigest()
+    assert dataset.sha256 == hashlib.sha256(stores.objects.get(dataset.key)).hexdigest()
     assert dataset.metrics["voltage"] == {"count": 1, "min": 230, "max": 230, "sum": 230}
     assert "temperature" not in dataset.metrics
     assert table.column_names == [*TWELVE, "kwh"]
@@ -77,7 +76,7 @@ def test_a_day_of_one_device(workshop: Workshop) -> None:
     assert table.schema.field("power").metadata == {b"unit": b"W"}
     assert table.schema.field("kwh").metadata == {b"unit": b"kWh"}
     assert (
-        pq.ParquetFile(io.BytesIO(workshop.objects.get(dataset.key))).metadata.row_group(0).column(0).compression
+        pq.ParquetFile(io.BytesIO(stores.objects.get(dataset.key))).metadata.row_group(0).column(0).compression
         == "SNAPPY"
     )
 
@@ -94,103 +93,103 @@ def test_a_day_of_one_device(workshop: Workshop) -> None:
         ({"voltage": 230, "current": 1, "power": 115, "power_factor": 0.9}, 0.9),
     ],
 )
-def test_power_factor(workshop: Workshop, metrics: dict[str, float], expected: float | None) -> None:
-    store(workshop, reading(0, **metrics), reading(1, power_factor=0.7), reading(2, power=1.0))
-    exported = export_day(workshop, "D1", DAY)
+def test_power_factor(stores: Stores, metrics: dict[str, float], expected: float | None) -> None:
+    store(stores, reading(0, **metrics), reading(1, power_factor=0.7), reading(2, power=1.0))
+    exported = export_day(stores, "D1", DAY)
     assert exported is not None
-    table = file(workshop, exported.dataset)
+    table = file(stores, exported.dataset)
     value = table["power_factor"][0].as_py()
     assert value == expected if expected is None else math.isclose(value, expected)
     assert table.column_names == TWELVE
 
 
-def test_the_same_readings_make_the_same_bytes(workshop: Workshop) -> None:
-    store(workshop, *(reading(m) for m in range(100)))
-    first = export_day(workshop, "D1", DAY)
-    again = export_day(workshop, "D1", DAY)
+def test_the_same_readings_make_the_same_bytes(stores: Stores) -> None:
+    store(stores, *(reading(m) for m in range(100)))
+    first = export_day(stores, "D1", DAY)
+    again = export_day(stores, "D1", DAY)
     assert first is not None
     assert again is not None
     assert (again.changed, again.dataset.id, again.dataset.sha256) == (False, first.dataset.id, first.dataset.sha256)
-    (row,) = workshop.session.exec(select(ExportCheckpoint)).all()
+    (row,) = stores.session.exec(select(ExportCheckpoint)).all()
     assert (row.last_sequence, row.record_count, row.status) == (2, 100, "COMPLETED")
 
 
-def test_late_data_makes_a_new_version_of_a_closed_day(workshop: Workshop) -> None:
-    store(workshop, reading(0))
-    assert export_day(workshop, "D1", DAY)
-    store(workshop, reading(1))
-    assert [(t.device_id, t.day) for t in dirty_days.touched(workshop.session)] == [("D1", DAY)]
-    newer = export_day(workshop, "D1", DAY)
+def test_late_data_makes_a_new_version_of_a_closed_day(stores: Stores) -> None:
+    store(stores, reading(0))
+    assert export_day(stores, "D1", DAY)
+    store(stores, reading(1))
+    assert [(t.device_id, t.day) for t in dirty_days.waiting(stores.session)] == [("D1", DAY)]
+    newer = export_day(stores, "D1", DAY)
     assert newer is not None
     assert newer.changed
-    rows = workshop.session.exec(select(Dataset).order_by(Dataset.id)).all()  # type: ignore[arg-type] # a column
+    rows = stores.session.exec(select(Dataset).order_by(Dataset.id)).all()  # type: ignore[arg-type] # a column
     assert [(r.rows, r.superseded_at is None) for r in rows] == [(1, False), (2, True)]
-    assert not dirty_days.touched(workshop.session)
+    assert not dirty_days.waiting(stores.session)
 
 
-def test_the_open_days_row_is_replaced(workshop: Workshop, open_day: date) -> None:
+def test_the_open_days_row_is_replaced(stores: Stores, open_day: date) -> None:
     minutes = (open_day - DAY).days * 1440
-    store(workshop, reading(minutes))
-    one = export_day(workshop, "D1", open_day)
-    store(workshop, reading(minutes + 0.001))
-    two = export_day(workshop, "D1", open_day)
+    store(stores, reading(minutes))
+    one = export_day(stores, "D1", open_day)
+    store(stores, reading(minutes + 0.001))
+    two = export_day(stores, "D1", open_day)
     assert one is not None
     assert two is not None
-    (row,) = workshop.session.exec(select(Dataset)).all()
+    (row,) = stores.session.exec(select(Dataset)).all()
     assert (row.rows, row.id) == (2, one.dataset.id)
 
 
-def test_an_export_that_dies_leaves_its_mark(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
-    store(workshop, reading(0))
+def test_an_export_that_dies_leaves_its_mark(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    store(stores, reading(0))
 
     with monkeypatch.context() as patch:
-        patch.setattr(workshop.objects, "put", raising(OSError("disk full")))
+        patch.setattr(stores.objects, "put", raising(OSError("disk full")))
         with pytest.raises(OSError, match="disk full"):
-            export_day(workshop, "D1", DAY)
-    assert [t.claimed_at is not None for t in dirty_days.touched(workshop.session)] == [True]
-    assert export_day(workshop, "D1", DAY)
-    assert not dirty_days.touched(workshop.session)
+            export_day(stores, "D1", DAY)
+    assert [t.claimed_at is not None for t in dirty_days.waiting(stores.session)] == [True]
+    assert export_day(stores, "D1", DAY)
+    assert not dirty_days.waiting(stores.session)
 
 
-def test_what_arrives_during_an_export_is_exported_by_the_next(workshop: Workshop) -> None:
-    store(workshop, reading(0))
-    with dirty_days.exporting(workshop.session, "D1", DAY):
-        dirty_days.touch(workshop.session, [("D1", reading(0).time)])
-        workshop.session.commit()
-    (row,) = dirty_days.touched(workshop.session)
+def test_what_arrives_during_an_export_is_exported_by_the_next(stores: Stores) -> None:
+    store(stores, reading(0))
+    with dirty_days.exporting(stores.session, "D1", DAY):
+        dirty_days.mark_dirty(stores.session, [("D1", reading(0).time)])
+        stores.session.commit()
+    (row,) = dirty_days.waiting(stores.session)
     assert (row.dirty, row.claimed_at) == (True, None)
 
 
-def test_the_ledger_knows_what_a_file_may_lack(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_ledger_knows_what_a_file_may_lack(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
     """The earliest of what came since the export, in whatever order; a dying export forgets nothing of it."""
 
     def changed_from() -> datetime | None:
-        (found,) = catalogue.day_files(workshop.session, "D1", DAY, DAY)
+        (found,) = catalogue.day_files(stores.session, "D1", DAY, DAY)
         return found.changed_from
 
     def at(minute: int) -> datetime:
         return moment(reading(minute).time)
 
-    store(workshop, reading(7), reading(0))
-    exported = export_day(workshop, "D1", DAY)
+    store(stores, reading(7), reading(0))
+    exported = export_day(stores, "D1", DAY)
     assert exported is not None
     assert (exported.dataset.first_at, exported.dataset.last_at) == (at(0), at(7))
     assert changed_from() is None
     for minute, expected in ((9, 9), (10, 9), (3, 3), (12, 3)):
-        store(workshop, reading(minute))
+        store(stores, reading(minute))
         assert changed_from() == at(expected)
     with monkeypatch.context() as patch:
-        patch.setattr(workshop.objects, "put", raising(OSError("disk full")))
+        patch.setattr(stores.objects, "put", raising(OSError("disk full")))
         with pytest.raises(OSError, match="disk full"):
-            export_day(workshop, "D1", DAY)
+            export_day(stores, "D1", DAY)
     assert changed_from() == at(3)
-    store(workshop, reading(5))
+    store(stores, reading(5))
     assert changed_from() == at(3)
-    with dirty_days.exporting(workshop.session, "D1", DAY):
+    with dirty_days.exporting(stores.session, "D1", DAY):
         assert changed_from() == at(3)
-        store(workshop, reading(8))
+        store(stores, reading(8))
     assert changed_from() == at(8)
-    export_day(workshop, "D1", DAY)
+    export_day(stores, "D1", DAY)
     assert changed_from() is None
 
 
@@ -201,25 +200,25 @@ def raising(error: Exception) -> Callable[..., None]:
     return fail
 
 
-def test_two_writers_of_one_device_day_wait_for_each_other(workshop: Workshop, engine: Engine) -> None:
-    store(workshop, *(reading(m) for m in range(50)))
+def test_two_writers_of_one_device_day_wait_for_each_other(stores: Stores, engine: Engine) -> None:
+    store(stores, *(reading(m) for m in range(50)))
 
     def export(_: int) -> bool:
         with Session(engine, expire_on_commit=False) as session:
-            mine = Workshop(session, workshop.telemetry, workshop.objects, workshop.zone)
+            mine = Stores(session, stores.telemetry, stores.objects, stores.zone)
             exported = export_day(mine, "D1", DAY)
             assert exported is not None
             return exported.changed
 
     with ThreadPoolExecutor(4) as pool:
         assert sorted(pool.map(export, range(4))) == [False, False, False, True]
-    assert len(workshop.session.exec(select(Dataset)).all()) == 1
-    assert not workshop.session.exec(select(TouchedDay).where(TouchedDay.dirty_from != None)).all()  # noqa: E711
+    assert len(stores.session.exec(select(Dataset)).all()) == 1
+    assert not stores.session.exec(select(DirtyDay).where(DirtyDay.dirty_from != None)).all()  # noqa: E711
 
 
-def test_each_hour_is_in_the_catalogue(workshop: Workshop) -> None:
-    store(workshop, reading(0, power=5), reading(59, power=-1), reading(61, voltage=230), reading(1439, power=7))
-    exported = export_day(workshop, "D1", DAY)
+def test_each_hour_is_in_the_catalogue(stores: Stores) -> None:
+    store(stores, reading(0, power=5), reading(59, power=-1), reading(61, voltage=230), reading(1439, power=7))
+    exported = export_day(stores, "D1", DAY)
     assert exported is not None
     assert exported.dataset.hourly is not None
     power = exported.dataset.hourly["power"]
@@ -230,82 +229,82 @@ def test_each_hour_is_in_the_catalogue(workshop: Workshop) -> None:
     assert exported.dataset.energy["source"] == "integral:power"
 
 
-def result_from(workshop: Workshop, dataset: Dataset) -> None:
+def result_from(stores: Stores, dataset: Dataset) -> None:
     """An analysis that was made from the file."""
     job = AnalyticsJob(
         job_id=new_job_id(AnalyticsJob), device_id="D1", analysis_type="forecast", model_name="any",
         date_range_start=utc_now(), date_range_end=utc_now(), status="completed",
         results={"provenance": {"datasets": [{"key": dataset.key, "sha256": dataset.sha256}]}},
     )  # fmt: skip
-    workshop.session.add(job)
-    workshop.session.commit()
+    stores.session.add(job)
+    stores.session.commit()
 
 
-def versions(workshop: Workshop) -> list[str]:
-    return [o.key for o in workshop.objects.list("versions")]
+def versions(stores: Stores) -> list[str]:
+    return [o.key for o in stores.objects.list("versions")]
 
 
-def test_a_file_that_a_result_was_made_from_is_kept(workshop: Workshop) -> None:
-    store(workshop, reading(0))
-    first = export_day(workshop, "D1", DAY)
+def test_a_file_that_a_result_was_made_from_is_kept(stores: Stores) -> None:
+    store(stores, reading(0))
+    first = export_day(stores, "D1", DAY)
     assert first is not None
-    result_from(workshop, first.dataset)
+    result_from(stores, first.dataset)
     sha256 = first.dataset.sha256
-    store(workshop, reading(1))
-    second = export_day(workshop, "D1", DAY)
-    store(workshop, reading(2))
-    export_day(workshop, "D1", DAY)
+    store(stores, reading(1))
+    second = export_day(stores, "D1", DAY)
+    store(stores, reading(2))
+    export_day(stores, "D1", DAY)
     assert second is not None
-    old, unused, newest = workshop.session.exec(select(Dataset).order_by(Dataset.id)).all()  # type: ignore[arg-type] # a column
-    workshop.session.refresh(old)
-    assert versions(workshop) == [old.version_key] == [f"versions/{sha256}.parquet"]
+    old, unused, newest = stores.session.exec(select(Dataset).order_by(Dataset.id)).all()  # type: ignore[arg-type] # a column
+    stores.session.refresh(old)
+    assert versions(stores) == [old.version_key] == [f"versions/{sha256}.parquet"]
     assert (unused.version_key, newest.superseded_at) == (None, None)
-    assert export.read(workshop.objects, [old]).num_rows == 1
+    assert export.read(stores.objects, [old]).num_rows == 1
     with pytest.raises(export.DatasetReplaced):
-        export.read(workshop.objects, [unused])
+        export.read(stores.objects, [unused])
 
 
-def test_an_open_day_that_a_result_was_made_from_stays_in_the_catalogue(workshop: Workshop, open_day: date) -> None:
+def test_an_open_day_that_a_result_was_made_from_stays_in_the_catalogue(stores: Stores, open_day: date) -> None:
     minutes = (open_day - DAY).days * 1440
-    store(workshop, reading(minutes))
-    first = export_day(workshop, "D1", open_day)
+    store(stores, reading(minutes))
+    first = export_day(stores, "D1", open_day)
     assert first is not None
-    result_from(workshop, first.dataset)
-    store(workshop, reading(minutes + 1e-4))
-    export_day(workshop, "D1", open_day)
-    rows = workshop.session.exec(select(Dataset)).all()
+    result_from(stores, first.dataset)
+    store(stores, reading(minutes + 1e-4))
+    export_day(stores, "D1", open_day)
+    rows = stores.session.exec(select(Dataset)).all()
     assert sorted((r.rows, r.version_key is not None) for r in rows) == [(1, True), (2, False)]
 
 
-def test_a_reader_of_a_file_that_is_being_replaced_chooses_again(workshop: Workshop) -> None:
-    store(workshop, reading(0))
-    first = export_day(workshop, "D1", DAY)
+def test_a_reader_of_a_file_that_is_being_replaced_chooses_again(stores: Stores) -> None:
+    store(stores, reading(0))
+    first = export_day(stores, "D1", DAY)
     assert first is not None
     chosen: list[int] = []
 
     def choose() -> list[Dataset]:
-        found = catalogue.datasets_of(workshop.session, "D1")
+        found = catalogue.datasets_of(stores.session, "D1")
         if not chosen:
-            store(workshop, reading(1))
-            export_day(workshop, "D1", DAY)
+            store(stores, reading(1))
+            export_day(stores, "D1", DAY)
         chosen.append(len(found))
         return [Dataset.model_validate(first_facts)] if len(chosen) == 1 else found
 
     first_facts = first.dataset.model_dump()
-    found, table = export.load(workshop, choose)
+    found, table = export.load(stores, choose)
     assert (len(table), found[0].rows, len(chosen)) == (2, 2, 2)
 
 
 @pytest.mark.parametrize("moment", ["put", "put_after", "record", "checkpoint", "read"])
 def test_an_export_that_dies_anywhere_is_made_good_by_the_next(
-    workshop: Workshop, moment: str, monkeypatch: pytest.MonkeyPatch
+    stores: Stores, moment: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store(workshop, reading(0))
-    first = export_day(workshop, "D1", DAY)
+    store(stores, reading(0))
+    first = export_day(stores, "D1", DAY)
     assert first is not None
-    result_from(workshop, first.dataset)
-    store(workshop, reading(1))
-    objects, put = workshop.objects, workshop.objects.put
+    result_from(stores, first.dataset)
+    store(stores, reading(1))
+    objects, put = stores.objects, stores.objects.put
 
     class Killed(BaseException):
         """As a kill: nothing after it is done."""
@@ -320,7 +319,7 @@ def test_an_export_that_dies_anywhere_is_made_good_by_the_next(
 
     with monkeypatch.context() as patch:
         target, name, fault = {
-            "read": (workshop.telemetry, "read", dies),
+            "read": (stores.telemetry, "read", dies),
             "put": (objects, "put", dies),
             "put_after": (objects, "put", put_and_die),
             "record": (catalogue, "record", dies),
@@ -328,70 +327,70 @@ def test_an_export_that_dies_anywhere_is_made_good_by_the_next(
         }[moment]
         patch.setattr(target, name, fault)
         with pytest.raises(Killed):
-            export_day(workshop, "D1", DAY)
-    assert [(t.device_id, t.day) for t in dirty_days.touched(workshop.session)] == [("D1", DAY)]
-    again = export_day(workshop, "D1", DAY)
+            export_day(stores, "D1", DAY)
+    assert [(t.device_id, t.day) for t in dirty_days.waiting(stores.session)] == [("D1", DAY)]
+    again = export_day(stores, "D1", DAY)
     assert again is not None
     assert again.dataset.rows == 2
-    assert file(workshop, again.dataset).num_rows == 2
-    assert not dirty_days.touched(workshop.session)
-    rows = workshop.session.exec(select(Dataset)).all()
+    assert file(stores, again.dataset).num_rows == 2
+    assert not dirty_days.waiting(stores.session)
+    rows = stores.session.exec(select(Dataset)).all()
     assert sorted((r.rows, r.superseded_at is None) for r in rows) == [(1, False), (2, True)]
-    assert versions(workshop) == [f"versions/{first.dataset.sha256}.parquet"]
+    assert versions(stores) == [f"versions/{first.dataset.sha256}.parquet"]
     assert [o.key for o in objects.list("datasets")] == [again.dataset.key]
 
 
-def test_what_the_telemetry_store_gave_up_stays_in_the_file(workshop: Workshop, engine: Engine) -> None:
-    store(workshop, reading(0), reading(1, vibration=2.0), reading(2))
-    first = export_day(workshop, "D1", DAY)
+def test_what_the_telemetry_store_gave_up_stays_in_the_file(stores: Stores, engine: Engine) -> None:
+    store(stores, reading(0), reading(1, vibration=2.0), reading(2))
+    first = export_day(stores, "D1", DAY)
     assert first is not None
     with engine.begin() as connection:
         connection.execute(text("DELETE FROM device_telemetry"))
         connection.execute(text("UPDATE touched_days SET expired_at = now()"))
-    again = export_day(workshop, "D1", DAY)
+    again = export_day(stores, "D1", DAY)
     assert again is not None
     assert (again.changed, again.dataset.sha256) == (False, first.dataset.sha256)
-    store(workshop, reading(1, power=7), reading(0.5))
-    late = export_day(workshop, "D1", DAY)
+    store(stores, reading(1, power=7), reading(0.5))
+    late = export_day(stores, "D1", DAY)
     assert late is not None
-    table = file(workshop, late.dataset)
+    table = file(stores, late.dataset)
     assert table["power"].to_pylist() == [100, 100.5, 7, 102]
     assert table.column_names == [*TWELVE, "vibration"]
 
 
-def test_readings_are_fetched_about_so_many_at_a_time(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
-    store(workshop, *(reading(m) for m in range(1440)))
+def test_readings_are_fetched_about_so_many_at_a_time(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    store(stores, *(reading(m) for m in range(1440)))
     sizes: list[int] = []
-    read = workshop.telemetry.read
+    read = stores.telemetry.read
 
     def counted(*arguments: Any, **options: Any) -> pa.Table:
         sizes.append(len(found := read(*arguments, **options)))
         return found
 
-    monkeypatch.setattr(workshop.telemetry, "read", counted)
-    exported = export_day(replace(workshop, fetch_rows=300), "D1", DAY)
+    monkeypatch.setattr(stores.telemetry, "read", counted)
+    exported = export_day(replace(stores, fetch_rows=300), "D1", DAY)
     assert exported is not None
     assert (exported.dataset.rows, sum(sizes), sizes[0]) == (1440, 1440, 60)
     assert max(sizes) == 300
     sizes.clear()
-    export_day(replace(workshop, fetch_rows=7), "D1", DAY)
+    export_day(replace(stores, fetch_rows=7), "D1", DAY)
     assert set(sizes) == {60}
 
 
 @pytest.mark.parametrize(("day", "hours"), [(date(2026, 3, 29), 23), (date(2026, 10, 25), 25)])
-def test_days_of_23_and_25_hours(workshop: Workshop, day: date, hours: int) -> None:
+def test_days_of_23_and_25_hours(stores: Stores, day: date, hours: int) -> None:
     """The partitions stay UTC; the local day of Paris is as long as it was."""
-    workshop.session.add(
+    stores.session.add(
         Device(device_id="D1", device_name="Pump", device_type="pump", metadata_json='{"timezone": "Europe/Paris"}')
     )
     first = ((day - DAY).days - 1) * 1440
-    store(workshop, *(reading(first + 30 * i) for i in range(3 * 48)))
+    store(stores, *(reading(first + 30 * i) for i in range(3 * 48)))
     tables = []
     for offset in (-1, 0, 1):
-        exported = export_day(workshop, "D1", day + timedelta(days=offset))
+        exported = export_day(stores, "D1", day + timedelta(days=offset))
         assert exported is not None
         assert exported.dataset.rows == 48
-        tables.append(file(workshop, exported.dataset))
+        tables.append(file(stores, exported.dataset))
     times = pa.concat_tables(tables)["timestamp"].cast(pa.timestamp("us", tz="Europe/Paris"))
     local = pc.strftime(pc.local_timestamp(times), "%Y-%m-%d")
     that_day = pa.concat_tables(tables).filter(pc.equal(local, day.isoformat()))

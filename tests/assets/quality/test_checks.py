@@ -3,11 +3,13 @@ from typing import Any
 import pytest
 
 from assets.datasets import history
-from assets.datasets.export import Workshop, export_day
+from assets.datasets.export import export_day
 from assets.datasets.ranges import export_range
 from assets.quality.checks import worst_status
+from assets.quality.settings import DEFAULT_THRESHOLDS, QualitySettings, Thresholds
 from storage.devices import Device
-from storage.settings import DEFAULT_THRESHOLDS, Thresholds
+from storage.settings import SettingsError
+from storage.stores import Stores
 from storage.telemetry import Reading
 from tests.support.plant import DAY, reading, store
 
@@ -20,75 +22,75 @@ def normal(minute: float) -> Reading:
     return reading(minute, voltage=230 + wave / 10, current=1 + wave / 100, power=200 + wave, temperature=40 + wave)
 
 
-def checked(workshop: Workshop, *readings: Reading) -> dict[str, Any]:
-    store(workshop, *readings)
-    exported = export_day(workshop, "D1", DAY)
+def checked(stores: Stores, *readings: Reading) -> dict[str, Any]:
+    store(stores, *readings)
+    exported = export_day(stores, "D1", DAY)
     assert exported is not None
     assert exported.dataset.checks is not None
     return exported.dataset.checks
 
 
-def test_a_good_day_has_nothing_against_it(workshop: Workshop) -> None:
-    checks = checked(workshop, *map(normal, WHOLE))
+def test_a_good_day_has_nothing_against_it(stores: Stores) -> None:
+    checks = checked(stores, *map(normal, WHOLE))
     assert list(checks) == list(DEFAULT_THRESHOLDS)
     assert {check["status"] for check in checks.values()} == {"ok"}
     assert checks["completeness"]["value"] == pytest.approx(1, abs=0.001)
     assert worst_status(checks) == "ok"
 
 
-def test_missing_readings_and_gaps(workshop: Workshop) -> None:
-    checks = checked(workshop, *(normal(m) for m in WHOLE if not 300 <= m < 420))
+def test_missing_readings_and_gaps(stores: Stores) -> None:
+    checks = checked(stores, *(normal(m) for m in WHOLE if not 300 <= m < 420))
     assert checks["completeness"]["value"] == pytest.approx(1 - 120 / 1440, abs=0.001)
     assert checks["completeness"]["status"] == checks["gaps"]["status"] == "warn"
     assert checks["gaps"]["detail"] == "1 gaps, the longest 121 min"
     assert worst_status(checks) == "warn"
 
 
-def test_the_first_day_of_a_device_begins_with_its_first_reading(workshop: Workshop) -> None:
-    assert checked(workshop, *(normal(m) for m in range(1300, 1440)))["completeness"]["status"] == "ok"
-    store(workshop, reading(-1))
-    exported = export_day(workshop, "D1", DAY)
+def test_the_first_day_of_a_device_begins_with_its_first_reading(stores: Stores) -> None:
+    assert checked(stores, *(normal(m) for m in range(1300, 1440)))["completeness"]["status"] == "ok"
+    store(stores, reading(-1))
+    exported = export_day(stores, "D1", DAY)
     assert exported is not None
     assert exported.dataset.checks is not None
     assert exported.dataset.checks["completeness"]["status"] == "error"
 
 
-def test_a_device_that_sends_faster_for_a_while_is_complete(workshop: Workshop) -> None:
-    checks = checked(workshop, *map(normal, WHOLE), *(normal(1000 + m / 12) for m in range(1, 2400) if m % 12))
+def test_a_device_that_sends_faster_for_a_while_is_complete(stores: Stores) -> None:
+    checks = checked(stores, *map(normal, WHOLE), *(normal(1000 + m / 12) for m in range(1, 2400) if m % 12))
     assert checks["completeness"]["status"] == checks["duplicates"]["status"] == "ok"
 
 
-def test_the_declared_cadence_counts(workshop: Workshop) -> None:
-    workshop.session.add(
+def test_the_declared_cadence_counts(stores: Stores) -> None:
+    stores.session.add(
         Device(device_id="D1", device_name="Pump", device_type="pump", metadata_json='{"cadence_seconds": 5}')
     )
-    checks = checked(workshop, *map(normal, WHOLE))
+    checks = checked(stores, *map(normal, WHOLE))
     assert checks["completeness"]["value"] == pytest.approx(1 / 12, abs=0.001)
     assert checks["completeness"]["status"] == "error"
 
 
-def test_readings_sent_twice(workshop: Workshop) -> None:
+def test_readings_sent_twice(stores: Stores) -> None:
     again = [reading(m + 0.01, **normal(m).metrics) for m in range(0, 1440, 10)]
-    checks = checked(workshop, *map(normal, WHOLE), *again)
+    checks = checked(stores, *map(normal, WHOLE), *again)
     assert checks["duplicates"]["status"] == "warn"
     assert checks["duplicates"]["detail"] == "144 of 1584 readings repeat the one before"
 
 
-def test_a_stuck_sensor_is_told_from_a_machine_that_is_off(workshop: Workshop) -> None:
+def test_a_stuck_sensor_is_told_from_a_machine_that_is_off(stores: Stores) -> None:
     stuck = [reading(m, power=0, temperature=41.5 if m < 600 else 20 + m / 100) for m in WHOLE]
-    checks = checked(workshop, *stuck)
+    checks = checked(stores, *stuck)
     assert checks["flatline"] == {
         "status": "warn", "value": 599.0, "detail": "temperature did not move for 599 min"
     }  # fmt: skip
     assert "power_consistency" not in checks
 
 
-def test_out_of_band_and_power_that_cannot_be(workshop: Workshop) -> None:
+def test_out_of_band_and_power_that_cannot_be(stores: Stores) -> None:
     readings = [normal(m) for m in WHOLE]
     for r in readings[:720]:
         r.out_of_band = ["power"]
         r.metrics["power"] = 600.0 + r.time % 7
-    checks = checked(workshop, *readings)
+    checks = checked(stores, *readings)
     assert (checks["out_of_band"]["value"], checks["out_of_band"]["status"]) == (0.5, "warn")
     assert (checks["power_consistency"]["value"], checks["power_consistency"]["status"]) == (0.5, "warn")
 
@@ -102,39 +104,37 @@ def test_out_of_band_and_power_that_cannot_be(workshop: Workshop) -> None:
         ([1, 7200], "ok", "no sign of a wrong clock"),
     ],
 )
-def test_clocks(workshop: Workshop, delays: list[int], status: str, words: str) -> None:
+def test_clocks(stores: Stores, delays: list[int], status: str, words: str) -> None:
     readings = [normal(m) for m in WHOLE]
     for i, r in enumerate(readings):
         r.received_at = r.time + delays[i % 2] * 1_000_000
-    check = checked(workshop, *readings)["clock_skew"]
+    check = checked(stores, *readings)["clock_skew"]
     assert check["status"] == status
     assert words in check["detail"]
 
 
 def test_thresholds_can_be_changed(settings: object, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("QUALITY_THRESHOLDS", '{"gaps": {"error": 30}, "completeness": {"warn": null}}')
-    from storage.settings import Settings, SettingsError  # noqa: PLC0415 - beside what it is about
-
-    thresholds = Settings.load().thresholds
+    thresholds = QualitySettings.load().thresholds
     assert thresholds["gaps"] == Thresholds(warn=60, error=30)
     assert thresholds["gaps"].status(31) == "error"
     assert (thresholds["completeness"].status(0.9), thresholds["completeness"].status(0.05)) == ("ok", "error")
     monkeypatch.setenv("QUALITY_THRESHOLDS", '{"gps": {"error": 30}}')
     with pytest.raises(SettingsError, match="QUALITY_THRESHOLDS"):
-        Settings.load()
+        QualitySettings.load()
 
 
-def test_days_with_errors_are_refused_unless_wanted(workshop: Workshop) -> None:
-    checked(workshop, reading(-1), *(normal(m) for m in range(100)))
-    store(workshop, *(normal(1440 + m) for m in WHOLE))
+def test_days_with_errors_are_refused_unless_wanted(stores: Stores) -> None:
+    checked(stores, reading(-1), *(normal(m) for m in range(100)))
+    store(stores, *(normal(1440 + m) for m in WHOLE))
     tomorrow = DAY.replace(day=DAY.day + 1)
-    export_day(workshop, "D1", tomorrow)
-    made = export_range(workshop, "D1", DAY, tomorrow)
+    export_day(stores, "D1", tomorrow)
+    made = export_range(stores, "D1", DAY, tomorrow)
     for choice in ({"start": DAY, "end": tomorrow}, {"key": made.dataset.key}):
         with pytest.raises(
             history.UnfitDatasets, match=r"2026-02-12 completeness \((?:6\.9|7\.0)% of the day.*with_errors"
         ):
-            history.history(workshop, "D1", **choice)
-    chosen, table = history.history(workshop, "D1", key=made.dataset.key, with_errors=True)
+            history.history(stores, "D1", **choice)
+    chosen, table = history.history(stores, "D1", key=made.dataset.key, with_errors=True)
     assert ([d.kind for d in chosen], len(table)) == (["range"], 1540)
-    assert len(history.history(workshop, "D1", start=tomorrow, end=tomorrow)[1]) == 1440
+    assert len(history.history(stores, "D1", start=tomorrow, end=tomorrow)[1]) == 1440

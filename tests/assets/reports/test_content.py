@@ -152,7 +152,7 @@ def test_the_report_in_short() -> None:
         "the highest quarter hour, from Fri 22 Dec, 22:30, drew 6.82 kW.",
         "Voltage lay between 216.4 V and 249.5 V, except for 0.9 % of readings within its band of 226 to 253 V.",
         "5 alerts were raised (5 high); 2 still open.",
-        "The anomaly analysis found 1 stretch of unusual behaviour; it began on Sat 23 Dec, 13:36, in voltage.",
+        "The anomaly analysis found 1 segment of unusual behaviour; it began on Sat 23 Dec, 13:36, in voltage.",
         "Expected in the 24 hours from Sun 24 Dec, 00:00: 76.4 kWh.",
         "Readings cover 100 % of the period, without a longer gap.",
     ):

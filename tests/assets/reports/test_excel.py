@@ -108,7 +108,7 @@ def test_what_users_wrote_is_no_formula_and_no_link(tmp_path: Path) -> None:
 
 
 def test_more_readings_than_a_sheet_holds_go_on_in_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(excel, "MOST_ROWS", 50)
+    monkeypatch.setattr(excel, "MAX_ROWS", 50)
     monkeypatch.setattr(excel, "BATCH", 20)
     book = Book.of(workbook(bare(NOON, NOON + 2 * HOUR, steady(NOON, NOON + 2 * HOUR)), tmp_path))
     assert [name for name in book.sheets if name.startswith("Readings")] == ["Readings", "Readings 2", "Readings 3"]

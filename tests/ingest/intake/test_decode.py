@@ -5,22 +5,22 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import given, strategies as st
 
-from ingest.devices.profile import UNREGISTERED, DeviceFacts
+from ingest.devices.profile import UNREGISTERED, DeviceProfile
 from ingest.intake.decode import MAX_AHEAD, Decoded, decode, payload_of
 from storage.devices import NAMED_METRICS, RESERVED
 from storage.telemetry import SECOND, microseconds
 
 NOW = microseconds(datetime(2026, 2, 12, 10, tzinfo=UTC))
 GOOD = {"timestamp": "2026-02-12T10:00:00Z", "voltage": 230.5, "current": 1.2, "power": 276.6, "temperature": 45.2}
-REGISTERED = DeviceFacts(enrichment_status="success", device_type="compressor", location="Hall 1")
+REGISTERED = DeviceProfile(enrichment_status="success", device_type="compressor", location="Hall 1")
 
 
-def taken(payload: object, device: DeviceFacts = REGISTERED, device_id: str = "D1") -> Decoded:
+def taken(payload: object, device: DeviceProfile = REGISTERED, device_id: str = "D1") -> Decoded:
     raw = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
     return decode(f"devices/{device_id}/telemetry", device_id, raw, NOW, lambda _: device)
 
 
-def reason(payload: object, device: DeviceFacts = REGISTERED) -> str:
+def reason(payload: object, device: DeviceProfile = REGISTERED) -> str:
     decoded = taken(payload, device)
     assert not decoded.readings
     return decoded.rejected[0].reason
@@ -122,7 +122,7 @@ def test_keys_that_are_no_metrics_are_ignored_and_counted() -> None:
 
 
 def test_bands_flag_and_limits_quarantine() -> None:
-    device = DeviceFacts(
+    device = DeviceProfile(
         limits={"voltage": (0, 500)}, bands={"voltage": (390, 410), "oil": (1, 2)}, ignore=frozenset(["power"])
     )
     (reading,) = taken({**GOOD, "voltage": 380, "oil": 3, "power": "broken", "current": 5}, device).readings
@@ -134,7 +134,7 @@ def test_bands_flag_and_limits_quarantine() -> None:
 @pytest.mark.parametrize(("edited", "expected"), [(NOW - MAX_AHEAD, None), (NOW - MAX_AHEAD + 1, []), (NOW + 1, [])])
 def test_what_may_have_been_judged_by_other_bands_is_told_so(edited: int, expected: list[str] | None) -> None:
     """A reading may be up to ten minutes ahead of the edit that it came before."""
-    assert taken(GOOD, DeviceFacts(registered_at=edited)).readings[0].out_of_band == expected
+    assert taken(GOOD, DeviceProfile(registered_at=edited)).readings[0].out_of_band == expected
 
 
 def test_an_unregistered_device_is_taken() -> None:

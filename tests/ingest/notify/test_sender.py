@@ -12,7 +12,7 @@ from aiosmtpd.controller import Controller
 from sqlalchemy import Engine, text
 from sqlmodel import Session, col, select
 
-from ingest.metrics import IntakeCounts
+from ingest.metrics import IngestMetrics
 from ingest.notify.outbox import Outbox
 from ingest.notify.sender import BACKOFF, Senders
 from storage.database import open_engine, utc_now
@@ -83,7 +83,7 @@ def raised(session: Session) -> Raise:
 
 
 def senders(engine: Engine) -> Senders:
-    return Senders(Settings.load(), engine, IntakeCounts())
+    return Senders(Settings.load(), engine, IngestMetrics())
 
 
 def outcomes(session: Session, alert: Alert) -> dict[str, tuple[str, list[str]]]:
@@ -103,7 +103,7 @@ def make_due(session: Session) -> None:
 
 def send_as_a_process() -> None:
     settings = Settings.load()
-    Senders(settings, open_engine(settings), IntakeCounts()).send_one()
+    Senders(settings, open_engine(settings), IngestMetrics()).send_one()
 
 
 def test_a_sender_killed_while_it_sends(session: Session, engine: Engine, hook: Receiver, raised: Raise) -> None:

@@ -11,12 +11,12 @@ from hypothesis import HealthCheck, given, settings as hypothesis_settings, stra
 from sqlalchemy import Engine
 from sqlmodel import Session, col, delete, select
 
-from ingest.devices.profile import UNREGISTERED, DeviceFacts
+from ingest.devices.profile import UNREGISTERED, DeviceProfile
 from ingest.notify.outbox import Outbox
 from ingest.rules.alerts import Outcome, describe, raise_alerts, remember
-from ingest.rules.backtest import Replay
+from ingest.rules.backtest import Backtest
 from ingest.rules.evaluate import ActiveRule, Evaluated, RuleSet
-from storage.maintenance import HeldBack
+from storage.maintenance import SuppressedAlerts
 from storage.notifications import Notification
 from storage.rules import Alert, Rule
 from storage.settings import Settings
@@ -44,7 +44,7 @@ def readings_at(minutes: list[int], device_id: str = "D1", value: float = 65.0) 
     ]
 
 
-def breaches(rule: Rule, minutes: list[int], device_id: str = "D1", facts: DeviceFacts = UNREGISTERED) -> Evaluated:
+def breaches(rule: Rule, minutes: list[int], device_id: str = "D1", facts: DeviceProfile = UNREGISTERED) -> Evaluated:
     readings = readings_at(minutes, device_id)
     return RuleSet.of([rule]).evaluate(readings, [facts] * len(readings))
 
@@ -153,13 +153,13 @@ def test_a_plant_that_breaches_all_at_once_is_one_decision(session: Session) -> 
 
 def test_maintenance_holds_back_and_counts_what_there_would_have_been(session: Session) -> None:
     rule = saved_rule(session)
-    window = DeviceFacts(windows=[(START, START + 60 * MINUTE)])
+    window = DeviceProfile(windows=[(START, START + 60 * MINUTE)])
     for minutes in ([0, 1, 14, 15], [15, 20, 31], [59, 60, 61]):
         raised(session, breaches(rule, minutes, facts=window))
-    (held_back,) = session.exec(select(HeldBack)).all()
+    (held_back,) = session.exec(select(SuppressedAlerts)).all()
     assert (held_back.device_id, held_back.count) == ("D1", 4)  # minutes 0, 15, 31, 59
     assert fired_minutes(session) == [60]  # held-back alerts begin no cooldown
-    outcome = raised(session, breaches(rule, [100], facts=DeviceFacts(status="maintenance")))
+    outcome = raised(session, breaches(rule, [100], facts=DeviceProfile(status="maintenance")))
     assert (len(outcome.alerts), outcome.suppressed) == (0, 1)
 
 
@@ -212,7 +212,7 @@ def test_rules_mean_what_they_say_one_by_one(
     active = {"days": list(range(7)), "from": hours[0], "to": hours[1]} if hours else None
     rule = saved_rule(session, cooldown_minutes=cooldown, for_seconds=60 * for_minutes, active_hours=active)
     windows = [(START + window[0] * MINUTE, START + (window[0] + window[1]) * MINUTE)] if window else []
-    facts = DeviceFacts(windows=windows)
+    facts = DeviceProfile(windows=windows)
     readings.sort()
     expected, held_back = plain_alerts(readings, cooldown, for_minutes, hours, window)
 
@@ -231,12 +231,12 @@ def test_rules_mean_what_they_say_one_by_one(
     assert fired_minutes(session) == expected
     assert counted == held_back
 
-    replay = Replay(ActiveRule.of(rule), facts)
+    backtest = Backtest(ActiveRule.of(rule), facts)
     for i in range(0, len(came), at_once):
         part = came[i : i + at_once]
-        replay.feed(np.array([r.time for r in part]), np.array([r.metrics["temperature"] for r in part]))
-    assert [(e.time - START) // MINUTE for e in replay.episodes] == expected
-    assert replay.held_back == held_back
+        backtest.feed(np.array([r.time for r in part]), np.array([r.metrics["temperature"] for r in part]))
+    assert [(e.time - START) // MINUTE for e in backtest.episodes] == expected
+    assert backtest.held_back == held_back
 
 
 def plain_alerts(

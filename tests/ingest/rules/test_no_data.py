@@ -7,23 +7,23 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import ResourceClosedError
 from sqlmodel import Session, col, select
 
-from ingest.devices.last_seen import Presence
-from ingest.devices.profile import DeviceFacts
+from ingest.devices.last_seen import LastSeen
+from ingest.devices.profile import DeviceProfile
 from ingest.devices.registry import Registry
-from ingest.metrics import IntakeCounts
+from ingest.metrics import IngestMetrics
 from ingest.notify.outbox import Outbox
 from ingest.rules.evaluate import ActiveRule
-from ingest.rules.no_data import GRACE, MINUTE, SilenceWatch, find_silent
+from ingest.rules.no_data import GRACE, MINUTE, NoDataMonitor, find_silent
 from storage.database import utc_now
 from storage.devices import Device
-from storage.last_seen import DevicePresence, Listening
-from storage.maintenance import HeldBack
+from storage.last_seen import DeviceLastSeen, Listening
+from storage.maintenance import SuppressedAlerts
 from storage.rules import Alert, Rule
 from storage.settings import Settings
 from storage.telemetry import Reading, microseconds
 
 NOW = 1_770_000_000_000_000
-ACTIVE = DeviceFacts(status="active", enrichment_status="success")
+ACTIVE = DeviceProfile(status="active", enrichment_status="success")
 
 
 def quiet_rule(**more: Any) -> Rule:
@@ -33,7 +33,7 @@ def quiet_rule(**more: Any) -> Rule:
 
 
 def silent(
-    devices: dict[str, DeviceFacts], heard: dict[str, int], *, listening_since: int = 0, **rule: Any
+    devices: dict[str, DeviceProfile], heard: dict[str, int], *, listening_since: int = 0, **rule: Any
 ) -> dict[str, float]:
     found = find_silent([ActiveRule.of(quiet_rule(**rule))], devices, heard, listening_since, NOW)
     return {breach.device_id: round(breach.value, 1) for breach in found}
@@ -71,21 +71,21 @@ class Plant:
             session.add_all([Device(device_id=name, device_name="n", device_type="t") for name in ("D1", "D2")])
             session.add(quiet_rule())
             session.commit()
-        self.presences = [Presence(), Presence()]
-        self.counts = IntakeCounts()
+        self.last_seens = [LastSeen(), LastSeen()]
+        self.counts = IngestMetrics()
         self.hears = True
         registry = Registry(settings, engine)
         registry.load()
         self.watches = [
-            SilenceWatch(engine, registry, presence, Outbox(settings), counts=self.counts, hears=lambda: self.hears)
-            for presence in self.presences
+            NoDataMonitor(engine, registry, last_seen, Outbox(settings), counts=self.counts, hears=lambda: self.hears)
+            for last_seen in self.last_seens
         ]
         self.registry = registry
 
     def hear(self, device_id: str, *, ingester: int = 0) -> None:
         now = microseconds(utc_now())
         reading = Reading(device_id=device_id, time=now, metrics={"power": 1.0}, received_at=now)
-        self.presences[ingester].note([reading])
+        self.last_seens[ingester].note([reading])
 
     def tick(self) -> list[str]:
         for watch in self.watches:
@@ -97,11 +97,11 @@ class Plant:
         """Let time pass, by moving everything that is on record into the past."""
         with Session(self.engine) as session:
             for kind, columns in (
-                (DevicePresence, ("heard_at",)),
+                (DeviceLastSeen, ("heard_at",)),
                 (Listening, ("since",)),
                 (Alert, ("reading_time",)),
                 (Device, ("created_at", "updated_at")),
-                (HeldBack, ("last_reading_time",)),
+                (SuppressedAlerts, ("last_reading_time",)),
             ):
                 for row in session.exec(select(kind)):
                     for column in columns:
@@ -173,7 +173,7 @@ def test_silence_in_maintenance_is_counted_once_and_raised_when_it_outlasts_it(p
     plant.hear("D2")
     assert plant.tick() == plant.tick() == []
     with Session(plant.engine) as session:
-        assert session.exec(select(HeldBack.count)).all() == [1]
+        assert session.exec(select(SuppressedAlerts.count)).all() == [1]
         session.get_one(Device, "D1").status = "active"
         session.commit()
     plant.wait(1)
@@ -181,13 +181,13 @@ def test_silence_in_maintenance_is_counted_once_and_raised_when_it_outlasts_it(p
 
 
 def test_what_is_heard_is_kept_also_when_the_database_fails_once(session: Session, engine: Engine) -> None:
-    presence = Presence()
-    presence.note([Reading(device_id="D1", time=NOW, metrics={}, received_at=microseconds(utc_now()))])
+    last_seen = LastSeen()
+    last_seen.note([Reading(device_id="D1", time=NOW, metrics={}, received_at=microseconds(utc_now()))])
     connection = engine.connect()
     connection.close()
     with pytest.raises(ResourceClosedError):
-        presence.keep(Session(connection))
-    presence.keep(session)
-    other = Presence()
+        last_seen.keep(Session(connection))
+    last_seen.keep(session)
+    other = LastSeen()
     other.load(session)
     assert other.newest == {"D1": NOW}

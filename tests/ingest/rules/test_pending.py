@@ -3,16 +3,16 @@ from itertools import pairwise
 import numpy as np
 from hypothesis import given, strategies as st
 
-from ingest.rules.pending import Hold, held
+from ingest.rules.pending import PendingState, held
 
 Series = list[tuple[int, bool]]
 
 series = st.lists(st.tuples(st.integers(0, 60), st.booleans()), max_size=25, unique_by=lambda reading: reading[0])
 
 
-def judged(batches: list[Series], hold: int) -> tuple[list[int], Hold]:
+def judged(batches: list[Series], hold: int) -> tuple[list[int], PendingState]:
     """The breaches of batches as they come, with the state that is kept between them."""
-    state, newest, found = Hold(), None, []
+    state, newest, found = PendingState(), None, []
     for batch in batches:
         if not batch:
             continue

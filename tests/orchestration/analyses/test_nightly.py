@@ -5,7 +5,7 @@ import dagster as dg
 import pytest
 from sqlmodel import Session, select
 
-from assets.datasets.export import Workshop, export_day
+from assets.datasets.export import export_day
 from orchestration.analyses import nightly
 from orchestration.definitions import defs
 from orchestration.resources import Platform
@@ -13,21 +13,22 @@ from orchestration.shards import split
 from storage import jobs
 from storage.devices import Device
 from storage.jobs import ID_TAG, AnalyticsJob
+from storage.stores import Stores
 from tests.support.plant import DAY, DAY_MINUTES, reading, store
 
 NIGHT = datetime(2026, 2, 17, 3, 30, tzinfo=UTC)
 
 
 @pytest.fixture
-def fleet(workshop: Workshop) -> Workshop:
+def fleet(stores: Stores) -> Stores:
     """D1 with five closed days, D2 with a reading only, D3 with nothing, and one that is not active."""
     for name, status in (("D1", "active"), ("D2", "active"), ("D3", "active"), ("D4", "inactive")):
-        workshop.session.add(Device(device_id=name, device_name="Pump", device_type="pump", status=status))
-    store(workshop, *(reading(m, power=100 + m % DAY_MINUTES) for m in range(0, 5 * DAY_MINUTES, 10)), reading(0, "D2"))
+        stores.session.add(Device(device_id=name, device_name="Pump", device_type="pump", status=status))
+    store(stores, *(reading(m, power=100 + m % DAY_MINUTES) for m in range(0, 5 * DAY_MINUTES, 10)), reading(0, "D2"))
     for days in range(5):
-        export_day(workshop, "D1", DAY + timedelta(days=days))
-    export_day(workshop, "D2", DAY)
-    return workshop
+        export_day(stores, "D1", DAY + timedelta(days=days))
+    export_day(stores, "D2", DAY)
+    return stores
 
 
 def asked_for(platform: Platform, instance: dg.DagsterInstance) -> list[dg.RunRequest]:
@@ -49,7 +50,7 @@ def night(instance: dg.DagsterInstance, request: dg.RunRequest) -> dict[str, Any
 
 
 def test_a_night_leaves_rows_and_results_and_is_not_repeated(
-    fleet: Workshop, platform: Platform, kept_instance: dg.DagsterInstance
+    fleet: Stores, platform: Platform, kept_instance: dg.DagsterInstance
 ) -> None:
     (request,) = asked_for(platform, kept_instance)
     told = night(kept_instance, request)
@@ -68,7 +69,7 @@ def test_a_night_leaves_rows_and_results_and_is_not_repeated(
 
 
 def test_a_large_fleet_is_split(
-    fleet: Workshop, platform: Platform, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+    fleet: Stores, platform: Platform, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SPLIT_RUNS_ABOVE_DEVICES", "2")
     assert [r.tags["energy/shard"] for r in asked_for(platform, instance)] == ["1 of 2", "2 of 2"]
@@ -77,7 +78,7 @@ def test_a_large_fleet_is_split(
 
 
 def test_an_analysis_that_is_cancelled_at_its_end_has_no_result(
-    fleet: Workshop, platform: Platform, kept_instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+    fleet: Stores, platform: Platform, kept_instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept_instance.add_dynamic_partitions("devices", ["D1"])
     complete = jobs.complete
@@ -104,7 +105,7 @@ def test_an_analysis_that_is_cancelled_at_its_end_has_no_result(
 
 
 def test_a_refused_analysis_says_why(
-    fleet: Workshop, platform: Platform, kept_instance: dg.DagsterInstance, capfd: pytest.CaptureFixture[str]
+    fleet: Stores, platform: Platform, kept_instance: dg.DagsterInstance, capfd: pytest.CaptureFixture[str]
 ) -> None:
     kept_instance.add_dynamic_partitions("devices", ["D2"])
     run = defs().resolve_job_def("anomaly_job").execute_in_process(

@@ -5,7 +5,7 @@ import pytest
 from sqlalchemy import text
 from sqlmodel import select
 
-from assets.datasets.export import Workshop, export_day
+from assets.datasets.export import export_day
 from orchestration.datasets import cadence, daily
 from orchestration.definitions import defs
 from orchestration.resources import Platform
@@ -13,6 +13,7 @@ from storage import catalogue
 from storage.catalogue import Dataset
 from storage.database import utc_now
 from storage.devices import Device
+from storage.stores import Stores
 from tests.support.plant import DAY, DAY_MINUTES, reading, store
 
 
@@ -31,52 +32,52 @@ def run(instance: dg.DagsterInstance, request: dg.RunRequest) -> dg.ExecuteInPro
     )  # fmt: skip
 
 
-def long_ago(workshop: Workshop) -> None:
+def long_ago(stores: Stores) -> None:
     """The telemetry that is marked came some time ago."""
-    workshop.session.execute(text("UPDATE touched_days SET touched_at = touched_at - interval '6 minutes'"))
-    workshop.session.commit()
+    stores.session.execute(text("UPDATE touched_days SET touched_at = touched_at - interval '6 minutes'"))
+    stores.session.commit()
 
 
 def test_the_open_day_is_made_at_once_and_a_late_one_when_it_is_quiet(
-    workshop: Workshop, platform: Platform, instance: dg.DagsterInstance, open_day: date
+    stores: Stores, platform: Platform, instance: dg.DagsterInstance, open_day: date
 ) -> None:
     assert not tick(instance, platform).run_requests
-    store(workshop, reading((open_day - DAY).days * DAY_MINUTES), reading(0, "D2"))
+    store(stores, reading((open_day - DAY).days * DAY_MINUTES), reading(0, "D2"))
     (request,) = tick(instance, platform).run_requests or []
     assert (request.job_name, request.partition_key) == ("dataset_job", open_day.isoformat())
     assert run(instance, request).success
     assert not tick(instance, platform).run_requests
-    long_ago(workshop)
+    long_ago(stores)
     (request,) = tick(instance, platform).run_requests or []
     assert (request.job_name, request.partition_key) == ("closed_day_job", "2026-02-12")
     assert run(instance, request).success
     assert not tick(instance, platform).run_requests
-    assert {d.start_date for d in workshop.session.exec(select(Dataset))} == {DAY, open_day}
+    assert {d.start_date for d in stores.session.exec(select(Dataset))} == {DAY, open_day}
 
 
-def test_a_late_day_that_never_gets_quiet_waits_no_longer_than_a_quarter_of_an_hour(workshop: Workshop) -> None:
-    store(workshop, reading(0))
+def test_a_late_day_that_never_gets_quiet_waits_no_longer_than_a_quarter_of_an_hour(stores: Stores) -> None:
+    store(stores, reading(0))
     now = utc_now()
-    assert not cadence.days_to_make(workshop.session, now)
-    workshop.session.execute(text("UPDATE touched_days SET first_touched_at = now() - interval '16 minutes'"))
-    assert [w.day for w in cadence.days_to_make(workshop.session, now)] == [DAY]
+    assert not cadence.days_to_make(stores.session, now)
+    stores.session.execute(text("UPDATE touched_days SET first_touched_at = now() - interval '16 minutes'"))
+    assert [w.day for w in cadence.days_to_make(stores.session, now)] == [DAY]
 
 
-def test_a_day_is_made_once_more_when_it_closes(workshop: Workshop, open_day: date) -> None:
-    store(workshop, reading((open_day - DAY).days * DAY_MINUTES))
-    exported = export_day(workshop, "D1", open_day)
+def test_a_day_is_made_once_more_when_it_closes(stores: Stores, open_day: date) -> None:
+    store(stores, reading((open_day - DAY).days * DAY_MINUTES))
+    exported = export_day(stores, "D1", open_day)
     assert exported is not None
     assert exported.dataset.checks is None
     midnight = datetime.combine(open_day + timedelta(days=1), datetime.min.time(), UTC)
-    assert not cadence.days_to_make(workshop.session, midnight + timedelta(minutes=4))
-    assert cadence.days_to_make(workshop.session, midnight + timedelta(minutes=6)) == [cadence.Wanted(open_day, 1)]
+    assert not cadence.days_to_make(stores.session, midnight + timedelta(minutes=4))
+    assert cadence.days_to_make(stores.session, midnight + timedelta(minutes=6)) == [cadence.Wanted(open_day, 1)]
 
 
 def test_a_day_with_a_run_or_one_that_just_failed_is_left_alone(
-    workshop: Workshop, platform: Platform, instance: dg.DagsterInstance
+    stores: Stores, platform: Platform, instance: dg.DagsterInstance
 ) -> None:
-    store(workshop, reading(0))
-    long_ago(workshop)
+    store(stores, reading(0))
+    long_ago(stores)
     (request,) = tick(instance, platform).run_requests or []
     tags = {**request.tags, "dagster/partition": "2026-02-12"}
     for status in (dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.FAILURE):
@@ -87,13 +88,13 @@ def test_a_day_with_a_run_or_one_that_just_failed_is_left_alone(
 
 
 def test_the_checks_of_a_closed_day_name_the_worst_devices(
-    workshop: Workshop, platform: Platform, kept_instance: dg.DagsterInstance
+    stores: Stores, platform: Platform, kept_instance: dg.DagsterInstance
 ) -> None:
     good = [reading(m, "good", power=100.0 + m % 7) for m in range(DAY_MINUTES)]
     gap = [reading(m, "gap", power=100.0 + m % 7) for m in range(DAY_MINUTES) if not 300 < m < 700]
     stopped = [reading(m, "stopped", power=100.0 + m % 7) for m in range(-1, 90)]
-    store(workshop, *good, *gap, *stopped)
-    long_ago(workshop)
+    store(stores, *good, *gap, *stopped)
+    long_ago(stores)
     requests = tick(kept_instance, platform).run_requests or []
     (request,) = [r for r in requests if r.partition_key == "2026-02-12"]
     result = run(kept_instance, request)
@@ -106,39 +107,39 @@ def test_the_checks_of_a_closed_day_name_the_worst_devices(
     )  # fmt: skip
     assert found["gaps"].severity == dg.AssetCheckSeverity.WARN
     assert (completeness.metadata["errors"].value, completeness.metadata["warnings"].value) == (1, 1)
-    workshop.session.expire_all()
-    (stored,) = catalogue.datasets_of(workshop.session, "stopped", start=DAY, end=DAY)
+    stores.session.expire_all()
+    (stored,) = catalogue.datasets_of(stores.session, "stopped", start=DAY, end=DAY)
     assert stored.checks is not None
     assert stored.checks["completeness"]["status"] == "error"
 
 
 def test_a_large_fleet_is_split_over_several_runs(
-    workshop: Workshop, platform: Platform, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+    stores: Stores, platform: Platform, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SPLIT_RUNS_ABOVE_DEVICES", "4")
     fleet = {f"D{i}" for i in range(10)}
-    store(workshop, *(reading(0, device_id) for device_id in fleet))
-    long_ago(workshop)
+    store(stores, *(reading(0, device_id) for device_id in fleet))
+    long_ago(stores)
     requests = tick(instance, platform).run_requests or []
     assert [r.tags["energy/shard"] for r in requests] == ["1 of 3", "2 of 3", "3 of 3"]
     made = [
-        set(daily.devices_of(workshop.session, DAY, daily.ExportConfig(only_touched=True, shard=i, shards=3)))
+        set(daily.devices_of(stores.session, DAY, daily.ExportConfig(only_touched=True, shard=i, shards=3)))
         for i in range(3)
     ]
     assert set.union(*made) == fleet
     assert sum(map(len, made)) == len(fleet)
     for request in requests:
         assert run(instance, request).success
-    assert {d.device_id for d in workshop.session.exec(select(Dataset))} == fleet
+    assert {d.device_id for d in stores.session.exec(select(Dataset))} == fleet
     assert not tick(instance, platform).run_requests
 
 
 def test_a_first_start_looks_back_for_telemetry_that_the_ledger_does_not_know(
-    workshop: Workshop, platform: Platform, instance: dg.DagsterInstance, open_day: date
+    stores: Stores, platform: Platform, instance: dg.DagsterInstance, open_day: date
 ) -> None:
     recent, old = reading((open_day - DAY).days * DAY_MINUTES), reading(0, "D2")
     recent.received_at = int(utc_now().timestamp() * 1e6)
-    workshop.telemetry.write([recent, old])
+    stores.telemetry.write([recent, old])
     assert not tick(instance, platform).run_requests
     answer = tick(instance, platform, cursor=None)
     assert [r.partition_key for r in answer.run_requests or ()] == [open_day.isoformat()]
@@ -146,18 +147,18 @@ def test_a_first_start_looks_back_for_telemetry_that_the_ledger_does_not_know(
 
 
 def test_telemetry_before_the_first_partition_is_not_asked_for(
-    workshop: Workshop, platform: Platform, instance: dg.DagsterInstance
+    stores: Stores, platform: Platform, instance: dg.DagsterInstance
 ) -> None:
-    store(workshop, reading(-(DAY - DAY.replace(year=2019)).days * DAY_MINUTES))
-    long_ago(workshop)
+    store(stores, reading(-(DAY - DAY.replace(year=2019)).days * DAY_MINUTES))
+    long_ago(stores)
     assert not tick(instance, platform).run_requests
 
 
-def test_the_registry_is_followed(workshop: Workshop, platform: Platform, instance: dg.DagsterInstance) -> None:
+def test_the_registry_is_followed(stores: Stores, platform: Platform, instance: dg.DagsterInstance) -> None:
     instance.add_dynamic_partitions("devices", ["gone", "D1"])
-    workshop.session.add(Device(device_id="D1", device_name="Pump", device_type="pump"))
-    workshop.session.add(Device(device_id="D2", device_name="Pump", device_type="pump"))
-    workshop.session.commit()
+    stores.session.add(Device(device_id="D1", device_name="Pump", device_type="pump"))
+    stores.session.add(Device(device_id="D2", device_name="Pump", device_type="pump"))
+    stores.session.commit()
     with dg.build_sensor_context(instance=instance, resources={"platform": platform}) as context:
         answer = cadence.follow_registry(context)
     assert isinstance(answer, dg.SensorResult)

@@ -10,7 +10,7 @@ import pytest
 from sqlmodel import select
 
 from assets.datasets import export as assets_datasets
-from assets.datasets.export import Exported, Workshop
+from assets.datasets.export import Exported
 from orchestration.datasets import daily
 from orchestration.datasets.daily import ExportConfig, telemetry_dataset
 from orchestration.definitions import defs
@@ -22,6 +22,7 @@ from storage.database import utc_now
 from storage.jobs import ID_TAG, ExportJob, new_job_id
 from storage.objects import ObjectStoreUnavailable
 from storage.settings import Settings
+from storage.stores import Stores
 from tests.support.plant import DAY, DAY_MINUTES, reading, store
 
 
@@ -33,9 +34,9 @@ def export(instance: dg.DagsterInstance, platform: Platform, day: str, **config:
 
 
 def test_a_day_becomes_files_with_facts_in_dagster(
-    workshop: Workshop, platform: Platform, kept_instance: dg.DagsterInstance
+    stores: Stores, platform: Platform, kept_instance: dg.DagsterInstance
 ) -> None:
-    store(workshop, reading(0), reading(1), reading(0, "D2"), reading(DAY_MINUTES, "D2"))
+    store(stores, reading(0), reading(1), reading(0, "D2"), reading(DAY_MINUTES, "D2"))
     assert export(kept_instance, platform, "2026-02-12").success
     event = kept_instance.get_latest_materialization_event(daily.TELEMETRY_DATASET)
     assert event
@@ -44,16 +45,16 @@ def test_a_day_becomes_files_with_facts_in_dagster(
     assert event.asset_materialization.partition == "2026-02-12"
     assert (facts["dagster/partition_row_count"], facts["devices"], facts["files written"]) == (3, 2, 2)
     assert "data:image/png;base64" in str(facts["the day"])
-    assert [t.day for t in dirty_days.touched(workshop.session)] == [DAY + timedelta(days=1)]
+    assert [t.day for t in dirty_days.waiting(stores.session)] == [DAY + timedelta(days=1)]
 
 
 def test_late_data_makes_the_devices_results_stale(
-    workshop: Workshop, platform: Platform, instance: dg.DagsterInstance
+    stores: Stores, platform: Platform, instance: dg.DagsterInstance
 ) -> None:
-    store(workshop, reading(0), reading(0, "D2"))
+    store(stores, reading(0), reading(0, "D2"))
     export(instance, platform, "2026-02-12")
     versions = [data_version(instance, device) for device in ("D1", "D2")]
-    store(workshop, reading(1))
+    store(stores, reading(1))
     export(instance, platform, "2026-02-12", only_touched=True)
     assert data_version(instance, "D1") != versions[0]
     assert data_version(instance, "D2") == versions[1]
@@ -67,83 +68,83 @@ def data_version(instance: dg.DagsterInstance, device_id: str) -> str:
     return records[0].asset_observation.tags["dagster/data_version"]
 
 
-def test_a_range_of_days_is_one_run(workshop: Workshop, platform: Platform, instance: dg.DagsterInstance) -> None:
-    store(workshop, reading(0), reading(2 * DAY_MINUTES))
+def test_a_range_of_days_is_one_run(stores: Stores, platform: Platform, instance: dg.DagsterInstance) -> None:
+    store(stores, reading(0), reading(2 * DAY_MINUTES))
     result = dg.materialize(
         [telemetry_dataset], instance=instance, resources={"platform": platform},
         tags={"dagster/asset_partition_range_start": "2026-02-12", "dagster/asset_partition_range_end": "2026-02-14"},
     )  # fmt: skip
     assert result.success
-    assert {d.start_date.day for d in workshop.session.exec(select(Dataset))} == {12, 14}
+    assert {d.start_date.day for d in stores.session.exec(select(Dataset))} == {12, 14}
 
 
-def ask_for_export(workshop: Workshop, **range_: Any) -> ExportJob:
+def ask_for_export(stores: Stores, **range_: Any) -> ExportJob:
     job = ExportJob(job_id=new_job_id(ExportJob), device_id="D1", **range_)
-    workshop.session.add(job)
-    workshop.session.commit()
+    stores.session.add(job)
+    stores.session.commit()
     return job
 
 
-def test_an_export_that_was_asked_for(workshop: Workshop, platform: Platform, instance: dg.DagsterInstance) -> None:
-    store(workshop, reading(0), reading(DAY_MINUTES))
-    job = ask_for_export(workshop)
+def test_an_export_that_was_asked_for(stores: Stores, platform: Platform, instance: dg.DagsterInstance) -> None:
+    store(stores, reading(0), reading(DAY_MINUTES))
+    job = ask_for_export(stores)
     export_job = defs().resolve_job_def("export_job")
     assert export_job.execute_in_process(instance=instance, tags={ID_TAG: job.job_id}).success
-    workshop.session.refresh(job)
+    stores.session.refresh(job)
     assert (job.status, job.results and job.results["s3_key"]) == (
         "completed", "datasets/D1/20260213_20260213.parquet"
     )  # fmt: skip
     # A second run of the same job finds it done, and does nothing.
     completed_at = job.completed_at
     assert export_job.execute_in_process(instance=instance, tags={ID_TAG: job.job_id}).success
-    workshop.session.refresh(job)
+    stores.session.refresh(job)
     assert job.completed_at == completed_at
 
 
-def test_an_export_of_a_range_is_one_file(workshop: Workshop, platform: Platform, instance: dg.DagsterInstance) -> None:
-    store(workshop, reading(0), reading(DAY_MINUTES), reading(2 * DAY_MINUTES))
+def test_an_export_of_a_range_is_one_file(stores: Stores, platform: Platform, instance: dg.DagsterInstance) -> None:
+    store(stores, reading(0), reading(DAY_MINUTES), reading(2 * DAY_MINUTES))
     start = utc_now().replace(2026, 2, 12, 0, 0, 0, 0)
-    job = ask_for_export(workshop, date_range_start=start, date_range_end=start + timedelta(days=1))
+    job = ask_for_export(stores, date_range_start=start, date_range_end=start + timedelta(days=1))
     defs().resolve_job_def("export_job").execute_in_process(instance=instance, tags={ID_TAG: job.job_id})
-    workshop.session.refresh(job)
+    stores.session.refresh(job)
     assert job.results
     assert (job.results["s3_key"], job.results["record_count"]) == ("datasets/D1/20260212_20260213.parquet", 2)
-    assert [t.day for t in dirty_days.touched(workshop.session)] == [date(2026, 2, 14)]
+    assert [t.day for t in dirty_days.waiting(stores.session)] == [date(2026, 2, 14)]
 
 
 def test_an_export_without_readings_fails_with_the_reason(
-    workshop: Workshop, platform: Platform, instance: dg.DagsterInstance
+    stores: Stores, platform: Platform, instance: dg.DagsterInstance
 ) -> None:
-    job = ask_for_export(workshop)
+    job = ask_for_export(stores)
     with pytest.raises(dg.Failure, match="no readings"):
         defs().resolve_job_def("export_job").execute_in_process(instance=instance, tags={ID_TAG: job.job_id})
-    workshop.session.refresh(job)
+    stores.session.refresh(job)
     assert job.status == "failed"
     assert job.error_message is not None
     assert "no readings" in job.error_message
 
 
 def test_a_device_that_cannot_be_exported_does_not_hold_the_others(
-    workshop: Workshop, platform: Platform, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+    stores: Stores, platform: Platform, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store(workshop, reading(0), reading(0, "D2"), reading(0, "D3"))
+    store(stores, reading(0), reading(0, "D2"), reading(0, "D3"))
     export_day = assets_datasets.export_day
 
-    def fails_for_d2(workshop: Workshop, device_id: str, day: date) -> Exported | None:
+    def fails_for_d2(stores: Stores, device_id: str, day: date) -> Exported | None:
         if device_id == "D2":
             raise ValueError("cannot be read")
-        return export_day(workshop, device_id, day)
+        return export_day(stores, device_id, day)
 
     monkeypatch.setattr(assets_datasets, "export_day", fails_for_d2)
     with pytest.raises(dg.Failure, match="1 files could not be made, the others are: D2 of 2026-02-12: cannot be read"):
         export(instance, platform, "2026-02-12")
-    assert {d.device_id for d in workshop.session.exec(select(Dataset))} == {"D1", "D3"}
+    assert {d.device_id for d in stores.session.exec(select(Dataset))} == {"D1", "D3"}
 
 
 def test_a_store_that_is_away_fails_the_run_and_leaves_the_marks(
-    workshop: Workshop, platform: Platform, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+    stores: Stores, platform: Platform, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store(workshop, reading(0), reading(0, "D2"))
+    store(stores, reading(0), reading(0, "D2"))
     with monkeypatch.context() as patch, socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))  # taken, and nobody answers
         patch.setenv("S3_ENDPOINT_URL", f"http://127.0.0.1:{nobody.getsockname()[1]}")
@@ -152,14 +153,14 @@ def test_a_store_that_is_away_fails_the_run_and_leaves_the_marks(
         patch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
         with pytest.raises(ObjectStoreUnavailable):
             export(instance, platform, "2026-02-12")
-    assert len(dirty_days.touched(workshop.session)) == 2
-    failed = workshop.session.exec(select(ExportCheckpoint)).one()
+    assert len(dirty_days.waiting(stores.session)) == 2
+    failed = stores.session.exec(select(ExportCheckpoint)).one()
     assert (failed.status, failed.error_message is not None) == ("FAILED", True)
     assert export(instance, platform, "2026-02-12").success
-    workshop.session.expire_all()
-    states = {c.status for c in workshop.session.exec(select(ExportCheckpoint))}
+    stores.session.expire_all()
+    states = {c.status for c in stores.session.exec(select(ExportCheckpoint))}
     assert states == {"COMPLETED"}
-    assert not dirty_days.touched(workshop.session)
+    assert not dirty_days.waiting(stores.session)
 
 
 @pytest.fixture
@@ -177,22 +178,22 @@ def small_disk(settings: Settings) -> Iterator[Path]:
 
 
 def test_a_full_disk_fails_the_run_and_leaves_the_old_file(
-    small_disk: Path, workshop: Workshop, platform: Platform, instance: dg.DagsterInstance
+    small_disk: Path, stores: Stores, platform: Platform, instance: dg.DagsterInstance
 ) -> None:
-    store(workshop, reading(0))
+    store(stores, reading(0))
     assert export(instance, platform, "2026-02-12").success
     filler = small_disk / "filler"
     filler.write_bytes(b"\0" * 270_000)
-    store(workshop, *(reading(m, power=m**0.5, voltage=m**0.7) for m in range(1, DAY_MINUTES)))
+    store(stores, *(reading(m, power=m**0.5, voltage=m**0.7) for m in range(1, DAY_MINUTES)))
     with pytest.raises(ObjectStoreUnavailable):
         export(instance, platform, "2026-02-12")
-    (standing,) = workshop.session.exec(select(Dataset)).all()
-    assert assets_datasets.read(workshop.objects, [standing]).num_rows == 1
-    assert [o.key for o in workshop.objects.list("datasets")] == [standing.key]
-    assert len(dirty_days.touched(workshop.session)) == 1
+    (standing,) = stores.session.exec(select(Dataset)).all()
+    assert assets_datasets.read(stores.objects, [standing]).num_rows == 1
+    assert [o.key for o in stores.objects.list("datasets")] == [standing.key]
+    assert len(dirty_days.waiting(stores.session)) == 1
     filler.unlink()
     assert export(instance, platform, "2026-02-12").success
-    workshop.session.expire_all()
-    (made,) = workshop.session.exec(select(Dataset).where(Dataset.superseded_at == None)).all()  # noqa: E711
+    stores.session.expire_all()
+    (made,) = stores.session.exec(select(Dataset).where(Dataset.superseded_at == None)).all()  # noqa: E711
     assert made.rows == DAY_MINUTES
-    assert not dirty_days.touched(workshop.session)
+    assert not dirty_days.waiting(stores.session)

@@ -11,7 +11,7 @@ import pypdf
 import pytest
 from sqlmodel import Session, select
 
-from assets.datasets.export import Workshop, export_day
+from assets.datasets.export import export_day
 from assets.reports import FORMATS, gather
 from orchestration.definitions import defs
 from storage import catalogue, dirty_days, jobs
@@ -20,7 +20,7 @@ from storage.jobs import ID_TAG, AnalyticsJob, ReportJob
 from storage.objects import ObjectStore, open_object_store
 from storage.rules import Alert, Rule
 from storage.settings import Settings
-from storage.stores import open_telemetry_store
+from storage.stores import Stores, open_telemetry_store
 from storage.telemetry import Reading, microseconds
 
 DAY = date(2026, 2, 12)
@@ -84,11 +84,11 @@ def write(settings: Settings, session: Session, objects: ObjectStore, minutes: r
         )  # fmt: skip
     telemetry.write(readings)
     days = sorted({(START + timedelta(minutes=minute)).date() for minute in minutes})
-    dirty_days.touch(session, (("D1", reading.time) for reading in readings))
+    dirty_days.mark_dirty(session, (("D1", reading.time) for reading in readings))
     session.commit()
     if export:
         for day in days:
-            export_day(Workshop(session, telemetry, objects, settings.zone), "D1", day)
+            export_day(Stores(session, telemetry, objects, settings.zone), "D1", day)
     telemetry.close()
 
 
@@ -290,7 +290,7 @@ def test_alerts_beyond_the_most_are_counted(
     device: Device,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(gather, "MOST_ALERTS", 1)
+    monkeypatch.setattr(gather, "MAX_ALERTS", 1)
     raised(session, START + timedelta(hours=6), "newest")
     job = asked(session)
     run(instance, job, session)

@@ -3,12 +3,12 @@ from datetime import timedelta
 import dagster as dg
 from sqlmodel import Session
 
-from assets.datasets.export import Workshop
 from orchestration.jobs import sensors
 from orchestration.resources import Platform
 from storage import jobs
 from storage.database import utc_now
 from storage.jobs import ID_TAG, MAX_LAUNCHES, AnalyticsJob, ExportJob, Job, new_job_id
+from storage.stores import Stores
 
 
 def asked(session: Session, job: Job, seconds_ago: float = 60) -> Job:
@@ -33,12 +33,12 @@ def tick(instance: dg.DagsterInstance, platform: Platform) -> dg.SensorResult | 
 
 
 def test_jobs_that_nobody_started_are_launched(
-    workshop: Workshop, platform: Platform, instance: dg.DagsterInstance
+    stores: Stores, platform: Platform, instance: dg.DagsterInstance
 ) -> None:
     assert isinstance(tick(instance, platform), dg.SkipReason)
-    export = asked(workshop.session, ExportJob(job_id=new_job_id(ExportJob), device_id="D1"))
-    forecast = asked(workshop.session, analysis())
-    asked(workshop.session, ExportJob(job_id=new_job_id(ExportJob), device_id="D1"), seconds_ago=1)
+    export = asked(stores.session, ExportJob(job_id=new_job_id(ExportJob), device_id="D1"))
+    forecast = asked(stores.session, analysis())
+    asked(stores.session, ExportJob(job_id=new_job_id(ExportJob), device_id="D1"), seconds_ago=1)
     answer = tick(instance, platform)
     assert isinstance(answer, dg.SensorResult)
     launched = {r.tags[ID_TAG]: (r.job_name, r.partition_key) for r in answer.run_requests or ()}
@@ -48,27 +48,27 @@ def test_jobs_that_nobody_started_are_launched(
 
 
 def test_a_job_whose_runs_keep_dying_is_given_up(
-    workshop: Workshop, platform: Platform, instance: dg.DagsterInstance
+    stores: Stores, platform: Platform, instance: dg.DagsterInstance
 ) -> None:
-    job = asked(workshop.session, ExportJob(job_id=new_job_id(ExportJob), device_id="D1", launches=MAX_LAUNCHES))
+    job = asked(stores.session, ExportJob(job_id=new_job_id(ExportJob), device_id="D1", launches=MAX_LAUNCHES))
     assert isinstance(tick(instance, platform), dg.SkipReason)
-    workshop.session.refresh(job)
+    stores.session.refresh(job)
     assert job.status == "failed"
     assert job.error_message == "its run died 5 times before it began; see Dagster's runs"
 
 
 def test_a_job_with_a_run_on_its_way_is_left_alone(
-    workshop: Workshop, platform: Platform, instance: dg.DagsterInstance
+    stores: Stores, platform: Platform, instance: dg.DagsterInstance
 ) -> None:
-    job = asked(workshop.session, ExportJob(job_id=new_job_id(ExportJob), device_id="D1"))
+    job = asked(stores.session, ExportJob(job_id=new_job_id(ExportJob), device_id="D1"))
     instance.add_run(
         dg.DagsterRun(job_name="export_job", status=dg.DagsterRunStatus.STARTED, tags={ID_TAG: job.job_id})
     )
     assert isinstance(tick(instance, platform), dg.SkipReason)
 
 
-def test_a_job_is_told_that_its_run_died(workshop: Workshop, platform: Platform, instance: dg.DagsterInstance) -> None:
-    job = asked(workshop.session, ExportJob(job_id=new_job_id(ExportJob), device_id="D1"))
+def test_a_job_is_told_that_its_run_died(stores: Stores, platform: Platform, instance: dg.DagsterInstance) -> None:
+    job = asked(stores.session, ExportJob(job_id=new_job_id(ExportJob), device_id="D1"))
 
     @dg.op
     def dies() -> None:
@@ -79,13 +79,13 @@ def test_a_job_is_told_that_its_run_died(workshop: Workshop, platform: Platform,
         dies()
 
     result = export_job.execute_in_process(instance=instance, tags={ID_TAG: job.job_id}, raise_on_error=False)
-    jobs.claim(workshop.session, ExportJob, job.job_id, result.run_id)
+    jobs.claim(stores.session, ExportJob, job.job_id, result.run_id)
     with dg.build_run_status_sensor_context(
         "note_failed_runs", result.get_run_failure_event(), instance, result.dagster_run,
         resources={"platform": platform},
     ) as context:  # fmt: skip
         sensors.note_failed_runs(context)
-    workshop.session.refresh(job)
+    stores.session.refresh(job)
     assert job.status == "failed"
     assert job.error_message is not None
     assert job.error_message.startswith(f"its run {result.run_id} ended: ")

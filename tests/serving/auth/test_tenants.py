@@ -98,7 +98,7 @@ def alpha(settings: Settings, session: Session) -> None:
     for device_id, power in (("A1", NUMBER), ("B1", 1.0)):
         store.write([Reading(device_id=device_id, time=microseconds(NOON), metrics={"power": power}, received_at=0)])
     store.close()
-    dirty_days.touch(session, [("A1", microseconds(NOON)), ("B1", microseconds(NOON))])
+    dirty_days.mark_dirty(session, [("A1", microseconds(NOON)), ("B1", microseconds(NOON))])
     session.commit()
     open_object_store(settings).put(REPORT, SECRET.encode())
 
@@ -215,14 +215,14 @@ def test_a_key_of_all_tenants_sees_both_and_a_tenants_rows_are_its_own(
     assert api.put("/api/v1/devices/B2", json={"tenant_id": "alpha"}, headers=other).status_code == 403
     moved = api.put("/api/v1/devices/A1", json={"tenant_id": "beta"}, headers=everything)
     assert moved.json()["data"]["tenant_id"] == "beta"
-    listed = api.get("/api/v1/analytics/datasets?device_id=A1", headers=other).json()
-    assert [dataset["key"] for dataset in listed["datasets"]] == [DATASET]
+    paginate = api.get("/api/v1/analytics/datasets?device_id=A1", headers=other).json()
+    assert [dataset["key"] for dataset in paginate["datasets"]] == [DATASET]
 
 
 def test_what_a_device_sent_before_it_was_registered_is_not_for_the_taking(
     alpha: None, api: TestClient, session: Session, key: Callable[..., dict[str, str]]
 ) -> None:
-    dirty_days.touch(session, [("N1", microseconds(NOON))])
+    dirty_days.mark_dirty(session, [("N1", microseconds(NOON))])
     session.commit()
     new = {"device_id": "N1", "device_name": "n", "device_type": "t"}
     refused = api.post("/api/v1/devices", json=new, headers=key("operate", "beta"))

@@ -45,7 +45,7 @@ def test_create_read_update_delete_restore(client: TestClient) -> None:
 
 def test_a_device_with_telemetry_is_not_removed_by_accident(client: TestClient, session: Session) -> None:
     client.post("/api/v1/devices", json=D2)
-    dirty_days.touch(session, [("D2", microseconds(utc_now()))])
+    dirty_days.mark_dirty(session, [("D2", microseconds(utc_now()))])
     session.commit()
     assert client.delete("/api/v1/devices/D2?soft=false").status_code == 409
     assert client.delete("/api/v1/devices/D2?soft=false&force=true").status_code == 204

@@ -128,10 +128,10 @@ def test_slow_clients_hold_no_worker(server: str) -> None:
     """More than there are threads (40) and database connections (40) together."""
     half = POST % 99 + b"{"
     unread = b"GET /openapi.json HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" * 20
-    listed = b"GET /api/v1/devices?page_size=100 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" * 20
+    paginate = b"GET /api/v1/devices?page_size=100 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" * 20
     devices = [{"device_id": f"D{i}", "device_name": "n" * 200, "device_type": "t"} for i in range(100)]
     assert httpx.post(f"{server}/api/v1/devices/bulk", json={"devices": devices}, timeout=30).status_code == 200
-    with many(100, server, half), many(50, server, unread), many(50, server, listed):
+    with many(100, server, half), many(50, server, unread), many(50, server, paginate):
         for _ in range(3):
             assert httpx.get(f"{server}/api/v1/devices", timeout=30).json()["total"] == 100
 

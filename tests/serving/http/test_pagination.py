@@ -12,7 +12,7 @@ from storage import dirty_days
 from storage.access import AuditEntry
 from storage.devices import Device
 from storage.jobs import AnalyticsJob, ExportJob, ReportJob
-from storage.maintenance import HeldBack, MaintenanceWindow
+from storage.maintenance import MaintenanceWindow, SuppressedAlerts
 from storage.quarantine import QuarantinedReading
 from storage.rules import Alert, Rule
 from storage.settings import Settings
@@ -49,7 +49,7 @@ def filled(session: Session) -> None:
         session.add(Alert(**device, **values, **times, rule_id=rule.rule_id, rule={}))
         session.add(MaintenanceWindow(**device, starts_at=at, ends_at=at + timedelta(hours=1), **made))
         counted: dict[str, Any] = {"count": i + 1, "first_reading_time": at, "last_reading_time": at}
-        session.add(HeldBack(**device, rule_id=rule.rule_id, **counted))
+        session.add(SuppressedAlerts(**device, rule_id=rule.rule_id, **counted))
         session.add(QuarantinedReading(device_id=f"D{i}", topic="t", payload=b"{}", reason="r", received_at=at))
         dates: dict[str, Any] = {"date_range_start": at, "date_range_end": at, "completed_at": at if i else None}
         session.add(AnalyticsJob(job_id=f"job-{i}", analysis_type="anomaly", model_name="m", **device, **dates, **made))
@@ -58,7 +58,7 @@ def filled(session: Session) -> None:
         session.add(
             AuditEntry(at=at, actor=f"a{i}", request="r", action="create", entity="e", entity_id="i", change={})
         )
-        dirty_days.touch(session, [(f"U{i}", microseconds(AT))])
+        dirty_days.mark_dirty(session, [(f"U{i}", microseconds(AT))])
         session.commit()
 
 

@@ -17,7 +17,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 from ingest.mqtt import client as mqtt_client
-from serving.live import hub as audience_module, routes as live_module
+from serving.live import hub as hub_module, routes as live_module
 from storage import access
 from storage.access import ApiKey
 from storage.devices import Device
@@ -91,7 +91,7 @@ def test_nobody_watches_nothing_is_published(platform: tuple[Settings, Ingester,
         machine.send("D1", reading(1.0))
         wait_until(lambda: ingester.counts.stored == 1, "the reading is stored")
     assert not ingester.live.watched
-    assert app.state.audience.clients == 0
+    assert app.state.hub.clients == 0
 
 
 @both_brokers
@@ -100,7 +100,7 @@ def test_an_api_process_that_is_gone_watches_no_more(platform: tuple[Settings, I
     with watching(settings, "D1"):
         wait_until(lambda: ingester.live.watched, "the ingester knows of watchers")
         # As a kill would leave it: no goodbye, so the broker says the last will.
-        app.state.audience._client.socket().shutdown(socket.SHUT_RDWR)
+        app.state.hub._client.socket().shutdown(socket.SHUT_RDWR)
         wait_until(lambda: not ingester.live.watched, "the last will cleared the message")
         wait_until(lambda: ingester.live.watched, "and it came back")
 
@@ -108,7 +108,7 @@ def test_an_api_process_that_is_gone_watches_no_more(platform: tuple[Settings, I
 def test_a_client_that_does_not_read_loses_the_oldest_and_is_told(
     platform: tuple[Settings, Ingester, Any], monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr(audience_module, "QUEUE", 50)
+    monkeypatch.setattr(hub_module, "QUEUE", 50)
     settings, ingester, app = platform
     padding = {f"extra_metric_with_a_long_name_{i}": i for i in range(20)}
     sent = 4000
@@ -138,8 +138,8 @@ def test_a_client_that_does_not_read_loses_the_oldest_and_is_told(
                 got.append(received["data"]["power"])
                 assert got[-1] == len(got) + lost - 1  # the count stands where the frames are missing
     assert lost > 0
-    wait_until(lambda: app.state.audience.clients == 0, "both have left")
-    assert app.state.audience.dropped == lost
+    wait_until(lambda: app.state.hub.clients == 0, "both have left")
+    assert app.state.hub.dropped == lost
 
 
 def test_the_broker_is_reached_from_a_process_with_many_sockets(settings: Settings) -> None:
@@ -181,13 +181,13 @@ def test_a_client_that_answers_nothing_is_gone_after_a_while(
                 b"GET /ws/telemetry/D1 HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
                 b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
             )
-            audience = app.state.audience
-            wait_until(lambda: audience.clients == 1, "it watches")
-            (watcher,) = audience._all()
+            hub = app.state.hub
+            wait_until(lambda: hub.clients == 1, "it watches")
+            (watcher,) = hub._all()
             for _ in range(backlog):
                 watcher.put("x" * 100_000)
-            audience._loop.call_soon_threadsafe(watcher.arrived.set)
-            wait_until(lambda: audience.clients == 0, "it watches no more", 10)
+            hub._loop.call_soon_threadsafe(watcher.arrived.set)
+            wait_until(lambda: hub.clients == 0, "it watches no more", 10)
             ours = stuck.getsockname()
             wait_until(lambda: not is_open(settings.api_port, ours), "its socket is closed too")
 
@@ -209,7 +209,7 @@ REFUSALS = [
 
 
 def test_refusals_have_a_code_and_a_reason(settings: Settings, monkeypatch: Any) -> None:
-    monkeypatch.setattr(audience_module, "PATIENCE", 0.1)
+    monkeypatch.setattr(hub_module, "PATIENCE", 0.1)
     base = f"127.0.0.1:{settings.api_port}"
     with serving(settings) as app, Session(app.state.engine) as session:
         session.add(Device(device_id="D1", device_name="n", device_type="motor"))

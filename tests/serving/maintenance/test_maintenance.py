@@ -6,7 +6,7 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine
 
-from ingest.metrics import IntakeCounts
+from ingest.metrics import IngestMetrics
 from ingest.notify.sender import Senders
 from storage.database import utc_now
 from storage.settings import Settings
@@ -97,12 +97,12 @@ def test_a_tenant_sees_its_own_and_is_covered_by_everybodys(
 
     rule = {"rule_name": "r", "scope": "all_devices", "property": "temperature", "condition": ">", "threshold": 60,
             "notification_channels": ["email"]}  # fmt: skip
-    for asker in (acme, other):
-        assert client.post("/api/v1/rules", json=rule, headers=asker).status_code == 201
+    for principal in (acme, other):
+        assert client.post("/api/v1/rules", json=rule, headers=principal).status_code == 201
 
-    def triggered(device_id: str, time: str, asker: dict[str, str], day: str = "2026-02-12") -> list[Any]:
+    def triggered(device_id: str, time: str, principal: dict[str, str], day: str = "2026-02-12") -> list[Any]:
         reading = {"device_id": device_id, "timestamp": f"{day}T{time}Z", "temperature": 70}
-        data = client.post("/api/v1/rules/evaluate", json=reading, headers=asker).json()["data"]
+        data = client.post("/api/v1/rules/evaluate", json=reading, headers=principal).json()["data"]
         return [result["alert_id"] for result in data["results"] if result["triggered"]]
 
     assert triggered("D2", "10:30:00", other) == []  # the window of the whole plant, which it does not list
@@ -114,6 +114,6 @@ def test_a_tenant_sees_its_own_and_is_covered_by_everybodys(
     assert notification["status"] == "expired"
     now = utc_now()
     (fresh,) = triggered("D2", f"{now:%H:%M:%S}", other, f"{now:%Y-%m-%d}")
-    assert Senders(settings, engine, IntakeCounts()).send_one()
+    assert Senders(settings, engine, IngestMetrics()).send_one()
     (notification,) = client.get(f"/api/v1/alerts/{fresh}/notifications", headers=other).json()["data"]
     assert [attempt["outcome"] for attempt in notification["attempts"]] == ["unconfigured"]

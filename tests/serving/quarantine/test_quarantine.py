@@ -12,16 +12,16 @@ from sqlmodel import Session, select
 from typer.testing import CliRunner
 
 from cli.main import app as energy
-from ingest.devices.last_seen import Presence
+from ingest.devices.last_seen import LastSeen
 from ingest.devices.registry import Registry
 from ingest.intake import quarantine
 from ingest.intake.intake import Intake
-from ingest.metrics import IntakeCounts
+from ingest.metrics import IngestMetrics
 from ingest.mqtt.subscription import Message
 from ingest.notify.outbox import Outbox
 from ingest.rules.alerts import AlertRaiser
 from serving.app import create_app
-from storage.dirty_days import TouchedDay
+from storage.dirty_days import DirtyDay
 from storage.quarantine import QuarantinedReading
 from storage.rules import Alert, Rule
 from storage.settings import Settings, SettingsError
@@ -36,8 +36,8 @@ RECEIVED = datetime(2026, 2, 12, 10, 0, 1, tzinfo=UTC)
 def intake(settings: Settings, engine: Engine) -> Iterator[Intake]:
     store, registry = open_telemetry_store(settings), Registry(settings, engine)
     registry.load()
-    raiser = AlertRaiser(registry, Presence(), Outbox(settings))
-    yield Intake(settings.mqtt_topic, store, engine, registry, IntakeCounts(), raiser=raiser)
+    raiser = AlertRaiser(registry, LastSeen(), Outbox(settings))
+    yield Intake(settings.mqtt_topic, store, engine, registry, IngestMetrics(), raiser=raiser)
     store.close()
 
 
@@ -65,7 +65,7 @@ def replay(client: TestClient, **body: Any) -> dict[str, Any]:
     return data
 
 
-def listed(client: TestClient, query: str = "") -> list[dict[str, Any]]:
+def paginate(client: TestClient, query: str = "") -> list[dict[str, Any]]:
     answer = client.get(f"/api/v1/data/quarantine?{query}").json()
     items: list[dict[str, Any]] = answer["data"]
     assert answer["total"] >= len(items)
@@ -78,9 +78,9 @@ def test_items_are_listed_filtered_and_paged(client: TestClient, intake: Intake)
     send(intake, "devices/D2/telemetry", b"\xff\xfe", RECEIVED + timedelta(minutes=3))
     send(intake, "devices/D2/telemetry", {"timestamp": "100%_sure", "power": 1}, RECEIVED + timedelta(minutes=4))
     send(intake, "devices/a b/telemetry", {}, RECEIVED + timedelta(minutes=5))
-    newest_first = [item["topic"].split("/")[1] for item in listed(client)]
+    newest_first = [item["topic"].split("/")[1] for item in paginate(client)]
     assert newest_first == ["a b", "D2", "D2", "D1", "D1", "D1"]
-    (first,) = listed(client, "device_id=D1&page=3&page_size=1")
+    (first,) = paginate(client, "device_id=D1&page=3&page_size=1")
     assert {name: first[name] for name in first if name != "id"} == {
         "device_id": "D1",
         "topic": "devices/D1/telemetry",
@@ -91,13 +91,16 @@ def test_items_are_listed_filtered_and_paged(client: TestClient, intake: Intake)
         "received_at": "2026-02-12T10:00:01Z",
         "replayed_at": None,
     }
-    binary, unsure = listed(client, "device_id=D2&end_time=2026-02-12T10:03:02Z"), listed(client, "reason=100%25_SURE")
+    binary, unsure = (
+        paginate(client, "device_id=D2&end_time=2026-02-12T10:03:02Z"),
+        paginate(client, "reason=100%25_SURE"),
+    )
     assert (binary[0]["encoding"], base64.b64decode(binary[0]["payload"])) == ("base64", b"\xff\xfe")
     assert [item["device_id"] for item in unsure] == ["D2"]
-    assert len(listed(client, "metric=temperature")) == 3
-    assert len(listed(client, "start_time=2026-02-12T10:01:01Z&end_time=2026-02-12T10:04:01Z")) == 3
-    assert listed(client, "replayed=true") == []
-    assert len(listed(client, "replayed=false")) == 6
+    assert len(paginate(client, "metric=temperature")) == 3
+    assert len(paginate(client, "start_time=2026-02-12T10:01:01Z&end_time=2026-02-12T10:04:01Z")) == 3
+    assert paginate(client, "replayed=true") == []
+    assert len(paginate(client, "replayed=false")) == 6
     for wrong in ("device_id=a+b", "metric=Power", "start_time=2026-02-12", "replayed=perhaps", "reason=%00"):
         assert client.get(f"/api/v1/data/quarantine?{wrong}").status_code == 422
 
@@ -124,12 +127,12 @@ def test_a_corrected_device_gets_its_readings(client: TestClient, intake: Intake
     assert stored["received_at"].to_pylist() == [RECEIVED, RECEIVED]
     (alert,) = session.exec(select(Alert))
     assert (alert.device_id, alert.actual_value) == ("OVEN", 400.0)
-    assert len(listed(client, "replayed=true")) == 1
-    assert len(listed(client, "replayed=false")) == 2
+    assert len(paginate(client, "replayed=true")) == 1
+    assert len(paginate(client, "replayed=false")) == 2
     again = replay(client)
     assert (again["accepted"], again["refused"]) == (0, 2)
     assert len(session.exec(select(Alert)).all()) == 1
-    assert session.get(TouchedDay, ("OVEN", RECEIVED.date())) is not None
+    assert session.get(DirtyDay, ("OVEN", RECEIVED.date())) is not None
 
 
 def open_store_read(intake: Intake, device_id: str) -> Any:
@@ -148,21 +151,21 @@ def test_the_rest_of_a_payload_becomes_rows_of_its_own(
     done = replay(client, ids=[row.id])
     assert (done["accepted"], done["readings"], done["refused"]) == (1, 2, 1)
     assert done["refusals"][0]["id"] == row.id
-    (rest,) = listed(client, "replayed=false")
+    (rest,) = paginate(client, "replayed=false")
     assert (json.loads(rest["payload"]), rest["received_at"]) == (hot(2, 9999.0), "2026-02-12T10:00:01Z")
 
 
 def test_selections(client: TestClient, intake: Intake, monkeypatch: Any) -> None:
     for i in range(5):
         send(intake, f"devices/D{i % 2}/telemetry", hot(i))
-    ids = sorted(item["id"] for item in listed(client))
+    ids = sorted(item["id"] for item in paginate(client))
     device(client, "D0", limits={"temperature": [-60, 1000]})
     device(client, "D1", limits={"temperature": [-60, 1000]})
     assert replay(client, ids=[ids[0], 10**9])["tried"] == 1
     assert replay(client, metric="power")["tried"] == 0
     assert replay(client, reason="NO JSON")["tried"] == 0
     assert replay(client, end_time="2026-02-12T10:00:01Z")["tried"] == 0
-    monkeypatch.setattr("serving.quarantine.routes.MOST", 2)
+    monkeypatch.setattr("serving.quarantine.routes.MAX_REPLAYED", 2)
     first = replay(client, metric="temperature")
     assert (first["tried"], first["next_after_id"]) == (2, ids[2])
     second = replay(client, metric="temperature", after_id=first["next_after_id"])
@@ -226,7 +229,7 @@ def test_what_the_store_refuses_and_what_cannot_be_kept(
         (ids[1], "the platform failed on it; see its log"),
         (ids[2], "field type conflict"),
     ]
-    waiting = {item["id"]: item["reason"] for item in listed(client, "replayed=false")}
+    waiting = {item["id"]: item["reason"] for item in paginate(client, "replayed=false")}
     assert set(waiting) - set(ids)
     assert ids[1] in waiting
     assert "the telemetry store refused it: field type conflict" in waiting.values()
@@ -261,13 +264,13 @@ def test_the_command_lists_and_replays(client: TestClient, intake: Intake, monke
     )
     assert len(some.output.splitlines()) == 2
     device(client, "D1", limits={"temperature": [-60, 401.5]})
-    monkeypatch.setattr(quarantine, "MOST", 2)
+    monkeypatch.setattr(quarantine, "MAX_REPLAYED", 2)
     result = run.invoke(energy, ["quarantine", "replay", "--all"])
     assert result.exit_code == 0
     *refused, last = result.output.splitlines()
     assert last == "2 accepted with 2 readings, 2 refused again"
     assert "temperature = 402 is outside its plausible limits -60 to 401.5" in refused[0]
-    (replayed,) = {item["device_id"] for item in listed(client, "replayed=true")}
+    (replayed,) = {item["device_id"] for item in paginate(client, "replayed=true")}
     assert replayed == "D1"
     assert "(replayed)" in run.invoke(energy, ["quarantine", "list", "--replayed"]).output
     mistyped = run.invoke(energy, ["quarantine", "replay", "987654321"])

@@ -6,9 +6,10 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlmodel import Session
 
-from assets.datasets.export import Workshop, export_day
+from assets.datasets.export import export_day
 from storage import dirty_days
 from storage.database import utc_now
+from storage.stores import Stores
 from storage.telemetry import SECOND, Reading, microseconds
 
 PATH = "/api/v1/rules/preview"
@@ -23,7 +24,7 @@ class Past:
     def __init__(self, client: TestClient, session: Session) -> None:
         state = client.app.state  # type: ignore[attr-defined] # a FastAPI
         self.client = client
-        self.workshop = Workshop(session, state.telemetry, state.objects, ZoneInfo("UTC"))
+        self.stores = Stores(session, state.telemetry, state.objects, ZoneInfo("UTC"))
         client.post("/api/v1/devices", json={"device_id": "D1", "device_name": "n", "device_type": "t"})
 
     def day(self, days_ago: int, hot: dict[int, float], *, export: bool = True, minutes: int = 120) -> None:
@@ -35,11 +36,11 @@ class Past:
                     received_at=start)
             for m in range(minutes)
         ]  # fmt: skip
-        self.workshop.telemetry.write(readings)
-        dirty_days.touch(self.workshop.session, (("D1", reading.time) for reading in readings))
-        self.workshop.session.commit()
+        self.stores.telemetry.write(readings)
+        dirty_days.mark_dirty(self.stores.session, (("D1", reading.time) for reading in readings))
+        self.stores.session.commit()
         if export:
-            export_day(self.workshop, "D1", midnight.date())
+            export_day(self.stores, "D1", midnight.date())
 
     def preview(self, days: int = 3, **changes: Any) -> dict[str, Any]:
         body = {"rule": RULE | changes, "start_time": (TODAY - timedelta(days=days)).isoformat(),
@@ -84,13 +85,13 @@ def test_a_day_that_the_catalogue_rules_out_is_not_read(past: Past, monkeypatch:
     past.day(1, {})
     past.day(0, {0: 70.0})
     read: list[str] = []
-    plain = past.workshop.objects.get
+    plain = past.stores.objects.get
 
     def get(_: Any, key: str) -> bytes:
         read.append(key)
         return plain(key)
 
-    monkeypatch.setattr(type(past.workshop.objects), "get", get)
+    monkeypatch.setattr(type(past.stores.objects), "get", get)
     found = past.preview(for_seconds=600)
     assert [key.split("/")[-1][:8] for key in read] == [f"{TODAY - timedelta(days=2):%Y%m%d}", f"{TODAY:%Y%m%d}"]
     assert (found["episodes"], found["devices"][0]["readings"]) == (0, 360)  # the day between ended the hold

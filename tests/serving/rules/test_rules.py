@@ -5,7 +5,7 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine
 
-from ingest.metrics import IntakeCounts
+from ingest.metrics import IngestMetrics
 from ingest.notify.sender import Senders
 from serving.app import create_app
 from serving.rules.schemas import RuleUpdate
@@ -238,7 +238,7 @@ def test_an_alerts_notifications(client: TestClient, settings: Settings, engine:
     made(client)
     old = evaluated(client, "2026-02-12T10:00:00Z")["results"][0]["alert_id"]
     new = evaluated(client, utc_now().isoformat())["results"][0]["alert_id"]
-    senders = Senders(settings, engine, IntakeCounts())
+    senders = Senders(settings, engine, IngestMetrics())
     while senders.send_one():
         pass
     answer = client.get(f"/api/v1/alerts/{old}/notifications").json()

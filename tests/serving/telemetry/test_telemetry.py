@@ -15,13 +15,13 @@ from fastapi.testclient import TestClient
 from hypothesis import given, strategies as st
 from sqlmodel import Session, text
 
-from assets.datasets.export import Workshop, export_day
-from assets.datasets.reader import Timeline
+from assets.datasets.export import export_day
+from assets.datasets.reader import TelemetryReader
 from storage import catalogue, dirty_days
-from storage.dirty_days import TouchedDay
+from storage.dirty_days import DirtyDay
 from storage.objects import open_object_store
 from storage.settings import Settings
-from storage.stores import open_telemetry_store
+from storage.stores import Stores, open_telemetry_store
 from storage.telemetry import DAY, SECOND, Aggregate, Reading, microseconds, moment
 
 START = microseconds(datetime(2026, 2, 12, tzinfo=UTC))
@@ -42,44 +42,44 @@ def reading(i: int, device_id: str = "D1") -> Reading:
 
 
 @pytest.fixture
-def workshop(settings: Settings, session: Session) -> Iterator[Workshop]:
+def stores(settings: Settings, session: Session) -> Iterator[Stores]:
     telemetry = open_telemetry_store(settings)
-    yield Workshop(session, telemetry, open_object_store(settings), ZoneInfo("UTC"))
+    yield Stores(session, telemetry, open_object_store(settings), ZoneInfo("UTC"))
     telemetry.close()
 
 
-def store(workshop: Workshop, readings: list[Reading]) -> None:
-    workshop.telemetry.write(readings)
-    touch(workshop, readings)
+def store(stores: Stores, readings: list[Reading]) -> None:
+    stores.telemetry.write(readings)
+    touch(stores, readings)
 
 
-def touch(workshop: Workshop, readings: list[Reading]) -> None:
-    dirty_days.touch(workshop.session, ((r.device_id, r.time) for r in readings))
-    workshop.session.commit()
+def touch(stores: Stores, readings: list[Reading]) -> None:
+    dirty_days.mark_dirty(stores.session, ((r.device_id, r.time) for r in readings))
+    stores.session.commit()
 
 
 @pytest.fixture
-def plant(workshop: Workshop) -> Workshop:
+def plant(stores: Stores) -> Stores:
     """Telemetry of two and a half days, long ago."""
-    store(workshop, [reading(i) for i in range(COUNT)])
-    return workshop
+    store(stores, [reading(i) for i in range(COUNT)])
+    return stores
 
 
-def export(workshop: Workshop, *days: int) -> None:
+def export(stores: Stores, *days: int) -> None:
     for day in days:
-        assert export_day(workshop, "D1", date(2026, 2, 12) + timedelta(days=day))
+        assert export_day(stores, "D1", date(2026, 2, 12) + timedelta(days=day))
 
 
-def forget(workshop: Workshop, day: int) -> None:
+def forget(stores: Stores, day: int) -> None:
     """What retention does: the day's readings leave the store."""
-    workshop.session.execute(
+    stores.session.execute(
         text("DELETE FROM device_telemetry WHERE time >= :a AND time < :b"),
         {"a": moment(START + day * DAY), "b": moment(START + (day + 1) * DAY)},
     )
-    row = workshop.session.get(TouchedDay, ("D1", date(2026, 2, 12) + timedelta(days=day)))
+    row = stores.session.get(DirtyDay, ("D1", date(2026, 2, 12) + timedelta(days=day)))
     assert row
     row.expired_at = moment(START + 100 * DAY)
-    workshop.session.commit()
+    stores.session.commit()
 
 
 def items(client: TestClient, query: str) -> list[dict[str, Any]]:
@@ -89,8 +89,8 @@ def items(client: TestClient, query: str) -> list[dict[str, Any]]:
     return found
 
 
-def timeline(workshop: Workshop) -> Timeline:
-    return Timeline(workshop.session, workshop.telemetry, workshop.objects)
+def reader(stores: Stores) -> TelemetryReader:
+    return TelemetryReader(stores.session, stores.telemetry, stores.objects)
 
 
 def rows(table: pa.Table) -> list[dict[str, Any]]:
@@ -98,13 +98,13 @@ def rows(table: pa.Table) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("goes_on", [False, True])
-def test_one_answer_across_open_and_exported_days(plant: Workshop, *, goes_on: bool) -> None:
+def test_one_answer_across_open_and_exported_days(plant: Stores, *, goes_on: bool) -> None:
     """What the store alone answered is what files and store answer together, one day being gone from the store.
 
     The last day has no file, or one that was made when it was not over.
     """
     start, end = START + 3 * MINUTE, WHOLE[1] - 17 * MINUTE
-    alone, store = plant.telemetry, timeline(plant)
+    alone, store = plant.telemetry, reader(plant)
     raw = alone.read("D1", start, end)
     chosen = alone.read("D1", start, end, metrics=["vibration", "power"], newest=100)
     every = [5 * MINUTE, 60 * MINUTE, 7 * 60 * MINUTE, DAY, 2 * DAY]
@@ -116,9 +116,9 @@ def test_one_answer_across_open_and_exported_days(plant: Workshop, *, goes_on: b
     forget(plant, 0)
     if goes_on:
         touch(plant, [reading(i) for i in range(324, COUNT)])
-    stretches = store.stretches("D1", start, end)
-    assert [s.file is not None for s in stretches] == [True, True, goes_on]
-    assert stretches[2].store_from == (reading(324).time if goes_on else None)
+    segments = store.plan("D1", start, end)
+    assert [s.file is not None for s in segments] == [True, True, goes_on]
+    assert segments[2].store_from == (reading(324).time if goes_on else None)
     assert rows(store.read("D1", start, end)) == rows(raw)
     assert store.read("D1", start, end).column_names == raw.column_names
     assert rows(store.read("D1", start, end, metrics=["vibration", "power"], newest=100)) == rows(chosen)
@@ -135,22 +135,22 @@ def test_one_answer_across_open_and_exported_days(plant: Workshop, *, goes_on: b
         assert vars(merged.metrics[name]) == pytest.approx(vars(metric))
 
 
-def test_what_came_late_for_a_day_that_retention_took(plant: Workshop, client: TestClient) -> None:
+def test_what_came_late_for_a_day_that_retention_took(plant: Stores, client: TestClient) -> None:
     export(plant, 0)
     forget(plant, 0)
     late = Reading(device_id="D1", time=START + MINUTE, metrics={"power": 1.0}, received_at=START + 200 * DAY)
     store(plant, [late])
     day = (START, START + DAY)
     for _ in range(2):
-        found = timeline(plant).read("D1", *day)
+        found = reader(plant).read("D1", *day)
         assert len(found) == 145
         assert found["power"][1].as_py() == 1.0
-        assert timeline(plant).statistics("D1", *day).readings == 145
+        assert reader(plant).statistics("D1", *day).readings == 145
         assert len(items(client, "start_time=2026-02-12T00:00:00Z&end_time=2026-02-13T00:00:00Z")) == 145
         export(plant, 0)
 
 
-def test_readings_as_the_handover_has_them(plant: Workshop, client: TestClient) -> None:
+def test_readings_as_the_handover_has_them(plant: Stores, client: TestClient) -> None:
     last = items(client, f"{RANGE}&limit=1")
     assert last == [
         {
@@ -165,14 +165,14 @@ def test_readings_as_the_handover_has_them(plant: Workshop, client: TestClient) 
 
 
 @pytest.mark.parametrize(("micros", "written"), [(0, "00:00Z"), (1, "00:00.000001Z"), (250_000, "00:00.250000Z")])
-def test_times_are_as_fine_as_the_readings(workshop: Workshop, client: TestClient, micros: int, written: str) -> None:
-    store(workshop, [Reading(device_id="D1", time=START + micros, metrics={"power": 1.0}, received_at=START)])
+def test_times_are_as_fine_as_the_readings(stores: Stores, client: TestClient, micros: int, written: str) -> None:
+    store(stores, [Reading(device_id="D1", time=START + micros, metrics={"power": 1.0}, received_at=START)])
     assert items(client, RANGE)[0]["timestamp"] == f"2026-02-12T00:{written}"
 
 
 @pytest.mark.parametrize("order", ["asc", "desc"])
 @pytest.mark.parametrize("extra", ["", "&fields=vibration", "&interval=25m", "&interval=1h&aggregate=max"])
-def test_pages_give_everything_once(plant: Workshop, client: TestClient, order: str, extra: str) -> None:
+def test_pages_give_everything_once(plant: Stores, client: TestClient, order: str, extra: str) -> None:
     export(plant, 1)
     whole = items(client, f"{RANGE}&limit=10000{extra}&order={order}")
     found: list[dict[str, Any]] = []
@@ -186,7 +186,7 @@ def test_pages_give_everything_once(plant: Workshop, client: TestClient, order: 
     assert found == whole
 
 
-def test_bulk_formats(plant: Workshop, client: TestClient) -> None:
+def test_bulk_formats(plant: Stores, client: TestClient) -> None:
     export(plant, 0, 1)
     expected = items(client, f"{RANGE}&limit=10000&fields=power,vibration")
 
@@ -209,7 +209,7 @@ def test_bulk_formats(plant: Workshop, client: TestClient) -> None:
     assert ask("application/json;q=0.5").json()["success"] is True
 
 
-def test_several_devices_and_filters(plant: Workshop, client: TestClient) -> None:
+def test_several_devices_and_filters(plant: Stores, client: TestClient) -> None:
     store(plant, [reading(i, "D2") for i in range(COUNT)])
     export(plant, 0)
     asked = {"device_ids": ["D2", "D1"], "start_time": "2026-02-12T00:00:00Z", "end_time": "2026-02-14T12:00:00Z"}
@@ -230,7 +230,7 @@ def test_several_devices_and_filters(plant: Workshop, client: TestClient) -> Non
     assert client.post("/api/v1/data/query", json=single).json()["data"]["items"][0]["kwh"] == 64.0
 
 
-def test_statistics_and_energy(plant: Workshop, client: TestClient) -> None:
+def test_statistics_and_energy(plant: Stores, client: TestClient) -> None:
     url = f"/api/v1/data/stats/D1?{RANGE}"
     before = client.get(url).json()["data"]
     assert (before["device_id"], before["start_time"], before["end_time"]) == (
@@ -252,7 +252,7 @@ def test_statistics_and_energy(plant: Workshop, client: TestClient) -> None:
         assert after[name] == (pytest.approx(value) if isinstance(value, float) else value), name
 
 
-def test_energy_from_a_counter_that_rolls_over(plant: Workshop, client: TestClient) -> None:
+def test_energy_from_a_counter_that_rolls_over(plant: Stores, client: TestClient) -> None:
     counters = {"kwh": {"unit": "kWh", "rollover": 300}, "vibration": {"unit": "m3"}}
     body = {"device_id": "D1", "device_name": "n", "device_type": "t", "metadata_json": {"counters": counters}}
     client.post("/api/v1/devices", json=body)
@@ -304,7 +304,7 @@ def test_questions_that_are_none(client: TestClient, query: str, field: str) -> 
     assert answer.json()["errors"][0]["field"] == field
 
 
-def test_devices_that_nobody_knows(plant: Workshop, client: TestClient) -> None:
+def test_devices_that_nobody_knows(plant: Stores, client: TestClient) -> None:
     assert client.get(URL).json()["data"]["items"] == []  # nothing in the last day, but there is telemetry
     for answer in (
         client.get("/api/v1/data/telemetry/D9"),
@@ -313,8 +313,8 @@ def test_devices_that_nobody_knows(plant: Workshop, client: TestClient) -> None:
     ):
         assert answer.status_code == 404
     assert client.post("/api/v1/data/query", json={}).status_code == 422
-    listed = client.get("/api/v1/data/unregistered").json()
-    assert [(d["device_id"], d["first_day"], d["last_day"], d["deleted"]) for d in listed["data"]] == [
+    paginate = client.get("/api/v1/data/unregistered").json()
+    assert [(d["device_id"], d["first_day"], d["last_day"], d["deleted"]) for d in paginate["data"]] == [
         ("D1", "2026-02-12", "2026-02-14", False)
     ]
     client.post("/api/v1/devices", json={"device_id": "D1", "device_name": "n", "device_type": "t"})
@@ -323,7 +323,7 @@ def test_devices_that_nobody_knows(plant: Workshop, client: TestClient) -> None:
     assert client.get("/api/v1/data/unregistered").json()["data"][0]["deleted"] is True
 
 
-def test_a_file_that_is_just_being_made_again_is_asked_for_later(plant: Workshop, client: TestClient) -> None:
+def test_a_file_that_is_just_being_made_again_is_asked_for_later(plant: Stores, client: TestClient) -> None:
     export(plant, 0)
     forget(plant, 0)
     plant.objects.put("datasets/D1/20260212_20260212.parquet", b"half of it")
@@ -335,7 +335,7 @@ def test_a_file_that_is_just_being_made_again_is_asked_for_later(plant: Workshop
 @given(data=st.data())
 @hypothesis.settings(max_examples=25, suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture])
 def test_statistics_from_the_catalogue_are_those_from_readings(
-    workshop: Workshop, client: TestClient, is_counted: bool, data: st.DataObject
+    stores: Stores, client: TestClient, is_counted: bool, data: st.DataObject
 ) -> None:
     """Of any readings and any range, whichever of the days have files; then some come late and count at once."""
     device_id = f"D{uuid4().hex[:12]}"
@@ -355,7 +355,7 @@ def test_statistics_from_the_catalogue_are_those_from_readings(
         Reading(device_id=device_id, time=START + m * MINUTE, metrics=values or {"voltage": 230.0}, received_at=START)
         for m, values in zip(minutes, metrics, strict=True)
     ]
-    store(workshop, made)
+    store(stores, made)
     end = data.draw(st.integers(1, 3 * 1440) | st.sampled_from([1440, 2880, 4320, *(m + 1 for m in minutes)]))
     start = data.draw(st.integers(0, end - 1) | st.sampled_from([0, *(m for m in minutes if m < end)]))
     period = {
@@ -382,16 +382,16 @@ def test_statistics_from_the_catalogue_are_those_from_readings(
 
     before = ask()
     for day in data.draw(st.sets(st.sampled_from(sorted({moment(r.time).date() for r in made})))):
-        assert export_day(workshop, device_id, day)
+        assert export_day(stores, device_id, day)
     same(before, ask())
     # Between readings of before, or in the place of one.
     seconds = [start * 60 + 1, *data.draw(st.lists(st.integers(start * 60, end * 60 - 1), max_size=5))]
     times = {START + s * SECOND for s in seconds} | {made[0].time}
     for t in data.draw(st.permutations(sorted(times))):
-        store(workshop, [Reading(device_id=device_id, time=t, metrics={"power": 99.0}, received_at=START + 1)])
+        store(stores, [Reading(device_id=device_id, time=t, metrics={"power": 99.0}, received_at=START + 1)])
     after = ask()
     added = {t for t in times if t < START + end * MINUTE and t >= START + start * MINUTE} - {r.time for r in made}
     assert (after["data_points"], after["power_max"]) == (before["data_points"] + len(added), 99.0)
     for day in {moment(t).date() for t in times}:
-        assert export_day(workshop, device_id, day)
+        assert export_day(stores, device_id, day)
     same(after, ask())
