@@ -1,37 +1,68 @@
-"""A client of the broker as the settings describe it, for everything that speaks MQTT beside the subscription."""
+"""How every MQTT client of the platform reaches the broker, and a client for everything but the subscription."""
 
 import select
+import ssl
 from contextlib import suppress
+from dataclasses import dataclass, field
 
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 
 from storage.settings import Settings
 
-# Seconds without a word after which the broker is asked for one; as many without an answer end the connection.
-KEEPALIVE = 30
+# After so many silent seconds the client pings the broker; after as many without an answer it reconnects.
+KEEPALIVE_SECONDS = 30
+
+
+@dataclass(frozen=True)
+class ConnectionOptions:
+    """The broker's address, the login and the TLS context, as the settings give them."""
+
+    host: str
+    port: int
+    username: str | None
+    password: str | None = field(repr=False)
+    tls_context: ssl.SSLContext | None
+
+
+def connection_options(settings: Settings) -> ConnectionOptions:
+    """How to reach the broker. With MQTT_TLS_CA, its certificate must be signed by that authority.
+
+    Raises:
+        OSError: the file of the certificate authority cannot be read.
+
+    """
+    tls_context = ssl.create_default_context(cafile=settings.mqtt_tls_ca) if settings.mqtt_tls_ca else None
+    password = settings.mqtt_password.get_secret_value() if settings.mqtt_password else None
+    return ConnectionOptions(
+        host=settings.broker_host,
+        port=settings.mqtt_broker_port,
+        username=settings.mqtt_username,
+        password=password if settings.mqtt_username else None,
+        tls_context=tls_context,
+    )
 
 
 class PollingClient(mqtt.Client):
-    """paho's client where a process has many sockets.
+    """paho's client for a process with many sockets.
 
-    paho waits with select(), which takes a socket beyond number 1,023, as they are in an API with a thousand watchers,
-    for a lost connection. This leans on paho's insides, whose version `requirements.txt` pins.
+    paho waits with select(), which mistakes a socket above number 1,023 for a lost connection. An API with a thousand
+    subscribers has such sockets. This depends on paho's internals; `requirements.txt` pins its version.
     """
 
     def _loop(self, timeout: float = 1.0) -> MQTTErrorCode:
-        """Wait for the socket or for something to send, and handle it: paho's method with poll() in it."""
+        """Wait for the socket or for something to send, and handle it: paho's own method with poll() in it."""
         end, wake = self._sock, self._sockpairR
         if end is None:
             return MQTTErrorCode.MQTT_ERR_NO_CONN
         number, waker = end.fileno(), wake.fileno() if wake else -1
-        if number < 0:  # closed in another thread just now
+        if number < 0:  # another thread has just closed it
             return MQTTErrorCode.MQTT_ERR_CONN_LOST
         waiting = select.poll()
         waiting.register(number, select.POLLIN | (select.POLLOUT if self.want_write() else 0))
         if waker >= 0:
             waiting.register(waker, select.POLLIN)
-        pending = end.pending() if hasattr(end, "pending") else 0  # TLS has read what poll() does not see any more
+        pending = end.pending() if hasattr(end, "pending") else 0  # TLS has already read it, so poll() does not see it
         ready = dict(waiting.poll(0 if pending else timeout * 1000))
         if pending or ready.get(number, 0) & ~select.POLLOUT:
             outcome = self.loop_read()
@@ -47,27 +78,32 @@ class PollingClient(mqtt.Client):
         return self.loop_misc()
 
 
-def new_client(settings: Settings, name: str) -> mqtt.Client:
-    """A client with a clean session, not yet connected. Two with one `name` push each other out."""
-    client = PollingClient(CallbackAPIVersion.VERSION2, client_id=name)
-    client.reconnect_delay_set(min_delay=1, max_delay=10)
-    if settings.mqtt_username:
-        password = settings.mqtt_password.get_secret_value() if settings.mqtt_password else None
-        client.username_pw_set(settings.mqtt_username, password)
-    if settings.mqtt_tls_ca:
-        client.tls_set(ca_certs=str(settings.mqtt_tls_ca))
+def new_client(settings: Settings, client_id: str) -> mqtt.Client:
+    """A client with a clean session, not yet connected. The broker drops the older of two with one `client_id`."""
+    client = PollingClient(CallbackAPIVersion.VERSION2, client_id=client_id)
+    log_in(client, settings)
     return client
 
 
+def log_in(client: mqtt.Client, settings: Settings) -> None:
+    """Give a client the login and TLS context that it connects with."""
+    options = connection_options(settings)
+    if options.username:
+        client.username_pw_set(options.username, options.password)
+    if options.tls_context:
+        client.tls_set_context(options.tls_context)
+    client.reconnect_delay_set(min_delay=1, max_delay=10)
+
+
 def connect(client: mqtt.Client, settings: Settings) -> None:
-    """Connect from a thread of the client's own, now or as soon as the broker is there, and again when it is lost."""
-    client.connect_async(settings.broker_host, settings.mqtt_broker_port, keepalive=KEEPALIVE)
+    """Connect in a thread of the client's own, as soon as the broker answers, and again whenever it is lost."""
+    client.connect_async(settings.broker_host, settings.mqtt_broker_port, keepalive=KEEPALIVE_SECONDS)
     client.loop_start()
 
 
 def disconnect(client: mqtt.Client) -> None:
-    """Send what waits, say goodbye and end the client's thread."""
+    """Send what is queued, disconnect and end the client's thread."""
     client.disconnect()
     client.loop_stop()
-    # Its owner is in them: without that circle, paho closes its sockets as soon as nobody holds the client.
+    # These refer to the client's owner. Without that cycle, paho closes its sockets as soon as the client is dropped.
     client.on_connect = client.on_disconnect = client.on_message = None

@@ -15,7 +15,7 @@ import msgspec
 import paho.mqtt.client as mqtt
 
 from ingest.mqtt.bulk_client import Arrived, BulkClient
-from ingest.mqtt.client import KEEPALIVE, disconnect
+from ingest.mqtt.client import connect, disconnect, log_in
 from storage.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -58,18 +58,11 @@ class Subscription:
         self._client.on_connect = self._on_connect
         self._client.on_subscribe = self._on_subscribe
         self._client.on_disconnect = self._on_disconnect
-        self._client.reconnect_delay_set(min_delay=1, max_delay=10)
-        if settings.mqtt_username:
-            password = settings.mqtt_password.get_secret_value() if settings.mqtt_password else None
-            self._client.username_pw_set(settings.mqtt_username, password)
-        if settings.mqtt_tls_ca:
-            self._client.tls_set(ca_certs=str(settings.mqtt_tls_ca))
+        log_in(self._client, settings)
 
     def start(self) -> None:
         """Connect, now or as soon as the broker is there, and again whenever the connection is lost."""
-        host, port = self._settings.broker_host, self._settings.mqtt_broker_port
-        self._client.connect_async(host, port, keepalive=KEEPALIVE)
-        self._client.loop_start()
+        connect(self._client, self._settings)
 
     def stop(self) -> None:
         """Leave; the broker keeps the session and what comes meanwhile."""

@@ -120,7 +120,7 @@ def test_a_network_that_goes_silent_is_noticed_and_nothing_is_lost(
     broker: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No reset comes: the keepalive ends the connection, and what was not acknowledged comes over the next one."""
-    monkeypatch.setattr("ingest.mqtt.subscription.KEEPALIVE", 1)
+    monkeypatch.setattr("ingest.mqtt.client.KEEPALIVE_SECONDS", 1)
     with closing(Link(broker.port)) as link:
         source = subscription(broker, monkeypatch, MQTT_CLIENT_ID="stalled", MQTT_BROKER_PORT=str(link.port))
         publish(broker, "devices/M-0001/telemetry", [b"acknowledged", b"taken"])
@@ -189,7 +189,7 @@ def test_large_messages_wait_at_the_broker(broker: Server, monkeypatch: pytest.M
 
 def test_the_connection_stands_while_there_is_no_room(broker: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """The broker's answers to pings are then among what is not read; a store may be away for hours."""
-    monkeypatch.setattr("ingest.mqtt.subscription.KEEPALIVE", 1)
+    monkeypatch.setattr("ingest.mqtt.client.KEEPALIVE_SECONDS", 1)
     monkeypatch.setattr("ingest.mqtt.subscription.MAX_WAITING_BYTES", 2_000_000)
     source = subscription(broker, monkeypatch, MQTT_CLIENT_ID="full")
     pings: list[int] = []
