@@ -15,7 +15,7 @@ import paho.mqtt.client as mqtt
 import typer
 
 from cli.local.signals import interrupt_when_asked
-from ingest.mqtt.client import connect, disconnect, new_client
+from ingest.mqtt import connect, disconnect, new_client
 from storage.settings import Settings, SettingsError
 
 # A publisher with more outstanding than its in-flight window becomes quadratic.

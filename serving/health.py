@@ -12,7 +12,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 from sqlalchemy import Engine, text
 
-from ingest.mqtt.client import disconnect, new_client
+from ingest.mqtt import disconnect, new_client
 from serving.auth.principal import public
 from storage.settings import Settings
 

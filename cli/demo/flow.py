@@ -9,11 +9,11 @@ from typing import Any
 
 import httpx
 import paho.mqtt.client as mqtt
-from paho.mqtt.enums import CallbackAPIVersion
 from prometheus_client.parser import text_string_to_metric_families
 
 from cli.demo import fleet
 from cli.demo.fleet import DEVICE_IDS, Sample
+from ingest.mqtt import new_client
 from storage.settings import Settings
 
 PATIENCE = 180.0
@@ -218,12 +218,7 @@ class Flow:
         return {**counted, "in_flight": int(samples["energy_ingest_in_flight"])}
 
     def _connect(self) -> mqtt.Client:
-        client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id="energy-demo")
-        if self._settings.mqtt_username:
-            password = self._settings.mqtt_password.get_secret_value() if self._settings.mqtt_password else None
-            client.username_pw_set(self._settings.mqtt_username, password)
-        if self._settings.mqtt_tls_ca:
-            client.tls_set(ca_certs=str(self._settings.mqtt_tls_ca))
+        client = new_client(self._settings, "energy-demo")
         client.max_inflight_messages_set(2 * IN_FLIGHT)
         try:
             client.connect(self._settings.broker_host, self._settings.mqtt_broker_port)

@@ -1,1 +1,18 @@
-"""The broker: clients, the subscription, and the live stream's first half."""
+"""MQTT: connections to the broker, the subscription of ingestion, and the live stream."""
+
+from ingest.mqtt.client import ConnectionOptions, connect, connection_options, disconnect, new_client
+from ingest.mqtt.live import ANNOUNCE_SECONDS, BATCHES_TOPIC, SUBSCRIBERS_TOPIC, LiveBatch, LiveItem, decode_batch
+
+__all__ = [
+    "ANNOUNCE_SECONDS",
+    "BATCHES_TOPIC",
+    "SUBSCRIBERS_TOPIC",
+    "ConnectionOptions",
+    "LiveBatch",
+    "LiveItem",
+    "connect",
+    "connection_options",
+    "decode_batch",
+    "disconnect",
+    "new_client",
+]

@@ -17,8 +17,7 @@ from uuid import uuid4
 import msgspec
 import paho.mqtt.client as mqtt
 
-from ingest.mqtt import live
-from ingest.mqtt.client import connect, disconnect, new_client
+from ingest import mqtt as broker
 from serving.alerts.routes import AlertPublic
 from storage.access import Principal
 from storage.devices import NAMED_METRICS
@@ -104,8 +103,8 @@ class Hub:
         self.interruptions = 0
         self._dropped = 0
         name = uuid4().hex
-        self._topic = f"{live.WATCHERS}/{name}"
-        self._client = new_client(settings, f"energy-live-{name}")
+        self._topic = f"{broker.SUBSCRIBERS_TOPIC}/{name}"
+        self._client = broker.new_client(settings, f"energy-live-{name}")
         self._client.will_set(self._topic, b"", qos=1, retain=True)
         self._client.on_connect = self._on_connect
         self._client.on_disconnect = self._on_disconnect
@@ -115,7 +114,7 @@ class Hub:
         """Whether the broker's stream can be had. The first to ask has it connected, until the process ends."""
         if self._ticking is None:
             self._ticking = asyncio.create_task(self._tick())
-            connect(self._client, self._settings)
+            broker.connect(self._client, self._settings)
         with suppress(TimeoutError):
             async with asyncio.timeout(PATIENCE):
                 await self._connected.wait()
@@ -128,7 +127,7 @@ class Hub:
         self._ticking.cancel()
         if self._announced:
             self._client.publish(self._topic, b"", qos=1, retain=True)
-        await asyncio.to_thread(disconnect, self._client)
+        await asyncio.to_thread(broker.disconnect, self._client)
 
     @contextmanager
     def watch(self, device_id: str, principal: Principal) -> Iterator[Subscriber]:
@@ -171,18 +170,18 @@ class Hub:
 
     def _announce(self) -> None:
         """Ask for the stream. Nothing here waits: without a connection it is done when there is one."""
-        self._client.subscribe(live.BATCHES, qos=0)
+        self._client.subscribe(broker.BATCHES_TOPIC, qos=0)
         self._client.publish(self._topic, b"watching", qos=1, retain=True)
 
     async def _tick(self) -> None:
         """Say again that there are watchers, or that there are none; a page that is loaded anew is not worth a word."""
         while True:
-            await asyncio.sleep(live.ANNOUNCE_EVERY)
+            await asyncio.sleep(broker.ANNOUNCE_SECONDS)
             if self._watching:
                 self._client.publish(self._topic, b"watching", qos=1, retain=True)
             elif self._announced:
                 self._announced = False
-                self._client.unsubscribe(live.BATCHES)
+                self._client.unsubscribe(broker.BATCHES_TOPIC)
                 self._client.publish(self._topic, b"", qos=1, retain=True)
                 self._numbers.clear()
 
@@ -214,7 +213,7 @@ class Hub:
 
     def _on_message(self, _: mqtt.Client, __: Any, message: mqtt.MQTTMessage) -> None:
         try:
-            batch = live.decode(message.payload)
+            batch = broker.decode_batch(message.payload)
         except msgspec.DecodeError as error:
             log.warning("a message on %s is no batch: %s", message.topic, error)
             return
@@ -233,7 +232,7 @@ class Hub:
             self._loop.call_soon_threadsafe(_wake, woken)
 
 
-def frame_of(item: live.LiveItem) -> str:
+def frame_of(item: broker.LiveItem) -> str:
     """What clients get, as the contract words it: a reading as REST gives it, or an alert as REST gives it."""
     if item.kind == "telemetry":
         return _frame("telemetry", _public(_decode_reading(item.data)))

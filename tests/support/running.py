@@ -15,7 +15,7 @@ from ingest.devices.last_seen import LastSeen
 from ingest.devices.registry import Registry
 from ingest.intake.intake import Intake
 from ingest.metrics import IngestMetrics
-from ingest.mqtt.client import connect, disconnect, new_client
+from ingest.mqtt import connect, disconnect, new_client
 from ingest.mqtt.live import LivePublisher
 from ingest.mqtt.subscription import Subscription
 from ingest.notify.outbox import Outbox

@@ -10,19 +10,19 @@ import paho.mqtt.client as mqtt
 from hypothesis import given, strategies as st
 from paho.mqtt.enums import MQTTErrorCode
 
-from ingest.mqtt.bulk_client import Arrived, BulkClient
+from ingest.mqtt.bulk_client import BulkClient, Publication
 from tests.support.publisher import field, packet
 
 MESSAGES = st.lists(
     st.builds(
-        Arrived, st.binary(min_size=1, max_size=20), st.binary(max_size=300), st.integers(0, 65_535), st.booleans()
-    ).map(lambda m: m._replace(again=m.again and m.packet_id > 0)),
+        Publication, st.binary(min_size=1, max_size=20), st.binary(max_size=300), st.integers(0, 65_535), st.booleans()
+    ).map(lambda m: m._replace(redelivered=m.redelivered and m.packet_id > 0)),
     max_size=20,
 )
 
 
-def encoded(message: Arrived) -> bytes:
-    first = 0x30 | (0x08 if message.again else 0) | (0x02 if message.packet_id else 0)
+def encoded(message: Publication) -> bytes:
+    first = 0x30 | (0x08 if message.redelivered else 0) | (0x02 if message.packet_id else 0)
     number = struct.pack("!H", message.packet_id) if message.packet_id else b""
     return packet(first, field(message.topic) + number + message.payload)
 
@@ -31,7 +31,7 @@ class Wire:
     """The client at one end of a pair of sockets."""
 
     def __init__(self) -> None:
-        self.taken: list[Arrived] = []
+        self.taken: list[Publication] = []
         self.room = True
         self.lost: list[Any] = []
         self.client = BulkClient("test", self.taken.extend, lambda: self.room)
@@ -53,7 +53,7 @@ class Wire:
 
 
 @given(MESSAGES, st.lists(st.integers(0, 4_000), max_size=8))
-def test_a_stream_cut_anywhere_gives_the_same_messages(messages: list[Arrived], cuts: list[int]) -> None:
+def test_a_stream_cut_anywhere_gives_the_same_messages(messages: list[Publication], cuts: list[int]) -> None:
     stream = b"".join(encoded(m) + b"\xd0\x00" for m in messages)  # an answer to a ping after each
     places = sorted({min(cut, len(stream)) for cut in cuts} | {0, len(stream)})
     wire = Wire()
@@ -82,7 +82,7 @@ def test_a_length_without_end_and_a_message_without_a_topic_are_no_mqtt() -> Non
 def test_nothing_is_read_without_room() -> None:
     wire = Wire()
     wire.room = False
-    assert wire.receive([encoded(Arrived(b"t", b"p", 1, again=False))]) == 0
+    assert wire.receive([encoded(Publication(b"t", b"p", 1, redelivered=False))]) == 0
     assert wire.taken == []
     wire.room = True
     assert wire.receive([b""]) == 0
@@ -112,7 +112,7 @@ def test_acknowledgements_are_joined_in_one_write() -> None:
 
 def test_a_new_connection_begins_without_the_rest_of_the_last_one() -> None:
     wire = Wire()
-    whole = encoded(Arrived(b"t", b"payload", 3, again=False))
+    whole = encoded(Publication(b"t", b"payload", 3, redelivered=False))
     wire.receive([whole[:5]])
     with socket.create_server(("127.0.0.1", 0)) as server:
         wire.client.connect_async("127.0.0.1", server.getsockname()[1])
@@ -122,7 +122,7 @@ def test_a_new_connection_begins_without_the_rest_of_the_last_one() -> None:
         while not wire.taken:
             wire.client.loop_read()
         accepted.close()
-    assert wire.taken == [Arrived(b"t", b"payload", 3, again=False)]
+    assert wire.taken == [Publication(b"t", b"payload", 3, redelivered=False)]
     wire.close()
 
 

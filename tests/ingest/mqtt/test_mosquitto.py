@@ -230,5 +230,5 @@ def test_the_brokers_own_count_of_drops_is_read_and_told(
         source._note_dropped(payload)
     source.stop()
     assert [record.getMessage() for record in caplog.records if "dropped" in record.message] == [
-        "the broker has dropped 3 messages: its queue limit is too low for what comes"
+        "the broker has dropped 3 messages; raise its queue limit (max_queued_messages)"
     ]

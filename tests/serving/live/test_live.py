@@ -16,7 +16,7 @@ from sqlmodel import Session
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
-from ingest.mqtt import client as mqtt_client
+from ingest import mqtt as broker
 from serving.live import hub as hub_module, routes as live_module
 from storage import access
 from storage.access import ApiKey
@@ -67,7 +67,7 @@ def test_readings_and_alerts_of_the_device_arrive_as_rest_gives_them(platform: t
         session.commit()
     wait_until(lambda: ingester.registry.rules.rules, "the rule is known")
     with watching(settings, "D1") as client, watching(settings, "D2") as other, device(settings) as machine:
-        wait_until(lambda: ingester.live.watched, "the ingester knows of watchers")
+        wait_until(lambda: ingester.live.has_subscribers, "the ingester knows of watchers")
         machine.send("D1", reading(450.5, vibration_rms=0.4))
         machine.send("D1", reading(600.0))
         machine.send("D2", reading(1.0))
@@ -90,7 +90,7 @@ def test_nobody_watches_nothing_is_published(platform: tuple[Settings, Ingester,
     with device(settings) as machine:
         machine.send("D1", reading(1.0))
         wait_until(lambda: ingester.counts.stored == 1, "the reading is stored")
-    assert not ingester.live.watched
+    assert not ingester.live.has_subscribers
     assert app.state.hub.clients == 0
 
 
@@ -98,11 +98,11 @@ def test_nobody_watches_nothing_is_published(platform: tuple[Settings, Ingester,
 def test_an_api_process_that_is_gone_watches_no_more(platform: tuple[Settings, Ingester, Any]) -> None:
     settings, ingester, app = platform
     with watching(settings, "D1"):
-        wait_until(lambda: ingester.live.watched, "the ingester knows of watchers")
+        wait_until(lambda: ingester.live.has_subscribers, "the ingester knows of watchers")
         # As a kill would leave it: no goodbye, so the broker says the last will.
         app.state.hub._client.socket().shutdown(socket.SHUT_RDWR)
-        wait_until(lambda: not ingester.live.watched, "the last will cleared the message")
-        wait_until(lambda: ingester.live.watched, "and it came back")
+        wait_until(lambda: not ingester.live.has_subscribers, "the last will cleared the message")
+        wait_until(lambda: ingester.live.has_subscribers, "and it came back")
 
 
 def test_a_client_that_does_not_read_loses_the_oldest_and_is_told(
@@ -120,7 +120,7 @@ def test_a_client_that_does_not_read_loses_the_oldest_and_is_told(
         watching(settings, "D1", max_queue=1, sock=door) as slow,
         device(settings) as machine,
     ):
-        wait_until(lambda: ingester.live.watched, "the ingester knows of watchers")
+        wait_until(lambda: ingester.live.has_subscribers, "the ingester knows of watchers")
         base = int(time.time() * 1000)
         seen: list[float] = []
         for start in range(0, sent, 40):
@@ -148,19 +148,19 @@ def test_the_broker_is_reached_from_a_process_with_many_sockets(settings: Settin
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 2_048), most))
     many = [os.open(os.devnull, os.O_RDONLY) for _ in range(1_030)]
     heard: list[bytes | bytearray] = []
-    client = mqtt_client.new_client(settings, "many")
+    client = broker.new_client(settings, "many")
     client.on_connect = lambda *_: client.subscribe("energy/live/many") and None
     client.on_message = lambda _, __, message: heard.append(message.payload)
     try:
         with nats_broker(settings):
-            mqtt_client.connect(client, settings)
+            broker.connect(client, settings)
             wait_until(client.is_connected, "it is connected")
             end = client.socket()
             assert end
             assert end.fileno() > 1_023
             client.publish("energy/live/many", b"word", qos=1)
             wait_until(lambda: heard == [b"word"], "it hears itself")
-            mqtt_client.disconnect(client)
+            broker.disconnect(client)
     finally:
         for file in many:
             os.close(file)
@@ -244,7 +244,7 @@ def test_a_lost_broker_closes_streams_and_lets_them_come_back(settings: Settings
             wait_until(lambda: ingester.subscription.connected, "the ingester has subscribed")
             register(ingester, "D1")
             first = stack.enter_context(watching(settings, "D1"))
-            wait_until(lambda: ingester.live.watched, "the ingester knows of watchers")
+            wait_until(lambda: ingester.live.has_subscribers, "the ingester knows of watchers")
         with pytest.raises(ConnectionClosed) as closed:
             first.recv(timeout=10)
         assert closed.value.rcvd is not None
@@ -252,7 +252,7 @@ def test_a_lost_broker_closes_streams_and_lets_them_come_back(settings: Settings
         with nats_broker(settings):
             wait_until(lambda: ingester.subscription.connected, "it came back")
             with watching(settings, "D1") as again, device(settings) as machine:
-                wait_until(lambda: ingester.live.watched, "the ingester knows of watchers again")
+                wait_until(lambda: ingester.live.has_subscribers, "the ingester knows of watchers again")
                 machine.send("D1", reading(5.0))
                 assert frame(again)["data"]["power"] == 5.0
 
@@ -260,7 +260,7 @@ def test_a_lost_broker_closes_streams_and_lets_them_come_back(settings: Settings
 def test_a_gap_in_the_numbers_closes_the_stream(platform: tuple[Settings, Ingester, Any]) -> None:
     settings, ingester, _ = platform
     with watching(settings, "D1") as client, device(settings) as machine:
-        wait_until(lambda: ingester.live.watched, "the ingester knows of watchers")
+        wait_until(lambda: ingester.live.has_subscribers, "the ingester knows of watchers")
         machine.send("D1", reading(1.0))
         assert frame(client)["data"]["power"] == 1.0
         ingester.live._number += 1  # as if a message had been lost on its way
@@ -284,7 +284,7 @@ def test_a_tenant_watches_its_own_devices_for_as_long_as_they_are(
         assert refusal(f"{url}/DA")[0] == 4401
         assert refusal(f"{url}/DA?ticket=x")[0] == 4401
         with watching(settings, "DA", **acme) as client, device(settings) as machine:
-            wait_until(lambda: ingester.live.watched, "the ingester knows of watchers")
+            wait_until(lambda: ingester.live.has_subscribers, "the ingester knows of watchers")
             machine.send("DA", reading(1.0))
             assert frame(client)["data"]["power"] == 1.0
             for tenant, power in (("other", 2.0), ("acme", 3.0)):
