@@ -13,6 +13,7 @@ from storage import catalogue
 from storage.catalogue import Dataset
 from storage.devices import NAMED_METRICS, UNITS
 from storage.stores import Stores
+from storage.times import midnight
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -35,7 +36,7 @@ def day_picture(stores: Stores, day: date) -> bytes:
         axis.plot(means["time"].to_pylist(), means["mean"].to_pylist(), color=ACCENT, linewidth=0.9)
         axis.set_title(dataset.device_id, loc="left", fontsize=8, color=INK)
         axis.set_ylabel(UNITS.get(metric, ""), fontsize=7)
-    start = datetime(day.year, day.month, day.day, tzinfo=UTC)
+    start = midnight(day)
     _hours(axes[-1], start, start + timedelta(days=1))
     more = len(datasets) - len(shown)
     figure.suptitle(f"{metric}, {day} UTC" + (f" ({more} more devices)" if more else ""), x=0.01, ha="left", fontsize=9)

@@ -29,7 +29,7 @@ from orchestration.resources import Platform
 from storage.database import migrate
 from storage.settings import Settings
 from storage.stores import Stores
-from storage.telemetry import DAY, microseconds
+from storage.times import DAY, microseconds, midnight
 from tests.support.servers import free_port, wait_until
 
 FIRST = date(2026, 2, 1)
@@ -70,7 +70,7 @@ def database() -> Iterator[str]:
 
 
 def fill(url: str, day: date, devices: int, rows: int) -> None:
-    start = datetime(day.year, day.month, day.day, tzinfo=UTC)
+    start = midnight(day)
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(
             "CREATE TABLE IF NOT EXISTS device_telemetry_2026_02 PARTITION OF device_telemetry"
@@ -121,7 +121,7 @@ def device_day(url: str) -> None:
 
 
 def _bare_read(stores: Stores, day: date) -> float:
-    start = microseconds(datetime(day.year, day.month, day.day, tzinfo=UTC))
+    start = microseconds(midnight(day))
     return timed(lambda: stores.telemetry.read("device-1", start, start + DAY, context=True))
 
 

@@ -10,10 +10,11 @@ from pathlib import Path
 
 from sqlmodel import Session
 
-from storage.database import open_engine, utc_now
+from storage.database import open_engine
 from storage.devices import Device
 from storage.rules import Rule
 from storage.settings import Settings
+from storage.times import utc_now
 from tests.support.publisher import Fleet, Publisher, device_id
 
 DEVICES = 1_000

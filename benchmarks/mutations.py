@@ -15,7 +15,7 @@ from contextlib import suppress
 from benchmarks.floors import say
 from ingest.devices.profile import UNREGISTERED, DeviceProfile
 from ingest.intake.decode import Decoded, decode
-from storage.telemetry import SECOND
+from storage.times import SECOND
 from tests.support.mutations import mutated
 
 NOW = 1_770_890_500 * SECOND

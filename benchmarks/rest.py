@@ -36,7 +36,7 @@ from orchestration.resources import Platform
 from storage import access, dirty_days
 from storage.database import open_engine
 from storage.settings import Settings
-from storage.telemetry import microseconds
+from storage.times import microseconds, midnight
 from tests.support.servers import free_port, started
 
 RATE = 50
@@ -136,7 +136,7 @@ def _fill(url: str, days: int, devices: int, registered: int) -> None:
 def _fill_device(url: str, number: int, days: int) -> None:
     """Into the store by SQL, from there to its files and the catalogue as the platform does it."""
     first = TODAY - timedelta(days=days)
-    start = datetime(first.year, first.month, first.day, tzinfo=UTC)
+    start = midnight(first)
     seconds = int((datetime.now(UTC) - start).total_seconds())
     with psycopg.connect(url, autocommit=True) as connection, Platform().stores() as stores:
         connection.execute(FILL, {"start": start, "step": 1, "devices": [number], "rows": seconds - 60})

@@ -18,11 +18,11 @@ from influxdb_client.client.influxdb_client import InfluxDBClient
 
 from benchmarks.floors import say, spread
 from benchmarks.load import folder
-from storage.database import utc_now
 from storage.devices import NAMED_METRICS
 from storage.settings import Settings
-from storage.telemetry import DAY, SECOND, Reading, microseconds, moment
+from storage.telemetry import Reading
 from storage.telemetry.influx import InfluxTelemetry
+from storage.times import DAY, SECOND, microseconds, moment, utc_now
 from tests.support.stack import influxdb, set_up_influxdb
 
 DEVICE = "M-0001"

@@ -10,8 +10,9 @@ from sqlmodel import Session, select
 
 from storage import access
 from storage.access import ApiKey, NameTaken, Role
-from storage.database import migrate, open_engine, utc_now
+from storage.database import migrate, open_engine
 from storage.settings import Settings
+from storage.times import utc_now
 
 app = typer.Typer(help="API keys: once there is one, nobody is let in without.", no_args_is_help=True)
 

@@ -17,6 +17,7 @@ import typer
 from cli.local.signals import interrupt_when_asked
 from ingest.mqtt import connect, disconnect, new_client
 from storage.settings import Settings, SettingsError
+from storage.times import rfc3339
 
 # A publisher with more outstanding than its in-flight window becomes quadratic.
 IN_FLIGHT = 500
@@ -77,7 +78,7 @@ class Machine:
         current = power / (voltage * min(1.0, self._chance.gauss(0.9, 0.01)))
         self._temperature += 0.05 * (25 + 40 * load - self._temperature) + self._chance.gauss(0, 0.1)
         return {
-            "timestamp": now.isoformat(timespec="microseconds").replace("+00:00", "Z"),
+            "timestamp": rfc3339(now),
             "voltage": round(voltage, 2),
             "current": round(current, 3),
             "power": round(power, 2),

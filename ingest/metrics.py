@@ -13,7 +13,8 @@ import numpy.typing as npt
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from storage.telemetry import SECOND, Reading
+from storage.telemetry import Reading
+from storage.times import SECOND
 
 # Intake that kept nothing for so long, though something waits, hears nobody.
 MAX_PAUSE_SECONDS = 10

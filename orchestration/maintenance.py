@@ -17,8 +17,8 @@ from orchestration.metadata import code_version, dataset_schema
 from orchestration.partitions import first_day, months
 from orchestration.resources import Platform
 from storage import catalogue
-from storage.database import utc_now
 from storage.stores import Stores
+from storage.times import utc_now
 
 RUNS_AT_A_TIME = 500
 MAX_MONTHS_A_TICK = 12

@@ -20,6 +20,7 @@ from storage.access import Principal
 from storage.devices import IDENTIFIER, MAX_IDENTIFIER, Device
 from storage.objects import LocalObjects, S3Objects
 from storage.settings import Settings
+from storage.times import rfc3339
 
 
 async def _session(request: Request) -> AsyncIterator[Session]:
@@ -128,10 +129,6 @@ def _in_our_time(moment: datetime) -> datetime:
     return moment.astimezone(UTC)
 
 
-def _rfc3339(moment: datetime) -> str:
-    return moment.isoformat().replace("+00:00", "Z")
-
-
 T = TypeVar("T")
 # A field of an update that may be left out, and is not emptied by null.
 Kept = Annotated[T | SkipJsonSchema[None], BeforeValidator(_not_null)]
@@ -143,5 +140,5 @@ Day = Annotated[date, BeforeValidator(_is_day)]
 DeviceId = Annotated[str, Field(pattern=IDENTIFIER, max_length=MAX_IDENTIFIER, examples=["D1"])]
 DevicePath = Annotated[str, Path(pattern=IDENTIFIER, max_length=MAX_IDENTIFIER, examples=["D1"])]
 JobPath = Annotated[str, Path(pattern=r"^(job|export|report)-[a-z0-9]{6,32}$", examples=["job-0123456789ab"])]
-Moment = Annotated[datetime, PlainSerializer(_rfc3339, return_type=str, when_used="json")]
+Moment = Annotated[datetime, PlainSerializer(rfc3339, return_type=str, when_used="json")]
 Instant = Annotated[AwareDatetime, BeforeValidator(_written), AfterValidator(_in_our_time)]

@@ -15,8 +15,9 @@ from sqlalchemy import BigInteger, Identity as RowNumber, Index
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, Session, SQLModel, Text, col, delete, select
 
-from storage.database import Timestamp, utc_now
+from storage.database import Timestamp
 from storage.settings import Settings
+from storage.times import utc_now
 
 Role = Literal["read", "operate", "admin"]
 ROLES: tuple[Role, ...] = get_args(Role)

@@ -24,9 +24,10 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import defer
 from sqlmodel import Field, Session, SQLModel, col, select
 
-from storage.database import Timestamp, utc_now
+from storage.database import Timestamp
 from storage.dirty_days import DirtyDay, waits_for_export
 from storage.jobs import AnalyticsJob, ReportJob
+from storage.times import utc_now
 
 _JSON = JSONB(none_as_null=True)
 

@@ -6,7 +6,8 @@ from sqlalchemy import Index, UniqueConstraint, text
 from sqlmodel import Field, Session, SQLModel, Text, col, select, update
 
 from storage.catalogue import Dataset
-from storage.database import Timestamp, utc_now
+from storage.database import Timestamp
+from storage.times import utc_now
 
 
 class ExportCheckpoint(SQLModel, table=True):

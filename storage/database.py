@@ -2,7 +2,6 @@
 
 import select
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -36,10 +35,6 @@ ALIVE: dict[str, Any] = {
 PATIENCE = 60.0
 
 Answer = TypeVar("Answer")
-
-
-def utc_now() -> datetime:
-    return datetime.now(UTC)
 
 
 def Timestamp(**options: Any) -> Any:  # noqa: N802 - used in place of sqlmodel.Field

@@ -8,8 +8,9 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field as Key, ValidationError, model_validator
 from sqlmodel import Field, SQLModel, Text
 
-from storage.database import Timestamp, utc_now
+from storage.database import Timestamp
 from storage.settings import Zone
+from storage.times import utc_now
 
 # No two dots in a row, and no look-around, which Pydantic's engine does not have.
 IDENTIFIER = r"^[A-Za-z0-9](?:\.?[A-Za-z0-9_-])*\.?$"

@@ -18,9 +18,9 @@ from datetime import date, datetime
 from sqlalchemy import ColumnElement, Index, or_, text
 from sqlmodel import Field, Session, SQLModel, col, delete, select, update
 
-from storage.database import Timestamp, utc_now
+from storage.database import Timestamp
 from storage.devices import Device
-from storage.telemetry import DAY, moment
+from storage.times import DAY, moment, utc_now
 
 
 class DirtyDay(SQLModel, table=True):

@@ -12,8 +12,9 @@ from sqlalchemy import BigInteger, Identity, Index, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, Session, SQLModel, Text, col, select, update
 
-from storage.database import Timestamp, utc_now
+from storage.database import Timestamp
 from storage.settings import Settings
+from storage.times import utc_now
 
 ACTIVE = ("pending", "running")
 STATES = (*ACTIVE, "completed", "failed", "cancelled")

@@ -7,7 +7,8 @@ from uuid import UUID, uuid4
 from sqlalchemy import CheckConstraint, text
 from sqlmodel import Field, Session, SQLModel, Text
 
-from storage.database import Timestamp, utc_now
+from storage.database import Timestamp
+from storage.times import utc_now
 
 
 class MaintenanceWindow(SQLModel, table=True):

@@ -6,7 +6,8 @@ from uuid import UUID, uuid4
 from sqlalchemy import BigInteger, Identity, Index, UniqueConstraint, text
 from sqlmodel import Field, SQLModel, Text
 
-from storage.database import Timestamp, utc_now
+from storage.database import Timestamp
+from storage.times import utc_now
 
 
 class Notification(SQLModel, table=True):

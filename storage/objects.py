@@ -17,8 +17,8 @@ import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError
 from obstore.store import LocalStore, S3Store
 
-from storage.database import utc_now
 from storage.settings import Settings
+from storage.times import utc_now
 
 if TYPE_CHECKING:
     from obstore import GetOptions, ObjectMeta

@@ -9,7 +9,8 @@ from sqlalchemy import BigInteger, Identity
 from sqlmodel import Field, SQLModel, Text, col
 from sqlmodel.sql.expression import SelectOfScalar
 
-from storage.database import Timestamp, utc_now
+from storage.database import Timestamp
+from storage.times import utc_now
 
 
 class QuarantinedReading(SQLModel, table=True):

@@ -10,9 +10,9 @@ from sqlalchemy import BigInteger, CheckConstraint, Index, UniqueConstraint
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlmodel import Field, SQLModel, String, Text
 
-from storage.database import Timestamp, utc_now
+from storage.database import Timestamp
+from storage.times import utc_now
 
-OPERATORS = (">", "<", "=", "!=", ">=", "<=")
 # The condition of a rule that watches whether a device sends at all; its threshold is minutes of silence.
 NO_DATA = "no_data"
 # What such a rule has as its property, where others name a metric.

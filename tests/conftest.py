@@ -17,10 +17,11 @@ from sqlmodel import Session
 
 from assets.quality.settings import QualitySettings
 from cli.local import postgres
-from storage.database import migrate, open_engine, utc_now
+from storage.database import migrate, open_engine
 from storage.objects import open_object_store
 from storage.settings import Settings
 from storage.stores import Stores, open_telemetry_store
+from storage.times import utc_now
 from tests.support.servers import free_port, wait_until
 from tests.support.stack import influxdb, set_up_influxdb
 

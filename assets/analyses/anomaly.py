@@ -12,6 +12,7 @@ from assets.analyses import AnomalyParameters, CannotAnalyse, Progress, Result, 
 from assets.analyses.events import BLOCKS, Event, Flags, events, smoothed, threshold
 from assets.analyses.features import Features, features
 from assets.analyses.scorers import SCORERS, Vector, beyond
+from storage.times import rfc3339
 
 Rows = np.ndarray[tuple[int], np.dtype[np.intp]]
 
@@ -128,7 +129,7 @@ def _anomalies(
     at = np.sort(at[np.argsort(-relative[at], kind="stable")[:MAX_ANOMALIES]])
     return [
         {
-            "timestamp": _iso(rows.index[i]),
+            "timestamp": rfc3339(rows.index[i]),
             "metric": shown[i],
             "value": rows[shown[i]].iloc[i] if shown[i] in rows else None,
             "is_anomaly": True,
@@ -144,9 +145,9 @@ def _events(
     strongest = sorted(gathered, key=lambda event: -relative[event.peak])[:MAX_EVENTS]
     return [
         {
-            "start": _iso(index[event.first]),
-            "end": _iso(index[event.last]),
-            "peak": _iso(index[event.peak]),
+            "start": rfc3339(index[event.first]),
+            "end": rfc3339(index[event.last]),
+            "peak": rfc3339(index[event.peak]),
             "metric": metric[event.feature],
             "shown_by": event.feature,
             "score": relative[event.peak],
@@ -154,7 +155,3 @@ def _events(
         }
         for event in sorted(strongest, key=lambda event: event.first)
     ]
-
-
-def _iso(moment: pd.Timestamp) -> str:
-    return moment.isoformat().replace("+00:00", "Z")

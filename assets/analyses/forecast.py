@@ -10,6 +10,7 @@ import pyarrow as pa
 from assets.analyses import CannotAnalyse, ForecastParameters, Progress, Result, readings
 from assets.analyses.forecasters import DAY, FORECASTERS, WEEK, Paths, Vector, seasonal_naive
 from storage.devices import UNITS
+from storage.times import rfc3339
 
 MIN_HOURS = 72  # before the first origin: Prophet's and SARIMA's daily pattern want to be seen a few times
 MAX_ORIGINS = 48
@@ -123,7 +124,7 @@ def _bands(last: pd.Timestamp, ahead: Vector, errors: Paths, lowest: float) -> l
     inner, outer = (half_widths(errors, share) for share in SHARES)
     return [
         {
-            "timestamp": _iso(last + timedelta(hours=h + 1)),
+            "timestamp": rfc3339(last + timedelta(hours=h + 1)),
             "value": value,
             "lower": max(value - outer[h], lowest),
             "upper": value + outer[h],
@@ -176,8 +177,4 @@ def _warning(accuracy: dict[str, Any]) -> str | None:
 
 
 def _points(series: pd.Series) -> list[dict[str, Any]]:
-    return [{"timestamp": _iso(time), "value": value} for time, value in series.items()]
-
-
-def _iso(moment: Any) -> str:
-    return str(moment.isoformat()).replace("+00:00", "Z")
+    return [{"timestamp": rfc3339(time), "value": value} for time, value in zip(series.index, series, strict=True)]

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from assets.analyses import CannotAnalyse, PredictionParameters, Progress, Result, readings
 from assets.analyses.failures import Examples, Flags, examples
+from storage.times import rfc3339
 
 MIN_FAILURES = 2
 MIN_STEPS = 48
@@ -47,7 +48,7 @@ def predict(model_name: str, table: pa.Table, parameters: PredictionParameters, 
     unseen[~known.told] = _probability(model, known.features[~known.told])
     shown = np.flatnonzero(np.isfinite(unseen))
     newest = [
-        {"timestamp": _iso(known.ends[i]), "failure_probability": float(unseen[i])}
+        {"timestamp": rfc3339(known.ends[i]), "failure_probability": float(unseen[i])}
         for i in shown[-MAX_PROBABILITIES:].tolist()
     ]
     progress(85, "Asking what the probability rests on")
@@ -196,7 +197,3 @@ def _drivers(model: Any, known: Examples, seed: int) -> list[dict[str, Any]]:
     total = sum(cost.values())
     strongest = sorted(cost, key=lambda channel: -cost[channel])[:MAX_DRIVERS]
     return [{"metric": channel, "share": cost[channel] / total} for channel in strongest if cost[channel] > 0]
-
-
-def _iso(moment: pd.Timestamp) -> str:
-    return str(moment.isoformat()).replace("+00:00", "Z")

@@ -9,11 +9,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from storage.devices import NAMED_METRICS, UNITS, Device, DeviceMetadata
-from storage.telemetry import CONTEXT, DAY, TIME
+from storage.telemetry import CONTEXT, TIME
+from storage.times import DAY, HOUR
 
 MAX_POWER_FACTOR = 1.05  # what rounding of V, I and P may make of a true 1.0
-HOURS = 24
-HOUR = DAY // HOURS
+HOURS = DAY // HOUR
 
 # The handover's twelve columns, in their order; further metrics follow by name.
 COLUMNS: dict[str, str] = {

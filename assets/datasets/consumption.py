@@ -11,11 +11,12 @@ import pyarrow as pa
 
 from assets.datasets.read_plan import Segment, by_day
 from assets.datasets.reader import TelemetryReader
-from assets.energy.curve import WH_PER_UNIT, Floats, Times, gap_rule
-from assets.energy.quarters import POWER, QUARTER, Piece, joined, piece_of, piece_of_day, piece_of_part
+from assets.energy.curve import WH_PER_UNIT, gap_rule
+from assets.energy.quarters import POWER, Piece, joined, piece_of, piece_of_day, piece_of_part
+from storage.arrays import Floats, Times
 from storage.catalogue import Dataset
 from storage.devices import Counter
-from storage.telemetry import DAY
+from storage.times import DAY, QUARTER
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ import io
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import TypeVar
 
@@ -26,25 +26,16 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from sqlmodel import Session
 
-from assets.datasets.columns import (
-    COLUMNS,
-    HOUR,
-    HOURS,
-    dataset_table,
-    hourly_statistics,
-    metric_statistics,
-    with_units,
-)
+from assets.datasets.columns import COLUMNS, HOURS, dataset_table, hourly_statistics, metric_statistics, with_units
 from assets.energy.quarters import day_energy
 from assets.quality.checks import check_day
 from assets.quality.settings import QualitySettings
 from storage import catalogue, checkpoints, dirty_days
 from storage.catalogue import Dataset
-from storage.database import utc_now
 from storage.devices import Device, DeviceMetadata
 from storage.objects import AlreadyThere, ObjectStore
 from storage.stores import Stores
-from storage.telemetry import microseconds
+from storage.times import HOUR, microseconds, midnight, utc_now
 
 COMPRESSION, ROW_GROUP = "snappy", 100_000
 REREADS = 5
@@ -156,10 +147,6 @@ def device_of(session: Session, device_id: str) -> Device:
     return session.get(Device, device_id) or Device(device_id=device_id, device_name="", device_type="")
 
 
-def _midnight(day: date) -> int:
-    return microseconds(datetime(day.year, day.month, day.day, tzinfo=UTC))
-
-
 def _fetch(stores: Stores, device_id: str, day: date) -> pa.Table:
     """The day's readings, about `fetch_rows` at a time in whole hours: how many those are, the hours before tell."""
     parts: list[pa.Table] = []
@@ -167,7 +154,7 @@ def _fetch(stores: Stores, device_id: str, day: date) -> pa.Table:
     width = 1
     while hour < HOURS:
         until = min(hour + width, HOURS)
-        start = _midnight(day)
+        start = microseconds(midnight(day))
         part = stores.telemetry.read(device_id, start + hour * HOUR, start + until * HOUR, context=True)
         parts.append(part)
         fetched += len(part)
@@ -206,7 +193,11 @@ def _row(stores: Stores, table: pa.Table, content: bytes, day: date, *, tenant_i
 
 def _describe_day(made: Dataset, table: pa.Table, device: Device, readings: pa.Table, *, first_day: bool) -> None:
     """Statistics by the hour, energy by the quarter, and checks once the day is over."""
-    metadata, day, start = DeviceMetadata.parse(device.metadata_json), made.start_date, _midnight(made.start_date)
+    metadata, day, start = (
+        DeviceMetadata.parse(device.metadata_json),
+        made.start_date,
+        microseconds(midnight(made.start_date)),
+    )
     made.hourly = hourly_statistics(table, start, made.metrics)
     made.energy = day_energy(table, day, metadata.counters)
     if day < utc_now().date():

@@ -29,9 +29,9 @@ from assets.datasets.export import (
 )
 from storage import catalogue, dirty_days
 from storage.catalogue import Dataset
-from storage.database import utc_now
 from storage.devices import DeviceMetadata
 from storage.stores import Stores
+from storage.times import utc_now
 
 
 def export_range(

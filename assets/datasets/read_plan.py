@@ -6,14 +6,13 @@ day that retention has taken from the store.
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, time
 from functools import cached_property
 
 from sqlmodel import Session
 
 from storage import catalogue
 from storage.catalogue import Dataset, DayFile
-from storage.telemetry import DAY, microseconds, moment
+from storage.times import DAY, microseconds, midnight, moment
 
 
 @dataclass(frozen=True)
@@ -67,13 +66,13 @@ def read_plan(session: Session, device_id: str, start: int, end: int) -> list[Se
     if start >= end:
         return []
     days = catalogue.day_files(session, device_id, moment(start).date(), moment(end - 1).date())
-    files = {microseconds(datetime.combine(day.dataset.start_date, time(), UTC)): day for day in days}
+    files = {microseconds(midnight(day.dataset.start_date)): day for day in days}
     found: list[Segment] = []
     at = start
     while at < end:
-        midnight = at // DAY * DAY
-        until = min(midnight + DAY, end)
-        part = _from_file(files[midnight], at, until) if midnight in files else Segment(at, until, None)
+        day_start = at // DAY * DAY
+        until = min(day_start + DAY, end)
+        part = _from_file(files[day_start], at, until) if day_start in files else Segment(at, until, None)
         if part.file is None and found and found[-1].file is None:
             found[-1] = Segment(found[-1].start, until, None)
         else:

@@ -15,6 +15,7 @@ from assets.datasets.column_cache import ColumnCache
 from assets.datasets.export import DatasetReplaced
 from assets.datasets.read_plan import Segment, by_day, read_plan
 from storage.catalogue import Dataset
+from storage.comparison import is_met
 from storage.objects import ObjectStore
 from storage.telemetry import (
     CONTEXT,
@@ -29,7 +30,6 @@ from storage.telemetry import (
 
 # Days of files that are in memory at once.
 MAX_DAYS = 32
-EQUAL_WITHIN = 1e-9
 
 
 @dataclass(frozen=True)
@@ -40,20 +40,9 @@ class Filter:
     operator: str
     value: float
 
-    def of(self, table: pa.Table) -> pa.ChunkedArray:
-        """Where it holds. Equal is within a relative 1e-9, as in rules."""
-        values = table[self.metric]
-        near = pc.multiply(pc.max_element_wise(pc.abs(values), abs(self.value)), EQUAL_WITHIN)
-        equal = pc.less_equal(pc.abs(pc.subtract(values, self.value)), near)
-        holds = {
-            ">": pc.greater(values, self.value),
-            "<": pc.less(values, self.value),
-            ">=": pc.or_(pc.greater(values, self.value), equal),
-            "<=": pc.or_(pc.less(values, self.value), equal),
-            "=": equal,
-            "!=": pc.invert(equal),
-        }[self.operator]
-        return pc.fill_null(pc.if_else(pc.is_valid(values), holds, None), fill_value=False)
+    def of(self, table: pa.Table) -> pa.Array:
+        """A mask of the readings that meet it, equality as in rules."""
+        return pa.array(is_met(table[self.metric].to_numpy(), self.operator, self.value))
 
 
 class TelemetryReader:

@@ -1,14 +1,13 @@
 """What is kept for how long. Nothing is given up that was not exported, and no file that stands alone for its day."""
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 
 from sqlmodel import col, or_, select
 
 from storage import catalogue, dirty_days
 from storage.catalogue import Dataset
-from storage.database import utc_now
 from storage.stores import Stores
-from storage.telemetry import microseconds
+from storage.times import microseconds, midnight, utc_now
 
 AT_A_TIME = 500
 
@@ -23,7 +22,7 @@ def retire_telemetry(stores: Stores, days: int, today: date) -> date:
     until = catalogue.exported_until(session, wanted)
     dirty_days.expire_days(session, until)  # before they are gone: what comes late then joins what their files hold
     session.commit()
-    stores.telemetry.forget(microseconds(datetime(until.year, until.month, until.day, tzinfo=UTC)))
+    stores.telemetry.forget(microseconds(midnight(until)))
     return until
 
 

@@ -6,13 +6,12 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from storage.arrays import Floats, Mask, Times
 from storage.devices import Counter
+from storage.times import MINUTE, SECOND
 
-Floats = npt.NDArray[np.float64]
-Times = npt.NDArray[np.int64]
 Figure = TypeVar("Figure", np.float64, np.int64)
-SECOND = 1_000_000
-MIN_GAP = 5 * 60 * SECOND
+MIN_GAP = 5 * MINUTE
 WH_PER_UNIT = {"Wh": 1.0, "kWh": 1e3, "kwh": 1e3, "MWh": 1e6, "GWh": 1e9}
 
 
@@ -63,7 +62,7 @@ class EnergyCurve:
         energy, covered = self.at(edges)
         return np.diff(energy), np.diff(covered)
 
-    def only(self, steps: npt.NDArray[np.bool_]) -> "EnergyCurve":
+    def only(self, steps: Mask) -> "EnergyCurve":
         """The same with nothing but the chosen steps from one reading to the next; the others become gaps."""
         energy = _running_sum(np.where(steps, np.diff(self.energy), 0.0))
         covered = _running_sum(np.where(steps, np.diff(self.covered), 0))

@@ -6,19 +6,19 @@ is worked out from these two samples, which stand beside the amounts.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from assets.energy.curve import WH_PER_UNIT, EnergyCurve, Floats, Times, from_counter, from_power, gap_rule
+from assets.energy.curve import WH_PER_UNIT, EnergyCurve, from_counter, from_power, gap_rule
+from storage.arrays import Floats, Times
 from storage.devices import Counter
-from storage.telemetry import DAY, microseconds
+from storage.times import DAY, QUARTER, microseconds, midnight
 
-QUARTERS = 96
-QUARTER = DAY // QUARTERS
+QUARTERS = DAY // QUARTER
 POWER = "integral:power"
 
 DayEnergy = Mapping[str, Any]
@@ -67,12 +67,12 @@ def piece_of_part(times: Times, values: Floats, counter: Counter | None, day: Pi
     return Piece(starts, amounts, head.first, tail.last, day.gap)
 
 
-def piece_of_day(energy: DayEnergy, midnight: int, counter: Counter | None) -> Piece:
+def piece_of_day(energy: DayEnergy, start: int, counter: Counter | None) -> Piece:
     """Of what the catalogue knows of the day that begins then (µs), `counter` being its source; None is power."""
     per_kwh = 1.0 if counter is None else 1000 / WH_PER_UNIT[counter.unit]
     quarters = np.array(energy["quarters"], np.float64)  # null becomes NaN
     there = ~np.isnan(quarters)
-    starts = midnight + np.flatnonzero(there) * QUARTER
+    starts = start + np.flatnonzero(there) * QUARTER
     (start, before), (end, after) = energy["first"], energy["last"]
     first, last = (int(start), before * per_kwh), (int(end), after * per_kwh)
     return Piece(starts, quarters[there] * per_kwh, first, last, int(energy["gap"]))
@@ -142,8 +142,8 @@ def _quarters(curve: EnergyCurve, counter: Counter | None) -> tuple[Times, Float
 
 
 def _figures(curve: EnergyCurve, day: date, source: str, values: Floats) -> dict[str, Any]:
-    midnight = microseconds(datetime(day.year, day.month, day.day, tzinfo=UTC))
-    wh, covered = curve.between(midnight + np.arange(QUARTERS + 1) * QUARTER)
+    start = microseconds(midnight(day))
+    wh, covered = curve.between(start + np.arange(QUARTERS + 1) * QUARTER)
     quarters = [w / 1000 if c else None for w, c in zip(wh.tolist(), covered.tolist(), strict=True)]
     times = curve.times
     return {

@@ -9,18 +9,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from assets.quality.settings import QUALITY_CHECKS, QualityCheck, Thresholds
+from storage.arrays import Floats, Times
 from storage.devices import NAMED_METRICS, DeviceMetadata
-from storage.telemetry import DAY, SECOND
-
-Floats = npt.NDArray[np.float64]
-Times = npt.NDArray[np.int64]
+from storage.times import DAY, MINUTE, SECOND
 
 # A reading that is half a cadence late is late, not missing; one that is five late leaves a gap.
-LATE, GAP, MIN_GAP = 1.5, 5, 300 * SECOND
+LATE, GAP, MIN_GAP = 1.5, 5, 5 * MINUTE
 # Rounding of V, I and P may make this much more of a true P = V · I.
 ROUNDING = 1.05
 # Two equal readings closer than this share of the cadence are one that was sent twice.

@@ -22,7 +22,7 @@ from assets.reports.content import (
     ReportInput,
 )
 from storage.devices import UNITS
-from storage.telemetry import EPOCH
+from storage.times import EPOCH
 
 # Marks that turn the direction of the text around them, with which a name could rewrite its neighbours.
 _TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")

@@ -10,12 +10,12 @@ from assets.datasets.export import load
 from assets.datasets.history import provenance
 from assets.reports.content import ReportInput
 from storage import catalogue, dirty_days
-from storage.database import utc_now
 from storage.devices import Device, DeviceMetadata
 from storage.jobs import AnalyticsJob, ReportJob
 from storage.rules import Alert
 from storage.stores import Stores
 from storage.telemetry import TIME
+from storage.times import utc_now
 
 MAX_ALERTS = 10_000
 

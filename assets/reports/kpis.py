@@ -5,12 +5,11 @@ from datetime import datetime
 
 import numpy as np
 
-from assets.energy.curve import SECOND, EnergyCurve
+from assets.energy.curve import EnergyCurve
 from assets.reports.content import DataQuality, Kpi
-from assets.reports.measures import HOUR, Measured, outside_band
-from storage.telemetry import moment
+from assets.reports.measures import Measured, outside_band
+from storage.times import HOUR, QUARTER, moment
 
-QUARTER = 15 * 60 * SECOND
 RUNNING_SHARE = 0.1
 
 

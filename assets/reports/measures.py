@@ -7,17 +7,16 @@ from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from assets.energy.curve import SECOND, EnergyCurve, Floats, Times, from_counter, from_power
+from assets.energy.curve import EnergyCurve, from_counter, from_power
 from assets.reports.content import DataQuality, Day, MetricSummary, ReportError, ReportInput, Series
 from assets.reports.quality import completeness
+from storage.arrays import Floats, Indices, Times
 from storage.devices import NAMED_METRICS, UNITS
-from storage.telemetry import microseconds, moment
+from storage.times import HOUR, SECOND, microseconds, moment
 
-HOUR = 3600 * SECOND
 MAX_WINDOWS = 1000
 # From three hours straight to a day: what lies between shows neither days nor what they have in common.
 WINDOWS = [s * SECOND for s in (1, 10, 60, 300, 900, 1800, 3600, 10_800, 86_400, 604_800)]
@@ -188,7 +187,7 @@ def outside_band(values: Floats, band: tuple[float, float] | None) -> float | No
     return float(np.mean((values < band[0]) | (values > band[1])))
 
 
-def _spread(values: Floats, where: npt.NDArray[np.intp], size: int) -> list[float | None]:
+def _spread(values: Floats, where: Indices, size: int) -> list[float | None]:
     found: list[float | None] = [None] * size
     for i, value in zip(where.tolist(), values.tolist(), strict=True):
         found[i] = value

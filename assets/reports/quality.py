@@ -4,9 +4,10 @@ from datetime import datetime
 
 import numpy as np
 
-from assets.energy.curve import MIN_GAP, SECOND, Times
+from assets.energy.curve import MIN_GAP
 from assets.reports.content import DataQuality, Gap, ReportInput
-from storage.telemetry import microseconds, moment
+from storage.arrays import Times
+from storage.times import SECOND, microseconds, moment
 
 MAX_GAPS = 1000
 # A reading that is half a cadence late is late, not missing.

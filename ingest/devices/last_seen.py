@@ -9,7 +9,8 @@ from sqlalchemy import text
 from sqlmodel import Session, select
 
 from storage.last_seen import DeviceLastSeen
-from storage.telemetry import Reading, microseconds, moment
+from storage.telemetry import Reading
+from storage.times import microseconds, moment
 
 # The newest reading's time of each device, in microseconds.
 Newest = Mapping[str, int]

@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 from storage.devices import Device, DeviceMetadata
 from storage.maintenance import MaintenanceWindow
-from storage.telemetry import microseconds
+from storage.times import microseconds
 
 UTC = ZoneInfo("UTC")
 

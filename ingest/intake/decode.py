@@ -17,7 +17,8 @@ import msgspec
 
 from ingest.devices.profile import DeviceProfile
 from storage.devices import IDENTIFIER, MAX_IDENTIFIER, METRIC, NAMED_METRICS, RESERVED
-from storage.telemetry import SECOND, Reading, microseconds
+from storage.telemetry import Reading
+from storage.times import SECOND, microseconds
 
 MAX_PAYLOAD_BYTES = 256_000
 MAX_ITEMS = 1000

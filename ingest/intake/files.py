@@ -20,10 +20,10 @@ from sqlmodel import Session, select
 from ingest.devices.profile import UNREGISTERED, DeviceProfile, profile_of
 from ingest.intake.decode import MAX_ITEMS, Rejected, decode
 from storage import dirty_days
-from storage.database import utc_now
 from storage.devices import IDENTIFIER, MAX_IDENTIFIER, METRIC, NAMED_METRICS, Device
 from storage.quarantine import QuarantinedReading
-from storage.telemetry import Reading, TelemetryStore, microseconds, moment
+from storage.telemetry import Reading, TelemetryStore
+from storage.times import microseconds, moment, utc_now
 
 # From a file's unit to the platform's: (factor, offset added after it).
 CONVERSIONS: dict[str, dict[str, tuple[float, float]]] = {

@@ -21,7 +21,8 @@ from ingest.mqtt.subscription import Message, Subscription
 from ingest.rules.alerts import AlertRaiser
 from storage import dirty_days
 from storage.quarantine import QuarantinedReading
-from storage.telemetry import StoreUnavailable, TelemetryStore, moment
+from storage.telemetry import StoreUnavailable, TelemetryStore
+from storage.times import moment
 
 log = logging.getLogger(__name__)
 

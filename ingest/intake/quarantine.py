@@ -26,10 +26,10 @@ from ingest.metrics import IngestMetrics
 from ingest.mqtt.subscription import Message
 from ingest.notify.outbox import Outbox
 from ingest.rules.alerts import AlertRaiser
-from storage.database import utc_now
 from storage.quarantine import QuarantinedReading, Selection
 from storage.settings import Settings
-from storage.telemetry import StoreUnavailable, TelemetryStore, microseconds
+from storage.telemetry import StoreUnavailable, TelemetryStore
+from storage.times import microseconds, utc_now
 
 log = logging.getLogger(__name__)
 

@@ -7,10 +7,10 @@ from datetime import timedelta
 from sqlalchemy import text
 from sqlmodel import Session
 
-from storage.database import utc_now
 from storage.notifications import Notification
 from storage.rules import Alert
 from storage.settings import Settings
+from storage.times import utc_now
 
 _LAST_HOUR = text("""
 SELECT device_id, channel, count(*) FROM notifications

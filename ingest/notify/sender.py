@@ -14,10 +14,10 @@ from sqlmodel import Session, col, func, select
 
 from ingest.metrics import IngestMetrics
 from ingest.notify.channels import Channels, DeliveryFailed, Unconfigured
-from storage.database import utc_now
 from storage.notifications import Notification, NotificationAttempt
 from storage.rules import Alert
 from storage.settings import Settings
+from storage.times import utc_now
 
 log = logging.getLogger(__name__)
 

@@ -4,18 +4,14 @@ from collections.abc import Sequence
 from zoneinfo import ZoneInfo
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from storage.arrays import Indices, Mask, Times
 from storage.rules import ActiveHours
 from storage.telemetry import TIME
 
 WHOLE_DAY = 1440
-
-Indices = npt.NDArray[np.intp]
-Times = npt.NDArray[np.int64]
-Mask = npt.NDArray[np.bool_]
 
 
 class Hours:

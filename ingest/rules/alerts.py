@@ -21,7 +21,8 @@ from ingest.notify.outbox import Outbox
 from ingest.rules import pending, suppressed
 from ingest.rules.evaluate import Breach, Evaluated, Key, RuleSet
 from storage.rules import NO_DATA, Alert
-from storage.telemetry import Reading, microseconds, moment
+from storage.telemetry import Reading
+from storage.times import microseconds, moment
 
 PHRASES = {">": "exceeded", ">=": "reached", "<": "fell below", "<=": "fell to", "=": "equals", "!=": "differs from"}
 

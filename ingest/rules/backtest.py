@@ -6,9 +6,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ingest.devices.profile import DeviceProfile, Window
-from ingest.rules.active_hours import Hours, Mask, Times, local_time
-from ingest.rules.evaluate import ActiveRule, Numbers, is_met
+from ingest.rules.active_hours import Hours, local_time
+from ingest.rules.evaluate import ActiveRule
 from ingest.rules.pending import PendingState, held
+from storage.arrays import Floats, Mask, Times
+from storage.comparison import is_met
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,7 @@ class Backtest:
     _fired: int | None = None
     _counted: int | None = None
 
-    def feed(self, times: Times, values: Numbers) -> None:
+    def feed(self, times: Times, values: Floats) -> None:
         """Readings later than all before, ascending; values that are NaN are readings without the metric."""
         there = ~np.isnan(values)
         times, values = times[there], values[there]

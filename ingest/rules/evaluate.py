@@ -4,7 +4,7 @@ A rule's words apply in this order: the condition, `for_seconds` (`ingest.rules.
 cooldown (`ingest.rules.alerts`). Silence is judged on the clock instead (`ingest.rules.no_data`).
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -13,20 +13,20 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import numpy as np
-import numpy.typing as npt
 
 from ingest.devices.profile import DeviceProfile
-from ingest.rules.active_hours import Hours, Indices, Mask, Times, local_time
-from storage.rules import NO_DATA, OPERATORS, ActiveHours, Rule
-from storage.telemetry import SECOND, Reading
+from ingest.rules.active_hours import Hours, local_time
+from storage.arrays import Floats, Indices, Mask, Times
+from storage.comparison import OPERATORS, is_met
+from storage.rules import NO_DATA, ActiveHours, Rule
+from storage.telemetry import Reading
+from storage.times import MINUTE, SECOND
 
 # Readings times metrics that are looked at in one piece: bounds memory at 32 MB whatever a batch holds.
 MAX_CELLS = 4_000_000
-EQUAL_WITHIN = 1e-9
 # No time at all: further away from every reading than any cooldown.
 NEVER = np.int64(-(2**62))
 
-Numbers = npt.NDArray[np.float64]
 Key = tuple[str, UUID]
 # Positions of readings and of rules, and whether the reading meets the rule's condition.
 Pairs = tuple[Indices, Indices, Mask]
@@ -60,7 +60,7 @@ class ActiveRule:
             condition=rule.condition,
             threshold=rule.threshold,
             severity=rule.severity or "high",
-            cooldown=rule.cooldown_minutes * 60 * SECOND,
+            cooldown=rule.cooldown_minutes * MINUTE,
             hold=rule.for_seconds * SECOND,
             hours=ActiveHours.model_validate(rule.active_hours) if rule.active_hours else None,
             channels=tuple(dict.fromkeys(rule.notification_channels or ())),
@@ -268,7 +268,7 @@ class RuleSet:
             (self._held_back if held_back else self._fired).keep(device * len(self.rules) + position, time)
 
     def _of_all(
-        self, values: Numbers, column_of: Indices, facts: Sequence[DeviceProfile], start: int
+        self, values: Floats, column_of: Indices, facts: Sequence[DeviceProfile], start: int
     ) -> Iterator[Pairs]:
         """What rules of all devices say, a rule at a time; where it waits for a time, also of readings not met."""
         tenants = np.array([of_reading.tenant_id or "" for of_reading in facts])
@@ -286,7 +286,7 @@ class RuleSet:
 
     def _of_selected(
         self,
-        values: Numbers,
+        values: Floats,
         column_of: Indices,
         readings: Sequence[Reading],
         facts: Sequence[DeviceProfile],
@@ -333,28 +333,6 @@ class RuleSet:
             here = limited[[z is zone for z in zones]]
             may[here] = self._hours.include(rules[here], *local_time(times[here], zone))
         return may
-
-
-def is_met(values: Numbers, condition: str, thresholds: Numbers | float) -> Mask:
-    """Whether each value meets the condition; NaN meets none."""
-    met: Mask = _COMPARISONS[condition](values, thresholds)
-    return met
-
-
-def _equal(values: Numbers, thresholds: Numbers | float) -> Mask:
-    with np.errstate(over="ignore"):  # a difference beyond all numbers is infinite, and that is not equal
-        near: Mask = np.abs(values - thresholds) <= EQUAL_WITHIN * np.maximum(np.abs(values), np.abs(thresholds))
-    return near
-
-
-_COMPARISONS: dict[str, Callable[[Numbers, Numbers | float], Any]] = {
-    ">": np.greater,
-    "<": np.less,
-    "=": _equal,
-    "!=": lambda values, thresholds: ~np.isnan(values) & ~_equal(values, thresholds),
-    ">=": lambda values, thresholds: (values > thresholds) | _equal(values, thresholds),
-    "<=": lambda values, thresholds: (values < thresholds) | _equal(values, thresholds),
-}
 
 
 def _breach(rule: ActiveRule, reading: Reading, facts: DeviceProfile) -> Breach:

@@ -22,12 +22,11 @@ from ingest.notify.outbox import Outbox
 from ingest.rules import alerts
 from ingest.rules.evaluate import ActiveRule, Breach
 from storage.last_seen import DeviceLastSeen
-from storage.telemetry import SECOND, microseconds
+from storage.times import MINUTE, SECOND, microseconds
 
 log = logging.getLogger(__name__)
 
 EVERY_SECONDS = 5.0
-MINUTE = 60 * SECOND
 # Other ingesters tell what they heard once per tick; a device is silent when all of them could have said otherwise.
 GRACE = 2 * int(EVERY_SECONDS) * SECOND
 EXPECTED_TO_SEND = ("active", "error", "maintenance")

@@ -17,8 +17,8 @@ import numpy as np
 from sqlalchemy import text
 from sqlmodel import Session
 
-from ingest.rules.active_hours import Mask, Times
 from ingest.rules.evaluate import NEVER, Breach, PendingBatch
+from storage.arrays import Mask, Times
 
 ALWAYS = np.int64(2**62)
 

@@ -8,7 +8,7 @@ from sqlalchemy import text
 from sqlmodel import Session
 
 from ingest.rules.evaluate import Breach, Key
-from storage.telemetry import microseconds, moment
+from storage.times import microseconds, moment
 
 _COUNTED = text("""
 SELECT h.device_id, h.rule_id, h.first_reading_time, h.last_reading_time FROM held_back_alerts h

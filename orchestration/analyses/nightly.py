@@ -1,6 +1,6 @@
 """Every night the whole fleet is analysed: in runs of many devices, with a job's row and a result for each of them."""
 
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, timedelta
 from typing import Any
 
 import dagster as dg
@@ -16,6 +16,7 @@ from storage.devices import Device
 from storage.jobs import AnalyticsJob
 from storage.objects import ObjectStoreUnavailable
 from storage.telemetry import StoreUnavailable
+from storage.times import midnight
 
 # What needs nothing but a device's past; a prediction needs its recorded failures, which a client gives.
 ASSETS = {"anomaly": dg.AssetKey("anomaly_result"), "forecast": dg.AssetKey("forecast")}
@@ -112,7 +113,7 @@ def active_devices(session: Session, shard: Shard) -> list[str]:
 
 def _is_done(session: Session, device_id: str, analysis_type: str, last: date) -> bool:
     """Whether the device's days until that one were analysed already."""
-    end = datetime.combine(last + timedelta(days=1), time(), UTC)
+    end = midnight(last + timedelta(days=1))
     done = select(AnalyticsJob.id).where(
         AnalyticsJob.device_id == device_id,
         AnalyticsJob.analysis_type == analysis_type,

@@ -1,6 +1,6 @@
 """Analyses as assets: the partition of a device shows its latest result. A job of REST is one run of one partition."""
 
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, timedelta
 from typing import Any
 
 import dagster as dg
@@ -15,9 +15,9 @@ from orchestration.partitions import devices
 from orchestration.resources import Platform
 from orchestration.run_job import run_job
 from storage import jobs
-from storage.database import utc_now
 from storage.jobs import ID_TAG, AnalyticsJob
 from storage.stores import Stores
+from storage.times import midnight, utc_now
 
 
 def _asset(analysis_type: str, name: str, description: str) -> dg.AssetsDefinition:
@@ -60,8 +60,8 @@ def new_job(
         device_id=device_id,
         analysis_type=analysis_type,
         model_name=ANALYSES[analysis_type].models[0],
-        date_range_start=datetime.combine(days[0].start_date, time(), UTC),
-        date_range_end=datetime.combine(days[-1].end_date + timedelta(days=1), time(), UTC),
+        date_range_start=midnight(days[0].start_date),
+        date_range_end=midnight(days[-1].end_date + timedelta(days=1)),
     )
     session.add(job)
     session.commit()

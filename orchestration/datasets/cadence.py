@@ -1,7 +1,7 @@
 """When datasets are made: every minute what telemetry touched, late days when they are quiet, each day as it closes."""
 
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 
 import dagster as dg
 from sqlmodel import Session, col, func, select
@@ -11,11 +11,10 @@ from orchestration.partitions import devices, first_day
 from orchestration.resources import Platform
 from orchestration.shards import SHARD_TAG, split
 from storage import catalogue, dirty_days
-from storage.database import utc_now
 from storage.devices import Device
 from storage.dirty_days import DirtyDay
 from storage.settings import Settings
-from storage.telemetry import microseconds, moment
+from storage.times import microseconds, midnight, moment, utc_now
 
 # Late days wait until their telemetry is quiet: a device that empties its buffer is one export, not twenty.
 QUIET, MAX_WAIT = timedelta(minutes=5), timedelta(minutes=15)
@@ -90,7 +89,7 @@ def days_to_make(session: Session, now: datetime) -> list[Wanted]:
         for touched, count, latest, earliest in rows
         if touched >= now.date() or latest < now - QUIET or earliest < now - MAX_WAIT
     }
-    closed_before = now.date() if now - datetime(now.year, now.month, now.day, tzinfo=UTC) > QUIET else _yesterday(now)
+    closed_before = now.date() if now - midnight(now.date()) > QUIET else _yesterday(now)
     for closed, count in catalogue.unchecked(session, before=closed_before).items():
         found[closed] = found.get(closed, 0) + count
     return [Wanted(d, found[d]) for d in sorted(found)]

@@ -15,11 +15,11 @@ from orchestration.resources import Platform
 from orchestration.shards import Shard
 from storage import catalogue, dirty_days
 from storage.catalogue import Dataset
-from storage.database import utc_now
 from storage.dirty_days import DirtyDay
 from storage.objects import ObjectStoreUnavailable
 from storage.stores import Stores
 from storage.telemetry import StoreUnavailable
+from storage.times import utc_now
 
 TELEMETRY = dg.AssetKey("telemetry")
 TELEMETRY_DATASET = dg.AssetKey("telemetry_dataset")

@@ -12,8 +12,8 @@ from orchestration.jobs.exports import export_job
 from orchestration.jobs.reports import report_job
 from orchestration.resources import WATCHED_TAG, Platform
 from storage import jobs, liveness
-from storage.database import utc_now
 from storage.jobs import ID_TAG, KINDS, MAX_LAUNCHES, Job
+from storage.times import utc_now
 
 # Time for the run that the API launched to come up and claim its job.
 PATIENCE = timedelta(seconds=30)

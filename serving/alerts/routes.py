@@ -11,9 +11,9 @@ from serving.dependencies import CurrentPrincipal, DatabaseSession, DeviceId, Mo
 from serving.http.errors import Conflict, Invalid, NotFound, problems
 from serving.http.pagination import SORT, During, Page, paginate
 from serving.rules.schemas import Severity
-from storage.database import utc_now
 from storage.notifications import Notification, NotificationAttempt
 from storage.rules import Alert
+from storage.times import utc_now
 
 router = APIRouter(prefix="/api/v1/alerts", tags=["alerts"])
 

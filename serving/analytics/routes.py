@@ -1,6 +1,6 @@
 """Analyses: which there are, the datasets to run them on, jobs and their results."""
 
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, timedelta
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
@@ -16,6 +16,7 @@ from serving.jobs.lifecycle import JobSort, JobStatus
 from storage import catalogue
 from storage.catalogue import Dataset
 from storage.jobs import AnalyticsJob, new_job_id
+from storage.times import midnight
 
 router = APIRouter(prefix="/api/v1/analytics", tags=["analytics"])
 
@@ -144,8 +145,8 @@ def run_analytics(session: DatabaseSession, dagster: DagsterClient, body: Analys
         analysis_type=body.analysis_type,
         model_name=body.model_name,
         dataset_key=body.dataset_key,
-        date_range_start=datetime.combine(start, time(), UTC),
-        date_range_end=datetime.combine(end + timedelta(days=1), time(), UTC),
+        date_range_start=midnight(start),
+        date_range_end=midnight(end + timedelta(days=1)),
         parameters=parameters.model_dump(mode="json"),
     )
     shared.ask(session, dagster, job)

@@ -28,9 +28,9 @@ from serving.http.pagination import SORT, Page, paginate
 from storage import dirty_days
 from storage.access import Principal
 from storage.catalogue import Dataset
-from storage.database import utc_now
 from storage.devices import IDENTIFIER, Device, metadata_text
 from storage.dirty_days import DirtyDay
+from storage.times import utc_now
 
 router = APIRouter(prefix="/api/v1/devices", tags=["devices"])
 

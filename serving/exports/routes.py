@@ -1,6 +1,6 @@
 """Exports on demand: a device's touched days, or one file over a range of days."""
 
-from datetime import UTC, date, datetime, time
+from datetime import date, datetime
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
@@ -26,6 +26,7 @@ from storage import dirty_days
 from storage.checkpoints import ExportCheckpoint
 from storage.devices import Device
 from storage.jobs import ExportJob, new_job_id
+from storage.times import midnight
 
 router = APIRouter(prefix="/api/v1/exports", tags=["exports"])
 
@@ -149,7 +150,7 @@ def _range(body: ExportRequest, first_day: date) -> tuple[datetime | None, datet
     shared.check_days(start, end)
     if start < first_day:
         raise Invalid(f"datasets begin at {first_day} (DATASET_START_DATE)", field="start_date")
-    return datetime.combine(start, time(), UTC), datetime.combine(end, time(), UTC)
+    return midnight(start), midnight(end)
 
 
 def _status(job: ExportJob, checkpoint: ExportCheckpoint | None) -> ExportStatus:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Protocol
 from fastapi import Header, Response
 
 from serving.http.errors import PreconditionFailed
-from storage.telemetry import microseconds
+from storage.times import microseconds
 
 # One ETag, several, or any (RFC 9110, 8.8.3 and 13.1.1).
 TAG = r'(W/)?"[!#-~]*"'

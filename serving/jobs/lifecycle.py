@@ -8,8 +8,8 @@ from sqlmodel import Session
 from serving.http.errors import Invalid, NotFound
 from serving.jobs.dagster import Dagster
 from storage import jobs
-from storage.database import utc_now
 from storage.jobs import Job
+from storage.times import utc_now
 
 JobStatus = Literal["pending", "running", "completed", "failed", "cancelled"]
 JobSort = Literal["created_at", "-created_at", "completed_at", "-completed_at"]

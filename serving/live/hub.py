@@ -22,7 +22,8 @@ from serving.alerts.routes import AlertPublic
 from storage.access import Principal
 from storage.devices import NAMED_METRICS
 from storage.settings import Settings
-from storage.telemetry import Reading, moment
+from storage.telemetry import Reading
+from storage.times import moment, rfc3339
 
 log = logging.getLogger(__name__)
 
@@ -250,7 +251,7 @@ def _frame(kind: str, data: dict[str, Any]) -> str:
 
 def _public(reading: Reading) -> dict[str, Any]:
     item = {
-        "timestamp": moment(reading.time).isoformat().replace("+00:00", "Z"),
+        "timestamp": rfc3339(moment(reading.time)),
         "device_id": reading.device_id,
         **dict.fromkeys(NAMED_METRICS),
         **reading.metrics,

@@ -11,9 +11,9 @@ from serving.dependencies import DatabaseSession, DeviceId, Instant, Moment, Tex
 from serving.http.errors import Invalid, NotFound, PreconditionFailed, problems
 from serving.http.etags import UNCHANGED, IfMatch, IfNoneMatch, not_modified, refuse_stale
 from serving.http.pagination import SORT, Page, paginate
-from storage.database import utc_now
 from storage.devices import Device
 from storage.maintenance import MaintenanceWindow, SuppressedAlerts
+from storage.times import utc_now
 
 router = APIRouter(prefix="/api/v1/maintenance-windows", tags=["maintenance"])
 

@@ -24,8 +24,8 @@ from serving.http.errors import Conflict, Invalid, NotFound, problems
 from serving.http.pagination import SORT, During, Page, paginate
 from serving.jobs import lifecycle as shared
 from serving.jobs.lifecycle import JobSort, JobStatus
-from storage.database import utc_now
 from storage.jobs import ReportJob, new_job_id
+from storage.times import utc_now
 
 router = APIRouter(prefix="/api/reports", tags=["reports"])
 

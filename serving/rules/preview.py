@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, date, datetime
 from typing import Annotated, Literal
 from uuid import UUID
 
@@ -13,20 +12,19 @@ from sqlmodel import Session, col, select
 from assets.datasets.read_plan import by_day
 from assets.datasets.reader import TelemetryReader
 from ingest.devices.profile import DeviceProfile, Windows, profile_of
-from ingest.rules.active_hours import Times
 from ingest.rules.backtest import Backtest, could_meet
-from ingest.rules.evaluate import ActiveRule, Numbers
+from ingest.rules.evaluate import ActiveRule
 from serving.dependencies import DatabaseSession, DeviceId, Instant, Moment, PlatformSettings, Readings
 from serving.http.errors import Invalid, NotFound, problems
 from serving.rules.routes import standing_rule
 from serving.rules.schemas import RuleCreate
+from storage.arrays import Floats, Times
 from storage.catalogue import Dataset
-from storage.database import utc_now
 from storage.devices import Device
 from storage.maintenance import windows_covering
 from storage.rules import NO_DATA, Rule
 from storage.settings import Settings
-from storage.telemetry import DAY, microseconds, moment
+from storage.times import DAY, microseconds, midnight, moment, utc_now
 
 router = APIRouter(prefix="/api/v1/rules", tags=["rules"])
 
@@ -117,7 +115,7 @@ def preview_rule(
         backtest = backtests[device_id] = Backtest(rule, facts)
         for part in _parts(reader, device_id, rule, start, end):
             if isinstance(part, Dataset):
-                backtest.pass_over(part.metrics[rule.metric]["count"], microseconds(_midnight(part.end_date)) + DAY - 1)
+                backtest.pass_over(part.metrics[rule.metric]["count"], microseconds(midnight(part.end_date)) + DAY - 1)
             else:
                 backtest.feed(*part)
     found = sorted((e.time, device_id, e.value) for device_id, backtest in backtests.items() for e in backtest.episodes)
@@ -181,7 +179,7 @@ def _devices(
 
 def _parts(
     reader: TelemetryReader, device_id: str, rule: ActiveRule, start: int, end: int
-) -> Iterator[tuple[Times, Numbers] | Dataset]:
+) -> Iterator[tuple[Times, Floats] | Dataset]:
     """A metric's readings day by day; of a day that the catalogue knows to hold nothing for the rule, its dataset."""
     for day in by_day(reader.plan(device_id, start, end)):
         # A dataset's power factor may be derived; rules see what the device itself sent.
@@ -195,7 +193,3 @@ def _parts(
                 continue
         table = reader.rows(device_id, segment, [rule.metric])
         yield table["time"].cast("int64").to_numpy(), table[rule.metric].to_numpy()
-
-
-def _midnight(day: date) -> datetime:
-    return datetime(day.year, day.month, day.day, tzinfo=UTC)

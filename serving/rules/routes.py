@@ -34,13 +34,13 @@ from serving.rules.schemas import (
     check_rule,
     hours_json,
 )
-from storage.database import utc_now
 from storage.devices import Device
 from storage.last_seen import DeviceLastSeen
 from storage.maintenance import windows_covering
 from storage.rules import ANY_READING, NO_DATA, Rule
 from storage.settings import Settings
-from storage.telemetry import Reading, microseconds
+from storage.telemetry import Reading
+from storage.times import microseconds, utc_now
 
 router = APIRouter(prefix="/api/v1/rules", tags=["rules"])
 

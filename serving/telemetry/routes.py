@@ -22,10 +22,10 @@ from serving.http.formats import CONTENT, Format, accepted, json_answer, table_a
 from serving.http.pagination import SORT, Page
 from serving.telemetry.query import TelemetryPage, TelemetryQuery, answer
 from storage import dirty_days
-from storage.database import utc_now
 from storage.devices import METRIC, NAMED_METRICS, RESERVED, Device, DeviceMetadata, Metric, Number
 from storage.dirty_days import DirtyDay
-from storage.telemetry import COUNT, SECOND, TIME, Aggregate, Statistics, microseconds, moment
+from storage.telemetry import COUNT, TIME, Aggregate, Statistics
+from storage.times import SECOND, microseconds, moment, utc_now
 
 router = APIRouter(prefix="/api/v1/data", tags=["telemetry"])
 

@@ -4,9 +4,6 @@ from storage.telemetry.store import (
     AGGREGATES,
     CONTEXT,
     COUNT,
-    DAY,
-    EPOCH,
-    SECOND,
     TIME,
     Aggregate,
     MetricStatistics,
@@ -16,8 +13,6 @@ from storage.telemetry.store import (
     StoreUnavailable,
     TelemetryStore,
     merge,
-    microseconds,
-    moment,
     order_metrics,
 )
 
@@ -25,9 +20,6 @@ __all__ = [
     "AGGREGATES",
     "CONTEXT",
     "COUNT",
-    "DAY",
-    "EPOCH",
-    "SECOND",
     "TIME",
     "Aggregate",
     "MetricStatistics",
@@ -37,7 +29,5 @@ __all__ = [
     "StoreUnavailable",
     "TelemetryStore",
     "merge",
-    "microseconds",
-    "moment",
     "order_metrics",
 ]

@@ -23,7 +23,6 @@ from storage.telemetry.influx_server import InfluxServer, Parsed
 from storage.telemetry.line_protocol import MEASUREMENT, OUT_OF_BAND, RECEIVED_AT, TAGS, lines, tag_text
 from storage.telemetry.store import (
     COUNT,
-    DAY,
     TIME,
     Aggregate,
     MetricStatistics,
@@ -31,9 +30,9 @@ from storage.telemetry.store import (
     Refused,
     Statistics,
     merge,
-    moment,
     order_metrics,
 )
+from storage.times import DAY, moment
 
 MAX_BATCH = 5_000
 LATEST = (2**63 - 1) // 1000  # microseconds: InfluxDB counts nanoseconds in 64 bits, until 2262

@@ -23,7 +23,6 @@ from storage.settings import Settings
 from storage.telemetry.store import (
     CONTEXT,
     COUNT,
-    DAY,
     TIME,
     Aggregate,
     MetricStatistics,
@@ -32,9 +31,9 @@ from storage.telemetry.store import (
     Statistics,
     StoreUnavailable,
     merge,
-    moment,
     order_metrics,
 )
+from storage.times import DAY, moment
 
 COLUMNS = ("device_id", "time", *NAMED_METRICS, "extra", "schema_version", "enrichment_status", "device_type",
            "location", "out_of_band", "received_at")  # fmt: skip

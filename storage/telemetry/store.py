@@ -6,7 +6,6 @@ cheap to compare, and what Arrow, PostgreSQL and InfluxDB keep.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from operator import attrgetter
 from typing import Literal, Protocol, get_args
 
@@ -15,9 +14,6 @@ import pyarrow as pa
 
 from storage.devices import NAMED_METRICS
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-SECOND = 1_000_000
-DAY = 86_400 * SECOND
 TIME = pa.timestamp("us", tz="UTC")
 
 Aggregate = Literal["mean", "min", "max", "sum", "count", "median", "first", "last", "stddev"]
@@ -144,22 +140,6 @@ class TelemetryStore(Protocol):
 
     def close(self) -> None:
         """Give back connections."""
-
-
-def microseconds(moment: datetime) -> int:
-    """Of an aware moment.
-
-    Raises:
-        ValueError: it has no offset; a naive timestamp is an error, not a guess.
-
-    """
-    if moment.tzinfo is None:
-        raise ValueError("the timestamp has no offset; write it as 2026-02-12T10:00:00Z or with +01:00")
-    return (moment - EPOCH) // timedelta(microseconds=1)
-
-
-def moment(time: int) -> datetime:
-    return EPOCH + timedelta(microseconds=time)
 
 
 def merge(readings: Sequence[Reading]) -> list[Reading]:

@@ -11,7 +11,7 @@ from storage.devices import Device
 from storage.quarantine import QuarantinedReading
 from storage.rules import Alert
 from storage.stores import Stores
-from storage.telemetry import microseconds
+from storage.times import microseconds
 from tests.cli.test_backfill import energy
 
 

@@ -14,7 +14,7 @@ from storage.database import open_engine
 from storage.devices import Device
 from storage.rules import Alert, Rule
 from storage.stores import open_telemetry_store
-from storage.telemetry import SECOND
+from storage.times import SECOND
 from tests.support.publisher import Fleet, Publisher, device_id
 from tests.support.servers import wait_until
 from tests.support.stack import SOURCE, Stack

@@ -19,7 +19,7 @@ from ingest.mqtt.subscription import Subscription
 from storage.database import migrate, open_engine
 from storage.dirty_days import DirtyDay
 from storage.settings import Settings
-from storage.telemetry import DAY
+from storage.times import DAY
 from tests.faults.test_one_intake import GOING, START, intake, message, payload
 from tests.support.disk import Disk, needs_disk, small_disk
 from tests.support.publisher import Publisher, message as packet

@@ -25,7 +25,7 @@ from storage.quarantine import QuarantinedReading
 from storage.rules import Alert, Rule
 from storage.settings import Settings
 from storage.stores import open_telemetry_store
-from storage.telemetry import DAY, SECOND
+from storage.times import DAY, SECOND
 from tests.support.mutations import mutated
 
 START = 1_770_890_400 * SECOND  # 2026-02-12T10:00:00Z

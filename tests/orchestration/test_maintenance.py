@@ -13,8 +13,8 @@ from orchestration.definitions import defs
 from orchestration.resources import Platform
 from storage import catalogue
 from storage.catalogue import Dataset
-from storage.database import utc_now
 from storage.stores import Stores
+from storage.times import utc_now
 from tests.support.plant import DAY, DAY_MINUTES, reading, store
 
 MARCH = date(2026, 3, 1)

@@ -11,7 +11,8 @@ from storage.catalogue import Dataset
 from storage.jobs import AnalyticsJob, ReportJob
 from storage.settings import Settings
 from storage.stores import open_telemetry_store
-from storage.telemetry import Reading, microseconds
+from storage.telemetry import Reading
+from storage.times import microseconds
 
 AT = datetime(2026, 2, 12, 10, tzinfo=UTC)
 DAY = {"start_time": "2026-02-12T00:00:00Z", "end_time": "2026-02-12T23:59:59Z"}

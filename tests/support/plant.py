@@ -4,11 +4,11 @@ from datetime import UTC, date, datetime
 
 from storage import dirty_days
 from storage.stores import Stores
-from storage.telemetry import Reading, microseconds
+from storage.telemetry import Reading
+from storage.times import MINUTE, microseconds
 
 DAY = date(2026, 2, 12)
 START = microseconds(datetime(2026, 2, 12, tzinfo=UTC))
-MINUTE = 60_000_000
 DAY_MINUTES = 1440
 
 

@@ -19,12 +19,11 @@ from assets.datasets.export import export_day
 from storage import catalogue, checkpoints, dirty_days
 from storage.catalogue import Dataset
 from storage.checkpoints import ExportCheckpoint
-from storage.database import utc_now
 from storage.devices import Device
 from storage.dirty_days import DirtyDay
 from storage.jobs import AnalyticsJob, new_job_id
 from storage.stores import Stores
-from storage.telemetry import moment
+from storage.times import moment, utc_now
 from tests.support.plant import DAY, reading, store
 
 TWELVE = [

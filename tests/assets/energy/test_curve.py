@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-from assets.energy.curve import SECOND, EnergyCurve, from_counter, from_power
+from assets.energy.curve import EnergyCurve, from_counter, from_power
 from storage.devices import Counter
+from storage.times import HOUR, MINUTE, SECOND
 
-HOUR = 3600 * SECOND
 watts = st.floats(-1e6, 1e6)
 
 
@@ -33,9 +33,9 @@ def test_power_is_integrated_by_trapezoids() -> None:
 
 def test_a_gap_is_neither_use_nor_rest() -> None:
     found = curve(*((minute / 60, 600) for minute in (0, 1, 2, 62, 63)))
-    energy, covered = found.between(np.array([0, 2, 32, 62, 63]) * 60 * SECOND)
+    energy, covered = found.between(np.array([0, 2, 32, 62, 63]) * MINUTE)
     assert energy == pytest.approx([20, 0, 0, 10])
-    assert covered.tolist() == [120 * SECOND, 0, 0, 60 * SECOND]
+    assert covered.tolist() == [2 * MINUTE, 0, 0, MINUTE]
     assert found.time_above(500) == 180 * SECOND
     assert found.time_above(600) == 0
 

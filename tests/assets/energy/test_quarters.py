@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given, strategies as st
 
 from assets.energy.curve import from_counter, from_power
-from assets.energy.quarters import POWER, QUARTER, QUARTERS, day_energy, joined, piece_of, piece_of_day, piece_of_part
+from assets.energy.quarters import POWER, QUARTERS, day_energy, joined, piece_of, piece_of_day, piece_of_part
 from storage.devices import Counter
-from storage.telemetry import DAY, SECOND, TIME, microseconds
+from storage.telemetry import TIME
+from storage.times import DAY, HOUR, MINUTE, QUARTER, SECOND, microseconds, midnight
 
 FIRST = date(2026, 2, 12)
 START = microseconds(datetime(2026, 2, 12, tzinfo=UTC))
@@ -32,19 +33,15 @@ def by_days(table: pa.Table, counters: dict[str, Counter]) -> list[tuple[date, A
 
 def quarter_hours(days: list[tuple[date, Any]], counter: Counter | None = None) -> list[float | None]:
     """Amounts of every quarter hour from the first day's start to the last day's end."""
-    origin = _midnight(days[0][0])
-    pieces = [piece_of_day(energy, _midnight(day), counter) for day, energy in days]
+    origin = microseconds(midnight(days[0][0]))
+    pieces = [piece_of_day(energy, microseconds(midnight(day)), counter) for day, energy in days]
     starts, amounts = joined(pieces, counter)
     found = dict(zip(((starts - origin) // QUARTER).tolist(), amounts.tolist(), strict=True))
     return [found.get(i) for i in range(((days[-1][0] - days[0][0]).days + 1) * QUARTERS)]
 
 
-def _midnight(day: date) -> int:
-    return microseconds(datetime.combine(day, datetime.min.time(), UTC))
-
-
 def test_constant_power_is_its_quarter_in_each_quarter() -> None:
-    energy = day_energy(dataset([START + i * 60 * SECOND for i in range(1441)], power=[1000.0] * 1441), FIRST, {})
+    energy = day_energy(dataset([START + i * MINUTE for i in range(1441)], power=[1000.0] * 1441), FIRST, {})
     assert energy is not None
     assert energy["quarters"] == pytest.approx([0.25] * QUARTERS)
     assert (energy["source"], energy["first"]) == ("integral:power", [START, 1000.0])
@@ -59,7 +56,7 @@ def test_days_put_together_are_the_integral_over_all(power: list[float], cadence
     times = [START + (offset + i * cadence) * SECOND for i in range(len(power))]
     days = by_days(dataset(times, power=list(power)), {})
     whole, covered = from_power(np.array(times), np.array(power)).between(
-        _midnight(days[0][0]) + np.arange(len(days) * QUARTERS + 1) * QUARTER
+        microseconds(midnight(days[0][0])) + np.arange(len(days) * QUARTERS + 1) * QUARTER
     )
     expected = [w / 1000 if c else None for w, c in zip(whole.tolist(), covered.tolist(), strict=True)]
     assert quarter_hours(days) == pytest.approx(expected, nan_ok=True, abs=1e-6)
@@ -69,7 +66,7 @@ def test_days_put_together_are_the_integral_over_all(power: list[float], cadence
 def test_a_register_counts_over_midnight_gaps_and_rollovers(rises: list[float], rolls: bool) -> None:
     counter = Counter(unit="kWh", rollover=100.0 if rolls else None)
     register = np.cumsum(rises) % 100.0 if rolls else np.cumsum(rises)
-    times = [START + i * 5 * 3600 * SECOND for i in range(len(rises))]
+    times = [START + i * 5 * HOUR for i in range(len(rises))]
     days = by_days(dataset(times, kwh=register.tolist()), {"kwh": counter})
     curve = from_counter(np.array(times), register, counter)
     assert curve is not None
@@ -103,7 +100,7 @@ def test_a_part_of_a_day_with_the_days_quarters_is_that_part(
 
 
 def test_a_gap_over_midnight_is_not_bridged_and_a_missing_day_is_null() -> None:
-    times = [START + i * 60 * SECOND for i in (1300, 1301, 1302)] + [START + 2 * DAY + i * 60 * SECOND for i in (0, 1)]
+    times = [START + i * MINUTE for i in (1300, 1301, 1302)] + [START + 2 * DAY + i * MINUTE for i in (0, 1)]
     days = by_days(dataset(times, power=[600.0] * 5), {})
     series = quarter_hours(days)
     assert len(series) == 3 * QUARTERS
@@ -112,7 +109,7 @@ def test_a_gap_over_midnight_is_not_bridged_and_a_missing_day_is_null() -> None:
 
 
 def test_a_day_without_its_counter_has_its_power_and_no_power_is_no_energy() -> None:
-    times = [START + DAY - 60 * SECOND, START + DAY]
+    times = [START + DAY - MINUTE, START + DAY]
     table = dataset(times, power=[60.0, None], kwh=[None, 5.0])
     (_, one), (_, other) = by_days(table, {"kwh": Counter(unit="kWh")})
     assert (one["source"], other["source"]) == (POWER, "counter:kwh")

@@ -9,7 +9,7 @@ from assets.reports import ReportError
 from assets.reports.content import DataQuality
 from assets.reports.quality import completeness, quality
 from storage.devices import Counter
-from storage.telemetry import microseconds
+from storage.times import microseconds
 from tests.support.report_factories import DAY, HOUR, MINUTE, PARIS, bare, content_of, house, steady, table
 
 NOON = datetime(2026, 2, 1, 12, tzinfo=UTC)

@@ -7,12 +7,11 @@ from sqlalchemy import Engine, text
 from sqlmodel import Session
 
 from ingest.devices.registry import Registry
-from storage.database import utc_now
 from storage.devices import Device
 from storage.maintenance import MaintenanceWindow
 from storage.rules import Rule
 from storage.settings import Settings
-from storage.telemetry import microseconds
+from storage.times import microseconds, utc_now
 from tests.support.servers import wait_until
 
 

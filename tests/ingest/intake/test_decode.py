@@ -8,7 +8,7 @@ from hypothesis import given, strategies as st
 from ingest.devices.profile import UNREGISTERED, DeviceProfile
 from ingest.intake.decode import MAX_AHEAD, Decoded, decode, payload_of
 from storage.devices import NAMED_METRICS, RESERVED
-from storage.telemetry import SECOND, microseconds
+from storage.times import SECOND, microseconds
 
 NOW = microseconds(datetime(2026, 2, 12, 10, tzinfo=UTC))
 GOOD = {"timestamp": "2026-02-12T10:00:00Z", "voltage": 230.5, "current": 1.2, "power": 276.6, "temperature": 45.2}

@@ -15,10 +15,11 @@ from sqlmodel import Session, col, select
 from ingest.metrics import IngestMetrics
 from ingest.notify.outbox import Outbox
 from ingest.notify.sender import BACKOFF, Senders
-from storage.database import open_engine, utc_now
+from storage.database import open_engine
 from storage.notifications import Notification, NotificationAttempt
 from storage.rules import Alert, Rule
 from storage.settings import Settings, SettingsError
+from storage.times import utc_now
 from tests.ingest.notify.test_webhook import Receiver, receiver  # noqa: F401 - a fixture
 from tests.support.servers import free_port, wait_until
 

@@ -20,9 +20,9 @@ from storage.maintenance import SuppressedAlerts
 from storage.notifications import Notification
 from storage.rules import Alert, Rule
 from storage.settings import Settings
-from storage.telemetry import EPOCH, SECOND, Reading, moment
+from storage.telemetry import Reading
+from storage.times import EPOCH, MINUTE, SECOND, moment
 
-MINUTE = 60 * SECOND
 START = 1_770_000_000 * SECOND
 
 

@@ -12,8 +12,10 @@ from hypothesis import given, strategies as st
 from ingest.devices.profile import DeviceProfile
 from ingest.rules import evaluate as evaluation
 from ingest.rules.evaluate import RuleSet
-from storage.rules import OPERATORS, Rule
-from storage.telemetry import SECOND, Reading, microseconds
+from storage.comparison import OPERATORS
+from storage.rules import Rule
+from storage.telemetry import Reading
+from storage.times import SECOND, microseconds
 
 
 def equal(value: float, threshold: float) -> bool:

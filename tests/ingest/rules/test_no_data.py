@@ -13,14 +13,14 @@ from ingest.devices.registry import Registry
 from ingest.metrics import IngestMetrics
 from ingest.notify.outbox import Outbox
 from ingest.rules.evaluate import ActiveRule
-from ingest.rules.no_data import GRACE, MINUTE, NoDataMonitor, find_silent
-from storage.database import utc_now
+from ingest.rules.no_data import GRACE, NoDataMonitor, find_silent
 from storage.devices import Device
 from storage.last_seen import DeviceLastSeen, Listening
 from storage.maintenance import SuppressedAlerts
 from storage.rules import Alert, Rule
 from storage.settings import Settings
-from storage.telemetry import Reading, microseconds
+from storage.telemetry import Reading
+from storage.times import MINUTE, microseconds, utc_now
 
 NOW = 1_770_000_000_000_000
 ACTIVE = DeviceProfile(status="active", enrichment_status="success")

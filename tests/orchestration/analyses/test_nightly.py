@@ -14,6 +14,7 @@ from storage import jobs
 from storage.devices import Device
 from storage.jobs import ID_TAG, AnalyticsJob
 from storage.stores import Stores
+from storage.times import midnight
 from tests.support.plant import DAY, DAY_MINUTES, reading, store
 
 NIGHT = datetime(2026, 2, 17, 3, 30, tzinfo=UTC)
@@ -90,8 +91,8 @@ def test_an_analysis_that_is_cancelled_at_its_end_has_no_result(
     monkeypatch.setattr(jobs, "complete", too_late)
     job = AnalyticsJob(
         job_id=jobs.new_job_id(AnalyticsJob), device_id="D1", analysis_type="anomaly", model_name="isolation_forest",
-        date_range_start=datetime.combine(DAY, datetime.min.time(), UTC),
-        date_range_end=datetime.combine(DAY + timedelta(days=3), datetime.min.time(), UTC),
+        date_range_start=midnight(DAY),
+        date_range_end=midnight(DAY + timedelta(days=3)),
     )  # fmt: skip
     fleet.session.add(job)
     fleet.session.commit()

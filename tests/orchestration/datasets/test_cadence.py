@@ -1,4 +1,4 @@
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 
 import dagster as dg
 import pytest
@@ -11,9 +11,9 @@ from orchestration.definitions import defs
 from orchestration.resources import Platform
 from storage import catalogue
 from storage.catalogue import Dataset
-from storage.database import utc_now
 from storage.devices import Device
 from storage.stores import Stores
+from storage.times import midnight, utc_now
 from tests.support.plant import DAY, DAY_MINUTES, reading, store
 
 
@@ -68,9 +68,9 @@ def test_a_day_is_made_once_more_when_it_closes(stores: Stores, open_day: date) 
     exported = export_day(stores, "D1", open_day)
     assert exported is not None
     assert exported.dataset.checks is None
-    midnight = datetime.combine(open_day + timedelta(days=1), datetime.min.time(), UTC)
-    assert not cadence.days_to_make(stores.session, midnight + timedelta(minutes=4))
-    assert cadence.days_to_make(stores.session, midnight + timedelta(minutes=6)) == [cadence.Wanted(open_day, 1)]
+    close = midnight(open_day + timedelta(days=1))
+    assert not cadence.days_to_make(stores.session, close + timedelta(minutes=4))
+    assert cadence.days_to_make(stores.session, close + timedelta(minutes=6)) == [cadence.Wanted(open_day, 1)]
 
 
 def test_a_day_with_a_run_or_one_that_just_failed_is_left_alone(

@@ -18,11 +18,11 @@ from orchestration.resources import Platform
 from storage import dirty_days
 from storage.catalogue import Dataset
 from storage.checkpoints import ExportCheckpoint
-from storage.database import utc_now
 from storage.jobs import ID_TAG, ExportJob, new_job_id
 from storage.objects import ObjectStoreUnavailable
 from storage.settings import Settings
 from storage.stores import Stores
+from storage.times import utc_now
 from tests.support.plant import DAY, DAY_MINUTES, reading, store
 
 

@@ -21,7 +21,8 @@ from storage.objects import ObjectStore, open_object_store
 from storage.rules import Alert, Rule
 from storage.settings import Settings
 from storage.stores import Stores, open_telemetry_store
-from storage.telemetry import Reading, microseconds
+from storage.telemetry import Reading
+from storage.times import microseconds
 
 DAY = date(2026, 2, 12)
 START = datetime(2026, 2, 12, tzinfo=UTC)

@@ -6,9 +6,9 @@ from sqlmodel import Session
 from orchestration.jobs import sensors
 from orchestration.resources import Platform
 from storage import jobs
-from storage.database import utc_now
 from storage.jobs import ID_TAG, MAX_LAUNCHES, AnalyticsJob, ExportJob, Job, new_job_id
 from storage.stores import Stores
+from storage.times import utc_now
 
 
 def asked(session: Session, job: Job, seconds_ago: float = 60) -> Job:

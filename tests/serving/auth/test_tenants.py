@@ -16,7 +16,6 @@ from serving.app import ROUTERS, create_app
 from storage import dirty_days
 from storage.catalogue import Dataset
 from storage.checkpoints import ExportCheckpoint
-from storage.database import utc_now
 from storage.devices import Device
 from storage.jobs import AnalyticsJob, ExportJob, ReportJob
 from storage.objects import LocalObjects, open_object_store
@@ -24,7 +23,8 @@ from storage.quarantine import QuarantinedReading
 from storage.rules import Alert, Rule
 from storage.settings import Settings
 from storage.stores import open_telemetry_store
-from storage.telemetry import Reading, microseconds
+from storage.telemetry import Reading
+from storage.times import microseconds, utc_now
 from tests.serving.conftest import BASE
 
 SECRET = "alpha-secret"

@@ -6,8 +6,7 @@ from fastapi.testclient import TestClient
 from sqlmodel import Session
 
 from storage import dirty_days
-from storage.database import utc_now
-from storage.telemetry import microseconds
+from storage.times import microseconds, utc_now
 
 D2: dict[str, Any] = {
     "device_id": "D2",

@@ -11,7 +11,8 @@ from fastapi.testclient import TestClient
 
 from storage.settings import CHECKOUT, Settings
 from storage.stores import open_telemetry_store
-from storage.telemetry import SECOND, Reading, microseconds
+from storage.telemetry import Reading
+from storage.times import SECOND, microseconds
 
 
 def test_the_recipe_in_python(

@@ -11,7 +11,8 @@ from fastapi.testclient import TestClient
 
 from storage.settings import Settings
 from storage.stores import open_telemetry_store
-from storage.telemetry import Reading, microseconds
+from storage.telemetry import Reading
+from storage.times import microseconds
 
 AT = datetime(2026, 2, 12, 10, tzinfo=UTC)
 DEVICE = {"device_id": "D1", "device_name": "n", "device_type": "t"}

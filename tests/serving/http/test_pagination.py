@@ -16,7 +16,7 @@ from storage.maintenance import MaintenanceWindow, SuppressedAlerts
 from storage.quarantine import QuarantinedReading
 from storage.rules import Alert, Rule
 from storage.settings import Settings
-from storage.telemetry import microseconds
+from storage.times import microseconds
 
 AT = datetime(2026, 2, 12, 10, tzinfo=UTC)
 NUMBERS = (2, 0, 1)

@@ -8,8 +8,8 @@ from sqlalchemy import Engine
 
 from ingest.metrics import IngestMetrics
 from ingest.notify.sender import Senders
-from storage.database import utc_now
 from storage.settings import Settings
+from storage.times import utc_now
 
 PATH = "/api/v1/maintenance-windows"
 WINDOW: dict[str, Any] = {

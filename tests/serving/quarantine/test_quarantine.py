@@ -26,7 +26,8 @@ from storage.quarantine import QuarantinedReading
 from storage.rules import Alert, Rule
 from storage.settings import Settings, SettingsError
 from storage.stores import open_telemetry_store
-from storage.telemetry import Refused, StoreUnavailable, microseconds
+from storage.telemetry import Refused, StoreUnavailable
+from storage.times import microseconds
 from tests.serving.conftest import BASE
 
 RECEIVED = datetime(2026, 2, 12, 10, 0, 1, tzinfo=UTC)

@@ -10,11 +10,11 @@ from fastapi.testclient import TestClient
 from sqlmodel import Session
 
 from storage import jobs
-from storage.database import utc_now
 from storage.devices import Device
 from storage.jobs import ReportJob
 from storage.objects import ObjectStore, open_object_store
 from storage.settings import Settings
+from storage.times import utc_now
 
 ASKED: dict[str, Any] = {
     "device_id": "D1",

@@ -1,4 +1,4 @@
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -8,14 +8,14 @@ from sqlmodel import Session
 
 from assets.datasets.export import export_day
 from storage import dirty_days
-from storage.database import utc_now
 from storage.stores import Stores
-from storage.telemetry import SECOND, Reading, microseconds
+from storage.telemetry import Reading
+from storage.times import MINUTE, microseconds, midnight, rfc3339, utc_now
 
 PATH = "/api/v1/rules/preview"
 RULE: dict[str, Any] = {"rule_name": "Hot", "scope": "all_devices", "property": "temperature", "condition": ">",
                         "threshold": 60, "cooldown_minutes": 15}  # fmt: skip
-TODAY = datetime.combine(utc_now().date(), datetime.min.time(), UTC)
+TODAY = midnight(utc_now().date())
 
 
 class Past:
@@ -29,10 +29,9 @@ class Past:
 
     def day(self, days_ago: int, hot: dict[int, float], *, export: bool = True, minutes: int = 120) -> None:
         """A reading a minute, of 50 degrees but at the `hot` minutes."""
-        midnight = TODAY - timedelta(days=days_ago)
-        start = microseconds(midnight)
+        start = microseconds(TODAY - timedelta(days=days_ago))
         readings = [
-            Reading(device_id="D1", time=start + m * 60 * SECOND, metrics={"temperature": hot.get(m, 50.0)},
+            Reading(device_id="D1", time=start + m * MINUTE, metrics={"temperature": hot.get(m, 50.0)},
                     received_at=start)
             for m in range(minutes)
         ]  # fmt: skip
@@ -40,7 +39,7 @@ class Past:
         dirty_days.mark_dirty(self.stores.session, (("D1", reading.time) for reading in readings))
         self.stores.session.commit()
         if export:
-            export_day(self.stores, "D1", midnight.date())
+            export_day(self.stores, "D1", TODAY.date() - timedelta(days=days_ago))
 
     def preview(self, days: int = 3, **changes: Any) -> dict[str, Any]:
         body = {"rule": RULE | changes, "start_time": (TODAY - timedelta(days=days)).isoformat(),
@@ -57,7 +56,7 @@ def past(client: TestClient, session: Session) -> Past:
 
 
 def at(days_ago: int, minute: int) -> str:
-    return (TODAY - timedelta(days=days_ago) + timedelta(minutes=minute)).isoformat().replace("+00:00", "Z")
+    return rfc3339(TODAY - timedelta(days=days_ago) + timedelta(minutes=minute))
 
 
 def test_files_and_open_days_are_one(past: Past) -> None:

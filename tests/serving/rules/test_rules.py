@@ -9,8 +9,8 @@ from ingest.metrics import IngestMetrics
 from ingest.notify.sender import Senders
 from serving.app import create_app
 from serving.rules.schemas import RuleUpdate
-from storage.database import utc_now
 from storage.settings import Settings
+from storage.times import utc_now
 from tests.serving.conftest import BASE
 
 HOT: dict[str, Any] = {

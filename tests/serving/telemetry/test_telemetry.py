@@ -22,10 +22,10 @@ from storage.dirty_days import DirtyDay
 from storage.objects import open_object_store
 from storage.settings import Settings
 from storage.stores import Stores, open_telemetry_store
-from storage.telemetry import DAY, SECOND, Aggregate, Reading, microseconds, moment
+from storage.telemetry import Aggregate, Reading
+from storage.times import DAY, MINUTE, SECOND, microseconds, moment
 
 START = microseconds(datetime(2026, 2, 12, tzinfo=UTC))
-MINUTE = 60 * SECOND
 URL = "/api/v1/data/telemetry/D1"
 RANGE = "start_time=2026-02-12T00:00:00Z&end_time=2026-02-14T12:00:00Z"
 WHOLE = (START, START + DAY * 5 // 2)

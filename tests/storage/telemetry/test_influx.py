@@ -13,9 +13,10 @@ import pytest
 from influxdb_client.domain.bucket_retention_rules import BucketRetentionRules
 
 from storage.settings import Settings
-from storage.telemetry import COUNT, DAY, SECOND, StoreUnavailable, flux_csv, influx_server, moment
+from storage.telemetry import COUNT, StoreUnavailable, flux_csv, influx_server
 from storage.telemetry.influx import InfluxTelemetry
-from tests.storage.telemetry.test_store import END, MINUTE, START, reading, rows
+from storage.times import DAY, MINUTE, SECOND, moment
+from tests.storage.telemetry.test_store import END, START, reading, rows
 from tests.support.link import Link
 
 Influx = Callable[..., InfluxTelemetry]

@@ -17,8 +17,6 @@ from storage.telemetry import (
     AGGREGATES,
     CONTEXT,
     COUNT,
-    DAY,
-    SECOND,
     TIME,
     Aggregate,
     MetricStatistics,
@@ -26,12 +24,10 @@ from storage.telemetry import (
     StoreUnavailable,
     TelemetryStore,
     merge,
-    microseconds,
-    moment,
 )
+from storage.times import DAY, MINUTE, SECOND, microseconds, moment
 from tests.support.servers import free_port
 
-MINUTE = 60 * SECOND
 START = microseconds(datetime(2026, 2, 12, 10, tzinfo=UTC))
 END = START + DAY
 
