@@ -1,4 +1,4 @@
-"""From scores to what an operator reads: a threshold that usual rows keep, rows beyond it, and the events they make."""
+"""From scores to events: smoothed scores, a threshold that usual rows stay below, and runs of rows above it."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -6,19 +6,17 @@ from datetime import timedelta
 import numpy as np
 import pandas as pd
 
-from assets.analyses.scorers import Matrix, Vector
+from storage.arrays import Floats, Mask
 
 SMOOTHING = timedelta(minutes=3)  # the span of the moving average: a fault lasts, noise does not
-QUANTILE = 0.998  # of held-back scores: what usual rows keep
+QUANTILE = 0.998  # of the held-back scores
 BLOCKS = 5
-APART = 5  # usual rows between two events; with fewer they are one
-
-Flags = np.ndarray[tuple[int], np.dtype[np.bool_]]
+MIN_ROWS_BETWEEN = 5  # usual rows between two events; with fewer they are one event
 
 
 @dataclass(frozen=True)
 class Event:
-    """Rows `first` to `last` (both included), the strangest of them, and the feature that shows it most."""
+    """Rows `first` to `last` (inclusive), the strangest row `peak`, and the feature that deviates most."""
 
     first: int
     last: int
@@ -26,35 +24,42 @@ class Event:
     feature: str
 
 
-def smoothed(scores: Vector, step: timedelta) -> Vector:
-    """Exponentially weighted over 3 to 10 rows: only what was before counts, so an event starts where it starts."""
+def smoothed(scores: Floats, step: timedelta) -> Floats:
+    """Exponentially weighted moving average over 3 to 10 rows.
+
+    It looks back only, so that an event does not begin before the fault.
+    """
     span = min(max(SMOOTHING / step, 3), 10)
-    means: Vector = pd.Series(scores).ewm(span=span).mean().to_numpy()
+    means: Floats = pd.Series(scores).ewm(span=span).mean().to_numpy()
     return means
 
 
-def threshold(held_back: Vector, *, trusted: bool) -> float:
-    """What usual rows stay below, from scores of rows that were not fitted when they were scored.
+def threshold(held_back: Floats, *, trusted: bool) -> float:
+    """The score that usual rows stay below, from scores of rows that their model was not fitted on.
 
-    Of a time that is said to be normal, nearly all rows stay below. Where faults may lie among the rows, they would
-    raise such a quantile above themselves: there it is three times the usual spread upwards, which they hardly move.
+    If the rows are `trusted` to be normal, it is their 99.8 % quantile. Faults among the rows would raise that quantile
+    above their own scores. So for other rows it is the median plus three times the distance to the 84 % quantile,
+    which corresponds to three standard deviations of a normal distribution and hardly moves with faults.
     """
     if trusted:
         return float(np.quantile(held_back, QUANTILE))
-    middle, upper = np.quantile(held_back, [0.5, 0.84])
-    return float(middle + 3 * (upper - middle))
+    median, upper = np.quantile(held_back, [0.5, 0.84])
+    return float(median + 3 * (upper - median))
 
 
-def events(flags: Flags, scores: Vector, features: Matrix, names: list[str]) -> list[Event]:
-    """Flagged rows close to one another are one event."""
-    at = np.flatnonzero(flags)
-    if not len(at):
+def events(flags: Mask, scores: Floats, features: Floats, names: list[str]) -> list[Event]:
+    """The flagged rows as events, in the order of time; flagged rows close to one another are one event.
+
+    `features` has the shape (rows, features), with one of `names` per column.
+    """
+    flagged = np.flatnonzero(flags)
+    if not len(flagged):
         return []
-    parts = np.split(at, np.flatnonzero(np.diff(at) > APART) + 1)
-    return [_event(int(part[0]), int(part[-1]), scores, features, names) for part in parts]
+    runs = np.split(flagged, np.flatnonzero(np.diff(flagged) > MIN_ROWS_BETWEEN) + 1)
+    return [_event(int(run[0]), int(run[-1]), scores, features, names) for run in runs]
 
 
-def _event(first: int, last: int, scores: Vector, features: Matrix, names: list[str]) -> Event:
+def _event(first: int, last: int, scores: Floats, features: Floats, names: list[str]) -> Event:
     rows = slice(first, last + 1)
-    shown = np.median(np.abs(features[rows]), axis=0)
-    return Event(first, last, first + int(np.argmax(scores[rows])), names[int(np.argmax(shown))])
+    deviations = np.median(np.abs(features[rows]), axis=0)
+    return Event(first, last, first + int(np.argmax(scores[rows])), names[int(np.argmax(deviations))])

@@ -1,5 +1,6 @@
-"""Failure prediction: how likely the device fails within the horizon, learnt from its recorded failures."""
+"""Failure prediction: the probability that a device fails within the horizon, learnt from its recorded failures."""
 
+from collections.abc import Callable
 from datetime import timedelta
 from itertools import pairwise
 from typing import Any
@@ -8,50 +9,51 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from assets.analyses import CannotAnalyse, PredictionParameters, Progress, Result, readings
-from assets.analyses.failures import Examples, Flags, examples
+from assets.analyses import readings
+from assets.analyses.failures import Examples, examples
+from assets.analyses.parameters import PredictionParameters
+from assets.analyses.result import CannotAnalyse, Progress, Result
+from storage.arrays import Floats, Mask
 from storage.times import rfc3339
 
 MIN_FAILURES = 2
 MIN_STEPS = 48
-HELD_BACK = 0.3  # of the failures, the newest
+HELD_BACK_SHARE = 0.3  # of the failures, the newest
 MAX_PROBABILITIES = 500
 MAX_DRIVERS = 5
 
-Vector = np.ndarray[tuple[int], np.dtype[np.float64]]
-
 
 def predict(model_name: str, table: pa.Table, parameters: PredictionParameters, progress: Progress) -> Result:
-    """The probability of a failure within the horizon, for the newest readings.
+    """The probability of a failure within the horizon, for the newest steps of a device's dataset rows.
 
-    The newest failures are held back, with all that came near them, to see what a model of the earlier ones is worth.
-    The newest readings, of which nobody knows yet, are judged by a model that has learnt from all failures. No step's
-    probability comes from a model that had learnt from it.
+    A first model learns from the older failures and is tested on the newest. A second model learns from all failures
+    and judges the newest steps, whose outcome is not known yet. No probability comes from a model that was fitted on
+    its step.
 
     Raises:
-        CannotAnalyse: failures are missing, or readings before them.
+        CannotAnalyse: there are too few failures, or too few readings.
 
     """
     if not parameters.failures:
         raise CannotAnalyse(
-            "no recorded failures: give the moments at which the device failed as parameters.failures, "
-            'for example {"failures": ["2026-01-05T08:30:00Z", "2026-01-19T17:00:00Z"], "horizon_hours": 24}'
+            "There are no recorded failures. Give the moments at which the device failed as parameters.failures, "
+            'for example {"failures": ["2026-01-05T08:30:00Z", "2026-01-19T17:00:00Z"], "horizon_hours": 24}.'
         )
     horizon = timedelta(hours=parameters.horizon_hours)
     progress(5, "Preparing features")
     known = examples(readings.frame(table), parameters.failures, horizon)
-    _enough(known, len(parameters.failures))
+    _check_enough(known, len(parameters.failures))
     progress(20, "Testing on the newest failures")
-    accuracy, unseen = _test(model_name, known, horizon, parameters.seed)
+    accuracy, probabilities = _test(model_name, known, horizon, parameters.seed)
     progress(70, f"Fitting {model_name} on all failures")
-    model = _fitted(model_name, known, known.told, parameters.seed)
-    unseen[~known.told] = _probability(model, known.features[~known.told])
-    shown = np.flatnonzero(np.isfinite(unseen))
+    model = _fitted(model_name, known, known.labelled, parameters.seed)
+    probabilities[~known.labelled] = _probability(model, known.features[~known.labelled])
+    judged = np.flatnonzero(np.isfinite(probabilities))
     newest = [
-        {"timestamp": rfc3339(known.ends[i]), "failure_probability": float(unseen[i])}
-        for i in shown[-MAX_PROBABILITIES:].tolist()
+        {"timestamp": rfc3339(known.ends[i]), "failure_probability": float(probabilities[i])}
+        for i in judged[-MAX_PROBABILITIES:].tolist()
     ]
-    progress(85, "Asking what the probability rests on")
+    progress(85, "Finding the metrics that drive the probability")
     results = {
         "failure_probability": newest[-1]["failure_probability"],
         "as_of": newest[-1]["timestamp"],
@@ -66,81 +68,100 @@ def predict(model_name: str, table: pa.Table, parameters: PredictionParameters, 
             "failures_learnt_from": len(known.failures),
             "failures_outside_the_readings": len(set(parameters.failures)) - len(known.failures),
             "steps": len(known.ends),
-            "probabilities_left_out": max(0, len(shown) - MAX_PROBABILITIES),
+            "probabilities_left_out": max(0, len(judged) - MAX_PROBABILITIES),
         },
     }
     return Result(results, accuracy)
 
 
-def _enough(known: Examples, given: int) -> None:
+def _check_enough(known: Examples, recorded: int) -> None:
     if len(known.failures) < MIN_FAILURES:
         raise CannotAnalyse(
-            f"{len(known.failures)} of the {given} recorded failures lie within the readings, and at least "
-            f"{MIN_FAILURES} are needed; choose days that hold more of them"
+            f"{len(known.failures)} of the {recorded} recorded failures lie within the readings; at least "
+            f"{MIN_FAILURES} are needed. Choose days that include more of them."
         )
-    if known.told.sum() < MIN_STEPS or not (known.fails & known.told).any() or known.fails[known.told].all():
+    fails = known.fails[known.labelled]
+    if len(fails) < MIN_STEPS or not fails.any() or fails.all():
         raise CannotAnalyse(
-            f"{known.told.sum()} steps of readings, {known.fails.sum()} of them shortly before a failure, are too few"
-            f" to learn from: {MIN_STEPS} are needed, with quiet times among them; choose more days, or a shorter"
-            " horizon_hours"
+            f"The readings make {len(fails)} steps, {fails.sum()} of them shortly before a failure. At least"
+            f" {MIN_STEPS} steps are needed, some before a failure and some not. Choose more days, or a shorter"
+            " horizon_hours."
         )
 
 
-def _fitted(model_name: str, known: Examples, rows: Flags, seed: int) -> Any:
-    from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier  # noqa: PLC0415 - a second to load
+# The models have no class weights, which would distort the probabilities.
+def _random_forest(seed: int) -> Any:
+    from sklearn.ensemble import RandomForestClassifier  # noqa: PLC0415 - a second to load
 
-    # No class weights: they spoil the probabilities, which are what is asked for.
-    if model_name == "random_forest":
-        model: Any = RandomForestClassifier(n_estimators=200, min_samples_leaf=5, random_state=seed, n_jobs=1)
-    else:
-        model = HistGradientBoostingClassifier(
-            max_iter=150, learning_rate=0.06, min_samples_leaf=10, early_stopping=False, random_state=seed
-        )
-    return model.fit(known.features[rows].to_numpy(), known.fails[rows])
+    return RandomForestClassifier(n_estimators=200, min_samples_leaf=5, random_state=seed, n_jobs=1)
 
 
-def _probability(model: Any, features: pd.DataFrame) -> Vector:
-    found: Vector = model.predict_proba(features.to_numpy())[:, list(model.classes_).index(True)]
-    return found
+def _gradient_boosting(seed: int) -> Any:
+    from sklearn.ensemble import HistGradientBoostingClassifier  # noqa: PLC0415 - a second to load
+
+    return HistGradientBoostingClassifier(
+        max_iter=150, learning_rate=0.06, min_samples_leaf=10, early_stopping=False, random_state=seed
+    )
 
 
-def split(known: Examples, horizon: timedelta) -> tuple[Flags, Flags]:
-    """Steps to learn from, and steps to judge by: those around the newest failures.
+# By model name, as in `ANALYSES`; made with a seed.
+CLASSIFIERS: dict[str, Callable[[int], Any]] = {
+    "random_forest": _random_forest,
+    "gradient_boosting": _gradient_boosting,
+}
 
-    The cut lies midway between two failures. No label before it looks beyond it, and no feature after it looks back
-    over it, so a horizon is left out on either side.
+
+def _fitted(model_name: str, known: Examples, rows: Mask, seed: int) -> Any:
+    return CLASSIFIERS[model_name](seed).fit(known.features[rows].to_numpy(), known.fails[rows])
+
+
+def _probability(model: Any, features: pd.DataFrame) -> Floats:
+    probability: Floats = model.predict_proba(features.to_numpy())[:, list(model.classes_).index(True)]
+    return probability
+
+
+def split(known: Examples, horizon: timedelta) -> tuple[Mask, Mask]:
+    """The steps to learn from, and the steps around the newest failures to test on.
+
+    They are cut midway between two failures. A horizon on either side of the cut is left out: labels look that far
+    ahead, and features that far back.
     """
-    held_back = max(1, round(HELD_BACK * len(known.failures)))
-    last, first = known.failures[-held_back - 1], known.failures[-held_back]
-    cut = last + (first - last) / 2
-    return known.told & np.asarray(known.ends + horizon <= cut), known.told & np.asarray(known.ends - horizon >= cut)
+    held_back = max(1, round(HELD_BACK_SHARE * len(known.failures)))
+    before, after = known.failures[-held_back - 1], known.failures[-held_back]
+    cut = before + (after - before) / 2
+    ends, labelled = known.ends, known.labelled
+    return labelled & np.asarray(ends + horizon <= cut), labelled & np.asarray(ends - horizon >= cut)
 
 
-def _test(model_name: str, known: Examples, horizon: timedelta, seed: int) -> tuple[dict[str, Any], Vector]:
-    """What a model of the earlier failures is worth on the newest, and its probabilities (NaN elsewhere)."""
+def _test(model_name: str, known: Examples, horizon: timedelta, seed: int) -> tuple[dict[str, Any], Floats]:
+    """How good a model of the older failures is on the newest, and its probabilities for them (NaN elsewhere).
+
+    The Brier score is the mean squared error of the probabilities; its skill is relative to the constant share of
+    steps before a failure (G. W. Brier, 1950).
+    """
     from sklearn.metrics import average_precision_score, brier_score_loss  # noqa: PLC0415
 
     names = ("pr_auc", "precision", "recall", "f1_score", "brier", "brier_skill", "failures_found", "false_alarm_share")
     accuracy: dict[str, Any] = dict.fromkeys(names)
-    unseen = np.full(len(known.ends), np.nan)
-    learnt, judged = split(known, horizon)
-    for rows, what in ((learnt, "to learn from"), (judged, "to judge by")):
+    probabilities = np.full(len(known.ends), np.nan)
+    training, test = split(known, horizon)
+    for rows, purpose in ((training, "to learn from"), (test, "to test on")):
         if not known.fails[rows].any() or known.fails[rows].all():
             reason = (
-                f"with the newest failures held back, the steps left {what} do not hold both quiet times and failures"
+                f"with the newest failures held back, the steps {purpose} do not include both quiet times and times"
+                " before a failure; give more failures, further apart"
             )
-            return {**accuracy, "reason": f"{reason}; more failures, further apart, would tell"}, unseen
-    threshold = _threshold(model_name, known, learnt, seed)
-    probability = _probability(_fitted(model_name, known, learnt, seed), known.features[judged])
-    unseen[judged] = probability
-    fails = known.fails[judged]
+            return {**accuracy, "reason": reason}, probabilities
+    threshold = _threshold(model_name, known, training, seed)
+    probability = _probability(_fitted(model_name, known, training, seed), known.features[test])
+    probabilities[test] = probability
+    fails, ends = known.fails[test], known.ends[test]
     warned = probability >= threshold
     hits = int((warned & fails).sum())
-    usual = known.fails[learnt].mean()
     brier = float(brier_score_loss(fails, probability))
-    without = float(np.mean((fails - usual) ** 2))
-    ends = known.ends[judged]
-    held_back = [f for f in known.failures if ((ends < f) & (ends >= f - horizon)).any()]
+    baseline_brier = float(np.mean((fails - known.fails[training].mean()) ** 2))
+    before_failures = [(ends < f) & (ends >= f - horizon) for f in known.failures]
+    tested = [before for before in before_failures if before.any()]
     return {
         "pr_auc": float(average_precision_score(fails, probability)),
         "base_rate": float(fails.mean()),
@@ -148,52 +169,56 @@ def _test(model_name: str, known: Examples, horizon: timedelta, seed: int) -> tu
         "recall": hits / int(fails.sum()),
         "f1_score": 2 * hits / int(warned.sum() + fails.sum()),
         "brier": brier,
-        "brier_skill": 1 - brier / without if without else None,
+        "brier_skill": 1 - brier / baseline_brier if baseline_brier else None,
         "threshold": threshold,
-        "failures_tested": len(held_back),
-        "failures_found": sum(bool((warned & (ends < f) & (ends >= f - horizon)).any()) for f in held_back),
+        "failures_tested": len(tested),
+        "failures_found": sum(bool((warned & before).any()) for before in tested),
         "false_alarm_share": float(warned[~fails].mean()),
-        "beats_baseline": brier < without,
+        "beats_baseline": brier < baseline_brier,
         "baseline": "the share of steps before a failure, as the probability at all times",
-    }, unseen
+    }, probabilities
 
 
-def _threshold(model_name: str, known: Examples, learnt: Flags, seed: int) -> float:
-    """The probability from which to warn: best F1 on thirds of the time that were held back in turn; else a half."""
-    at = np.flatnonzero(learnt)
-    found = np.full(len(learnt), np.nan)
-    edges = np.linspace(0, len(at), 4).astype(int)
-    for a, b in pairwise(edges):
-        fitted = learnt.copy()
-        fitted[at[max(0, a - 24) : b + 24]] = False
+def _threshold(model_name: str, known: Examples, training: Mask, seed: int) -> float:
+    """The probability from which to warn: the one with the best F1 score in a cross-validation over three blocks.
+
+    It is one half if no failure follows a step of a block that can be judged.
+    """
+    steps = np.flatnonzero(training)
+    probabilities = np.full(len(training), np.nan)
+    edges = np.linspace(0, len(steps), 4).astype(int)
+    for first, end in pairwise(edges):
+        fitted = training.copy()
+        fitted[steps[max(0, first - 24) : end + 24]] = False
         if known.fails[fitted].any() and not known.fails[fitted].all():
-            block = at[a:b]
-            found[block] = _probability(_fitted(model_name, known, fitted, seed), known.features.iloc[block])
-    there = np.isfinite(found)
-    fails = known.fails[there]
+            block = steps[first:end]
+            probabilities[block] = _probability(_fitted(model_name, known, fitted, seed), known.features.iloc[block])
+    judged = np.isfinite(probabilities)
+    fails, probability = known.fails[judged], probabilities[judged]
     if not fails.any():
         return 0.5
-    tried = np.linspace(0.05, 0.95, 19)
-    f1 = [2 * ((found[there] >= t) & fails).sum() / ((found[there] >= t).sum() + fails.sum()) for t in tried]
-    return float(tried[int(np.argmax(f1))])
+    thresholds = np.linspace(0.05, 0.95, 19)
+    f1 = [2 * ((probability >= t) & fails).sum() / ((probability >= t).sum() + fails.sum()) for t in thresholds]
+    return float(thresholds[int(np.argmax(f1))])
 
 
 def _drivers(model: Any, known: Examples, seed: int) -> list[dict[str, Any]]:
-    """The channels without which the model would be the most wrong: shuffled, they cost this share of the Brier score.
+    """The metrics that the probability depends on most, each with its share of the permutation importance.
 
-    All features of a channel are shuffled together, since any one of them can stand in for another.
+    A metric's importance is how much the Brier score worsens when its features are shuffled (L. Breiman, 2001). All
+    features of a metric are shuffled together, since each of them can stand in for another.
     """
-    rows = np.flatnonzero(known.told)
+    rows = np.flatnonzero(known.labelled)
     rows = rows[:: max(1, len(rows) // 1_000)]
     features, fails = known.features.iloc[rows], known.fails[rows]
-    shuffled = np.random.default_rng(seed).permutation(len(rows))
-    right = np.mean((_probability(model, features) - fails) ** 2)
-    cost = {}
+    order = np.random.default_rng(seed).permutation(len(rows))
+    brier = np.mean((_probability(model, features) - fails) ** 2)
+    importance = {}
     for channel in dict.fromkeys(known.channels):
-        changed = features.copy()
-        its = [name for name, of in zip(features.columns, known.channels, strict=True) if of == channel]
-        changed[its] = features[its].to_numpy()[shuffled]
-        cost[channel] = max(0.0, float(np.mean((_probability(model, changed) - fails) ** 2) - right))
-    total = sum(cost.values())
-    strongest = sorted(cost, key=lambda channel: -cost[channel])[:MAX_DRIVERS]
-    return [{"metric": channel, "share": cost[channel] / total} for channel in strongest if cost[channel] > 0]
+        shuffled = features.copy()
+        columns = [name for name, owner in zip(features.columns, known.channels, strict=True) if owner == channel]
+        shuffled[columns] = features[columns].to_numpy()[order]
+        importance[channel] = max(0.0, float(np.mean((_probability(model, shuffled) - fails) ** 2) - brier))
+    total = sum(importance.values())
+    strongest = sorted(importance, key=lambda channel: -importance[channel])[:MAX_DRIVERS]
+    return [{"metric": name, "share": importance[name] / total} for name in strongest if importance[name] > 0]

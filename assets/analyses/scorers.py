@@ -1,34 +1,41 @@
-"""How unusual rows are: an isolation forest, and an autoencoder. Higher is stranger; a threshold is not theirs."""
+"""Scores of how unusual rows are: an isolation forest and an autoencoder.
+
+Higher scores are stranger. A scorer only ranks rows; `assets.analyses.events` sets the threshold.
+"""
 
 import warnings
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
 
-Matrix = np.ndarray[tuple[int, int], np.dtype[np.float64]]
-Vector = np.ndarray[tuple[int], np.dtype[np.float64]]
+from storage.arrays import Floats
 
-MAX_FITTED = 20_000
-CLIP = 20.0  # usual spreads: what is further away is no stranger, and would only rule a fit
+MAX_TRAINING_ROWS = 20_000
+CLIP = 20.0  # usual spreads; a value further away is not stranger, and would dominate a fit
 
 
 class Scorer(Protocol):
-    """Learns what is usual from rows of standardised features, in the order of time.
+    """Learns what is usual, then scores rows.
 
-    `OUTSIDE` is what a usual spread beyond all that was seen counts in its scores.
+    Rows are standardised features in the order of time, of shape (rows, features). `OUTSIDE` is added to a score for
+    each usual spread by which a row lies beyond the training rows.
     """
 
     OUTSIDE: float
 
-    def fit(self, rows: Matrix) -> None: ...
+    def fit(self, rows: Floats) -> None:
+        """Learn from training rows."""
 
-    def score(self, rows: Matrix) -> Vector: ...
+    def score(self, rows: Floats) -> Floats:
+        """One score per row."""
 
 
 class IsolationForest:
-    """Rows that few random cuts set apart (Liu, Ting, Zhou 2008): from 0 to 1.
+    """Scores from 0 to 1: rows that few random cuts isolate are strange.
 
-    Copies with noise let the forest cut also around the readings, where it has seen none.
+    F. T. Liu, K. M. Ting, Z.-H. Zhou: Isolation Forest (ICDM 2008). Copies of the training rows with noise make the
+    forest cut around the readings as well, where it has seen none.
     """
 
     OUTSIDE = 0.1
@@ -40,20 +47,20 @@ class IsolationForest:
         self._random = np.random.default_rng(seed)
         self._forest = Forest(n_estimators=200, max_samples=256, random_state=seed)
 
-    def fit(self, rows: Matrix) -> None:
+    def fit(self, rows: Floats) -> None:
         rows = _sample(rows, self._random)
         noisy = rows + self._random.normal(0, self.NOISE, rows.shape)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "max_samples .* is greater than the total number of samples")
             self._forest.fit(np.concatenate([rows, noisy]))
 
-    def score(self, rows: Matrix) -> Vector:
-        scores: Vector = -self._forest.score_samples(np.clip(rows, -CLIP, CLIP))
+    def score(self, rows: Floats) -> Floats:
+        scores: Floats = -self._forest.score_samples(np.clip(rows, -CLIP, CLIP))
         return scores
 
 
 class Autoencoder:
-    """Rows, each with some before it, that a narrow network cannot draw again: by how many usual spreads it is off."""
+    """The error, in usual spreads, with which a narrow neural network reproduces a row and some rows before it."""
 
     OUTSIDE = 1.0
     WINDOW = (0, 4, 9, 14, 19)  # rows back
@@ -62,46 +69,44 @@ class Autoencoder:
         self._seed = seed
         self._random = np.random.default_rng(seed)
 
-    def fit(self, rows: Matrix) -> None:
+    def fit(self, rows: Floats) -> None:
         from sklearn.exceptions import ConvergenceWarning  # noqa: PLC0415
         from sklearn.neural_network import MLPRegressor  # noqa: PLC0415
 
         windows = _sample(self._windows(rows), self._random)
-        wide = windows.shape[1]
+        width = windows.shape[1]
         self._network = MLPRegressor(
-            hidden_layer_sizes=(wide, max(2, wide // 5), wide), max_iter=60, random_state=self._seed
+            hidden_layer_sizes=(width, max(2, width // 5), width), max_iter=60, random_state=self._seed
         )
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # as far as 60 rounds bring it is far enough
+            warnings.simplefilter("ignore", ConvergenceWarning)  # 60 rounds are enough for scores
             self._network.fit(windows, windows)
 
-    def score(self, rows: Matrix) -> Vector:
+    def score(self, rows: Floats) -> Floats:
         windows = self._windows(rows)
-        drawn = self._network.predict(windows).reshape(windows.shape)
-        off: Vector = np.sqrt(np.mean((windows - drawn) ** 2, axis=1))
-        return off
+        reproduced = self._network.predict(windows).reshape(windows.shape)
+        errors: Floats = np.sqrt(np.mean((windows - reproduced) ** 2, axis=1))
+        return errors
 
-    def _windows(self, rows: Matrix) -> Matrix:
+    def _windows(self, rows: Floats) -> Floats:
         rows = np.clip(rows, -CLIP, CLIP)
         at = np.arange(len(rows))
         return np.concatenate([rows[np.maximum(at - back, 0)] for back in self.WINDOW], axis=1)
 
 
-SCORERS: dict[str, type[IsolationForest] | type[Autoencoder]] = {
-    "isolation_forest": IsolationForest,
-    "autoencoder": Autoencoder,
-}
+# By model name, as in `ANALYSES`; made with a seed.
+SCORERS: dict[str, Callable[[int], Scorer]] = {"isolation_forest": IsolationForest, "autoencoder": Autoencoder}
 
 
-def beyond(seen: Matrix, rows: Matrix) -> Vector:
-    """How far, in usual spreads, a row lies beyond nearly all that was seen."""
-    low, high = np.quantile(seen, [0.001, 0.999], axis=0)
-    far: Vector = np.maximum(np.maximum(low - rows, rows - high), 0).max(axis=1)
-    return np.minimum(far, CLIP)
+def excess(training: Floats, rows: Floats) -> Floats:
+    """By how many usual spreads each row lies outside the 0.1 to 99.9 % range of the training rows, at most CLIP."""
+    low, high = np.quantile(training, [0.001, 0.999], axis=0)
+    distances: Floats = np.maximum(np.maximum(low - rows, rows - high), 0).max(axis=1)
+    return np.minimum(distances, CLIP)
 
 
-def _sample(rows: Matrix, random: np.random.Generator) -> Matrix:
+def _sample(rows: Floats, random: np.random.Generator) -> Floats:
     rows = np.clip(rows, -CLIP, CLIP)
-    if len(rows) <= MAX_FITTED:
+    if len(rows) <= MAX_TRAINING_ROWS:
         return rows
-    return rows[np.sort(random.choice(len(rows), MAX_FITTED, replace=False))]
+    return rows[np.sort(random.choice(len(rows), MAX_TRAINING_ROWS, replace=False))]

@@ -1,13 +1,13 @@
 """Analyses: which there are, the datasets to run them on, jobs and their results."""
 
 from datetime import date, timedelta
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field, ValidationError
 from sqlmodel import Session, select
 
-from assets.analyses import ANALYSES
+from assets.analyses import ANALYSES, AnalysisType
 from serving.dependencies import DagsterClient, DatabaseSession, Day, DeviceId, JobPath, Moment, Text
 from serving.http.errors import Conflict, Invalid, NotFound, problems
 from serving.http.pagination import SORT, During, paginate
@@ -19,8 +19,6 @@ from storage.jobs import AnalyticsJob, new_job_id
 from storage.times import midnight
 
 router = APIRouter(prefix="/api/v1/analytics", tags=["analytics"])
-
-AnalysisType = Literal["anomaly", "prediction", "forecast"]
 
 
 class DatasetPublic(BaseModel):

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, Field
 from sqlmodel import select
 
+from assets.analyses import AnalysisType
 from assets.reports.content import schema
 from serving.auth.principal import public
 from serving.dependencies import (
@@ -38,7 +39,7 @@ class ReportRequest(BaseModel):
     """A report of one device from `date_range_start` up to `date_range_end`, with the newest results of analyses."""
 
     device_id: DeviceId
-    analysis_types: Annotated[list[Literal["anomaly", "prediction", "forecast"]], Field(max_length=3)] = []
+    analysis_types: Annotated[list[AnalysisType], Field(max_length=3)] = []
     date_range_start: Instant
     date_range_end: Instant
     format: Format = "pdf"

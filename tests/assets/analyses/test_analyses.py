@@ -7,7 +7,7 @@ import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pyarrow as pa
@@ -15,8 +15,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 from pydantic import ValidationError
 
-from assets.analyses import ANALYSES, CannotAnalyse, Result, analyse
+from assets.analyses import ANALYSES, AnalysisType, CannotAnalyse, Result, analyse
+from assets.analyses.forecasters import FORECASTERS
+from assets.analyses.prediction import CLASSIFIERS
+from assets.analyses.scorers import SCORERS
 from cli.demo import fleet
+from storage.settings import CHECKOUT
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 MODELS = [(kind, model) for kind, analysis in ANALYSES.items() for model in analysis.models]
@@ -51,11 +55,23 @@ def house_a() -> tuple[pa.Table, np.ndarray[tuple[int], np.dtype[np.bool_]]]:
     return pa.table({"timestamp": times, **metrics}), np.array([row["anomaly"] == "1" for row in rows])
 
 
-def test_importing_names_and_parameters_loads_no_ml_library() -> None:
-    heavy = ("sklearn", "scipy", "statsmodels", "prophet", "pandas", "matplotlib")
-    code = f"import sys, assets.analyses; print([name for name in {heavy} if name in sys.modules])"
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path.cwd())
-    assert loaded.stdout.strip() == "[]"
+def test_the_faces_of_the_assets_load_no_heavy_library() -> None:
+    """The API imports them for names, parameters and reads; a run imports what it needs."""
+    heavy = {"sklearn", "scipy", "statsmodels", "prophet", "pandas", "matplotlib", "duckdb"}
+    faces = "assets.analyses, assets.datasets, assets.energy, assets.quality, assets.reports"
+    code = f"import sys, {faces}; print(*sorted({heavy!r} & sys.modules.keys()))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=CHECKOUT)
+    assert loaded.stdout.split() == []
+
+
+def test_every_analysis_type_is_listed_once() -> None:
+    assert set(get_args(AnalysisType)) == set(ANALYSES)
+
+
+def test_every_model_that_is_offered_exists() -> None:
+    assert ANALYSES["anomaly"].models == tuple(SCORERS)
+    assert ANALYSES["prediction"].models == tuple(CLASSIFIERS)
+    assert ANALYSES["forecast"].models == tuple(FORECASTERS)
 
 
 def test_models_are_those_of_the_handover() -> None:
@@ -195,5 +211,5 @@ def test_a_forecast_that_loses_to_the_baseline_says_so() -> None:
 
 def test_too_little_history_says_how_much_is_needed() -> None:
     found = dataset({"power": np.arange(30.0)}, timedelta(hours=1))
-    with pytest.raises(CannotAnalyse, match=r"need \d+ hours of history, there are (29|30)"):
+    with pytest.raises(CannotAnalyse, match=r"need \d+ hours of history; there are (29|30)"):
         run("forecast", "prophet", found)

@@ -45,7 +45,7 @@ def test_nothing_of_the_future_is_known(model: str) -> None:
     assert np.array_equal(FORECASTERS[model](known, origins, 12), FORECASTERS[model](other, origins, 12))
 
 
-def test_hours_without_readings_are_drawn_in_and_counted() -> None:
+def test_hours_without_readings_are_interpolated_and_counted() -> None:
     values = daily(10)
     keep = [i for i in range(240) if i not in (100, 101, 102)]
     rows = hours(values).take(keep)
@@ -55,7 +55,7 @@ def test_hours_without_readings_are_drawn_in_and_counted() -> None:
 @pytest.mark.parametrize(
     ("rows", "parameters", "message"),
     [
-        (hours(daily(2)), {}, "need 106 hours of history, there are 48"),
+        (hours(daily(2)), {}, "need 106 hours of history; there are 48"),
         (hours(daily(10)), {"horizon_hours": 168}, "need 250 hours"),
         (hours(daily(10)).slice(0, 1), {}, "there are 1"),
         (hours(np.full(240, 5.0)), {}, "power is constant"),

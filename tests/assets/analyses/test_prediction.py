@@ -95,14 +95,14 @@ def test_nothing_learnt_from_overlaps_with_what_it_is_judged_by() -> None:
 
 def test_the_end_of_the_readings_is_not_taken_for_quiet() -> None:
     known = examples(readings.frame(worn()), failures(), HORIZON)
-    assert not known.told[known.ends > known.ends[-1] - HORIZON].any()
+    assert not known.labelled[known.ends > known.ends[-1] - HORIZON].any()
 
 
 @pytest.mark.parametrize(
     ("moments", "message"),
     [
-        ([], "no recorded failures: give the moments"),
-        (failures(1), "1 of the 1 recorded failures lie within the readings, and at least 2"),
+        ([], "There are no recorded failures. Give the moments"),
+        (failures(1), "1 of the 1 recorded failures lie within the readings; at least 2 are needed"),
         ([datetime(2020, 1, 1, tzinfo=UTC), datetime(2030, 1, 1, tzinfo=UTC)], "0 of the 2 recorded failures"),
     ],
 )

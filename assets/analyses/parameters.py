@@ -1,0 +1,56 @@
+"""The parameters that a client can give to an analysis."""
+
+from typing import Annotated
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+Seed = Annotated[
+    int, Field(ge=0, lt=2**32, strict=True, description="Seeds every random choice: equal seeds give equal results")
+]
+HorizonHours = Annotated[int, Field(ge=1, le=168, strict=True)]
+MetricName = Annotated[str, Field(min_length=1, max_length=64)]
+
+
+class Parameters(BaseModel):
+    """The parameters of every analysis.
+
+    `with_errors` also uses days in which quality checks found errors.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    with_errors: Annotated[bool, Field(strict=True)] = False
+    seed: Seed = 1
+
+
+class AnomalyParameters(Parameters):
+    """The parameters of an anomaly detection.
+
+    `trained_until`: readings before this moment are known to be normal; the model learns from them only. Without it,
+    the model learns from all readings. `metrics`: the metrics to use, by default all. `strictness`: the factor by
+    which the threshold is moved away from the usual score.
+    """
+
+    trained_until: AwareDatetime | None = None
+    metrics: Annotated[list[MetricName], Field(min_length=1, max_length=50)] | None = None
+    strictness: Annotated[float, Field(ge=0.5, le=10.0, strict=True)] = 1.0
+
+
+class ForecastParameters(Parameters):
+    """The parameters of a forecast.
+
+    `metric`: by default power if the device measures it, else its first named metric.
+    """
+
+    metric: MetricName | None = None
+    horizon_hours: HorizonHours = 24
+
+
+class PredictionParameters(Parameters):
+    """The parameters of a failure prediction.
+
+    `failures`: the moments at which the device failed, from the plant's records.
+    """
+
+    failures: Annotated[list[AwareDatetime], Field(max_length=10_000)] = []
+    horizon_hours: HorizonHours = 24

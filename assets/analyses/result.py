@@ -1,0 +1,19 @@
+"""What an analysis returns, reports while it works, and raises if the data do not allow it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+Progress = Callable[[float, str], None]  # percent done, and the current step in words
+
+
+class CannotAnalyse(Exception):
+    """The data do not allow the analysis; the message says what is missing."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """The results and accuracy of one analysis, as JSON values without NaN."""
+
+    results: dict[str, Any]
+    accuracy_metrics: dict[str, Any]
