@@ -1,4 +1,4 @@
-"""`energy backfill`: datasets of past days, made or made again."""
+"""`energy backfill`: make the datasets of past days, or make them again."""
 
 import sys
 import time
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Asset(StrEnum):
-    """What can be made for many days at once."""
+    """What a backfill can make."""
 
     telemetry_dataset = "telemetry_dataset"
     telemetry_monthly = "telemetry_monthly"
@@ -24,33 +24,32 @@ class Asset(StrEnum):
 
 def backfill(
     start: Annotated[datetime, typer.Option("--from", formats=["%Y-%m-%d"], help="The first UTC day.")],
-    end: Annotated[datetime, typer.Option("--to", formats=["%Y-%m-%d"], help="The last UTC day, included.")],
-    device: Annotated[list[str] | None, typer.Option(help="Only this device; may be given several times.")] = None,
-    asset: Annotated[Asset, typer.Option(help="What is to be made.")] = Asset.telemetry_dataset,
+    end: Annotated[datetime, typer.Option("--to", formats=["%Y-%m-%d"], help="The last UTC day, inclusive.")],
+    device: Annotated[list[str] | None, typer.Option(help="Only this device. Repeat for several.")] = None,
+    asset: Annotated[Asset, typer.Option(help="What to make.")] = Asset.telemetry_dataset,
 ) -> None:
-    """Make the datasets of past days, or make them again; what stands there already stays as it is."""
-    # Dagster and pyarrow cost a second, which `energy --help` need not pay.
-    from assets.datasets.ranges import export_month  # noqa: PLC0415
-    from orchestration.datasets import backfill as making  # noqa: PLC0415
-    from storage.stores import open_stores  # noqa: PLC0415
+    """Make the datasets of past days. Files that are already up to date are left as they are."""
+    from assets.datasets.ranges import export_month
+    from orchestration.datasets import backfill as making
+    from storage.stores import open_stores
 
     settings = Settings.load()
     first, last = _range(settings, start, end)
     began = time.monotonic()
     with open_stores(settings) as stores, making.dagster_books(settings) as books:
         if unknown := dirty_days.unknown_devices(stores.session, device or ()):
-            raise typer.BadParameter(f"there is no device {unknown[0]}, and no telemetry is known of one")
+            raise typer.BadParameter(f"device {unknown[0]} is not registered and has no telemetry")
         wanted = making.device_days(stores, first, last, device)
         if not wanted:
             print(
-                f"energy: no telemetry of {first} to {last} is known; `energy import` brings old files in",
+                f"energy: there is no telemetry from {first} to {last}; `energy import` loads old files",
                 file=sys.stderr,
             )
         window = timedelta(days=max(int(settings.max_export_window_hours // 24), 1))
         with typer.progressbar(length=len(wanted), label=f"{first} to {last}", file=sys.stderr) as bar:
-            done = making.backfill(stores, wanted, window, books, progress=bar.update, window_done=_tell_log)
+            done = making.backfill(stores, wanted, window, books, progress=bar.update, window_done=_report_window)
         months = {(d.year, d.month, name) for d, name in wanted} if asset is Asset.telemetry_monthly else set()
-        compacted = [made for year, month, name in sorted(months) if (made := export_month(stores, name, year, month))]
+        compacted = [file for year, month, name in sorted(months) if (file := export_month(stores, name, year, month))]
     seconds = time.monotonic() - began
     print(
         f"{done.written} files written, {done.unchanged} unchanged, {done.empty} days without readings,"
@@ -64,8 +63,8 @@ def backfill(
         raise typer.Exit(1)
 
 
-def _tell_log(first: date, last: date, done: "Backfilled") -> None:
-    """Where no progress bar is seen, a line for each window tells how far it is."""
+def _report_window(first: date, last: date, done: "Backfilled") -> None:
+    """Print a line for each window where no progress bar is shown."""
     if not sys.stderr.isatty():
         counts = f"{done.written} files written, {done.unchanged} unchanged, {len(done.failed)} failed so far"
         print(f"{first} to {last}: {counts}", file=sys.stderr, flush=True)
@@ -74,11 +73,12 @@ def _tell_log(first: date, last: date, done: "Backfilled") -> None:
 def _range(settings: Settings, start: datetime, end: datetime) -> tuple[date, date]:
     first, last = start.date(), end.date()
     if first > last:
-        raise typer.BadParameter(f"--from {first} lies after --to {last}")
+        raise typer.BadParameter(f"--from {first} is after --to {last}")
     if first < settings.dataset_start_date:
         raise typer.BadParameter(
-            f"--from {first} lies before DATASET_START_DATE={settings.dataset_start_date}; move that variable first"
+            f"--from {first} is before DATASET_START_DATE={settings.dataset_start_date};"
+            " set that variable to an earlier day"
         )
     if last > datetime.now(UTC).date():
-        raise typer.BadParameter(f"--to {last} lies in the future")
+        raise typer.BadParameter(f"--to {last} is in the future")
     return first, last

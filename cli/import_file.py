@@ -1,4 +1,4 @@
-"""`energy import`: history from a file, so that a plant with old data starts with it."""
+"""`energy import`: load past readings from a file."""
 
 import sys
 from pathlib import Path
@@ -15,29 +15,31 @@ MAX_NAMED = 5
 def import_file(
     file: Annotated[Path, typer.Argument(help="A CSV file with a header, or a Parquet file.")],
     *,
-    device: Annotated[str | None, typer.Option(help="The device that all rows are of.")] = None,
-    device_column: Annotated[str | None, typer.Option(help="The column that names each row's device.")] = None,
+    device: Annotated[str | None, typer.Option(help="The device that all rows belong to.")] = None,
+    device_column: Annotated[str | None, typer.Option(help="The column with each row's device id.")] = None,
     map: Annotated[  # noqa: A002 - the option's name
         list[str] | None,
         typer.Option(
             metavar="METRIC=COLUMN[:UNIT]",
-            help="Where a metric is, such as power=P_total:kW; may be given several times."
-            " Without it, columns named like the metrics are taken.",
+            help="Read a metric from a column, e.g. power=P_total:kW. Repeat for several."
+            " Default: the columns that are named like metrics.",
         ),
     ] = None,
-    time: Annotated[str, typer.Option(help="The column of the time.")] = "timestamp",
-    time_unit: Annotated[str, typer.Option(help="Of times that are numbers since 1970: s, ms or us.")] = "ms",
-    timezone: Annotated[str | None, typer.Option(help="The zone of times without an offset.")] = None,
+    time: Annotated[str, typer.Option(help="The column with the time.")] = "timestamp",
+    time_unit: Annotated[str, typer.Option(help="The unit of numeric times (since 1970): s, ms or us.")] = "ms",
+    timezone: Annotated[
+        str | None, typer.Option(help="The time zone of times without an offset, e.g. Europe/Berlin.")
+    ] = None,
 ) -> None:
-    """Store a file's rows as readings. Bad rows are quarantined with the reason, and no alerts are raised."""
-    from ingest.intake import files  # noqa: PLC0415 - pyarrow costs a quarter of a second, which `energy --help` need not pay
-    from storage.stores import open_stores  # noqa: PLC0415
+    """Store the rows of a file as readings. Bad rows are quarantined with the reason. No alerts are raised."""
+    from ingest.intake import files
+    from storage.stores import open_stores
 
     settings = Settings.load()
     if (device is None) == (device_column is None):
-        raise typer.BadParameter("give --device, or --device-column")
+        raise typer.BadParameter("give either --device or --device-column")
     if device is not None and not files.is_identifier(device):
-        raise typer.BadParameter(f"--device {device!r} is no device id (letters, digits, _ . -, at most 50)")
+        raise typer.BadParameter(f"--device {device!r} is not a device id (letters, digits, _ . -; at most 50)")
     try:
         zone = ZoneInfo(known_zone(timezone)) if timezone else None
     except ValueError as error:
@@ -69,13 +71,13 @@ def import_file(
     if done.unregistered:
         print(
             f"energy: not registered: {', '.join(done.unregistered[:MAX_NAMED])}"
-            f"{' and others' if len(done.unregistered) > MAX_NAMED else ''};"
-            " their readings are kept under these names, and `energy devices import` registers devices",
+            f"{' and others' if len(done.unregistered) > MAX_NAMED else ''}."
+            " Their readings are stored under these ids; `energy devices import` registers devices.",
             file=sys.stderr,
         )
     if done.first and done.first.date() < settings.dataset_start_date:
         print(
-            f"energy: datasets begin at DATASET_START_DATE={settings.dataset_start_date};"
-            f" move it to {done.first.date()} to have all of this in datasets",
+            f"energy: datasets begin at DATASET_START_DATE={settings.dataset_start_date}."
+            f" Set it to {done.first.date()} to include all of these readings.",
             file=sys.stderr,
         )

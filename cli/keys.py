@@ -1,32 +1,42 @@
-"""`energy keys`: who may use the API."""
+"""`energy keys`: create, list and revoke API keys."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from sqlmodel import Session, select
 
-from storage import access
-from storage.access import ApiKey, NameTaken, Role
-from storage.database import migrate, open_engine
 from storage.settings import Settings
 from storage.times import utc_now
 
-app = typer.Typer(help="API keys: once there is one, nobody is let in without.", no_args_is_help=True)
+if TYPE_CHECKING:
+    from sqlmodel import Session
+
+# As in storage.access, which would load SQLAlchemy for `energy --help`.
+Role = Literal["read", "operate", "admin"]
+
+app = typer.Typer(
+    help="Create, list and revoke API keys. As soon as one exists, the API refuses requests without a key.",
+    no_args_is_help=True,
+)
 
 
 @app.command()
 def create(
-    name: Annotated[str, typer.Argument(help="Whose it is; it stands in the book of changes")],
+    name: Annotated[str, typer.Argument(help="Who uses the key. The audit log shows this name.")],
     role: Annotated[
-        Role, typer.Option(help="read: look; operate: change things, too; admin: also see the book")
+        Role,
+        typer.Option(help="read: view only. operate: also change things. admin: also read the audit log."),
     ] = "read",
-    tenant: Annotated[str | None, typer.Option(help="See this tenant only; without it, all")] = None,
-    days: Annotated[int | None, typer.Option(min=1, max=3650, help="Days until it ends; without it, never")] = None,
+    tenant: Annotated[str | None, typer.Option(help="Restrict the key to one tenant. Default: all tenants.")] = None,
+    days: Annotated[
+        int | None, typer.Option(min=1, max=3650, help="Expire after so many days. Default: never.")
+    ] = None,
 ) -> None:
-    """Make a key and print it, this once: only its hash is kept."""
+    """Create a key and print it. It is shown only once: the platform stores nothing but its hash."""
+    from storage import access
+
     if not 1 <= len(name) <= 100 or not name.isprintable():
         raise typer.BadParameter("a name has 1 to 100 printable characters", param_hint="NAME")
     if tenant is not None and not 1 <= len(tenant) <= 50:
@@ -34,41 +44,47 @@ def create(
     with _session() as session:
         try:
             secret = access.create_key(session, name, role, tenant, timedelta(days=days) if days else None)
-        except NameTaken as error:
+        except access.NameTaken as error:
             raise typer.BadParameter(str(error), param_hint="NAME") from None
+        session.commit()
     print(secret)
 
 
 @app.command(name="list")
 def list_keys() -> None:
-    """The keys by name."""
+    """List all keys by name, with role, tenant and state."""
+    from storage import access
+
     now = utc_now()
     with _session() as session:
-        keys = session.exec(select(ApiKey).order_by(ApiKey.name)).all()
-    print(f"{'name':24} {'role':8} {'tenant':16} {'made':10}  state")
+        keys = access.list_keys(session)
+    print(f"{'NAME':24} {'ROLE':8} {'TENANT':16} {'CREATED':10}  STATE")
     for key in keys:
-        ended = key.expires_at is not None and key.expires_at < now
-        state = "revoked" if key.revoked_at else "expired" if ended else "valid"
-        until = f" until {key.expires_at:%Y-%m-%d}" if key.expires_at and not ended else ""
+        expired = key.expires_at is not None and key.expires_at < now
+        state = "revoked" if key.revoked_at else "expired" if expired else "valid"
+        until = f" until {key.expires_at:%Y-%m-%d}" if key.expires_at and not expired else ""
         print(f"{key.name:24} {key.role:8} {key.tenant_id or '(all)':16} {key.created_at:%Y-%m-%d}  {state}{until}")
 
 
 @app.command()
-def revoke(name: str) -> None:
-    """End a key and its sessions at once."""
+def revoke(name: Annotated[str, typer.Argument(help="The key's name, as `energy keys list` shows it.")]) -> None:
+    """Revoke a key and end its sessions, at once and for good."""
+    from storage import access
+
     with _session() as session:
         if not access.revoke_key(session, name):
-            raise typer.BadParameter(f"there is no key named {name!r}; `energy keys list` shows them")
+            raise typer.BadParameter(f"there is no key named {name!r}; `energy keys list` shows all", param_hint="NAME")
+        session.commit()
     print(f"{name} is revoked")
 
 
 @contextmanager
-def _session() -> Iterator[Session]:
+def _session() -> "Iterator[Session]":
+    """A session on a migrated database: the first key may be created before the platform ever ran."""
+    from storage.database import migrate
+    from storage.stores import open_session
+
     settings = Settings.load()
     migrate(settings)
-    engine = open_engine(settings, pool_size=1)
-    try:
-        with Session(engine) as session:
-            yield session
-    finally:
-        engine.dispose()
+    with open_session(settings) as session:
+        yield session

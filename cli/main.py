@@ -1,4 +1,7 @@
-"""The `energy` command. Each group of subcommands is a module of its own; this one only puts them together."""
+"""The `energy` command: puts the subcommands together and turns errors into one line and an exit code.
+
+The modules of the commands import what they work with inside their functions, so that `energy --help` answers at once.
+"""
 
 import os
 import sys
@@ -11,7 +14,8 @@ from cli.demo.command import demo
 from cli.import_file import import_file
 from cli.simulate import simulate
 from cli.sql import sql
-from cli.up import status, up
+from cli.status import status
+from cli.up import up
 from storage.settings import SettingsError
 
 app = typer.Typer(
@@ -21,38 +25,56 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-
-app.add_typer(keys.app, name="keys")
-app.add_typer(devices.app, name="devices")
-
-
 app.command()(up)
 app.command()(status)
 app.command()(demo)
-app.command()(backfill)
+app.add_typer(keys.app, name="keys")
+app.add_typer(devices.app, name="devices")
 app.command("import")(import_file)
+app.command()(backfill)
 app.command()(sql)
-app.command()(simulate)
 app.add_typer(quarantine.app, name="quarantine")
+app.command()(simulate)
 
 
 def main() -> None:
-    """Run the command. What is the user's to mend is a line on standard error and exit code 2, never a traceback."""
+    """Run the command.
+
+    An error that the user can correct is one line on standard error and exit code 2. A bug is one line and exit code
+    70; LOG_LEVEL=DEBUG shows its traceback.
+    """
     try:
         app()
     except SettingsError as error:
-        for line in str(error).splitlines():
-            print(f"energy: {line}", file=sys.stderr)
+        _complain(str(error))
         sys.exit(2)
     except Exception as error:
         if os.environ.get("LOG_LEVEL", "").upper() == "DEBUG":
             raise
-        print(
-            f"energy: this is a fault of the platform, not yours: {type(error).__name__}: {error}"
-            " (LOG_LEVEL=DEBUG shows where)",
-            file=sys.stderr,
+        if reason := _unreachable_store(error):
+            _complain(f"{reason}. Is the platform running? `energy up` starts it.")
+            sys.exit(2)
+        _complain(
+            f"unexpected error: {type(error).__name__}: {error}. This is a bug; LOG_LEVEL=DEBUG shows the traceback."
         )
         sys.exit(70)
+
+
+def _complain(message: str) -> None:
+    for line in message.splitlines():
+        print(f"energy: {line}", file=sys.stderr)
+
+
+def _unreachable_store(error: Exception) -> str | None:
+    """Why a store does not answer, if that is what the error says."""
+    from sqlalchemy.exc import OperationalError
+
+    from storage.objects import ObjectStoreUnavailable
+    from storage.telemetry import StoreUnavailable
+
+    if isinstance(error, OperationalError):
+        return f"the database does not answer: {str(error.orig).strip().splitlines()[0]}"
+    return str(error) if isinstance(error, (ObjectStoreUnavailable, StoreUnavailable)) else None
 
 
 if __name__ == "__main__":

@@ -1,33 +1,30 @@
-"""`energy quarantine`: look at what intake refused, give it a second chance; on the stores, without the API."""
+"""`energy quarantine`: list what intake refused and replay it. Works on the stores directly, without the API."""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from sqlalchemy import Engine
-from sqlalchemy.exc import OperationalError
-from sqlmodel import Session, col, select
 
-from ingest.intake import quarantine
-from ingest.intake.quarantine import ReplayRunning
-from storage.database import open_engine
-from storage.quarantine import QuarantinedReading, Selection
 from storage.settings import Settings, SettingsError
-from storage.stores import open_telemetry_store
-from storage.telemetry import StoreUnavailable
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from storage.quarantine import Selection
+    from storage.telemetry import TelemetryStore
 
 app = typer.Typer(
-    help="What intake refused, with the reason: look at it, give it a second chance.", no_args_is_help=True
+    help="List the messages that intake refused, with the reasons, and replay them.", no_args_is_help=True
 )
 
-Device = Annotated[str | None, typer.Option("--device", help="Of this device.")]
-Reason = Annotated[str | None, typer.Option("--reason", help="Whose reason contains this text.")]
-Metric = Annotated[str | None, typer.Option("--metric", help="Refused because of this metric.")]
-Since = Annotated[str | None, typer.Option("--since", help="Received then or later, e.g. 2026-02-12T10:00:00Z.")]
-Until = Annotated[str | None, typer.Option("--until", help="Received before.")]
+Device = Annotated[str | None, typer.Option("--device", help="Only messages of this device.")]
+Reason = Annotated[str | None, typer.Option("--reason", help="Only those whose reason contains this text.")]
+Metric = Annotated[str | None, typer.Option("--metric", help="Only those refused because of this metric.")]
+Since = Annotated[
+    str | None, typer.Option("--since", help="Only those received at this time or later, e.g. 2026-02-12T10:00:00Z.")
+]
+Until = Annotated[str | None, typer.Option("--until", help="Only those received before this time.")]
 
 
 @app.command("list")
@@ -39,20 +36,22 @@ def list_rows(
     since: Since = None,
     until: Until = None,
     replayed: Annotated[
-        bool | None, typer.Option("--replayed/--waiting", help="Only those taken at a second chance, or not yet.")
+        bool | None,
+        typer.Option("--replayed/--waiting", help="Only those accepted by a replay, or only those still waiting."),
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many at most.")] = 20,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="Print at most so many.")] = 20,
 ) -> None:
-    """Print what was refused, newest first: id, time of receipt, device, reason, payload."""
-    selection = Selection(None, device, reason, metric, _moment(since), _moment(until), replayed)
-    row = QuarantinedReading
-    with _database(Settings.load()) as engine, Session(engine) as session:
-        found = selection.of(select(row)).order_by(col(row.received_at).desc(), col(row.id).desc())
-        for one in session.exec(found.limit(limit)):
-            mark = " (replayed)" if one.replayed_at else ""
-            payload = json.dumps(one.payload.decode("utf-8", "backslashreplace"))[:100]
-            received = f"{one.received_at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
-            typer.echo(f"{one.id}  {received}  {one.device_id or one.topic}  {one.reason}{mark}  {payload}")
+    """Print refused messages, newest first: id, time of receipt, device, reason, payload."""
+    from storage import quarantine
+    from storage.stores import open_session
+
+    selection = quarantine.Selection(None, device, reason, metric, _moment(since), _moment(until), replayed)
+    with open_session(Settings.load()) as session:
+        for row in quarantine.newest(session, selection, limit):
+            mark = " (replayed)" if row.replayed_at else ""
+            payload = json.dumps(row.payload.decode("utf-8", "backslashreplace"))[:100]
+            received = f"{row.received_at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+            typer.echo(f"{row.id}  {received}  {row.device_id or row.topic}  {row.reason}{mark}  {payload}")
 
 
 @app.command()
@@ -64,60 +63,60 @@ def replay(
     metric: Metric = None,
     since: Since = None,
     until: Until = None,
-    everything: Annotated[bool, typer.Option("--all", help="Everything that waits.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="All messages that wait.")] = False,
 ) -> None:
-    """Decode and keep it with today's registry and rules; what is refused again stays, and is printed with the reason.
+    """Decode refused messages again, with the devices and rules of today, and store what is accepted.
 
-    Exit code 1 when a store stopped answering on the way, or an id that was named does not wait.
+    What is refused again stays in the quarantine and is printed with the reason. The exit code is 1 if a store stopped
+    answering, or if an id that you gave is not waiting.
     """
+    from ingest.intake import quarantine
+    from storage.database import open_engine
+    from storage.quarantine import Selection
+    from storage.stores import open_telemetry_store
+
     selection = Selection(ids or None, device, reason, metric, _moment(since), _moment(until))
     if selection == Selection() and not everything:
-        raise SettingsError("say which: ids, --device, --reason, --metric, --since, --until, or --all")
+        raise SettingsError("choose messages: give ids, --device, --reason, --metric, --since, --until, or --all")
     settings = Settings.load()
-    accepted = readings = refused = last = 0
-    missing = set(ids or ())
-    with _database(settings) as engine:
-        store = open_telemetry_store(settings)
-        try:
-            while True:
-                with Session(engine) as session:
-                    waiting = quarantine.waiting(session, selection, after=last)
-                missing.difference_update(waiting)
-                done = quarantine.replay(settings, engine, store, waiting)
-                for row_id, why in done.refused:
-                    typer.echo(f"{row_id}  {why}")
-                accepted, readings, refused = (
-                    accepted + done.accepted,
-                    readings + done.readings,
-                    refused + len(done.refused),
-                )
-                last = done.last_id
-                if done.stopped or len(waiting) < quarantine.MAX_REPLAYED:
-                    break
-        finally:
-            store.close()
-    typer.echo(f"{accepted} accepted with {readings} readings, {refused} refused again")
+    engine = open_engine(settings)
+    store = open_telemetry_store(settings)
+    try:
+        _replay(settings, engine, store, selection)
+    except quarantine.ReplayRunning as error:
+        raise SettingsError(str(error)) from None
+    finally:
+        store.close()
+        engine.dispose()
+
+
+def _replay(settings: Settings, engine: "Engine", store: "TelemetryStore", selection: "Selection") -> None:
+    """Replay page after page, and print what became of it."""
+    from sqlmodel import Session
+
+    from ingest.intake import quarantine
+
+    accepted = readings = refused = last_id = 0
+    missing = set(selection.ids or ())
+    while True:
+        with Session(engine) as session:
+            waiting = quarantine.waiting(session, selection, after=last_id)
+        missing.difference_update(waiting)
+        done = quarantine.replay(settings, engine, store, waiting)
+        for row_id, reason in done.refused:
+            typer.echo(f"{row_id}  {reason}")
+        accepted, readings, refused = accepted + done.accepted, readings + done.readings, refused + len(done.refused)
+        last_id = done.last_id
+        if done.stopped or len(waiting) < quarantine.MAX_REPLAYED:
+            break
+    typer.echo(f"{accepted} messages accepted with {readings} readings, {refused} refused again")
     if done.stopped:
-        typer.echo(f"energy: {done.stopped}; the rest waits, run the command again", err=True)
+        typer.echo(f"energy: {done.stopped}. The rest still waits; run the command again.", err=True)
     elif missing:
-        typer.echo(f"energy: none of these ids waits: {', '.join(map(str, sorted(missing)))}; see `list`", err=True)
+        ids = ", ".join(map(str, sorted(missing)))
+        typer.echo(f"energy: not waiting: {ids}; `energy quarantine list --waiting` shows the ids that are.", err=True)
     if done.stopped or missing:
         raise typer.Exit(1)
-
-
-@contextmanager
-def _database(settings: Settings) -> Iterator[Engine]:
-    engine = open_engine(settings)
-    try:
-        yield engine
-    except (OperationalError, StoreUnavailable) as error:
-        said = error.orig if isinstance(error, OperationalError) else error
-        reason = str(said).strip().splitlines()[0]
-        raise SettingsError(f"a store does not answer: {reason}; is the platform running (`energy up`)?") from None
-    except ReplayRunning as running:
-        raise SettingsError(str(running)) from None
-    finally:
-        engine.dispose()
 
 
 def _moment(text: str | None) -> datetime | None:
@@ -126,7 +125,7 @@ def _moment(text: str | None) -> datetime | None:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise SettingsError(f"{text!r} is no time; write it as 2026-02-12T10:00:00Z") from None
+        raise SettingsError(f"{text!r} is not a time; write it as 2026-02-12T10:00:00Z") from None
     if moment.tzinfo is None:
-        raise SettingsError(f"{text!r} has no offset; write it as 2026-02-12T10:00:00Z or with +01:00")
+        raise SettingsError(f"{text!r} has no UTC offset; write 2026-02-12T10:00:00Z, or +01:00 instead of Z")
     return moment

@@ -120,6 +120,11 @@ def revoke_key(session: Session, name: str) -> bool:
     return True
 
 
+def list_keys(session: Session) -> Sequence[ApiKey]:
+    """All keys by name, the revoked and expired ones too."""
+    return session.exec(select(ApiKey).order_by(ApiKey.name)).all()
+
+
 def any_keys(session: Session) -> bool:
     """Whether a key was ever made: from then on nobody is let in without one."""
     return session.exec(select(ApiKey.name).limit(1)).first() is not None

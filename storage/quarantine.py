@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import TypeVar
 
 from sqlalchemy import BigInteger, Identity
-from sqlmodel import Field, SQLModel, Text, col
+from sqlmodel import Field, Session, SQLModel, Text, col, select
 from sqlmodel.sql.expression import SelectOfScalar
 
 from storage.database import Timestamp
@@ -61,3 +61,11 @@ class Selection:
         if self.replayed is not None:
             found = found.where(col(row.replayed_at).is_not(None) if self.replayed else col(row.replayed_at).is_(None))
         return found
+
+
+def newest(session: Session, selection: Selection, limit: int) -> Sequence[QuarantinedReading]:
+    """The selection's rows, newest first."""
+    row = QuarantinedReading
+    return session.exec(
+        selection.of(select(row)).order_by(col(row.received_at).desc(), col(row.id).desc()).limit(limit)
+    ).all()

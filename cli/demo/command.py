@@ -1,4 +1,4 @@
-"""`energy demo`: the platform, a small fleet whose real readings go through all of it, a table of what came out."""
+"""`energy demo`: run the platform, send a small fleet's real readings through all of it, and print the results."""
 
 import json
 import sys
@@ -7,27 +7,27 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.demo.flow import Flow, Summary
-from cli.local import home
-from cli.local.signals import interrupt_when_asked
-from cli.local.supervisor import PlatformFailed, log_folder, platform
-from cli.up import PATIENCE, addresses
 from storage.settings import Settings
+
+if TYPE_CHECKING:
+    from cli.demo.flow import Summary
 
 
 def demo(
     *,
-    once: Annotated[
-        bool, typer.Option("--once", help="End after the flow, with a summary as JSON on standard output.")
-    ] = False,
+    once: Annotated[bool, typer.Option("--once", help="Stop after the flow and print a summary as JSON.")] = False,
 ) -> None:
     """Run the whole flow on real readings: register, publish, alert, export, analyse, report."""
+    from cli.demo.flow import Flow
+    from cli.local.signals import interrupt_on_stop_signals
+    from cli.local.supervisor import PlatformFailed
+
     settings = Settings.load()
-    interrupt_when_asked()
+    interrupt_on_stop_signals()
     progress = Progress()
     try:
         with _running_platform(settings, progress):
@@ -39,7 +39,7 @@ def demo(
                 _print(settings, summary)
                 flow.live(threading.Event())
     except KeyboardInterrupt:
-        progress.line("ended; `make demo` or `energy up` starts it again, everything is kept")
+        progress.line("stopped. `make demo` or `energy up` starts it again; all data are kept.")
         return
     except PlatformFailed as error:
         print(f"energy: {error}", file=sys.stderr)
@@ -49,7 +49,7 @@ def demo(
 
 
 class Progress:
-    """Steps on standard error, with how far each is: in place on a terminal, a line per step elsewhere."""
+    """Shows the progress of each step on standard error: in place on a terminal, otherwise a line per step."""
 
     def __init__(self) -> None:
         self._in_place = sys.stderr.isatty()
@@ -59,7 +59,7 @@ class Progress:
         print(f"\r\x1b[K{text}" if self._in_place else text, file=sys.stderr, flush=True)
 
     def step(self, name: str, share: float) -> None:
-        """Say how far a step is, 0 to 1."""
+        """Show how far a step is, 0 to 1."""
         now = time.monotonic()
         first = name not in self._began
         began = self._began.setdefault(name, now)
@@ -73,22 +73,27 @@ class Progress:
 
 @contextmanager
 def _running_platform(settings: Settings, progress: Progress) -> Iterator[None]:
-    """The platform that runs in this home already, or one as long as the block."""
+    """Use the platform that already runs in this home, or run one as long as the block."""
+    from cli.local import home
+    from cli.local.supervisor import log_folder, platform
+
     if home.read_state(settings.energy_home):
-        progress.line(f"uses the platform that runs in {settings.energy_home}")
+        progress.line(f"using the platform that runs in {settings.energy_home}")
         yield
         return
     with platform(settings, None) as supervisor:
-        progress.line(f"starts the platform in {settings.energy_home} (logs in {log_folder(settings)})")
+        progress.line(f"starting the platform in {settings.energy_home} (logs in {log_folder(settings)})")
         try:
-            supervisor.wait_until_ready(PATIENCE)
+            supervisor.wait_until_ready()
             progress.line(f"  ready after {supervisor.seconds:.0f} s")
             yield
         finally:
-            progress.line("ends the platform")
+            progress.line("stopping the platform")
 
 
-def _print(settings: Settings, summary: Summary) -> None:
+def _print(settings: Settings, summary: "Summary") -> None:
+    from cli.local.services import addresses
+
     rows = [("READINGS", ", ".join(f"{count:,} {name}" for name, count in summary.readings.items()))]
     rows += [("ALERTS", f"{summary.alerts} raised by the faults in the data")]
     rows += [("DATASET", f"{d['key']}  {d['rows']:,} readings, {d['size']:,} bytes") for d in summary.datasets]
@@ -110,7 +115,7 @@ def _print(settings: Settings, summary: Summary) -> None:
     for name, text in rows:
         print(f"{name if name != previous else '':<12}{text}")
         previous = name
-    print("\nThe fleet goes on sending. Ctrl-C ends the platform; what it holds is kept.", flush=True)
+    print("\nThe fleet goes on sending. Ctrl-C stops the platform; all data are kept.", flush=True)
 
 
 def _figures(analysis: dict[str, Any]) -> str:

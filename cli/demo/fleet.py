@@ -1,6 +1,6 @@
-"""The demo's machines: three feeders, disjoint stretches of one real household series, and rules that watch them.
+"""The demo's machines: three feeders, each with its own part of a real household series, and rules for them.
 
-Each feeder has two days without a fault, of which an analysis may learn, and then three days with some.
+Each feeder has two days without a fault, for an analysis to learn from, and then three days with faults.
 """
 
 import csv
@@ -20,7 +20,7 @@ GOOD_DAYS, FAULTY_DAYS = 2, 3
 FIRST_FAULTY_DAY = 7  # of the series; nothing was injected before
 METRICS = ("voltage", "current", "power", "reactive_power")
 
-# What the series does on a good day, and what its sensors could say at all.
+# What the series shows on a good day, and what its sensors can measure at all.
 METADATA = {
     "timezone": "Europe/Paris",
     "cadence_seconds": 60,
@@ -74,7 +74,7 @@ class Sample:
 
 
 def first_start(settings: Settings) -> datetime:
-    """The minute this home was first started with the demo; kept, so that every run repeats the same readings."""
+    """The minute in which the demo first ran in this home. It is kept, so that every run repeats the same readings."""
     file = settings.energy_home / "demo.json"
     try:
         return datetime.fromisoformat(json.loads(file.read_text())["first_start"])
@@ -88,36 +88,34 @@ def first_start(settings: Settings) -> datetime:
 
 
 def history(end: datetime) -> list[Sample]:
-    """Every device's segment, moved in time to end at a moment; in the order of time, as a fleet sends."""
+    """Every device's samples, moved in time to end at a moment, in the order of time, as a fleet sends."""
     samples = [
-        Sample(device_id, end - (segment[-1][0] - time), metrics)
-        for device_id, segment in _stretches()
-        for time, metrics in segment
+        Sample(device_id, end - (rows[-1][0] - time), metrics) for device_id, rows in _rows() for time, metrics in rows
     ]
     return sorted(samples, key=lambda sample: (sample.time, sample.device_id))
 
 
 def live(now: datetime, start: datetime) -> Iterator[Sample]:
-    """What the devices would say now: their stretches once more from the beginning, a step a minute."""
-    for device_id, segment in _stretches():
+    """What the devices send now: their samples once more from the beginning, a step a minute."""
+    for device_id, rows in _rows():
         step = int((now - start) / timedelta(minutes=1))
-        yield Sample(device_id, now, segment[step % len(segment)][1])
+        yield Sample(device_id, now, rows[step % len(rows)][1])
 
 
 def good_until(end: datetime) -> datetime:
-    """When the days without a fault are over, in a history that ends then."""
+    """When the days without a fault end, in a history that ends at `end`."""
     return end - timedelta(minutes=FAULTY_DAYS * DAY - 1)
 
 
-def _stretches() -> Iterator[tuple[str, list[tuple[datetime, dict[str, float]]]]]:
-    """A device's good days and faulty days, these moved by whole days to follow those."""
+def _rows() -> Iterator[tuple[str, list[tuple[datetime, dict[str, float]]]]]:
+    """Yield each device with its days: the good ones, then the faulty ones moved by whole days to follow them."""
     with gzip.open(SERIES, "rt") as file:
         rows = [_row(row) for row in csv.DictReader(file)]
     for i, device_id in enumerate(DEVICE_IDS):
         good = rows[i * GOOD_DAYS * DAY :][: GOOD_DAYS * DAY]
         faulty = rows[(FIRST_FAULTY_DAY + i * FAULTY_DAYS) * DAY :][: FAULTY_DAYS * DAY]
-        moved = faulty[0][0] - good[-1][0] - timedelta(minutes=1)
-        yield device_id, [*good, *((time - moved, metrics) for time, metrics in faulty)]
+        shift = faulty[0][0] - good[-1][0] - timedelta(minutes=1)
+        yield device_id, [*good, *((time - shift, metrics) for time, metrics in faulty)]
 
 
 def _row(row: dict[str, Any]) -> tuple[datetime, dict[str, float]]:

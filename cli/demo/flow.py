@@ -1,4 +1,4 @@
-"""The demo's flow, as a client of the platform would do it: register, publish, export, analyse, report, download."""
+"""The demo's flow, as a client of the platform would run it: register, publish, export, analyse, report, download."""
 
 import threading
 import time
@@ -16,13 +16,13 @@ from cli.demo.fleet import DEVICE_IDS, Sample
 from ingest.mqtt import new_client
 from storage.settings import Settings
 
-PATIENCE = 180.0
-IN_FLIGHT = 500  # a paho publisher with more outstanding than its window becomes quadratic
+STEP_TIMEOUT_SECONDS = 180.0
+MAX_IN_FLIGHT = 500  # paho slows down with the square of what is outstanding beyond its window
 REPORTED = DEVICE_IDS[1]
 
 
 class StepFailed(Exception):
-    """A step of the demo did not come to its end; the message says why."""
+    """A step of the demo failed; the message says why."""
 
 
 @dataclass
@@ -38,7 +38,7 @@ class Summary:
 
 
 class Flow:
-    """One run of the demo on a platform that is up. `say` is told what happens: a step, and how far it is (0 to 1)."""
+    """One run of the demo on a running platform. `say` is called with a step and how far it is (0 to 1)."""
 
     def __init__(self, settings: Settings, say: Callable[[str, float], None]) -> None:
         self._settings = settings
@@ -48,7 +48,7 @@ class Flow:
         self.summary = Summary()
 
     def run(self) -> Summary:
-        """Do every step; one that fails is noted with its reason, and the next one is tried."""
+        """Run every step. If one fails, note the reason and go on with the next."""
         steps: list[tuple[str, Callable[[], None]]] = [
             ("register the fleet", self._register),
             ("publish the readings", self._publish),
@@ -66,7 +66,7 @@ class Flow:
         return self.summary
 
     def live(self, stopping: threading.Event, every: float = 5.0) -> None:
-        """Go on with readings of now, until told to stop."""
+        """Go on sending readings, with the present time, until told to stop."""
         client = self._connect()
         while not stopping.wait(every):
             for sample in fleet.live(datetime.now(UTC), self._start):
@@ -76,10 +76,10 @@ class Flow:
 
     def _register(self) -> None:
         for device in fleet.DEVICES:
-            answer = self._rest.post("/api/v1/devices", json=device)
-            if answer.status_code == httpx.codes.CONFLICT:
-                answer = self._rest.put(f"/api/v1/devices/{device['device_id']}", json=device)
-            _checked(answer)
+            response = self._rest.post("/api/v1/devices", json=device)
+            if response.status_code == httpx.codes.CONFLICT:
+                response = self._rest.put(f"/api/v1/devices/{device['device_id']}", json=device)
+            _checked(response)
         standing = {rule["rule_name"] for rule in self._get("/api/v1/rules", page_size=100)["data"]}
         for rule in fleet.RULES:
             if rule["rule_name"] not in standing:
@@ -87,18 +87,18 @@ class Flow:
 
     def _publish(self) -> None:
         samples = fleet.history(self._start)
-        before = self._books()
+        before = self._ingest_counts()
         client = self._connect()
         _publish_all(client, samples, lambda share: self._say("publish the readings", 0.8 * share))
         client.disconnect()
         client.loop_stop()
 
         def all_stored() -> bool:
-            books = self._books()
-            return books["received"] - before["received"] >= len(samples) and not books["in_flight"]
+            counts = self._ingest_counts()
+            return counts["received"] - before["received"] >= len(samples) and not counts["in_flight"]
 
-        _wait(all_stored, f"{len(samples)} readings were published and not all of them arrived", PATIENCE)
-        after = self._books()
+        _wait(all_stored, f"not all of the {len(samples)} published readings arrived", STEP_TIMEOUT_SECONDS)
+        after = self._ingest_counts()
         self.summary.readings = {name: after[name] - before[name] for name in ("received", "stored", "quarantined")}
         self.summary.alerts = sum(
             self._get("/api/v1/alerts", device_id=device_id, page_size=1)["total"] for device_id in DEVICE_IDS
@@ -106,15 +106,15 @@ class Flow:
 
     def _export(self) -> None:
         start, end = self._days()
-        asked = [
+        exports = [
             self._post("/api/v1/exports/run", {"device_id": device_id, "start_date": start, "end_date": end})
             for device_id in DEVICE_IDS
         ]
-        for i, export in enumerate(asked):
-            state = self._finished(f"/api/v1/exports/status/{export['device_id']}", "export datasets", i, len(asked))
-            paginate = self._get("/api/v1/analytics/datasets", device_id=export["device_id"])["datasets"]
-            made = next(d for d in paginate if d["key"] == state["s3_key"])
-            self.summary.datasets.append({"device_id": export["device_id"], **made, "days": len(paginate) - 1})
+        for i, export in enumerate(exports):
+            state = self._finished(f"/api/v1/exports/status/{export['device_id']}", "export datasets", i, len(exports))
+            datasets = self._get("/api/v1/analytics/datasets", device_id=export["device_id"])["datasets"]
+            dataset = next(d for d in datasets if d["key"] == state["s3_key"])
+            self.summary.datasets.append({"device_id": export["device_id"], **dataset, "days": len(datasets) - 1})
 
     def _analyse(self) -> None:
         models = self._get("/api/v1/analytics/models")
@@ -132,9 +132,9 @@ class Flow:
                 ("forecast", "forecasting", {}),
             )
         ]
-        asked = [(request, self._done_before(request) or self._ask(request)) for request in wanted]
-        for i, (request, job_id) in enumerate(asked):
-            state = self._finished(f"/api/v1/analytics/status/{job_id}", "analyse", i, len(asked))
+        jobs = [(request, self._earlier_job(request) or self._start_job(request)) for request in wanted]
+        for i, (request, job_id) in enumerate(jobs):
+            state = self._finished(f"/api/v1/analytics/status/{job_id}", "analyse", i, len(jobs))
             result = self._get(f"/api/v1/analytics/results/{job_id}")
             self.summary.analytics.append(
                 {
@@ -147,11 +147,11 @@ class Flow:
                 }
             )
 
-    def _ask(self, request: dict[str, Any]) -> str:
+    def _start_job(self, request: dict[str, Any]) -> str:
         return str(self._post("/api/v1/analytics/run", request)["job_id"])
 
-    def _done_before(self, request: dict[str, Any]) -> str | None:
-        """The result of an earlier demo, if it was made from the same bytes: the same work is not done twice."""
+    def _earlier_job(self, request: dict[str, Any]) -> str | None:
+        """The job of an earlier demo that analysed the same bytes, if there is one."""
         sha256 = next(d["sha256"] for d in self.summary.datasets if d["key"] == request["dataset_key"])
         completed = {"device_id": request["device_id"], "status": "completed", "limit": 100}
         jobs = self._get("/api/v1/analytics/jobs", **completed)
@@ -194,24 +194,24 @@ class Flow:
             )
 
     def _days(self) -> tuple[str, str]:
-        """First and last UTC day of the history."""
+        """The first and last UTC day of the history."""
         first = fleet.history(self._start)[0].time
         return first.astimezone(UTC).date().isoformat(), self._start.astimezone(UTC).date().isoformat()
 
     def _finished(self, path: str, step: str, done: int, of: int) -> dict[str, Any]:
         state: dict[str, Any] = {}
 
-        def over() -> bool:
+        def is_finished() -> bool:
             state.update(self._get(path))
             self._say(step, min(0.99, (done + (state.get("progress") or 0) / 100) / of))
             return state["status"] in ("completed", "failed", "cancelled")
 
-        _wait(over, f"{path} did not end", PATIENCE)
+        _wait(is_finished, f"{path} did not finish", STEP_TIMEOUT_SECONDS)
         if state["status"] != "completed":
             raise StepFailed(f"{state.get('job_id')} {state['status']}: {state.get('error_message')}")
         return state
 
-    def _books(self) -> dict[str, int]:
+    def _ingest_counts(self) -> dict[str, int]:
         text = httpx.get(f"http://127.0.0.1:{self._settings.ingest_metrics_port}/metrics").raise_for_status().text
         samples = {s.name: s.value for f in text_string_to_metric_families(text) for s in f.samples}
         counted = {n: int(samples[f"energy_ingest_{n}_total"]) for n in ("received", "stored", "quarantined")}
@@ -219,7 +219,7 @@ class Flow:
 
     def _connect(self) -> mqtt.Client:
         client = new_client(self._settings, "energy-demo")
-        client.max_inflight_messages_set(2 * IN_FLIGHT)
+        client.max_inflight_messages_set(2 * MAX_IN_FLIGHT)
         try:
             client.connect(self._settings.broker_host, self._settings.mqtt_broker_port)
         except OSError as error:
@@ -232,44 +232,44 @@ class Flow:
         return body
 
     def _post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        answer: dict[str, Any] = _checked(self._rest.post(path, json=body)).json()
-        return answer
+        content: dict[str, Any] = _checked(self._rest.post(path, json=body)).json()
+        return content
 
 
 def _publish_all(client: mqtt.Client, samples: list[Sample], say: Callable[[float], None]) -> None:
-    """Publish with QoS 1, and return when the broker has acknowledged every message."""
+    """Publish with QoS 1 and return when the broker has acknowledged every message."""
     outstanding: list[mqtt.MQTTMessageInfo] = []
     for i, sample in enumerate(samples):
         outstanding.append(client.publish(sample.topic, sample.payload(), qos=1))
-        if len(outstanding) >= IN_FLIGHT:
-            outstanding.pop(0).wait_for_publish(PATIENCE)
+        if len(outstanding) >= MAX_IN_FLIGHT:
+            outstanding.pop(0).wait_for_publish(STEP_TIMEOUT_SECONDS)
             say(i / len(samples))
     for message in outstanding:
-        message.wait_for_publish(PATIENCE)
+        message.wait_for_publish(STEP_TIMEOUT_SECONDS)
     if not all(message.is_published() for message in outstanding):
         raise StepFailed("the broker did not acknowledge every reading")
 
 
-def _checked(answer: httpx.Response) -> httpx.Response:
-    if answer.is_error:
+def _checked(response: httpx.Response) -> httpx.Response:
+    if response.is_error:
         try:
-            detail = answer.json()["detail"]
+            detail = response.json()["detail"]
         except (ValueError, KeyError):
-            detail = answer.text[:200]
-        raise StepFailed(f"{answer.request.method} {answer.request.url.path}: {answer.status_code} {detail}")
-    return answer
+            detail = response.text[:200]
+        raise StepFailed(f"{response.request.method} {response.request.url.path}: {response.status_code} {detail}")
+    return response
 
 
-def _wait(condition: Callable[[], bool], complaint: str, seconds: float) -> None:
+def _wait(condition: Callable[[], bool], failure: str, seconds: float) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
-            raise StepFailed(f"{complaint} within {seconds:.0f} s")
+            raise StepFailed(f"{failure} within {seconds:.0f} s")
         time.sleep(0.3)
 
 
 def _figures(analysis_type: str, result: dict[str, Any]) -> dict[str, Any]:
-    """The few numbers of a result that fit in a line."""
+    """The few numbers of a result that fit on a line."""
     results, accuracy = result["results"], result["accuracy_metrics"]
     if analysis_type == "anomaly":
         return {"events": len(results["events"]), "anomalies": len(results["anomalies"])}

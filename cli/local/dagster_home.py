@@ -1,6 +1,6 @@
 """Dagster's own configuration in the home: the repository's `dagster.yaml` with the settings' values written in.
 
-Limits take no `env:` there, and whoever works in this home by hand needs no variable but DAGSTER_HOME.
+Dagster's limits do not read environment variables. And for work by hand in this home, DAGSTER_HOME alone is enough.
 """
 
 from pathlib import Path
@@ -12,12 +12,12 @@ import yaml
 from storage.jobs import KIND_TAG
 from storage.settings import CHECKOUT, Settings
 
-# Exports and what is asked for in Dagster's UI run beside the jobs that MAX_CONCURRENT_JOBS counts.
+# Exports, and runs that are started in Dagster's UI, run beside the jobs that MAX_CONCURRENT_JOBS limits.
 RUNS_BESIDE_JOBS = 2
 
 
 def prepare(settings: Settings) -> Path:
-    """Write the file, readable by its owner only since it holds the database's password; returns its folder."""
+    """Write the file and return its folder. Only the owner can read it, since it holds the database's password."""
     home = settings.dagster_home
     home.mkdir(mode=0o700, exist_ok=True)
     profile = "deploy/dagster.celery.yaml" if settings.celery_broker_url else "dagster.yaml"

@@ -1,4 +1,4 @@
-"""The home of a platform: one supervisor at a time, and what it says about itself to others."""
+"""The home of a platform: locked by one supervisor at a time, with the state that it tells other processes."""
 
 import fcntl
 import json
@@ -10,14 +10,14 @@ from typing import Any
 from storage.settings import SettingsError
 
 # The reaper of a killed supervisor holds the lock while it ends what was left.
-PATIENCE = 20.0
+LOCK_TIMEOUT_SECONDS = 20.0
 
 
 def make(home: Path) -> None:
-    """Make the folder.
+    """Create the folder.
 
     Raises:
-        SettingsError: it cannot be made or written.
+        SettingsError: it cannot be created or written.
 
     """
     try:
@@ -27,26 +27,27 @@ def make(home: Path) -> None:
         trial.unlink()
     except OSError as error:
         raise SettingsError(
-            f"ENERGY_HOME={home} cannot be written ({error.strerror}); mend it, or set ENERGY_HOME to another folder"
+            f"ENERGY_HOME={home} cannot be written ({error.strerror});"
+            " change its permissions, or set ENERGY_HOME to another folder"
         ) from None
 
 
 def lock(home: Path) -> int:
-    """Take the home for this process; the answer is a file descriptor that holds it until its last copy is closed.
+    """Lock the home for this process. The lock is held until the last copy of the returned file descriptor is closed.
 
     Raises:
-        SettingsError: another process has it.
+        SettingsError: another process holds the lock.
 
     """
     descriptor = os.open(home / "lock", os.O_RDWR | os.O_CREAT, 0o644)
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + LOCK_TIMEOUT_SECONDS
     while not _take(descriptor):
         holder = int(os.pread(descriptor, 20, 0) or b"0")
         if _is_alive(holder) or time.monotonic() > deadline:
             os.close(descriptor)
             raise SettingsError(
-                f"the platform already runs in {home} (process {holder}); `energy status` tells more,"
-                " another ENERGY_HOME and other ports make a second one"
+                f"the platform already runs in {home} (process {holder}); see `energy status`."
+                " For a second platform, set ENERGY_HOME to another folder and choose other ports."
             )
         time.sleep(0.1)
     os.ftruncate(descriptor, 0)
@@ -55,7 +56,7 @@ def lock(home: Path) -> int:
 
 
 def is_locked(home: Path) -> bool:
-    """Whether a platform runs in the home, or is just being ended."""
+    """Whether a platform runs in the home, or is still being stopped."""
     try:
         descriptor = os.open(home / "lock", os.O_RDONLY)
     except OSError:
@@ -67,14 +68,14 @@ def is_locked(home: Path) -> bool:
 
 
 def write_state(home: Path, state: dict[str, Any]) -> None:
-    """Say what runs, for `energy status`."""
+    """Write down what runs, for `energy status`."""
     new = home / "state.json.new"
     new.write_text(json.dumps(state, indent=1))
     new.replace(home / "state.json")
 
 
 def read_state(home: Path) -> dict[str, Any] | None:
-    """What runs, if a platform runs here."""
+    """The state that a running platform wrote; None if no platform runs here."""
     try:
         state: dict[str, Any] = json.loads((home / "state.json").read_text())
     except (OSError, ValueError):

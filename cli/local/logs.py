@@ -1,4 +1,4 @@
-"""What parts print: each to a file of bounded size, and all of them, prefixed, to the terminal."""
+"""What the services print: to a file of bounded size for each, and with a prefix to the terminal."""
 
 import logging
 import os
@@ -16,7 +16,7 @@ ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
 class Screen:
-    """Lines to standard output, from a thread of its own: a terminal that stands still does not hold the platform."""
+    """Prints lines from a thread of its own, so that a paused terminal does not block the platform."""
 
     def __init__(self) -> None:
         self._lines: queue.Queue[bytes | None] = queue.Queue(maxsize=10_000)
@@ -25,7 +25,7 @@ class Screen:
         self._thread.start()
 
     def show(self, name: str, line: str) -> None:
-        """Print a part's line; it is left out if thousands already wait."""
+        """Print a service's line, or drop it if thousands already wait."""
         prefix = f"{time.strftime('%H:%M:%S')} {name:<11} |"
         if self._colours is not None:
             colour = self._colours.setdefault(name, COLOURS[len(self._colours) % len(COLOURS)])
@@ -36,7 +36,7 @@ class Screen:
             return
 
     def close(self) -> None:
-        """Print what waits, unless nobody reads."""
+        """Print what still waits, unless nobody reads."""
         try:
             self._lines.put_nowait(None)
         except queue.Full:
@@ -44,22 +44,22 @@ class Screen:
         self._thread.join(timeout=2)
 
     def _print(self) -> None:
-        # Not through sys.stdout: its lock, held in a write that stands still, would hold the end of the process too.
+        # Not through sys.stdout: a blocked write would hold its lock and so block the end of the process.
         while (line := self._lines.get()) is not None:
             try:
                 while line:
                     line = line[os.write(1, line) :]
             except OSError:
-                return  # whoever read has gone
+                return  # the reader has gone
 
 
 class _BoundedFile(RotatingFileHandler):
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
-        """Lose the line: a full disk is told of by the parts that need it."""
+        """Lose the line. A full disk is reported by the services that need the space."""
 
 
-class PartLog:
-    """One part's lines, without colours: to `{folder}/{name}.log`, with the time, and to the screen if there is one."""
+class ServiceLog:
+    """Writes a service's lines, without colours, to `{folder}/{name}.log` and to the screen if there is one."""
 
     def __init__(self, name: str, folder: Path, screen: Screen | None) -> None:
         self._name, self._screen = name, screen

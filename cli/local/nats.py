@@ -7,14 +7,14 @@ from pathlib import Path
 
 from storage.settings import Settings, SettingsError
 
-# Messages on their way to one subscriber without an acknowledgement. Ingestion acknowledges after its commit, and has
-# a whole batch waiting while the one before is stored.
+# Messages sent to a subscriber and not acknowledged yet. Ingestion acknowledges after its commit, and gathers a whole
+# batch while the previous one is stored.
 MAX_IN_FLIGHT = 20_000
 MAX_PAYLOAD = 1024 * 1024
 
 
 def prepare(settings: Settings) -> list[str]:
-    """Write the server's configuration into the home; the answer is the command that starts it.
+    """Write the server's configuration into the home, and return the command that starts it.
 
     Raises:
         SettingsError: the server is not installed.
@@ -27,7 +27,7 @@ def prepare(settings: Settings) -> list[str]:
     folder.mkdir(mode=0o700, exist_ok=True)
     configuration = {
         "server_name": "energy",
-        # Its own protocol is not used, and cannot be switched off: the server takes any free port.
+        # The NATS protocol is not used but cannot be switched off: let the server take any free port.
         "listen": "127.0.0.1:-1",
         "max_payload": MAX_PAYLOAD,
         "jetstream": {
@@ -54,10 +54,10 @@ def prepare(settings: Settings) -> list[str]:
 
 
 def _room(folder: Path) -> int:
-    """How many bytes the queue may take: what it has, and three quarters of what is free.
+    """How many bytes the queue may use: what it holds now, and three quarters of the free space.
 
-    By itself the server would take three quarters of what is free without what it has. After a long outage and a
-    restart that is less than what it has, and then it lets nobody in, ingestion neither.
+    By default the server would use three quarters of the free space alone. After a long outage and a restart that can
+    be less than what it already holds, and then it would refuse every connection, ingestion's too.
     """
-    kept = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-    return kept + shutil.disk_usage(folder).free * 3 // 4
+    held = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    return held + shutil.disk_usage(folder).free * 3 // 4

@@ -1,4 +1,4 @@
-"""The ports the platform is about to open: all free, or one clear line for each that is not."""
+"""Checks the ports that the platform is about to open, and names each one that it cannot open."""
 
 import errno
 import os
@@ -13,14 +13,14 @@ def check(settings: Settings) -> None:
     """Return if every port can be opened.
 
     Raises:
-        SettingsError: one or more cannot; a line for each names the port and its variable.
+        SettingsError: some cannot; a line for each names the port and its variable.
 
     """
     complaints: list[str] = []
     seen: dict[int, str] = {}
-    for variable, host, port in _doors(settings):
+    for variable, host, port in _listeners(settings):
         if port in seen:
-            complaints.append(f"{seen[port]} and {variable} are both {port}; give one of them another port")
+            complaints.append(f"{seen[port]} and {variable} are both {port}; set one of them to another port")
         elif complaint := _complaint(variable, host, port):
             complaints.append(complaint)
         seen[port] = variable
@@ -29,44 +29,44 @@ def check(settings: Settings) -> None:
 
 
 def free_port() -> int:
-    """A port on loopback that nobody uses now."""
-    with socket.create_server(("127.0.0.1", 0)) as door:
-        return int(door.getsockname()[1])
+    """A port on loopback that is free now."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
 
 
-def _doors(settings: Settings) -> list[tuple[str, str, int]]:
-    doors = [("API_PORT", settings.api_host, settings.api_port)]
+def _listeners(settings: Settings) -> list[tuple[str, str, int]]:
+    listeners = [("API_PORT", settings.api_host, settings.api_port)]
     if settings.dagster_url is None:
-        doors.append(("DAGSTER_PORT", "127.0.0.1", settings.dagster_port))
+        listeners.append(("DAGSTER_PORT", "127.0.0.1", settings.dagster_port))
     if settings.embeds_broker:
-        doors.append(("MQTT_BROKER_PORT", "127.0.0.1", settings.mqtt_broker_port))
+        listeners.append(("MQTT_BROKER_PORT", "127.0.0.1", settings.mqtt_broker_port))
     if settings.embeds_postgres:
-        doors.append(("POSTGRES_PORT", "127.0.0.1", settings.postgres_port))
-    doors.append(("INGEST_METRICS_PORT", "127.0.0.1", settings.ingest_metrics_port))
-    return doors
+        listeners.append(("POSTGRES_PORT", "127.0.0.1", settings.postgres_port))
+    listeners.append(("INGEST_METRICS_PORT", "127.0.0.1", settings.ingest_metrics_port))
+    return listeners
 
 
 def _complaint(variable: str, host: str, port: int) -> str | None:
     try:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
     except socket.gaierror as error:
-        return f"API_HOST={host} is no address of this machine ({error.strerror})"
-    with socket.socket(family, socket.SOCK_STREAM) as door:
-        door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        return f"API_HOST={host} is not an address of this machine ({error.strerror})"
+    with socket.socket(family, socket.SOCK_STREAM) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            door.bind(address)
-            door.listen()
+            listener.bind(address)
+            listener.listen()
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
-                return f"port {port} is taken{_holder(port)}; end that, or set {variable} to a free port"
+                return f"port {port} is taken{_holder(port)}; stop that process, or set {variable} to a free port"
             if error.errno == errno.EADDRNOTAVAIL:
-                return f"API_HOST={host} is no address of this machine"
+                return f"API_HOST={host} is not an address of this machine"
             return f"port {port} cannot be opened ({os.strerror(error.errno or 0)}); set {variable} to another port"
     return None
 
 
 def _holder(port: int) -> str:
-    """Who has a port, where the system tells us."""
+    """Who listens on a port, if the system tells us."""
     try:
         for connection in psutil.net_connections("tcp"):
             if connection.laddr and connection.laddr.port == port and connection.status == psutil.CONN_LISTEN:

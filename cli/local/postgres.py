@@ -27,7 +27,7 @@ class PostgresServer:
 
 
 def prepare(settings: Settings) -> PostgresServer:
-    """Make the data folder if there is none yet, and say how to start the server on it.
+    """Create the data folder if it does not exist, and return how to start the server on it.
 
     Raises:
         SettingsError: the server cannot run here; the message says why.
@@ -44,8 +44,8 @@ def prepare(settings: Settings) -> PostgresServer:
     major = _run([binaries / "postgres", "--version"], identity).split()[-1].split(".")[0]
     if version != major:
         raise SettingsError(
-            f"{data} was made by PostgreSQL {version}, the installed one is {major}; dump it with the old release"
-            " (docs/operating.md, upgrading), or set ENERGY_HOME to a new folder"
+            f"{data} was created by PostgreSQL {version}, and the installed version is {major};"
+            " dump it with the old release (docs/operating.md, Upgrade), or set ENERGY_HOME to a new folder"
         )
     options = {
         "port": settings.postgres_port,
@@ -70,7 +70,7 @@ def _identity(home: Path) -> dict[str, Any]:
         return {}
     if not can_be_entered(home):
         raise SettingsError(
-            f"ENERGY_HOME={home} lies in a folder that other users cannot enter, and PostgreSQL refuses to run as root;"
+            f"ENERGY_HOME={home} is in a folder that other users cannot enter, and PostgreSQL refuses to run as root;"
             " set ENERGY_HOME to a folder such as /var/lib/energy-platform, or start as an ordinary user"
         )
     user = _server_user()
@@ -85,14 +85,14 @@ def _server_user() -> pwd.struct_passwd:
         return pwd.getpwnam(SERVER_USER)
     make = ["useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", SERVER_USER]
     with Path("/etc/passwd").open() as accounts:
-        fcntl.flock(accounts, fcntl.LOCK_EX)  # of two first starts at once, the second finds it made
+        fcntl.flock(accounts, fcntl.LOCK_EX)  # two first starts may happen at once
         with suppress(KeyError):
             return pwd.getpwnam(SERVER_USER)
         try:
             subprocess.run(make, check=True, capture_output=True, text=True)
         except (OSError, subprocess.CalledProcessError) as error:
             raise SettingsError(
-                f"PostgreSQL refuses to run as root, and the user {SERVER_USER} could not be made ({' '.join(make)}:"
+                f"PostgreSQL refuses to run as root, and the user {SERVER_USER} could not be created ({' '.join(make)}:"
                 f" {getattr(error, 'stderr', None) or error}); start as an ordinary user, or set DATABASE_URL"
             ) from None
     return pwd.getpwnam(SERVER_USER)
@@ -119,7 +119,7 @@ def _binaries(home: Path, identity: dict[str, Any]) -> Path:
 
 
 def _initialise(settings: Settings, binaries: Path, data: Path, identity: dict[str, Any]) -> None:
-    """Make the data folder under another name first, so that a start cut short leaves no half of one."""
+    """Create the data folder under another name first, so that an interrupted start does not leave half of one."""
     data.parent.mkdir(mode=0o700, exist_ok=True)
     new = data.with_name("data.new")
     shutil.rmtree(new, ignore_errors=True)

@@ -1,12 +1,12 @@
-"""Whether a part answers. A probe is a URL, so that it can be kept in a file and asked from any process.
+"""Whether a service answers. A probe is a URL, so that it can be kept in a file and used from any process.
 
-| URL | asks |
+| URL | checks |
 | --- | --- |
-| `http://host:port/path` | for an answer below 400 |
-| `tcp://host:port` | for a connection |
-| `postgresql://host:port` | whether the server takes logins |
-| `dagster-location://host:port` | Dagster's webserver, whether every code location is loaded |
-| `dagster-daemon://host:port` | the same, whether all of the daemon's loops have reported since it was started |
+| `http://host:port/path` | that the status is below 400 |
+| `tcp://host:port` | that a connection is accepted |
+| `postgresql://host:port` | that the server accepts logins |
+| `dagster-location://host:port` | that Dagster's webserver has loaded every code location |
+| `dagster-daemon://host:port` | that all of the daemon's loops have reported since it was started |
 """
 
 import http.client
@@ -18,20 +18,20 @@ from urllib.parse import urlsplit
 
 from psycopg import pq
 
-TIMEOUT = 3.0
+TIMEOUT_SECONDS = 3.0
 # Dagster's daemon reports every 30 s.
-SILENCE = 90.0
+MAX_HEARTBEAT_AGE_SECONDS = 90.0
 
 LOCATIONS = "{workspaceOrError {... on Workspace {locationEntries {name locationOrLoadError {__typename}}}}}"
 DAEMONS = "{instance {daemonHealth {allDaemonStatuses {daemonType required lastHeartbeatTime}}}}"
 
 
 class NotReady(Exception):
-    """A part does not answer, or not as it should; the message says what came instead."""
+    """The service does not answer as it should; the message says what it answered."""
 
 
 def ask(probe: str, started_at: float) -> None:
-    """Return when the part, started at that time (seconds since 1970), answers as it should.
+    """Return if the service, started at that time (seconds since 1970), answers as it should.
 
     Raises:
         NotReady: it does not.
@@ -43,36 +43,36 @@ def ask(probe: str, started_at: float) -> None:
             case "http":
                 _http(url.netloc, "GET", url.path)
             case "tcp":
-                socket.create_connection((url.hostname, url.port), TIMEOUT).close()
+                socket.create_connection((url.hostname, url.port), TIMEOUT_SECONDS).close()
             case "postgresql":
                 _postgres(probe)
             case "dagster-location":
                 _dagster_location(url.netloc)
             case "dagster-daemon":
-                _dagster_daemon(url.netloc, max(started_at, time.time() - SILENCE))
+                _dagster_daemon(url.netloc, max(started_at, time.time() - MAX_HEARTBEAT_AGE_SECONDS))
             case _:
-                raise ValueError(f"{probe} is no probe")
+                raise ValueError(f"{probe} is not a probe")
     except TimeoutError:
-        raise NotReady(f"no answer within {TIMEOUT:g} s") from None
+        raise NotReady(f"no answer within {TIMEOUT_SECONDS:g} s") from None
     except (OSError, http.client.HTTPException) as error:
         raise NotReady(getattr(error, "strerror", None) or repr(error)) from None
 
 
 def _http(address: str, method: str, path: str, body: str | None = None) -> bytes:
-    connection = http.client.HTTPConnection(address, timeout=TIMEOUT)
+    connection = http.client.HTTPConnection(address, timeout=TIMEOUT_SECONDS)
     try:
         connection.request(method, path, body, {"Content-Type": "application/json"} if body else {})
-        answer = connection.getresponse()
-        content = answer.read()
+        response = connection.getresponse()
+        content = response.read()
     finally:
         connection.close()
-    if answer.status >= 400:
-        raise NotReady(f"HTTP {answer.status} {content[:300].decode(errors='replace').strip()}")
+    if response.status >= 400:
+        raise NotReady(f"HTTP {response.status} {content[:300].decode(errors='replace').strip()}")
     return content
 
 
 def _postgres(url: str) -> None:
-    state = pq.PGconn.ping(f"{url}?connect_timeout={TIMEOUT:g}".encode())
+    state = pq.PGconn.ping(f"{url}?connect_timeout={TIMEOUT_SECONDS:g}".encode())
     if state != pq.Ping.OK:
         raise NotReady("is starting or recovering" if state == pq.Ping.REJECT else "does not answer")
 
@@ -83,19 +83,19 @@ def _dagster_location(address: str) -> None:
         x["name"] for x in locations if (x["locationOrLoadError"] or {}).get("__typename") != "RepositoryLocation"
     ]
     if missing or not locations:
-        raise NotReady(f"code location not loaded: {', '.join(missing) or 'none'}")
+        raise NotReady(f"code location not loaded: {', '.join(missing) or 'no location is known'}")
 
 
 def _dagster_daemon(address: str, since: float) -> None:
     daemons = _graphql(address, DAEMONS)["instance"]["daemonHealth"]["allDaemonStatuses"]
     silent = [x["daemonType"] for x in daemons if x["required"] and (x["lastHeartbeatTime"] or 0) < since]
     if silent or not daemons:
-        raise NotReady(f"no word from {', '.join(silent) or 'it'}")
+        raise NotReady(f"no heartbeat from {', '.join(silent) or 'the daemon'}")
 
 
 def _graphql(address: str, query: str) -> dict[str, Any]:
-    answer = json.loads(_http(address, "POST", "/graphql", json.dumps({"query": query})))
-    if "errors" in answer:
-        raise NotReady(str(answer["errors"][0].get("message")))
-    data: dict[str, Any] = answer["data"]
+    response = json.loads(_http(address, "POST", "/graphql", json.dumps({"query": query})))
+    if "errors" in response:
+        raise NotReady(str(response["errors"][0].get("message")))
+    data: dict[str, Any] = response["data"]
     return data

@@ -1,8 +1,9 @@
-"""Ends what a supervisor leaves behind when it is killed: a process of its own, in a session of its own.
+"""Ends what a supervisor leaves behind when it is killed. It runs as a process in a session of its own.
 
 It reads lines from its standard input, a pipe from the supervisor: `+ stage group signal` when a process group was
-started, `- group` when it is gone. The end of the pipe is the end of the supervisor; then it ends the groups, last
-stage first. It imports little and is run by its path (`python -I -S`), so it starts at once and rests at a few MB.
+started, `- group` when it has ended. When the pipe ends, the supervisor has ended; then the reaper ends the groups
+that are left, last stage first. It imports little and is run by its path (`python -I -S`), so it starts at once and
+uses a few MB.
 """
 
 import os
@@ -11,8 +12,8 @@ import sys
 import time
 from collections.abc import Iterable, Mapping
 
-# Seconds that the groups of one stage get between their signal and SIGKILL, at least. Three stages fit into 10 s.
-PATIENCE = 3.2
+# The groups of a stage get at least so long between their signal and SIGKILL. Three stages fit into 10 s.
+STAGE_TIMEOUT_SECONDS = 3.2
 
 
 def is_alive(group: int) -> bool:
@@ -27,18 +28,18 @@ def is_alive(group: int) -> bool:
 
 
 def send(group: int, number: int) -> None:
-    """Send a signal to a process group, if there still is one."""
+    """Send a signal to a process group, if it still exists."""
     try:
         os.killpg(group, number)
     except (ProcessLookupError, PermissionError):
         return
 
 
-def end(groups: Mapping[int, int], patience: float = PATIENCE) -> list[int]:
-    """Send each process group its signal and wait until all are gone; kill, and return, those that are not in time."""
+def end(groups: Mapping[int, int], timeout: float = STAGE_TIMEOUT_SECONDS) -> list[int]:
+    """Send each process group its signal and wait. Kills, and returns, the groups that are still alive in the end."""
     for group, number in groups.items():
         send(group, number)
-    deadline = time.monotonic() + patience
+    deadline = time.monotonic() + timeout
     left = list(groups)
     while (left := [group for group in left if is_alive(group)]) and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -48,17 +49,17 @@ def end(groups: Mapping[int, int], patience: float = PATIENCE) -> list[int]:
 
 
 def end_in_turn(stages: Iterable[Mapping[int, int]]) -> list[int]:
-    """End one stage after the other, each with the time too that those before it left; returns what was killed."""
+    """End one stage after the other; time that a stage does not use is left to the next. Returns what was killed."""
     killed: list[int] = []
     deadline = time.monotonic()
     for groups in stages:
-        deadline += PATIENCE
+        deadline += STAGE_TIMEOUT_SECONDS
         killed += end(groups, deadline - time.monotonic())
     return killed
 
 
 def main() -> None:
-    """Keep the list that the supervisor sends, and end it when the supervisor has ended."""
+    """Keep the list of groups that the supervisor sends, and end them when the supervisor has ended."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     stages: dict[int, dict[int, int]] = {}

@@ -1,4 +1,4 @@
-"""The parts of a platform on this machine, in the order in which they need each other."""
+"""The services of a platform on this machine, in the order in which they need each other."""
 
 import signal
 import sys
@@ -11,7 +11,7 @@ from typing import Any
 from cli.local import dagster_home, nats, postgres
 from storage.settings import CHECKOUT, Settings
 
-# Stages end in reverse order: what works with the code server, which else would miss it loudly, it, then the stores.
+# Stages end in reverse order: first the programs that use the code server, then the code server, then the stores.
 STORES, CODE, PROGRAMS = 0, 1, 2
 # Datasets can wait for the processor; readings that come in and callers of the API cannot.
 GIVING_WAY = ("nice", "-n", "10")
@@ -19,7 +19,7 @@ GIVING_WAY = ("nice", "-n", "10")
 
 @dataclass(frozen=True)
 class Start:
-    """How a part is started; `options` go to `subprocess.Popen`."""
+    """How a service is started; `options` go to `subprocess.Popen`."""
 
     command: list[str]
     environment: dict[str, str] = field(default_factory=dict)
@@ -28,7 +28,7 @@ class Start:
 
 @dataclass(frozen=True)
 class Service:
-    """A process of the platform. `prepare` is called before each start; one without a `probe` ends by itself."""
+    """A process of the platform. `prepare` is called before each start. A service without a `probe` ends by itself."""
 
     name: str
     prepare: Callable[[], Start]
@@ -40,7 +40,7 @@ class Service:
 
 
 def services_of(settings: Settings, code_port: int) -> list[Service]:
-    """What is to run here: a part whose address is given is not started."""
+    """The services to run here. One whose address is set in the environment is not started."""
     stores = []
     if settings.embeds_postgres:
         # SIGINT is PostgreSQL's fast shutdown: it does not wait for clients.
@@ -55,7 +55,7 @@ def services_of(settings: Settings, code_port: int) -> list[Service]:
         )
     api = f"{_reachable(settings.api_host)}:{settings.api_port}"
     ingest = f"127.0.0.1:{settings.ingest_metrics_port}"
-    migrations = Service("migrations", lambda: _python("storage.database"), None, tuple(part.name for part in stores))
+    migrations = Service("migrations", lambda: _python("storage.database"), None, tuple(store.name for store in stores))
     ours = [
         Service(
             "ingest", lambda: _python("ingest"), f"http://{ingest}/ready", ("migrations",), address=f"http://{ingest}"
@@ -63,6 +63,16 @@ def services_of(settings: Settings, code_port: int) -> list[Service]:
         Service("api", lambda: _python("serving"), f"http://{api}/health", ("migrations",), address=f"http://{api}"),
     ]
     return [*stores, migrations, *ours, *([] if settings.dagster_url else _dagster(settings, code_port))]
+
+
+def addresses(settings: Settings) -> dict[str, str]:
+    """Where people and devices find the platform."""
+    return {
+        "API docs": f"http://{_reachable(settings.api_host)}:{settings.api_port}/docs",
+        "Dagster UI": settings.dagster_address,
+        "MQTT broker": f"{settings.broker_host}:{settings.mqtt_broker_port}",
+        "home": str(settings.energy_home),
+    }
 
 
 def _dagster(settings: Settings, code_port: int) -> list[Service]:

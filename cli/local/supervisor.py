@@ -1,7 +1,7 @@
-"""The local platform: its parts started in the order of their needs, kept running, ended without a trace.
+"""The local platform: starts its services in the order of their needs, keeps them running, and ends them all.
 
-A part that ends is started again, after a pause that grows. A reaper, a process of its own, ends what is left should
-the supervisor itself be killed.
+A service that ends is started again, after a pause that grows. If the supervisor itself is killed, the reaper, a
+process of its own, ends what is left.
 """
 
 import os
@@ -16,35 +16,37 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cli.local import home, ports, probes, reaper
-from cli.local.logs import PartLog, Screen
+from cli.local.logs import Screen, ServiceLog
 from cli.local.services import CODE, PROGRAMS, STORES, Service, services_of
 from storage.settings import CHECKOUT, Settings, SettingsError
 
+READY_TIMEOUT_SECONDS = 180.0
+# Seconds between the end of a service and its next start.
 FIRST_PAUSE, MAX_PAUSE = 0.5, 30.0
-# A part that ran this long had recovered: the next pause is the first one again.
+# A service that ran for so many seconds had recovered: its next pause is the first one again.
 RECOVERED = 60.0
-# How our programs and Dagster's say that they were asked for something wrong: starting them again would not help.
-WRONG_USE = 2
+# The exit code of our programs and of Dagster's for wrong usage: starting them again would not help.
+WRONG_USAGE = 2
 
 
 class PlatformFailed(Exception):
-    """The platform cannot run; the message says which part and why."""
+    """The platform cannot run; the message says which service and why."""
 
 
 @dataclass
 class _Running:
-    part: Service
-    log: PartLog
+    service: Service
+    log: ServiceLog
     process: subprocess.Popen[bytes] | None = None
     started_at: float = 0.0
     starts: int = 0
     ready: threading.Event = field(default_factory=threading.Event)
-    reason: str = "waits for what it needs"
+    reason: str = "waits for the services it needs"
     once_ready: bool = False
 
 
 class Supervisor:
-    """Runs the parts of one home; use it as `with platform(settings) as supervisor`."""
+    """Runs the services of one home; use it as `with platform(settings) as supervisor`."""
 
     def __init__(self, settings: Settings, screen: Screen | None) -> None:
         home.make(settings.energy_home)
@@ -59,15 +61,15 @@ class Supervisor:
         logs = settings.energy_home / "logs"
         logs.mkdir(mode=0o700, exist_ok=True)
         self._running = {
-            part.name: _Running(part, PartLog(part.name, logs, screen))
-            for part in services_of(settings, ports.free_port())
+            service.name: _Running(service, ServiceLog(service.name, logs, screen))
+            for service in services_of(settings, ports.free_port())
         }
         self._stopping = threading.Event()
         self._changing = threading.Lock()
         self._preparing = threading.Lock()
         self._failure: str | None = None
         self._began = time.monotonic()
-        self._guardian = self._start_guardian()
+        self._reaper = self._start_reaper()
         self._threads = [
             threading.Thread(target=self._keep, args=(running,), name=name, daemon=True)
             for name, running in self._running.items()
@@ -76,14 +78,14 @@ class Supervisor:
         for thread in self._threads:
             thread.start()
 
-    def wait_until_ready(self, seconds: float, stopped: threading.Event | None = None) -> bool:
-        """Return True when every part answers, False when told to stop before.
+    def wait_until_ready(self, stopped: threading.Event | None = None) -> bool:
+        """Return True when every service answers, False if `stopped` is set before.
 
         Raises:
-            PlatformFailed: a part cannot run, or not all of them answer in time.
+            PlatformFailed: a service cannot run, or not all of them answer in time.
 
         """
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + READY_TIMEOUT_SECONDS
         while not all(running.ready.is_set() for running in self._running.values()):
             self.check()
             if stopped and stopped.is_set():
@@ -91,7 +93,7 @@ class Supervisor:
             if time.monotonic() > deadline:
                 waiting = [f"{name}: {r.reason}" for name, r in self._running.items() if not r.ready.is_set()]
                 raise PlatformFailed(
-                    f"not ready within {seconds:.0f} s: {'; '.join(waiting)}"
+                    f"not ready within {READY_TIMEOUT_SECONDS:.0f} s: {'; '.join(waiting)}"
                     f" (logs in {self._settings.energy_home / 'logs'})"
                 )
             time.sleep(0.05)
@@ -101,7 +103,7 @@ class Supervisor:
         """Return while the platform can run.
 
         Raises:
-            PlatformFailed: a part said that it never will.
+            PlatformFailed: a service ended in a way that a new start would not cure.
 
         """
         if self._failure:
@@ -113,7 +115,7 @@ class Supervisor:
         return time.monotonic() - self._began
 
     def stop(self) -> None:
-        """End every part, the stores last, and what they started."""
+        """End every service, the stores last, and everything that they started."""
         with self._changing:
             self._stopping.set()
         for group in reaper.end_in_turn(self._groups(stage) for stage in (PROGRAMS, CODE, STORES)):
@@ -121,9 +123,9 @@ class Supervisor:
             self._say(f"{name} did not end in time and was killed")
         for thread in self._threads:
             thread.join(timeout=5)
-        if self._guardian.stdin:
-            self._guardian.stdin.close()
-        self._guardian.wait()
+        if self._reaper.stdin:
+            self._reaper.stdin.close()
+        self._reaper.wait()
         for running in self._running.values():
             running.log.close()
         (self._settings.energy_home / "state.json").unlink(missing_ok=True)
@@ -131,11 +133,11 @@ class Supervisor:
 
     def _groups(self, stage: int) -> dict[int, int]:
         """The process groups of a stage, and the signal that ends each."""
-        parts = [(r.part, r.process) for r in self._running.values()]
-        return {process.pid: int(part.stop_signal) for part, process in parts if part.stage == stage and process}
+        members = [r for r in self._running.values() if r.service.stage == stage]
+        return {r.process.pid: int(r.service.stop_signal) for r in members if r.process}
 
-    def _start_guardian(self) -> "subprocess.Popen[bytes]":
-        # It holds the home's lock too: nobody starts here before what was left is gone.
+    def _start_reaper(self) -> "subprocess.Popen[bytes]":
+        # It holds the home's lock too: no other platform starts here before what was left is gone.
         return subprocess.Popen(
             [sys.executable, "-I", "-S", reaper.__file__],
             stdin=subprocess.PIPE,
@@ -143,23 +145,23 @@ class Supervisor:
             pass_fds=[self._lock],
         )
 
-    def _tell_guardian(self, line: str) -> None:
-        if self._guardian.stdin:
-            self._guardian.stdin.write(f"{line}\n".encode())
-            self._guardian.stdin.flush()
+    def _tell_reaper(self, line: str) -> None:
+        if self._reaper.stdin:
+            self._reaper.stdin.write(f"{line}\n".encode())
+            self._reaper.stdin.flush()
 
     def _keep(self, running: _Running) -> None:
-        """A part's thread."""
+        """Run by the service's own thread."""
         try:
             self._keep_running(running)
         except Exception as error:  # noqa: BLE001 - a thread that dies unseen would leave the platform half alive
             running.log.write(traceback.format_exc())
-            self._failure = f"{running.part.name} cannot be run: {error!r} (its log has more)"
+            self._failure = f"{running.service.name} cannot run: {error!r} (its log says more)"
 
     def _keep_running(self, running: _Running) -> None:
-        """Start a part, and again whenever it ends."""
-        part = running.part
-        needed = [self._running[name] for name in part.needs]
+        """Start a service, and start it again whenever it ends."""
+        service = running.service
+        needed = [self._running[name] for name in service.needs]
         while not all(other.ready.wait(0.1) for other in needed):
             if self._stopping.is_set():
                 return
@@ -170,26 +172,26 @@ class Supervisor:
             running.ready.clear()
             if self._stopping.is_set():
                 return
-            if part.probe is None and code == 0:
+            if service.probe is None and code == 0:
                 running.reason, running.once_ready = "done", True
                 running.ready.set()
                 self._note()
                 return
-            if code == WRONG_USE and not running.once_ready:
-                self._failure = running.log.last or f"{part.name} ended with exit code {code}"
+            if code == WRONG_USAGE and not running.once_ready:
+                self._failure = running.log.last or f"{service.name} ended with exit code {code}"
                 return
             pause = FIRST_PAUSE if time.monotonic() - began > RECOVERED else min(2 * pause, MAX_PAUSE)
             running.reason = f"{_ending(code)}; starts again"
-            self._say(f"{part.name} {_ending(code)}; it starts again in {pause:.0f} s")
+            self._say(f"{service.name} {_ending(code)}; it starts again in {pause:.0f} s")
             self._note()
             self._stopping.wait(pause)
 
     def _run_once(self, running: _Running) -> int | None:
-        """Start a part, pass on what it prints until it ends, end what it left; its exit code."""
-        part = running.part
+        """Run a service until it ends, pass on what it prints, and end what it left behind. Returns its exit code."""
+        service = running.service
         try:
-            with self._preparing:  # parts share files: Dagster's three their configuration
-                start = part.prepare()
+            with self._preparing:  # services share files: the three of Dagster share their configuration
+                start = service.prepare()
         except SettingsError as error:
             if not running.once_ready:
                 self._failure = str(error)
@@ -205,31 +207,31 @@ class Supervisor:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
-                process_group=0,  # and no session: kernels that share the processor among those do not heed niceness
+                process_group=0,  # not a session: kernels that schedule by session would ignore niceness
                 env={**environment, **start.environment},
                 **{"cwd": CHECKOUT, **start.options},
             )
-            self._tell_guardian(f"+ {part.stage} {process.pid} {int(part.stop_signal)}")
+            self._tell_reaper(f"+ {service.stage} {process.pid} {int(service.stop_signal)}")
             running.process, running.started_at, running.reason = process, time.time(), "starts"
             running.starts += 1
         self._note()
         pump = threading.Thread(target=_pump, args=(process, running.log), daemon=True)
         pump.start()
         code = process.wait()
-        # What the part had started is in its group, and would stand in the way of its next start.
-        reaper.end({process.pid: int(part.stop_signal)})
-        self._tell_guardian(f"- {process.pid}")
+        # What the service had started is in its process group, and would be in the way of its next start.
+        reaper.end({process.pid: int(service.stop_signal)})
+        self._tell_reaper(f"- {process.pid}")
         pump.join(timeout=1)
         return code
 
     def _probe(self) -> None:
-        """Ask the parts that are not ready yet, until all are; a part that was started again is asked again."""
+        """Probe the services that are not ready; one that was started again is probed again."""
         announced = False
         while not self._stopping.wait(0.2):
-            waiting = [r for r in self._running.values() if r.part.probe and r.process and not r.ready.is_set()]
+            waiting = [r for r in self._running.values() if r.service.probe and r.process and not r.ready.is_set()]
             for running in waiting:
                 try:
-                    probes.ask(running.part.probe or "", running.started_at)
+                    probes.ask(running.service.probe or "", running.started_at)
                 except probes.NotReady as error:
                     running.reason = str(error)
                 else:
@@ -243,12 +245,12 @@ class Supervisor:
 
     def _note(self) -> None:
         """Write down what runs, for `energy status`."""
-        parts = [
+        services = [
             {
                 "name": name,
-                "pid": r.process.pid if r.process and r.part.probe else None,
-                "probe": r.part.probe,
-                "address": r.part.address,
+                "pid": r.process.pid if r.process and r.service.probe else None,
+                "probe": r.service.probe,
+                "address": r.service.address,
                 "started_at": r.started_at,
                 "starts": r.starts,
                 "reason": r.reason,
@@ -257,7 +259,7 @@ class Supervisor:
         ]
         with self._changing:
             if not self._stopping.is_set():
-                home.write_state(self._settings.energy_home, {"pid": os.getpid(), "parts": parts})
+                home.write_state(self._settings.energy_home, {"pid": os.getpid(), "services": services})
 
     def _say(self, line: str) -> None:
         if self._screen:
@@ -269,7 +271,7 @@ def platform(settings: Settings, screen: Screen | None) -> Iterator[Supervisor]:
     """The platform of a home, running as long as the block.
 
     Raises:
-        SettingsError: it cannot start here: the home is taken or cannot be written, a port is taken.
+        SettingsError: the home is in use or cannot be written, or a port is taken.
 
     """
     supervisor = Supervisor(settings, screen)
@@ -280,11 +282,11 @@ def platform(settings: Settings, screen: Screen | None) -> Iterator[Supervisor]:
 
 
 def log_folder(settings: Settings) -> Path:
-    """Where each part's output is kept."""
+    """The folder with each service's output."""
     return settings.energy_home / "logs"
 
 
-def _pump(process: "subprocess.Popen[bytes]", log: PartLog) -> None:
+def _pump(process: "subprocess.Popen[bytes]", log: ServiceLog) -> None:
     if process.stdout:
         with process.stdout as lines:
             for line in lines:

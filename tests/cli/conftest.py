@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from cli.local.home import read_state
-from cli.up import part_now
+from cli.status import service_now
 from tests.support.servers import free_port, wait_until
 
 ENERGY = str(Path(sysconfig.get_path("scripts")) / "energy")
@@ -46,25 +46,23 @@ class LocalPlatform:
         )
 
     def up(self) -> "subprocess.Popen[bytes]":
-        """Start it in the background; returns when every part answers."""
+        """Start it in the background; returns when every service answers."""
         with (self.home / "up.log").open("ab") as log:
             process = subprocess.Popen([ENERGY, "up"], stdout=log, stderr=log, env=self.environment)
         try:
-            wait_until(
-                lambda: self.status_of_parts(process), f"the platform is ready (see {self.home / 'up.log'})", 120
-            )
+            wait_until(lambda: self.is_ready(process), f"the platform is ready (see {self.home / 'up.log'})", 120)
         except BaseException:
             end(process)
             raise
         return process
 
-    def status_of_parts(self, process: "subprocess.Popen[bytes] | None" = None) -> bool:
-        """Whether every part is ready; fails at once when the supervisor has ended."""
+    def is_ready(self, process: "subprocess.Popen[bytes] | None" = None) -> bool:
+        """Whether every service is ready; fails at once when the supervisor has ended."""
         if process and process.poll() is not None:
             pytest.fail(f"energy up ended with {process.returncode}: {(self.home / 'up.log').read_text()[-2000:]}")
-        # As `energy status` does; as a process of its own, again and again, that would take a processor.
+        # As `energy status` does it, but without a process for each look.
         state = read_state(self.home)
-        return state is not None and all(part_now(part)["ready"] for part in state["parts"])
+        return state is not None and all(service_now(service)["ready"] for service in state["services"])
 
     def status(self) -> dict[str, Any]:
         answer: dict[str, Any] = json.loads(self.run("status", "--json").stdout)

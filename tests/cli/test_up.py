@@ -117,7 +117,7 @@ def test_whichever_part_is_killed_nothing_acknowledged_is_missing(
             device.publish(300)
             os.kill(part["pid"], signal.SIGKILL)
             device.publish(300)
-            wait_until(lambda: platform.status_of_parts(running), f"all is well after kill -9 of {part['name']}", 90)
+            wait_until(lambda: platform.is_ready(running), f"all is well after kill -9 of {part['name']}", 90)
             now = next(p for p in platform.status()["parts"] if p["name"] == part["name"])
             assert now["pid"] != part["pid"]
         wait_until(device.all_acknowledged, "the broker acknowledged every reading")
