@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from storage import dirty_days
 from storage.settings import Settings
 
 if TYPE_CHECKING:
@@ -31,6 +30,7 @@ def backfill(
     """Make the datasets of past days. Files that are already up to date are left as they are."""
     from assets.datasets.ranges import export_month
     from orchestration.datasets import backfill as making
+    from storage import dirty_days
     from storage.stores import open_stores
 
     settings = Settings.load()

@@ -74,16 +74,16 @@ def test_a_log_tells_window_by_window_how_far_it_is(stores: Stores, monkeypatch:
 def test_days_without_any_telemetry(stores: Stores) -> None:
     code, out, err = energy("backfill", "--from", "2025-02-01", "--to", "2025-02-28")
     assert (code, out.split(",")[0]) == (0, "0 files written")
-    assert "no telemetry of 2025-02-01 to 2025-02-28 is known" in err
+    assert "there is no telemetry from 2025-02-01 to 2025-02-28" in err
 
 
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (("--from", "2026-02-12", "--to", "2026-02-11"), "lies after"),
-        (("--from", "2019-02-12", "--to", "2026-02-11"), "DATASET_START_DATE=2020-01-01"),
+        (("--from", "2026-02-12", "--to", "2026-02-11"), "is after"),
+        (("--from", "2019-02-12", "--to", "2026-02-11"), "is before DATASET_START_DATE=2020-01-01; set that variable"),
         (("--from", "2026-02-12", "--to", "2126-02-12"), "in the future"),
-        (("--from", "2026-02-12", "--to", "2026-02-12", "--device", "nobody"), "there is no device nobody"),
+        (("--from", "2026-02-12", "--to", "2026-02-12", "--device", "nobody"), "device nobody is not registered"),
         (("--from", "2026-13-01", "--to", "2026-12-31"), "'2026-13-01' does not match the format"),
         (("--from", "yesterday", "--to", "2126-02-12"), "does not match the format"),
     ],

@@ -106,7 +106,7 @@ def test_devices_that_are_not_registered_are_named(stores: Stores, tmp_path: Pat
     file.write_text("timestamp,power,m\n2026-02-12T10:00:00Z,1,D1\n2026-02-12T10:00:00Z,1,D-1\n")
     code, _, err = energy("import", str(file), "--device-column", "m")
     assert code == 0
-    assert "energy: not registered: D-1; " in err
+    assert "energy: not registered: D-1. " in err
 
 
 @pytest.mark.parametrize("options", [(), ("--device", "D1", "--device-column", "m"), ("--device", "D 1")])

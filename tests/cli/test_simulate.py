@@ -50,7 +50,7 @@ def test_what_is_published_is_stored(settings: Settings) -> None:
         assert result.exit_code == 0, result.output
         assert time.monotonic() - began >= 0.99
         assert "300 readings published in" in result.output
-        assert "the broker has 300" in result.output
+        assert "the broker acknowledged 300" in result.output
         wait_until(lambda: ingester.counts.stored == 300, "all are stored")
         with Session(ingester.engine) as session:
             assert {day.device_id for day in session.exec(select(DirtyDay))} == {"SIM-0001", "SIM-0002", "SIM-0003"}
@@ -74,8 +74,8 @@ def test_asked_to_end_it_ends_with_a_count(settings: Settings, number: signal.Si
     ("broker", "said"),
     [
         (None, "does not answer as an MQTT broker; start the platform with `energy up`"),
-        ("127.0.0.1:99999", "is no host:port"),
-        ("mqtt://here", "is no host:port"),
+        ("127.0.0.1:99999", "is not host or host:port"),
+        ("mqtt://here", "is not host or host:port"),
     ],
 )
 def test_no_broker_is_one_clear_line(settings: Settings, broker: str | None, said: str) -> None:

@@ -80,8 +80,8 @@ def test_what_does_not_only_read_is_refused(plant: Stores, query: str, complaint
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        (("--device", "nobody"), "there is no device nobody"),
-        (("--from", "2026-02-13", "--to", "2026-02-12"), "lies after"),
+        (("--device", "nobody"), "device nobody is not registered"),
+        (("--from", "2026-02-13", "--to", "2026-02-12"), "is after"),
     ],
 )
 def test_files_that_cannot_be_meant(stores: Stores, options: tuple[str, ...], complaint: str) -> None:

@@ -1,0 +1,46 @@
+"""The `energy` command as a whole: it starts quickly, and says what is wrong in one line."""
+
+import subprocess
+import sys
+
+import pytest
+
+from storage.settings import Settings
+
+HEAVY = {"dagster", "sqlalchemy", "pyarrow", "duckdb", "httpx", "fastapi", "numpy"}
+
+
+def loaded(*arguments: str) -> set[str]:
+    """The modules that a command has imported when it ends, in an interpreter of its own."""
+    code = (
+        "import atexit, sys, cli.main\n"
+        "atexit.register(lambda: print('modules:', *{name.partition('.')[0] for name in sys.modules}))\n"
+        f"sys.argv = ['energy', *{list(arguments)!r}]\n"
+        "cli.main.main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(done.stdout.rpartition("modules: ")[2].split())
+
+
+@pytest.mark.parametrize(
+    "command", ["", "up", "sql", "import", "keys", "backfill", "devices import", "quarantine list"]
+)
+def test_help_loads_no_heavy_library(command: str) -> None:
+    assert loaded(*command.split(), "--help") & HEAVY == set()
+
+
+@pytest.mark.parametrize("command", [("sql", "SELECT 1"), ("keys", "list"), ("quarantine", "list")])
+def test_commands_on_the_stores_load_no_dagster(settings: Settings, command: tuple[str, ...]) -> None:
+    assert "dagster" not in loaded(*command)
+
+
+@pytest.mark.parametrize("command", [("keys", "list"), ("quarantine", "list"), ("sql", "SELECT 1")])
+def test_a_database_that_does_not_answer(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", f"postgresql://nobody@127.0.0.1:{settings.mqtt_broker_port}/none")
+    done = subprocess.run([sys.executable, "-m", "cli.main", *command], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("energy: ")
+    assert "does not answer" in line
