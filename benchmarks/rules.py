@@ -25,6 +25,7 @@ from ingest.intake.intake import MAX_BATCH, Intake
 from ingest.metrics import IngestMetrics
 from ingest.mqtt.subscription import Message
 from ingest.notify.outbox import Outbox
+from ingest.notify.settings import NotifySettings
 from ingest.rules.alerts import AlertRaiser, Outcome
 from ingest.rules.evaluate import Evaluated
 from storage.database import open_engine
@@ -85,7 +86,7 @@ def measure(settings: Settings, engine: Engine, name: str, second: int, size: in
     """The next batch's second is the answer."""
     registry = Registry(settings, engine)
     registry.load()
-    raiser = Watched(registry, LastSeen(), Outbox(settings))
+    raiser = Watched(registry, LastSeen(), Outbox(NotifySettings.load()))
     whole, evaluating, shares, all_shares = [], [], [], []
     with closing(open_telemetry_store(settings)) as store:
         intake = Intake(settings.mqtt_topic, store, engine, registry, IngestMetrics(), raiser=raiser)

@@ -4,17 +4,16 @@ import sys
 
 import typer
 
-from storage.settings import Settings
-
 
 def up() -> None:
     """Run the platform in the foreground. Ctrl-C ends it."""
+    from cli.local.environment import load_settings
     from cli.local.logs import Screen
     from cli.local.services import addresses
     from cli.local.signals import stop_event
     from cli.local.supervisor import PlatformFailed, platform
 
-    settings = Settings.load()
+    settings = load_settings()
     stopped = stop_event()
     screen = Screen()
     try:

@@ -18,10 +18,11 @@ from ingest.mqtt.live import LivePublisher
 from ingest.mqtt.subscription import Subscription
 from ingest.notify.outbox import Outbox
 from ingest.notify.sender import Senders
+from ingest.notify.settings import NotifySettings
 from ingest.rules.alerts import AlertRaiser
 from ingest.rules.no_data import NoDataMonitor
 from storage.database import PATIENCE, open_engine
-from storage.settings import Settings, SettingsError
+from storage.settings import Settings, SettingsError, check_settings
 from storage.stores import open_telemetry_store
 
 log = logging.getLogger("ingest")
@@ -32,6 +33,7 @@ GARBAGE = 50_000  # objects more than before, at which Python looks for some; a 
 def main() -> None:
     """Run until SIGTERM or SIGINT; exit code 2 when a variable is wrong."""
     try:
+        check_settings()
         settings = Settings.load()
         logging.basicConfig(level=settings.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
         run(settings)
@@ -50,8 +52,9 @@ def run(settings: Settings) -> None:
     subscription = Subscription(settings)
     registry = Registry(settings, engine)
     last_seen = LastSeen()
-    outbox = Outbox(settings)
-    senders = Senders(settings, engine, counts)
+    notify_settings = NotifySettings.load()
+    outbox = Outbox(notify_settings)
+    senders = Senders(notify_settings, settings.zone, engine, counts)
     silence = NoDataMonitor(
         engine,
         registry,

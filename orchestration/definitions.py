@@ -7,10 +7,12 @@ from orchestration.analyses import nightly, results
 from orchestration.datasets import cadence, checks, daily
 from orchestration.jobs import exports, reports, sensors
 from orchestration.resources import Platform
+from storage.settings import check_settings
 
 
 @dg.definitions
 def defs() -> dg.Definitions:
+    check_settings()
     return dg.Definitions(
         assets=[
             daily.telemetry,

@@ -18,7 +18,7 @@ from serving.app import create_app
 from serving.live.routes import SERVER_OPTIONS
 from storage import access
 from storage.database import open_engine
-from storage.settings import LOOPBACK, Settings, SettingsError
+from storage.settings import LOOPBACK, Settings, SettingsError, check_settings
 
 log = logging.getLogger("serving")
 
@@ -34,6 +34,7 @@ def main() -> None:
     Then what is being answered has five seconds to end; nothing new is accepted meanwhile.
     """
     try:
+        check_settings()
         settings = Settings.load()
         refuse_an_open_door(settings)
     except SettingsError as error:

@@ -7,6 +7,8 @@ from importlib.metadata import version
 from fastapi import Depends, FastAPI
 
 from assets.datasets.column_cache import ColumnCache
+from ingest.notify.outbox import Outbox
+from ingest.notify.settings import NotifySettings
 from serving import health
 from serving.alerts import routes as alerts
 from serving.analytics import routes as analytics
@@ -26,6 +28,7 @@ from serving.maintenance import routes as maintenance
 from serving.quarantine import routes as quarantine
 from serving.reports import routes as reports
 from serving.rules import preview, routes as rules
+from serving.settings import ApiSettings
 from serving.telemetry import routes as telemetry
 from storage.database import PATIENCE, open_engine
 from storage.objects import open_object_store
@@ -58,11 +61,15 @@ ROUTERS = [
 
 def create_app(settings: Settings) -> FastAPI:
     """The API on the stores that the settings name; they are opened when it starts."""
+    api_settings = ApiSettings.load()
+    outbox = Outbox(NotifySettings.load())
 
     @asynccontextmanager
     async def stores(app: FastAPI) -> AsyncIterator[None]:
         app.state.settings = settings
-        app.state.limits = Limits(settings.api_rate_limit)
+        app.state.api_settings = api_settings
+        app.state.outbox = outbox
+        app.state.limits = Limits(api_settings.api_rate_limit)
         app.state.engine = open_engine(settings, pool_size=20, patience=PATIENCE)
         # Reads need no transaction: BEGIN and ROLLBACK would cost each a round trip.
         app.state.reading = app.state.engine.execution_options(isolation_level="AUTOCOMMIT")
@@ -88,7 +95,7 @@ def create_app(settings: Settings) -> FastAPI:
     answer_with_problems(app, ROUTERS)
     for router in ROUTERS:
         app.include_router(router)
-    app.add_middleware(Gateway, max_body=int(settings.api_max_body_mb * 1_000_000))
+    app.add_middleware(Gateway, max_body=int(api_settings.api_max_body_mb * 1_000_000))
     describe(app, ROUTERS)
     docs_page.show(app)
     metrics.measure(app)

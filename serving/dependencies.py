@@ -12,10 +12,12 @@ from pydantic.json_schema import SkipJsonSchema
 from sqlmodel import Session
 
 from assets.datasets.reader import TelemetryReader
+from ingest.notify.outbox import Outbox
 from serving.auth.principal import principal_of
 from serving.auth.tenancy import RequestSession
 from serving.http.errors import NotFound
 from serving.jobs.dagster import Dagster
+from serving.settings import ApiSettings
 from storage.access import Principal
 from storage.devices import IDENTIFIER, MAX_IDENTIFIER, Device
 from storage.objects import LocalObjects, S3Objects
@@ -45,6 +47,16 @@ async def _settings(request: Request) -> Settings:
     return settings
 
 
+async def _api_settings(request: Request) -> ApiSettings:
+    settings: ApiSettings = request.app.state.api_settings
+    return settings
+
+
+async def _outbox(request: Request) -> Outbox:
+    outbox: Outbox = request.app.state.outbox
+    return outbox
+
+
 async def _objects(request: Request) -> LocalObjects | S3Objects:
     store: LocalObjects | S3Objects = request.app.state.objects
     return store
@@ -62,6 +74,8 @@ async def _principal(request: Request) -> Principal:
 # `function`: the connection goes back before the answer is sent, however slowly a client takes it.
 DatabaseSession = Annotated[Session, Depends(_session, scope="function")]
 PlatformSettings = Annotated[Settings, Depends(_settings)]
+LimitSettings = Annotated[ApiSettings, Depends(_api_settings)]
+NotificationOutbox = Annotated[Outbox, Depends(_outbox)]
 Objects = Annotated[LocalObjects | S3Objects, Depends(_objects)]
 DagsterClient = Annotated[Dagster, Depends(_dagster)]
 CurrentPrincipal = Annotated[Principal, Depends(_principal)]

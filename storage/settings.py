@@ -1,12 +1,11 @@
-"""Every variable the platform reads, in one typed place.
+"""Settings read from environment variables: addresses, secrets, and what several rooms share.
 
-Names are those of the handover's configuration reference and of `docs/configuration.md`. A host, a URL or a
-bucket that is given replaces the embedded part; a port alone only moves it.
+What one room alone reads stands in that room's `settings.py`. The README lists every variable. A host, a URL or a
+bucket replaces the embedded service; a port alone only moves it.
 """
 
 import os
 import re
-import shutil
 from collections.abc import Mapping
 from datetime import date
 from functools import cached_property
@@ -18,30 +17,29 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import (
     AfterValidator,
     AliasChoices,
-    BeforeValidator,
     Field,
     SecretStr,
     ValidationError,
     model_validator,
 )
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 
-# Old and new names of one thing: either may be given, both only when they agree.
+# Old and new names of one variable. Both may be given only if they agree.
 SYNONYMS = (("API_PORT", "PORT"), ("S3_BUCKET_NAME", "S3_BUCKET"), ("POSTGRES_HOST", "CHECKPOINT_DB_HOST"),
             ("POSTGRES_DB", "CHECKPOINT_DB_NAME"))  # fmt: skip
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 class SettingsError(Exception):
-    """A variable is wrong. The message names it, says why, and how to mend it."""
+    """A variable has a wrong value. The message names it, says why, and how to fix it."""
 
 
 def _default_home() -> Path:
-    """`.energy/` in the checkout; as root, below a folder that others cannot enter, `/var/lib/energy-platform`.
+    """`.energy/` in the checkout, or `/var/lib/energy-platform` for root in a checkout that others cannot enter.
 
-    PostgreSQL refuses to run as root, and the user that it gets instead must be able to reach its files.
+    PostgreSQL refuses to run as root, and the user it runs as instead must be able to reach its files.
     """
     if os.geteuid() == 0 and not can_be_entered(CHECKOUT):
         return Path("/var/lib/energy-platform")
@@ -54,11 +52,16 @@ def can_be_entered(folder: Path) -> bool:
 
 
 def known_zone(name: str) -> str:
-    """The name, if it is one of a time zone; else a ValueError that says so."""
+    """The name itself.
+
+    Raises:
+        ValueError: there is no time zone with this name.
+
+    """
     try:
         ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise ValueError(f"{name!r} is no time zone; give an IANA name such as Europe/Paris") from None
+        raise ValueError(f"{name!r} is not a time zone; give an IANA name such as Europe/Paris") from None
     return name
 
 
@@ -83,19 +86,6 @@ def _topic_filter(topic: str) -> str:
     return topic
 
 
-def _hosts(value: Any) -> Any:
-    return [host.strip().lower() for host in value.split(",") if host.strip()] if isinstance(value, str) else value
-
-
-def _notify_addresses() -> dict[str, SecretStr]:
-    """`NOTIFY_<NAME>` and `NOTIFY_<NAME>__<TENANT>` of the environment, by what follows `NOTIFY_`."""
-    return {
-        name.removeprefix("NOTIFY_"): SecretStr(value)
-        for name, value in os.environ.items()
-        if name.startswith("NOTIFY_") and value
-    }
-
-
 Port = Annotated[int, Field(ge=1, le=65535)]
 Count = Annotated[int, Field(ge=1)]
 Zone = Annotated[str, AfterValidator(known_zone)]
@@ -103,9 +93,9 @@ HttpUrl = Annotated[str, AfterValidator(_http_url)]
 
 
 class EnvironmentSettings(BaseSettings):
-    """Settings read from the environment. A room that alone reads some variables has a subclass of its own.
+    """Settings read from environment variables. Each room has a subclass for the variables that it alone reads.
 
-    Read them with `load()`, whose error message is meant for people.
+    Read them with `load()`, whose error messages are written for operators.
     """
 
     model_config = SettingsConfigDict(extra="ignore", frozen=True, env_ignore_empty=True)
@@ -122,8 +112,25 @@ class EnvironmentSettings(BaseSettings):
             _refuse_disagreement(os.environ)
             return cls()
         except ValidationError as error:
-            lines = [_complaint(e["loc"], e["msg"], e.get("input")) for e in error.errors(include_url=False)]
+            lines = [_describe_error(e["loc"], e["msg"], e.get("input")) for e in error.errors(include_url=False)]
             raise SettingsError("\n".join(lines)) from None
+
+
+def check_settings() -> None:
+    """Load the settings of every room that this process has imported.
+
+    Raises:
+        SettingsError: variables have wrong values; each is named.
+
+    """
+    errors = []
+    for kind in EnvironmentSettings.__subclasses__():
+        try:
+            kind.load()
+        except SettingsError as error:
+            errors.append(str(error))
+    if errors:
+        raise SettingsError("\n".join(dict.fromkeys(errors)))
 
 
 class Settings(EnvironmentSettings):
@@ -133,18 +140,15 @@ class Settings(EnvironmentSettings):
     log_level: str = Field("INFO", pattern=r"^(?i:debug|info|warning|error|critical)$")
     site_timezone: Zone = "UTC"
 
-    # Doors
+    # Ports and who may connect
     api_host: str = "127.0.0.1"
     api_port: Port = Field(8000, validation_alias=AliasChoices("API_PORT", "PORT"))
     dagster_port: Port = 3000
     ingest_metrics_port: Port = 9101
     allow_anonymous: bool = False
     energy_admin_key: Annotated[SecretStr, Field(min_length=16)] | None = None
-    # Requests a second of one key, or of one address without a key; ten seconds' worth may come at once. 0: no limit.
-    api_rate_limit: Annotated[float, Field(ge=0)] = 100
-    api_max_body_mb: Annotated[float, Field(gt=0)] = 8
 
-    # Relational store: one URL, or its parts
+    # Relational store: one URL, or the parts of one
     given_database_url: Annotated[str, AfterValidator(_postgres_url)] | None = Field(
         None, validation_alias="DATABASE_URL", repr=False
     )
@@ -169,7 +173,7 @@ class Settings(EnvironmentSettings):
     mqtt_password: SecretStr | None = None
     mqtt_topic: Annotated[str, AfterValidator(_topic_filter)] = "devices/+/telemetry"
     mqtt_tls_ca: Path | None = None
-    # Several ingesters side by side: the same group, and a client id of its own for each.
+    # Several ingesters side by side share a group, and each has its own client id.
     mqtt_shared_group: str | None = Field(None, pattern=r"^[A-Za-z0-9_-]{1,50}$")
     mqtt_client_id: str = Field("energy-ingest", pattern=r"^[A-Za-z0-9_.-]{1,65}$")
 
@@ -183,18 +187,6 @@ class Settings(EnvironmentSettings):
         pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$",
     )
 
-    # Rules
-    notification_cooldown_minutes: Annotated[int, Field(ge=0, le=525_600)] = 15
-    rule_evaluation_timeout: Annotated[float, Field(gt=0, le=300)] = 5
-    max_rules_per_device: Count = 100
-
-    # Notifications: the addresses are NOTIFY_<NAME> and NOTIFY_<NAME>__<TENANT>
-    notify: dict[str, SecretStr] = Field(default_factory=_notify_addresses, init=False, repr=False)
-    notification_max_age_minutes: Annotated[float, Field(gt=0, le=525_600)] = 60
-    notification_limit_per_hour: Count = 20
-    webhook_secret: SecretStr | None = None
-    webhook_allowed_hosts: Annotated[frozenset[str], NoDecode, BeforeValidator(_hosts)] = frozenset()
-
     # Exports
     dataset_start_date: date = date(2020, 1, 1)
     export_interval_seconds: Annotated[int, Field(ge=5, le=86_400)] = 60
@@ -203,7 +195,7 @@ class Settings(EnvironmentSettings):
     max_export_window_hours: Annotated[float, Field(ge=24)] = 24
     split_runs_above_devices: Count = 2000
 
-    # What is kept for how many days; 0 is for ever
+    # Days that things are kept; 0 keeps them forever
     telemetry_retention_days: Annotated[int, Field(ge=0)] = 0
     dataset_retention_days: Annotated[int, Field(ge=0)] = 0
     run_retention_days: Annotated[int, Field(ge=0)] = 14
@@ -212,64 +204,31 @@ class Settings(EnvironmentSettings):
     max_concurrent_jobs: Count = 3
     job_timeout_seconds: Count = 3600
     report_timeout_seconds: Count = 300
-    max_report_size_mb: Annotated[float, Field(gt=0)] = 100
     dagster_url: HttpUrl | None = None
     celery_broker_url: str | None = Field(None, pattern=r"^(rediss?|amqps?|pyamqp)://")
-    quarto_path: Path | None = None
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
         if self.given_database_url:
             url = urlsplit(self.given_database_url)
             given_parts = {f.removeprefix("given_") for f in self.model_fields_set}
-            for name, given, stands in (
+            for name, given, of_url in (
                 ("POSTGRES_HOST", self.postgres_host, url.hostname),
                 ("POSTGRES_PORT", self.given_postgres_port, url.port or 5432),
                 ("POSTGRES_DB", self.postgres_db, url.path[1:]),
                 ("POSTGRES_USER", self.postgres_user, url.username),
             ):
-                if name.lower() in given_parts and given != stands:
-                    raise ValueError(f"DATABASE_URL and {name} disagree ({stands!r} and {given!r}); give one of them")
+                if name.lower() in given_parts and given != of_url:
+                    raise ValueError(f"DATABASE_URL and {name} disagree ({of_url!r} and {given!r}); give one of them")
         if self.influxdb_url and not self.influxdb_token:
             raise ValueError("INFLUXDB_TOKEN is missing; INFLUXDB_URL needs one that may read and write the bucket")
         if self.s3_endpoint_url and not self.s3_bucket_name:
             raise ValueError("S3_BUCKET_NAME is missing; S3_ENDPOINT_URL needs the bucket's name")
-        for name, address in self.notify.items():
-            if self.is_webhook(name):
-                self._check_webhook(f"NOTIFY_{name}", address.get_secret_value())
         if self.dataset_start_date > date.today():  # noqa: DTZ011 - a day of slack at either end does no harm
-            raise ValueError("DATASET_START_DATE lies in the future; it is the first day that datasets are made of")
+            raise ValueError("DATASET_START_DATE lies in the future; it is the first day with datasets")
         return self
 
-    def _check_webhook(self, variable: str, url: str) -> None:
-        parts = urlsplit(url)
-        allowed = ("https", "http") if parts.hostname in self.webhook_allowed_hosts else ("https",)
-        if parts.scheme not in allowed or not parts.hostname or parts.username is not None:
-            raise ValueError(
-                f"{variable} is no URL such as https://host/path without a login in it;"
-                " http:// is taken where the host stands in WEBHOOK_ALLOWED_HOSTS"
-            )
-
-    @staticmethod
-    def is_webhook(name: str) -> bool:
-        """Whether an address (by what follows `NOTIFY_`) is a webhook of our own sender."""
-        return name.split("_", 1)[0] == "WEBHOOK"
-
-    def notify_name(self, channel: str, tenant_id: str | None) -> str | None:
-        """Which of the addresses a channel means for a tenant: its own, else everybody's."""
-        name = channel.upper()
-        if "__" in name:  # would name a tenant
-            return None
-        own = (f"{name}__{tenant_id}", f"{name}__{tenant_id.upper()}") if tenant_id else ()
-        return next((found for found in (*own, name) if found in self.notify), None)
-
-    @property
-    def quarto(self) -> Path | None:
-        """The Quarto program, if there is one: QUARTO_PATH, else on PATH."""
-        found = self.quarto_path or shutil.which("quarto")
-        return Path(found) if found else None
-
-    # What is embedded
+    # Which services run on this machine, and where
     @property
     def embeds_postgres(self) -> bool:
         return self.given_database_url is None and self.postgres_host is None
@@ -308,7 +267,7 @@ class Settings(EnvironmentSettings):
         """`postgresql://…` of the relational store.
 
         Raises:
-            SettingsError: it is the embedded one and was never started in this home.
+            SettingsError: it is the embedded database, and no platform has run in this home yet.
 
         """
         if self.given_database_url:
@@ -319,7 +278,7 @@ class Settings(EnvironmentSettings):
                 password = self.postgres_password_file.read_text().strip()
             except OSError:
                 raise SettingsError(
-                    f"no platform was ever started in {self.energy_home};"
+                    f"no platform has been started in {self.energy_home};"
                     " run `energy up`, or set DATABASE_URL or ENERGY_HOME"
                 ) from None
         login = quote(self.postgres_user, safe="") + (f":{quote(password, safe='')}" if password else "")
@@ -327,12 +286,12 @@ class Settings(EnvironmentSettings):
         return f"postgresql://{login}@{host}:{self.postgres_port}/{quote(self.postgres_db)}"
 
     def database_url_for(self, driver: str) -> str:
-        """The same with a driver's name, as SQLAlchemy writes it."""
+        """`database_url` for SQLAlchemy, with the name of a driver."""
         return self.database_url.replace("postgresql://", f"postgresql+{driver}://", 1)
 
     @property
     def database_address(self) -> str:
-        """The relational store without its password, for people."""
+        """The relational store's address without its password, for messages."""
         url = urlsplit(self.database_url)
         return f"{unquote(url.username or '')}@{url.hostname}:{url.port or 5432}{url.path}"
 
@@ -345,8 +304,8 @@ def _refuse_disagreement(environment: Mapping[str, str]) -> None:
                                 f" {environment[other]!r}); give one of them")  # fmt: skip
 
 
-def _complaint(location: tuple[int | str, ...], message: str, value: Any) -> str:
-    """One line that names the variable; a secret's value is not repeated."""
+def _describe_error(location: tuple[int | str, ...], message: str, value: Any) -> str:
+    """One line that names the variable and its value, unless the value is a secret."""
     message = message.removeprefix("Value error, ")
     if not location:
         return message

@@ -15,13 +15,13 @@ import pytest
 from sqlalchemy import Engine
 from sqlmodel import Session
 
-from assets.quality.settings import QualitySettings
 from cli.local import postgres
 from storage.database import migrate, open_engine
 from storage.objects import open_object_store
 from storage.settings import Settings
 from storage.stores import Stores, open_telemetry_store
 from storage.times import utc_now
+from tests.support.environment import variables
 from tests.support.servers import free_port, wait_until
 from tests.support.stack import influxdb, set_up_influxdb
 
@@ -29,9 +29,7 @@ from tests.support.stack import influxdb, set_up_influxdb
 hypothesis.settings.register_profile("platform", deadline=None)
 hypothesis.settings.load_profile("platform")
 
-PLATFORM_VARIABLES = {field.upper() for kind in (Settings, QualitySettings) for field in kind.model_fields} | {
-    "DATABASE_URL", "PORT", "POSTGRES_PORT", "S3_BUCKET", "CHECKPOINT_DB_HOST", "CHECKPOINT_DB_NAME"
-}  # fmt: skip
+PLATFORM_VARIABLES = variables()
 
 
 def can_connect(url: str) -> bool:

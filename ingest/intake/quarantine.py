@@ -25,6 +25,7 @@ from ingest.intake.intake import Intake, Work
 from ingest.metrics import IngestMetrics
 from ingest.mqtt.subscription import Message
 from ingest.notify.outbox import Outbox
+from ingest.notify.settings import NotifySettings
 from ingest.rules.alerts import AlertRaiser
 from storage.quarantine import QuarantinedReading, Selection
 from storage.settings import Settings
@@ -78,7 +79,7 @@ def replay(settings: Settings, engine: Engine, store: TelemetryStore, ids: Seque
         last_seen = LastSeen()
         with Session(engine) as session:
             last_seen.load(session)
-        raiser = AlertRaiser(registry, last_seen, Outbox(settings))
+        raiser = AlertRaiser(registry, last_seen, Outbox(NotifySettings.load()))
         intake = Intake(settings.mqtt_topic, store, engine, registry, IngestMetrics(), raiser=raiser)
         result = Replayed()
         for start in range(0, len(ids), PAGE):

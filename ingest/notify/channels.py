@@ -7,13 +7,15 @@ mail, WhatsApp and a hundred other services.
 import json
 import logging
 from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
 
 from pydantic import SecretStr
 
 from ingest.notify import webhook
+from ingest.notify.settings import NotifySettings, is_webhook
 from ingest.notify.webhook import WebhookFailed
 from storage.rules import Alert
-from storage.settings import Settings, SettingsError
+from storage.settings import SettingsError
 
 if TYPE_CHECKING:
     import apprise
@@ -31,16 +33,17 @@ class Unconfigured(Exception):
 class Channels:
     """The channels that the settings name."""
 
-    def __init__(self, settings: Settings) -> None:
-        """Check every address.
+    def __init__(self, settings: NotifySettings, zone: ZoneInfo) -> None:
+        """Check every address; messages show times in the zone.
 
         Raises:
             SettingsError: Apprise knows no such address; the variable is named, the address, a secret, is not.
 
         """
         self._settings = settings
+        self._zone = zone
         self._services = {
-            name: _service(name, address) for name, address in settings.notify.items() if not settings.is_webhook(name)
+            name: _service(name, address) for name, address in settings.notify.items() if not is_webhook(name)
         }
 
     def send(self, channel: str, alert: Alert, notification: str) -> str | None:
@@ -51,10 +54,10 @@ class Channels:
             DeliveryFailed: it did not arrive; trying again may help.
 
         """
-        name = self._settings.notify_name(channel, alert.tenant_id)
+        name = self._settings.address_name(channel, alert.tenant_id)
         if name is None:
             raise Unconfigured(f"NOTIFY_{channel.upper()} is not set; give it an address, and later alerts are sent")
-        if self._settings.is_webhook(name):
+        if is_webhook(name):
             return self._post(self._settings.notify[name], alert, notification)
         result = self._services[name].notify(
             title=_title(alert), body=self._text(alert), body_format="text", log_level=logging.DEBUG
@@ -78,7 +81,7 @@ class Channels:
             raise DeliveryFailed(str(error)) from error
 
     def _text(self, alert: Alert) -> str:
-        at = alert.reading_time.astimezone(self._settings.zone)
+        at = alert.reading_time.astimezone(self._zone)
         return (
             f"{alert.message}\n\nDevice: {alert.device_id}\nRule: {_line(alert.rule.get('rule_name'))}\n"
             f"Severity: {alert.severity}\nTime: {at:%Y-%m-%d %H:%M:%S %Z}\nAlert: {alert.alert_id}\n"

@@ -7,9 +7,9 @@ from datetime import timedelta
 from sqlalchemy import text
 from sqlmodel import Session
 
+from ingest.notify.settings import NotifySettings
 from storage.notifications import Notification
 from storage.rules import Alert
-from storage.settings import Settings
 from storage.times import utc_now
 
 _LAST_HOUR = text("""
@@ -22,7 +22,7 @@ WHERE device_id = ANY(CAST(:devices AS text[])) AND created_at > now() - interva
 class Outbox:
     """Decides which notifications are worth sending; the others are kept with the reason as their status."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: NotifySettings) -> None:
         self._max_age = timedelta(minutes=settings.notification_max_age_minutes)
         self._limit = settings.notification_limit_per_hour
 

@@ -7,6 +7,7 @@ between leaves it due, and another sender tries again: a message may arrive twic
 import logging
 import threading
 from datetime import timedelta
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError
@@ -14,9 +15,9 @@ from sqlmodel import Session, col, func, select
 
 from ingest.metrics import IngestMetrics
 from ingest.notify.channels import Channels, DeliveryFailed, Unconfigured
+from ingest.notify.settings import NotifySettings
 from storage.notifications import Notification, NotificationAttempt
 from storage.rules import Alert
-from storage.settings import Settings
 from storage.times import utc_now
 
 log = logging.getLogger(__name__)
@@ -36,14 +37,14 @@ WHERE status = 'pending' AND next_attempt_at <= now() ORDER BY next_attempt_at L
 class Senders:
     """The sending threads of one process."""
 
-    def __init__(self, settings: Settings, engine: Engine, counts: IngestMetrics) -> None:
+    def __init__(self, settings: NotifySettings, zone: ZoneInfo, engine: Engine, counts: IngestMetrics) -> None:
         """Check the addresses.
 
         Raises:
             SettingsError: an address is none.
 
         """
-        self._channels = Channels(settings)
+        self._channels = Channels(settings, zone)
         self._max_age = timedelta(minutes=settings.notification_max_age_minutes)
         self._engine = engine
         self._counts = counts

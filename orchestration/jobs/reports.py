@@ -9,6 +9,7 @@ import dagster as dg
 
 from assets.reports import build_report
 from assets.reports.gather import gather
+from assets.reports.settings import ReportSettings
 from orchestration.analyses.results import anomaly_result, failure_prediction, forecast
 from orchestration.datasets.daily import DEVICE_HISTORY
 from orchestration.metadata import code_version
@@ -45,15 +46,16 @@ def device_report(context: dg.AssetExecutionContext, platform: Platform) -> Any:
 def _report(stores: Stores, job: ReportJob, settings: Settings) -> dict[str, Any]:
     session = stores.session
     jobs.report_progress(session, job, 2.0, "Reading")
+    limits = ReportSettings.load()
     data = gather(stores, job, code_version())
     with tempfile.TemporaryDirectory(prefix="report-") as folder:
         report = build_report(
             data,
             job.format,
             folder=Path(folder),
-            quarto=settings.quarto,
+            quarto=limits.quarto,
             timeout_seconds=settings.report_timeout_seconds,
-            max_bytes=int(settings.max_report_size_mb * 1_000_000),
+            max_bytes=int(limits.max_report_size_mb * 1_000_000),
             progress=lambda percent, message: jobs.report_progress(session, job, 5 + 0.9 * percent, message),
         )
     key = f"reports/{job.device_id}/{job.job_id}.{report.suffix}"

@@ -14,10 +14,11 @@ from assets.datasets.reader import TelemetryReader
 from ingest.devices.profile import DeviceProfile, Windows, profile_of
 from ingest.rules.backtest import Backtest, could_meet
 from ingest.rules.evaluate import ActiveRule
-from serving.dependencies import DatabaseSession, DeviceId, Instant, Moment, PlatformSettings, Readings
+from serving.dependencies import DatabaseSession, DeviceId, Instant, LimitSettings, Moment, PlatformSettings, Readings
 from serving.http.errors import Invalid, NotFound, problems
 from serving.rules.routes import standing_rule
 from serving.rules.schemas import RuleCreate
+from serving.settings import ApiSettings
 from storage.arrays import Floats, Times
 from storage.catalogue import Dataset
 from storage.devices import Device
@@ -89,6 +90,7 @@ class PreviewAnswer(BaseModel):
 def preview_rule(
     session: DatabaseSession,
     settings: PlatformSettings,
+    limits: LimitSettings,
     reader: Readings,
     body: PreviewBody,
 ) -> PreviewAnswer:
@@ -97,7 +99,7 @@ def preview_rule(
     Nothing is raised or sent. Readings are taken in the order of their time, as if none had come late; the maintenance
     windows are those of today, and a device's status is not asked.
     """
-    rule = ActiveRule.of(_rule(session, settings, body))
+    rule = ActiveRule.of(_rule(session, limits, body))
     end = microseconds(body.end_time or utc_now())
     start = microseconds(body.start_time) if body.start_time else end - 30 * DAY
     if start >= end:
@@ -140,9 +142,9 @@ def preview_rule(
     )
 
 
-def _rule(session: Session, settings: Settings, body: PreviewBody) -> Rule:
+def _rule(session: Session, limits: ApiSettings, body: PreviewBody) -> Rule:
     if body.rule:
-        rule = Rule(**body.rule.values(settings.notification_cooldown_minutes))
+        rule = Rule(**body.rule.values(limits.notification_cooldown_minutes))
     else:
         assert body.rule_id  # noqa: S101 - the body's validator saw to it
         rule = standing_rule(session, body.rule_id)

@@ -11,10 +11,9 @@ from sqlmodel import Session, col, select
 
 from ingest.devices.profile import DeviceProfile, Windows, profile_of
 from ingest.intake.decode import decode
-from ingest.notify.outbox import Outbox
 from ingest.rules.alerts import Outcome, raise_alerts
 from ingest.rules.evaluate import ActiveRule, RuleSet
-from serving.dependencies import CurrentPrincipal, DatabaseSession, PlatformSettings
+from serving.dependencies import CurrentPrincipal, DatabaseSession, LimitSettings, NotificationOutbox, PlatformSettings
 from serving.http.errors import Conflict, Invalid, NotFound, PreconditionFailed, Unavailable, problems
 from serving.http.etags import UNCHANGED, IfMatch, IfNoneMatch, not_modified, refuse_stale
 from serving.http.pagination import paginate
@@ -34,6 +33,7 @@ from serving.rules.schemas import (
     check_rule,
     hours_json,
 )
+from serving.settings import ApiSettings
 from storage.devices import Device
 from storage.last_seen import DeviceLastSeen
 from storage.maintenance import windows_covering
@@ -67,12 +67,12 @@ def get_rule(session: DatabaseSession, response: Response, rule_id: UUID, if_non
 
 @router.post("", status_code=201, responses=problems(Conflict))
 def create_rule(
-    session: DatabaseSession, settings: PlatformSettings, principal: CurrentPrincipal, body: RuleCreate
+    session: DatabaseSession, limits: LimitSettings, principal: CurrentPrincipal, body: RuleCreate
 ) -> RuleAnswer:
     """Make a rule; it is active at once unless `status` says otherwise."""
-    rule = Rule(**body.values(settings.notification_cooldown_minutes))
+    rule = Rule(**body.values(limits.notification_cooldown_minutes))
     rule.tenant_id = rule.tenant_id or principal.tenant_id
-    check_limit(session, rule, settings.max_rules_per_device)
+    check_limit(session, rule, limits.max_rules_per_device)
     session.add(rule)
     session.commit()
     return RuleAnswer(data=_public(rule))
@@ -81,7 +81,7 @@ def create_rule(
 @router.put("/{rule_id}", responses=problems(NotFound, Conflict, PreconditionFailed))
 @router.patch("/{rule_id}", responses=problems(NotFound, Conflict, PreconditionFailed))
 def update_rule(
-    session: DatabaseSession, settings: PlatformSettings, rule_id: UUID, body: RuleUpdate, if_match: IfMatch = None
+    session: DatabaseSession, limits: LimitSettings, rule_id: UUID, body: RuleUpdate, if_match: IfMatch = None
 ) -> RuleAnswer:
     """Change the fields that the body names, as PUT or PATCH. Alerts that were raised keep what the rule said then."""
     rule = standing_rule(session, rule_id, for_update=True)
@@ -96,17 +96,15 @@ def update_rule(
     for name, value in changes.items():
         setattr(rule, name, value)
     check_rule(rule)
-    return _saved(session, settings, rule)
+    return _saved(session, limits, rule)
 
 
 @router.patch("/{rule_id}/status", responses=problems(NotFound, Conflict))
-def update_rule_status(
-    session: DatabaseSession, settings: PlatformSettings, rule_id: UUID, body: RuleStatus
-) -> RuleAnswer:
+def update_rule_status(session: DatabaseSession, limits: LimitSettings, rule_id: UUID, body: RuleStatus) -> RuleAnswer:
     """Pause, resume or archive a rule."""
     rule = standing_rule(session, rule_id)
     rule.status = body.status
-    return _saved(session, settings, rule)
+    return _saved(session, limits, rule)
 
 
 @router.delete("/{rule_id}", status_code=204, responses=problems(NotFound))
@@ -118,13 +116,19 @@ def delete_rule(session: DatabaseSession, rule_id: UUID) -> None:
 
 
 @router.post("/evaluate", responses=problems(Unavailable))
-def evaluate_rules(session: DatabaseSession, settings: PlatformSettings, body: ReadingBody) -> EvaluationAnswer:
+def evaluate_rules(
+    session: DatabaseSession,
+    settings: PlatformSettings,
+    limits: LimitSettings,
+    outbox: NotificationOutbox,
+    body: ReadingBody,
+) -> EvaluationAnswer:
     """Evaluate a reading against the rules that watch its device, and raise alerts. The reading is not stored.
 
     For a rule with `for_seconds` it counts like one that came in: it begins, goes on with or ends the time for which
     the condition holds.
     """
-    milliseconds = int(settings.rule_evaluation_timeout * 1000)
+    milliseconds = int(limits.rule_evaluation_timeout * 1000)
     session.execute(text(f"SET LOCAL statement_timeout = {milliseconds}"))
     facts = _facts(session, settings, body.device_id)
     payload = json.dumps(body.model_dump()).encode()
@@ -139,7 +143,7 @@ def evaluate_rules(session: DatabaseSession, settings: PlatformSettings, body: R
     rules = RuleSet.of(session.exec(watching).all())
     heard = session.get(DeviceLastSeen, body.device_id)
     newest = {body.device_id: microseconds(heard.newest_reading)} if heard else {}
-    outcome = raise_alerts(session, rules.evaluate([reading], [facts]), Outbox(settings), newest)
+    outcome = raise_alerts(session, rules.evaluate([reading], [facts]), outbox, newest)
     session.commit()
     watched = rules.watching(body.device_id, facts.tenant_id)
     met = [rule for rule in watched if rule.metric in reading.metrics and rule.meets(reading.metrics[rule.metric])]
@@ -160,9 +164,9 @@ def standing_rule(session: Session, rule_id: UUID, *, for_update: bool = False) 
     return rule
 
 
-def _saved(session: Session, settings: Settings, rule: Rule) -> RuleAnswer:
+def _saved(session: Session, limits: ApiSettings, rule: Rule) -> RuleAnswer:
     with session.no_autoflush:
-        check_limit(session, rule, settings.max_rules_per_device)
+        check_limit(session, rule, limits.max_rules_per_device)
     rule.updated_at = utc_now()
     session.commit()
     return RuleAnswer(data=_public(rule))

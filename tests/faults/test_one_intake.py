@@ -18,6 +18,7 @@ from ingest.intake.intake import Intake
 from ingest.metrics import IngestMetrics
 from ingest.mqtt.subscription import Message
 from ingest.notify.outbox import Outbox
+from ingest.notify.settings import NotifySettings
 from ingest.rules.alerts import AlertRaiser
 from storage.devices import Device
 from storage.dirty_days import DirtyDay
@@ -56,7 +57,7 @@ def intake(settings: Settings, engine: Engine) -> Iterator[tuple[Intake, Books]]
     registry = Registry(settings, engine)
     registry.load()
     with closing(open_telemetry_store(settings)) as store:
-        raiser = AlertRaiser(registry, LastSeen(), Outbox(settings))
+        raiser = AlertRaiser(registry, LastSeen(), Outbox(NotifySettings.load()))
         yield Intake(settings.mqtt_topic, store, engine, registry, counts, raiser=raiser), counts
 
 

@@ -1,8 +1,14 @@
 """Variables as an operator sets them: refused with their name, or understood."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 
-from storage.settings import Settings, SettingsError
+from cli.local.environment import ROOM_SETTINGS
+from storage.settings import CHECKOUT, Settings, SettingsError, check_settings
+from tests.support.environment import settings_classes, settings_modules, variables
 
 
 @pytest.fixture(autouse=True)
@@ -83,5 +89,49 @@ def test_an_empty_variable_is_one_that_is_not_set(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_home_that_was_never_started_says_so() -> None:
-    with pytest.raises(SettingsError, match="no platform was ever started"):
+    with pytest.raises(SettingsError, match="no platform has been started"):
         _ = Settings.load().database_url
+
+
+def test_every_room_has_its_settings_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert {"Settings", "QualitySettings", "NotifySettings", "ReportSettings", "ApiSettings"} <= {
+        kind.__name__ for kind in settings_classes()
+    }
+    assert settings_modules() == {"storage.settings", *ROOM_SETTINGS}
+    names = variables()
+    assert {"API_PORT", "PORT", "DATABASE_URL", "NOTIFY_<NAME>", "QUALITY_THRESHOLDS", "MAX_RULES_PER_DEVICE"} <= names
+    wrong = {"API_PORT": "0", "NOTIFICATION_LIMIT_PER_HOUR": "0", "MAX_REPORT_SIZE_MB": "0", "API_RATE_LIMIT": "-1"}
+    for name, value in wrong.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError) as refused:
+        check_settings()
+    assert {line.partition(":")[0] for line in str(refused.value).splitlines()} == {
+        f"{name}={value}" for name, value in wrong.items()
+    }
+
+
+def test_a_disagreement_is_reported_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings_classes()
+    monkeypatch.setenv("API_PORT", "8000")
+    monkeypatch.setenv("PORT", "8001")
+    with pytest.raises(SettingsError) as refused:
+        check_settings()
+    assert len(str(refused.value).splitlines()) == 1
+
+
+PROCESSES = {
+    ("-m", "ingest"): "NOTIFICATION_LIMIT_PER_HOUR",
+    ("-m", "serving"): "API_RATE_LIMIT",
+    ("-m", "cli.main", "up"): "MAX_REPORT_SIZE_MB",
+    ("-c", "from orchestration.definitions import defs; defs()"): "MAX_REPORT_SIZE_MB",
+}
+
+
+@pytest.mark.parametrize(("arguments", "variable"), PROCESSES.items(), ids=["ingest", "serving", "up", "orchestration"])
+def test_a_process_refuses_a_wrong_variable_of_its_rooms(arguments: tuple[str, ...], variable: str) -> None:
+    process = subprocess.run(
+        [sys.executable, *arguments], env={**os.environ, variable: "-1"}, cwd=CHECKOUT, capture_output=True, text=True,
+        timeout=60, check=False,
+    )  # fmt: skip
+    assert process.returncode != 0
+    assert f"{variable}=-1: Input should be greater than" in process.stderr

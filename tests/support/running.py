@@ -19,6 +19,7 @@ from ingest.mqtt import connect, disconnect, new_client
 from ingest.mqtt.live import LivePublisher
 from ingest.mqtt.subscription import Subscription
 from ingest.notify.outbox import Outbox
+from ingest.notify.settings import NotifySettings
 from ingest.rules.alerts import AlertRaiser
 from serving.app import create_app
 from serving.live.routes import SERVER_OPTIONS
@@ -66,7 +67,7 @@ class Ingester:
         self.registry = Registry(settings, self.engine)
         self.live = LivePublisher(settings)
         self.subscription = Subscription(settings)
-        raiser = AlertRaiser(self.registry, LastSeen(), Outbox(settings))
+        raiser = AlertRaiser(self.registry, LastSeen(), Outbox(NotifySettings.load()))
         self.intake = Intake(
             settings.mqtt_topic, self.store, self.engine, self.registry, self.counts, raiser=raiser, live=self.live
         )

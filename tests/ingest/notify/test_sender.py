@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from aiosmtpd.controller import Controller
@@ -15,6 +16,7 @@ from sqlmodel import Session, col, select
 from ingest.metrics import IngestMetrics
 from ingest.notify.outbox import Outbox
 from ingest.notify.sender import BACKOFF, Senders
+from ingest.notify.settings import NotifySettings
 from storage.database import open_engine
 from storage.notifications import Notification, NotificationAttempt
 from storage.rules import Alert, Rule
@@ -76,7 +78,7 @@ def raised(session: Session) -> Raise:
                       rule=rule.model_dump(mode="json"))  # fmt: skip
         session.add(alert)
         session.flush()
-        Outbox(Settings.load()).enqueue(session, [alert])
+        Outbox(NotifySettings.load()).enqueue(session, [alert])
         session.commit()
         return alert
 
@@ -84,7 +86,7 @@ def raised(session: Session) -> Raise:
 
 
 def senders(engine: Engine) -> Senders:
-    return Senders(Settings.load(), engine, IngestMetrics())
+    return Senders(NotifySettings.load(), ZoneInfo("UTC"), engine, IngestMetrics())
 
 
 def outcomes(session: Session, alert: Alert) -> dict[str, tuple[str, list[str]]]:
@@ -104,7 +106,7 @@ def make_due(session: Session) -> None:
 
 def send_as_a_process() -> None:
     settings = Settings.load()
-    Senders(settings, open_engine(settings), IngestMetrics()).send_one()
+    Senders(NotifySettings.load(), settings.zone, open_engine(settings), IngestMetrics()).send_one()
 
 
 def test_a_sender_killed_while_it_sends(session: Session, engine: Engine, hook: Receiver, raised: Raise) -> None:
@@ -196,7 +198,7 @@ def test_unconfigured_old_and_too_many(session: Session, engine: Engine, setting
     assert outcomes(session, alert) == {"whatsapp": ("unconfigured", ["unconfigured"])}
     assert "NOTIFY_WHATSAPP" in str(session.exec(select(NotificationAttempt.detail)).one())
     assert outcomes(session, old) == {"whatsapp": ("expired", [])}
-    many = [raised(["email"]) for _ in range(settings.notification_limit_per_hour + 1)]
+    many = [raised(["email"]) for _ in range(NotifySettings.load().notification_limit_per_hour + 1)]
     assert [outcomes(session, a)["email"][0] for a in many] == ["pending"] * (len(many) - 1) + ["rate_limited"]
     assert outcomes(session, raised(["sms"])) == {"sms": ("pending", [])}
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from ingest.notify.settings import NotifySettings
 from ingest.notify.webhook import WebhookFailed, is_public, post
 from storage.settings import Settings, SettingsError
 
@@ -146,7 +147,7 @@ def test_tls_is_checked_against_the_name(tmp_path: Path, monkeypatch: pytest.Mon
 def test_settings_take_https_only(settings: Settings, monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     monkeypatch.setenv("NOTIFY_WEBHOOK_OPS__acme", url)
     with pytest.raises(SettingsError, match="NOTIFY_WEBHOOK_OPS__acme"):
-        Settings.load()
+        NotifySettings.load()
     if url == "http://example.com/":
         monkeypatch.setenv("WEBHOOK_ALLOWED_HOSTS", "other, Example.com")
-        assert Settings.load().webhook_allowed_hosts == {"other", "example.com"}
+        assert NotifySettings.load().webhook_allowed_hosts == {"other", "example.com"}

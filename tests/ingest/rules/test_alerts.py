@@ -13,13 +13,13 @@ from sqlmodel import Session, col, delete, select
 
 from ingest.devices.profile import UNREGISTERED, DeviceProfile
 from ingest.notify.outbox import Outbox
+from ingest.notify.settings import NotifySettings
 from ingest.rules.alerts import Outcome, describe, raise_alerts, remember
 from ingest.rules.backtest import Backtest
 from ingest.rules.evaluate import ActiveRule, Evaluated, RuleSet
 from storage.maintenance import SuppressedAlerts
 from storage.notifications import Notification
 from storage.rules import Alert, Rule
-from storage.settings import Settings
 from storage.telemetry import Reading
 from storage.times import EPOCH, MINUTE, SECOND, moment
 
@@ -50,7 +50,7 @@ def breaches(rule: Rule, minutes: list[int], device_id: str = "D1", facts: Devic
 
 
 def raised(session: Session, evaluated: Evaluated, newest: dict[str, int] | None = None) -> Outcome:
-    outcome = raise_alerts(session, evaluated, Outbox(Settings.load()), newest or {})
+    outcome = raise_alerts(session, evaluated, Outbox(NotifySettings.load()), newest or {})
     session.commit()
     return outcome
 
@@ -125,7 +125,7 @@ def test_one_alert_and_one_notification_per_breach_with_racing_ingesters(session
     plain = [saved_rule(session, notification_channels=["email", "webhook"]) for _ in range(4)]
     waiting = saved_rule(session, for_seconds=60, notification_channels=["email"])
     batch = [r for device in ("D1", "D2", "D3") for r in readings_at([0, 1, 2], device)]
-    outbox = Outbox(Settings.load())
+    outbox = Outbox(NotifySettings.load())
 
     def ingester(seed: int) -> int:
         mine = random.Random(seed).sample(batch, len(batch))

@@ -12,6 +12,7 @@ from ingest.devices.profile import DeviceProfile
 from ingest.devices.registry import Registry
 from ingest.metrics import IngestMetrics
 from ingest.notify.outbox import Outbox
+from ingest.notify.settings import NotifySettings
 from ingest.rules.evaluate import ActiveRule
 from ingest.rules.no_data import GRACE, NoDataMonitor, find_silent
 from storage.devices import Device
@@ -77,7 +78,9 @@ class Plant:
         registry = Registry(settings, engine)
         registry.load()
         self.watches = [
-            NoDataMonitor(engine, registry, last_seen, Outbox(settings), counts=self.counts, hears=lambda: self.hears)
+            NoDataMonitor(
+                engine, registry, last_seen, Outbox(NotifySettings.load()), counts=self.counts, hears=lambda: self.hears
+            )
             for last_seen in self.last_seens
         ]
         self.registry = registry

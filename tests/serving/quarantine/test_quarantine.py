@@ -19,6 +19,7 @@ from ingest.intake.intake import Intake
 from ingest.metrics import IngestMetrics
 from ingest.mqtt.subscription import Message
 from ingest.notify.outbox import Outbox
+from ingest.notify.settings import NotifySettings
 from ingest.rules.alerts import AlertRaiser
 from serving.app import create_app
 from storage.dirty_days import DirtyDay
@@ -37,7 +38,7 @@ RECEIVED = datetime(2026, 2, 12, 10, 0, 1, tzinfo=UTC)
 def intake(settings: Settings, engine: Engine) -> Iterator[Intake]:
     store, registry = open_telemetry_store(settings), Registry(settings, engine)
     registry.load()
-    raiser = AlertRaiser(registry, LastSeen(), Outbox(settings))
+    raiser = AlertRaiser(registry, LastSeen(), Outbox(NotifySettings.load()))
     yield Intake(settings.mqtt_topic, store, engine, registry, IngestMetrics(), raiser=raiser)
     store.close()
 

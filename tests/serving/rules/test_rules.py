@@ -7,8 +7,10 @@ from sqlalchemy import Engine
 
 from ingest.metrics import IngestMetrics
 from ingest.notify.sender import Senders
+from ingest.notify.settings import NotifySettings
 from serving.app import create_app
 from serving.rules.schemas import RuleUpdate
+from serving.settings import ApiSettings
 from storage.settings import Settings
 from storage.times import utc_now
 from tests.serving.conftest import BASE
@@ -50,7 +52,7 @@ def test_create_read_update_pause_delete(client: TestClient, settings: Settings)
     assert client.get(path).json()["data"] == rule
     assert client.put(path, json={"threshold": 70, "severity": "low"}).json()["data"]["threshold"] == 70
     assert client.patch(f"{path}/status", json={"status": "paused"}).json()["data"]["status"] == "paused"
-    assert made(client, cooldown_minutes=None)["cooldown_minutes"] == settings.notification_cooldown_minutes
+    assert made(client, cooldown_minutes=None)["cooldown_minutes"] == ApiSettings.load().notification_cooldown_minutes
     assert client.delete(path).status_code == 204
     assert client.get(path).status_code == 404
     assert client.delete(path).status_code == 404
@@ -210,8 +212,9 @@ def test_evaluate_says_what_held_a_rule_back(client: TestClient) -> None:
     assert (held["total"], held["data"][0]["count"], held["data"][0]["device_id"]) == (1, 1, "D1")
 
 
-def test_a_device_has_no_more_rules_than_the_limit(settings: Settings) -> None:
-    with TestClient(create_app(settings.model_copy(update={"max_rules_per_device": 3})), base_url=BASE) as client:
+def test_a_device_has_no_more_rules_than_the_limit(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MAX_RULES_PER_DEVICE", "3")
+    with TestClient(create_app(settings), base_url=BASE) as client:
         body = {"device_id": "D1", "device_name": "n", "device_type": "t", "tenant_id": "a"}
         assert client.post("/api/v1/devices", json=body).status_code == 201
         made(client, scope="all_devices", device_ids=[])
@@ -238,7 +241,7 @@ def test_an_alerts_notifications(client: TestClient, settings: Settings, engine:
     made(client)
     old = evaluated(client, "2026-02-12T10:00:00Z")["results"][0]["alert_id"]
     new = evaluated(client, utc_now().isoformat())["results"][0]["alert_id"]
-    senders = Senders(settings, engine, IngestMetrics())
+    senders = Senders(NotifySettings.load(), settings.zone, engine, IngestMetrics())
     while senders.send_one():
         pass
     answer = client.get(f"/api/v1/alerts/{old}/notifications").json()

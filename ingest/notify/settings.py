@@ -1,0 +1,62 @@
+"""Where notifications go, and how many: NOTIFY_<NAME>, NOTIFICATION_… and WEBHOOK_…."""
+
+import os
+from typing import Annotated, Any, Self
+from urllib.parse import urlsplit
+
+from pydantic import BeforeValidator, Field, SecretStr, model_validator
+from pydantic_settings import NoDecode
+
+from storage.settings import EnvironmentSettings
+
+
+def _addresses() -> dict[str, SecretStr]:
+    """The addresses in the environment, by what follows `NOTIFY_`: `<NAME>` or `<NAME>__<TENANT>`."""
+    return {
+        name.removeprefix("NOTIFY_"): SecretStr(value)
+        for name, value in os.environ.items()
+        if name.startswith("NOTIFY_") and value
+    }
+
+
+def _hosts(value: Any) -> Any:
+    return [host.strip().lower() for host in value.split(",") if host.strip()] if isinstance(value, str) else value
+
+
+def is_webhook(name: str) -> bool:
+    """Whether the address NOTIFY_<name> belongs to the platform's own webhook sender."""
+    return name.split("_", 1)[0] == "WEBHOOK"
+
+
+class NotifySettings(EnvironmentSettings):
+    """Addresses of notifications, and limits on how many are sent."""
+
+    notify: dict[str, SecretStr] = Field(default_factory=_addresses, init=False, repr=False)
+    notification_max_age_minutes: Annotated[float, Field(gt=0, le=525_600)] = 60
+    notification_limit_per_hour: Annotated[int, Field(ge=1)] = 20
+    webhook_secret: SecretStr | None = None
+    webhook_allowed_hosts: Annotated[frozenset[str], NoDecode, BeforeValidator(_hosts)] = frozenset()
+
+    @model_validator(mode="after")
+    def _webhooks_are_urls(self) -> Self:
+        for name, address in self.notify.items():
+            if is_webhook(name):
+                self._check_webhook(f"NOTIFY_{name}", address.get_secret_value())
+        return self
+
+    def _check_webhook(self, variable: str, url: str) -> None:
+        parts = urlsplit(url)
+        schemes = ("https", "http") if parts.hostname in self.webhook_allowed_hosts else ("https",)
+        if parts.scheme not in schemes or not parts.hostname or parts.username is not None:
+            raise ValueError(
+                f"{variable} is not a webhook's URL. Give it as https://host/path, without a login;"
+                " http:// is allowed for hosts in WEBHOOK_ALLOWED_HOSTS"
+            )
+
+    def address_name(self, channel: str, tenant_id: str | None) -> str | None:
+        """The name of the address that a channel stands for: the tenant's own if it has one, else everybody's."""
+        name = channel.upper()
+        if "__" in name:  # it would name a tenant
+            return None
+        own = (f"{name}__{tenant_id}", f"{name}__{tenant_id.upper()}") if tenant_id else ()
+        return next((known for known in (*own, name) if known in self.notify), None)
