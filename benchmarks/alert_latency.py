@@ -56,9 +56,9 @@ def measure(profile: Literal["embedded", "production"], seconds: float) -> None:
         with (
             closing(Publisher(port, login)) as source,
             closing(Publisher(port, login)) as probe,
-            psycopg.connect(stack.settings.database_url, autocommit=True) as watcher,
+            psycopg.connect(stack.settings.database_url, autocommit=True) as connection,
         ):
-            probing = Probing(probe, watcher, rule)
+            probing = Probing(probe, connection, rule)
             wait_until(lambda: probing.once() < 1, "the ingester knows the probe's rule")
             tell(f"{profile}, at rest", probing.run(5))
             with pouring(source, Fleet(DEVICES)) as sent:
@@ -98,9 +98,9 @@ def add_probe(settings: Settings) -> UUID:
 class Probing:
     """One breach at a time: published, then waited for."""
 
-    def __init__(self, publisher: Publisher, watcher: psycopg.Connection, rule: UUID) -> None:
+    def __init__(self, publisher: Publisher, connection: psycopg.Connection, rule: UUID) -> None:
         self._publisher = publisher
-        self._watcher = watcher
+        self._connection = connection
         self._rule = rule
         self._number = 0
         self._pauses = random.Random(3)
@@ -126,7 +126,7 @@ class Probing:
         began = time.perf_counter()
         self._publisher.publish([self._number], packet)
         seen = "SELECT 1 FROM alerts WHERE rule_id = %s AND actual_value = %s"
-        while not self._watcher.execute(seen, (self._rule, self._number)).fetchone():
+        while not self._connection.execute(seen, (self._rule, self._number)).fetchone():
             if time.perf_counter() - began > 10:
                 raise TimeoutError(f"no alert for probe {self._number}")
             time.sleep(LOOK)

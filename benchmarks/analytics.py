@@ -1,4 +1,4 @@
-"""How well analyses find faults and see ahead, judged on labelled and held-back real data.
+"""How well analyses find faults and predict, measured on labelled and held-out real data.
 
 `python -m benchmarks.analytics FOLDER [anomaly|forecast|failure ...]`; without a folder: the demo's series alone.
 """
@@ -61,12 +61,12 @@ def house_a(model: str) -> None:
         flagged = np.zeros(len(rows), bool)
         for event in found.results["events"]:
             flagged |= ((times >= event["start"]) & (times <= event["end"])).to_numpy()
-        judged = np.arange(len(rows)) >= int(0.4 * len(rows))
+        scored = np.arange(len(rows)) >= int(0.4 * len(rows))
         faults = rows["anomaly"].astype(bool).to_numpy()
-        hit = [flagged[part].any() for part in stretches(faults)]
+        hit = [flagged[part].any() for part in segments(faults)]
         _say(
             f"house-a, {name}", model,
-            found=f"{sum(hit)} of {len(hit)}", FAR=_percent(flagged[judged & ~faults].mean()),
+            found=f"{sum(hit)} of {len(hit)}", FAR=_percent(flagged[scored & ~faults].mean()),
             events=len(found.results["events"]), seconds=round(time.perf_counter() - started, 1),
         )  # fmt: skip
 
@@ -104,7 +104,7 @@ def nab(model: str, folder: Path) -> None:
         inside = [
             ((times >= pd.Timestamp(a, tz="UTC")) & (times <= pd.Timestamp(b, tz="UTC"))).to_numpy() for a, b in known
         ]
-        outside = [part for part in stretches(flag) if part.start >= fitted and not any(w[part].any() for w in inside)]
+        outside = [part for part in segments(flag) if part.start >= fitted and not any(w[part].any() for w in inside)]
         weeks = (times.iloc[-1] - times[fitted]).total_seconds() / 604_800
         _say(
             f"NAB {file.stem}", model, windows=f"{sum((flag & w).any() for w in inside)} of {len(inside)}",
@@ -123,7 +123,7 @@ def row_by_row(model: str, rows: pd.DataFrame, fitted: int) -> tuple[Any, Any]:
     return scores > limit, scores
 
 
-def stretches(flags: Any) -> list[slice]:
+def segments(flags: Any) -> list[slice]:
     edges = np.flatnonzero(np.diff(np.r_[0, flags.astype(int), 0]))
     return [slice(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)]
 

@@ -1,4 +1,4 @@
-"""How figures are told."""
+"""How figures are printed."""
 
 from collections.abc import Sequence
 from statistics import median

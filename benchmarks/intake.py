@@ -89,7 +89,7 @@ def production(seconds: float) -> None:
         fleet = Fleet()
         url = stack.variables["INFLUXDB_URL"]
         ours = run("energy platform", stack, fleet, 0, seconds, lambda: points_written(http, url), "ingester")
-        check_books(stack, ours)
+        check_balance(stack, ours)
         stack.kill("ingester", 15)
         influx_count(url, "telemetry", ours)
         with ExitStack() as ends:
@@ -108,7 +108,7 @@ def embedded(seconds: float) -> None:
         found = run(
             "energy platform, embedded", stack, Fleet(), 0, seconds, lambda: stack.counts()["stored"], "ingester"
         )
-        check_books(stack, found)
+        check_balance(stack, found)
         with psycopg.connect(stack.settings.database_url) as connection:
             (rows,) = connection.execute("SELECT count(*) FROM device_telemetry").fetchone() or (0,)
         assert rows == found["published"], f"{rows} rows of {found['published']} readings"
@@ -163,9 +163,9 @@ def points_written(http: httpx.Client, url: str) -> float:
     return 0.0
 
 
-def check_books(stack: Stack, found: dict[str, Any]) -> None:
+def check_balance(stack: Stack, found: dict[str, Any]) -> None:
     counts = stack.counts()
-    print("  books: " + ", ".join(f"{k} {counts[k]:.0f}" for k in ("received", "stored", "quarantined", "in_flight",
+    print("  balance: " + ", ".join(f"{k} {counts[k]:.0f}" for k in ("received", "stored", "quarantined", "in_flight",
                                                                    "redelivered", "alerts")))  # fmt: skip
     assert counts["in_flight"] == 0
     assert counts["received"] - counts["redelivered"] == counts["stored"] - counts["redelivered"] == found["published"]

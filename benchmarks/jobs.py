@@ -1,7 +1,7 @@
 """From asking for an analysis over REST to reading there that it runs, one job after the other on an idle platform.
 
 `energy up` with one device and one closed day, embedded first: each run is a new process. Then the Celery profile: the
-same platform, a Redis and two warm workers. The baseline is Dagster's own part, from the run's entry in its books to
+same platform, a Redis and two warm workers. The baseline is Dagster's own part, from the run's entry in its storage to
 the run's start; what is left is ours: the POST and the claim of the job's row, and up to `LOOK` seconds until it is
 seen. `--jobs N` for each profile (12); `--only embedded` or `celery`.
 """
@@ -32,7 +32,7 @@ from tests.support.workers import celery_workers, redis
 BARS = {"embedded": 4.0, "celery": 1.0}
 WORKERS = 2
 LOOK = 0.03  # seconds between two looks
-PATIENCE = 60.0
+JOB_TIMEOUT_SECONDS = 60.0
 
 
 def main() -> None:
@@ -102,7 +102,7 @@ def once(rest: httpx.Client, key: str, number: int) -> float:
     began = time.perf_counter()
     job_id = rest.post("/api/v1/analytics/run", json=body).raise_for_status().json()["job_id"]
     seconds = None
-    while time.perf_counter() - began < PATIENCE:
+    while time.perf_counter() - began < JOB_TIMEOUT_SECONDS:
         job = rest.get(f"/api/v1/analytics/status/{job_id}").raise_for_status().json()
         if seconds is None and job["status"] != "pending":
             seconds = time.perf_counter() - began
@@ -110,11 +110,11 @@ def once(rest: httpx.Client, key: str, number: int) -> float:
             assert job["status"] == "completed", job["error_message"]
             return seconds
         time.sleep(LOOK)
-    raise TimeoutError(f"{job_id} did not end within {PATIENCE:g} s")
+    raise TimeoutError(f"{job_id} did not end within {JOB_TIMEOUT_SECONDS:g} s")
 
 
 def dagsters_part(platform: LocalPlatform, count: int) -> list[float]:
-    """Seconds from the entry of each of the newest jobs' runs to its start, as Dagster's books have them."""
+    """Seconds from the entry of each of the newest jobs' runs to its start, as Dagster recorded them."""
     with patch.dict(os.environ, platform.environment):
         url = Settings.load().database_url
     query = """

@@ -2,7 +2,7 @@
 
 Embedded profile: 100 devices, ten clients each, in two processes. Every reading has a number of its own, so that each
 client knows what it missed. Then 100 clients of one busy device read nothing for a while: the API's memory has to stay
-bounded, the others have to miss nothing, and what was dropped has to be told. `--seconds N` for each part (20).
+bounded, the others have to miss nothing, and what was dropped has to be reported. `--seconds N` for each part (20).
 """
 
 import argparse
@@ -116,12 +116,15 @@ def silent(load: Load, port: int, api: psutil.Process, seconds: float) -> None:
         load.run(seconds, busy_rate=100)
         after = api.memory_info().rss
         missed = _missed(group, first, load.rounds)
-        (told,) = deaf.ask("told")
+        (reported,) = deaf.ask("reported")
     grown = (after - before) / 1e6
     say("API's growth with 100 clients that do not read", f"{grown:.0f} MB", "at most 100 MB", met=grown < 100)
     say("readings missed by those that read", f"{missed:,}", "none", met=missed == 0)
     say(
-        "clients that were told what was dropped, or were turned away", f"{told} of {SILENT}", "all", met=told == SILENT
+        "clients that were informed of what was dropped, or were turned away",
+        f"{reported} of {SILENT}",
+        "all",
+        met=reported == SILENT,
     )
 
 
@@ -204,7 +207,7 @@ async def _reading(index: int, count: int, port: int, end: Connection) -> None:
 
 
 async def _silent(_: int, count: int, port: int, end: Connection) -> None:
-    """Clients that take one frame and then nothing more until they are asked what they were told."""
+    """Clients that take one frame and then nothing more until they are asked what they were informed of."""
     url = f"ws://127.0.0.1:{port}/ws/telemetry/{BUSY}"
     clients = [await _connected(url, max_queue=1, sock=await _narrow(port)) for _ in range(count)]
     firsts = asyncio.gather(*(client.recv() for client in clients))
@@ -213,7 +216,7 @@ async def _silent(_: int, count: int, port: int, end: Connection) -> None:
         if question == "started":
             end.send(firsts.done())
         else:
-            end.send(sum(await asyncio.gather(*map(_was_told, clients))))
+            end.send(sum(await asyncio.gather(*map(_was_informed, clients))))
 
 
 async def _narrow(port: int) -> socket.socket:
@@ -225,7 +228,7 @@ async def _narrow(port: int) -> socket.socket:
     return end
 
 
-async def _was_told(client: ClientConnection) -> bool:
+async def _was_informed(client: ClientConnection) -> bool:
     try:
         async with asyncio.timeout(60):
             async for frame in client:

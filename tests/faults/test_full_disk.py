@@ -255,12 +255,12 @@ def test_a_full_disk_under_the_database_loses_nothing(home: Path, monkeypatch: p
             messages = [
                 message(payload(i, power=float(i), oil=0.5 * i), f"D{i % 50}", START + DAY) for i in range(20_000)
             ]
-            with intake(settings, engine) as (work, books):
+            with intake(settings, engine) as (work, metrics):
                 running = threading.Thread(target=lambda: [work.process(messages[i : i + 5_000], GOING)
                                                            for i in range(0, 20_000, 5_000)])  # fmt: skip
                 running.start()
-                wait_until(lambda: books.store_failures > 0, "the disk is full")
-                assert books.in_flight == 5_000
+                wait_until(lambda: metrics.store_failures > 0, "the disk is full")
+                assert metrics.in_flight == 5_000
                 disk.free()
                 if process.poll() is None:
                     running.join(60)
@@ -268,7 +268,7 @@ def test_a_full_disk_under_the_database_loses_nothing(home: Path, monkeypatch: p
                     with database.running():
                         running.join(60)
                 assert not running.is_alive()
-                assert (books.stored, books.quarantined, books.in_flight) == (20_000, 0, 0)
+                assert (metrics.stored, metrics.quarantined, metrics.in_flight) == (20_000, 0, 0)
                 with Session(engine) as session:
                     assert session.exec(select(func.count(col(DirtyDay.device_id)))).one() >= 50
             engine.dispose()

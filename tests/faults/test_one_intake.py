@@ -44,16 +44,16 @@ def settings(request: pytest.FixtureRequest, settings: Settings, monkeypatch: py
     return Settings.load()
 
 
-class Books(IngestMetrics):
+class ObservedMetrics(IngestMetrics):
     @property
     def balance(self) -> tuple[int, int, int]:
         return self.received, self.stored + self.quarantined, self.in_flight
 
 
 @contextmanager
-def intake(settings: Settings, engine: Engine) -> Iterator[tuple[Intake, Books]]:
+def intake(settings: Settings, engine: Engine) -> Iterator[tuple[Intake, ObservedMetrics]]:
     """One ingester's work on the settings' stores."""
-    counts = Books()
+    counts = ObservedMetrics()
     registry = Registry(settings, engine)
     registry.load()
     with closing(open_telemetry_store(settings)) as store:
@@ -73,23 +73,23 @@ def payload(second: int, **metrics: float) -> bytes:
 def test_whatever_comes_is_stored_or_kept_with_the_reason(settings: Settings, engine: Engine) -> None:
     chosen = random.Random(20)
     sent = [message(mutated(chosen), chosen.choice(["D1", "D2", "", "a b", "x" * 60])) for _ in range(2_500)]
-    with intake(settings, engine) as (work, books), Session(engine) as session:
+    with intake(settings, engine) as (work, metrics), Session(engine) as session:
         for start in range(0, len(sent), 500):
             assert work.process(sent[start : start + 500], GOING)
-        received, settled, in_flight = books.balance
+        received, settled, in_flight = metrics.balance
         assert (received, in_flight) == (settled, 0)
         assert received >= len(sent)
         rows = session.exec(select(QuarantinedReading)).all()
-        assert len(rows) == books.quarantined > 1_000
+        assert len(rows) == metrics.quarantined > 1_000
         assert all(row.reason and row.topic for row in rows)
         assert not [row.reason for row in rows if "the platform failed" in row.reason]
-        assert books.stored > 100
+        assert metrics.stored > 100
 
 
 def test_a_message_that_the_platform_fails_on_does_not_stop_the_others(
     settings: Settings, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with intake(settings, engine) as (work, books), Session(engine) as session:
+    with intake(settings, engine) as (work, metrics), Session(engine) as session:
         write = work._store.write
 
         def fails_on_one(readings: Sequence[object]) -> object:
@@ -99,7 +99,7 @@ def test_a_message_that_the_platform_fails_on_does_not_stop_the_others(
 
         monkeypatch.setattr(work._store, "write", fails_on_one)
         assert work.process([message(payload(0), f"D{i}") for i in range(20)], GOING)
-        assert (books.stored, books.quarantined, books.in_flight) == (19, 1, 0)
+        assert (metrics.stored, metrics.quarantined, metrics.in_flight) == (19, 1, 0)
         (row,) = session.exec(select(QuarantinedReading)).all()
         assert "the platform failed on it" in row.reason
         assert row.payload == payload(0)
@@ -107,10 +107,10 @@ def test_a_message_that_the_platform_fails_on_does_not_stop_the_others(
 
 def test_clocks_that_jump_lose_nothing(settings: Settings, engine: Engine) -> None:
     """The server's clock goes a day back and forth: what then seems to come from the future is kept with the reason."""
-    with intake(settings, engine) as (work, books), Session(engine) as session:
+    with intake(settings, engine) as (work, metrics), Session(engine) as session:
         for i, clock in enumerate([START, START - DAY, START + DAY, START, START - DAY]):
             assert work.process([message(payload(10 * i + j), received_at=clock) for j in range(10)], GOING)
-        assert (books.stored, books.quarantined) == (30, 20)
+        assert (metrics.stored, metrics.quarantined) == (30, 20)
         reasons = session.exec(select(QuarantinedReading.reason)).all()
         assert all("check the device's clock" in reason for reason in reasons)
 
