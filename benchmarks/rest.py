@@ -67,6 +67,7 @@ def main() -> None:
         engine = open_engine(Settings.load(), pool_size=1)
         with Session(engine) as session:
             key = access.create_key(session, "benchmark", "read")
+            session.commit()
         engine.dispose()
         run = _platform if given.platform else _alone
         with (

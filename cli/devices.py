@@ -33,15 +33,15 @@ def import_devices(
     """
     import httpx
 
-    from serving.devices.routes import MAX_AT_ONCE, DeviceCreate
+    from serving.devices.schemas import MAX_BULK_DEVICES, DeviceCreate
 
     address = url or f"http://127.0.0.1:{Settings.load().api_port}"
     rows = list(_rows(file, set(DeviceCreate.model_fields)))
     headers = {"X-API-Key": key} if key else {}
     failed, count = 0, {"created": 0, "updated": 0, "unchanged": 0}
     with httpx.Client(base_url=address, headers=headers, timeout=120) as client:
-        for start in range(0, len(rows), MAX_AT_ONCE):
-            part = rows[start : start + MAX_AT_ONCE]
+        for start in range(0, len(rows), MAX_BULK_DEVICES):
+            part = rows[start : start + MAX_BULK_DEVICES]
             data = _send(client, [row for _, row in part])
             for result in data["results"]:
                 if result["status"] == "failed":

@@ -1,4 +1,4 @@
-"""The app: one API that serves all six services of the handover at their paths, and under the gateway's prefixes."""
+"""The app: one API for all six services, at their paths and under the gateway's prefixes."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -7,13 +7,14 @@ from importlib.metadata import version
 from fastapi import Depends, FastAPI
 
 from assets.datasets.column_cache import ColumnCache
+from assets.datasets.export import DatasetReplaced
 from ingest.notify.outbox import Outbox
 from ingest.notify.settings import NotifySettings
 from serving import health
 from serving.alerts import routes as alerts
 from serving.analytics import routes as analytics
-from serving.auth import routes as session
-from serving.auth.principal import authenticate
+from serving.auth import routes as auth
+from serving.auth.principal import SECURITY_SCHEMES, Limits, authenticate, required_role
 from serving.devices import routes as devices
 from serving.exports import routes as exports
 from serving.files import routes as files
@@ -21,22 +22,37 @@ from serving.http import docs_page, metrics
 from serving.http.description import describe
 from serving.http.errors import answer_with_problems
 from serving.http.gateway import Gateway, expect_json
-from serving.http.rate_limits import Limits
 from serving.jobs.dagster import Dagster
 from serving.live import routes as live
+from serving.live.metrics import LiveMetrics
 from serving.maintenance import routes as maintenance
 from serving.quarantine import routes as quarantine
 from serving.reports import routes as reports
 from serving.rules import preview, routes as rules
 from serving.settings import ApiSettings
 from serving.telemetry import routes as telemetry
-from storage.database import PATIENCE, open_engine
-from storage.objects import open_object_store
+from storage.database import PATIENCE, check_database, open_engine
+from storage.objects import ObjectStoreUnavailable, open_object_store
 from storage.settings import Settings
 from storage.stores import open_telemetry_store
+from storage.telemetry import StoreUnavailable
 
-CACHED_BYTES = 128 * 1024 * 1024
-
+SERVICES = ("device", "data", "rule-engine", "analytics", "data-export", "reporting")
+COLUMN_CACHE_BYTES = 128 * 1024 * 1024
+TAGS = {
+    "devices": "The registry of machines.",
+    "telemetry": "Readings, aggregates and statistics, the same for open and exported days.",
+    "rules": "What is watched, and evaluation on demand.",
+    "alerts": "Alerts that rules raised, and their acknowledgement and notifications.",
+    "maintenance": "Times in which devices raise no alerts, and the alerts that were suppressed.",
+    "exports": "Datasets on demand: a device's days as Parquet files.",
+    "analytics": "Models, datasets, jobs and their results.",
+    "reports": "Reports as PDF, Excel or JSON.",
+    "files": "Downloads by signed links.",
+    "access": "Sessions, tickets and the audit log.",
+    "health": "Whether the platform lives and its parts answer.",
+}
+# `preview` stands before `rules`, whose PUT /{rule_id} would take its path.
 ROUTERS = [
     module.router
     for module in (
@@ -50,7 +66,7 @@ ROUTERS = [
         analytics,
         reports,
         files,
-        session,
+        auth,
         health,
         live,
         metrics,
@@ -66,22 +82,31 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def stores(app: FastAPI) -> AsyncIterator[None]:
-        app.state.settings = settings
-        app.state.api_settings = api_settings
-        app.state.outbox = outbox
-        app.state.limits = Limits(api_settings.api_rate_limit)
-        app.state.engine = open_engine(settings, pool_size=20, patience=PATIENCE)
-        # Reads need no transaction: BEGIN and ROLLBACK would cost each a round trip.
-        app.state.reading = app.state.engine.execution_options(isolation_level="AUTOCOMMIT")
-        app.state.telemetry = open_telemetry_store(settings)
-        app.state.objects = open_object_store(settings)
-        app.state.columns = ColumnCache(CACHED_BYTES)
-        app.state.dagster = Dagster(settings)
-        app.state.readiness = health.Readiness.of(app.state)
+        state = app.state
+        state.settings = settings
+        state.api_settings = api_settings
+        state.outbox = outbox
+        state.limits = Limits(api_settings.api_rate_limit)
+        state.engine = open_engine(settings, pool_size=20, patience=PATIENCE)
+        # Reads need no transaction; BEGIN and ROLLBACK would each cost a round trip.
+        state.reading = state.engine.execution_options(isolation_level="AUTOCOMMIT")
+        state.telemetry = open_telemetry_store(settings)
+        state.objects = open_object_store(settings)
+        state.columns = ColumnCache(COLUMN_CACHE_BYTES)
+        state.dagster = Dagster(settings)
+        state.readiness = health.Readiness(
+            {
+                "database": lambda: check_database(state.engine),
+                "telemetry_store": state.telemetry.check,
+                "object_store": state.objects.check,
+                "broker": lambda: health.check_broker(settings),
+                "dagster": state.dagster.check,
+            }
+        )
         yield
-        app.state.dagster.close()
-        app.state.telemetry.close()
-        app.state.engine.dispose()
+        state.dagster.close()
+        state.telemetry.close()
+        state.engine.dispose()
 
     app = FastAPI(
         title="Energy platform",
@@ -92,11 +117,12 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
         dependencies=[Depends(authenticate), Depends(expect_json)],
     )
-    answer_with_problems(app, ROUTERS)
+    answer_with_problems(app, ROUTERS, [StoreUnavailable, ObjectStoreUnavailable, DatasetReplaced])
     for router in ROUTERS:
         app.include_router(router)
-    app.add_middleware(Gateway, max_body=int(api_settings.api_max_body_mb * 1_000_000))
-    describe(app, ROUTERS)
+    prefixes = [f"/backend/{service}" for service in SERVICES]
+    app.add_middleware(Gateway, prefixes=prefixes, max_body=int(api_settings.api_max_body_mb * 1_000_000))
+    describe(app, ROUTERS, tags=TAGS, security_schemes=SECURITY_SCHEMES, required_role=required_role)
     docs_page.show(app)
-    metrics.measure(app)
+    metrics.measure(app, [LiveMetrics(lambda: getattr(app.state, "hub", None))])
     return app

@@ -1,6 +1,6 @@
-"""Who may do what: API keys, the tokens they are traded for, and the book of changes.
+"""Who may do what: API keys, the sessions and tickets that they open, and the audit log.
 
-A secret is kept as its SHA-256 only: it has 256 random bits, so that nothing is gained by a slower hash.
+Only the SHA-256 of a secret is stored. Secrets have 256 random bits, so a slower hash would add nothing.
 """
 
 import hashlib
@@ -29,7 +29,7 @@ VALID_FOR: dict[TokenKind, timedelta] = {"session": timedelta(hours=12), "ticket
 
 
 class ApiKey(SQLModel, table=True):
-    """A key and what it may do; without a tenant it sees all of them. A revoked one stays, for the book of changes."""
+    """A key and what it may do; without a tenant it sees all tenants. Revoked keys stay, for the audit log."""
 
     __tablename__ = "api_keys"
 
@@ -43,7 +43,7 @@ class ApiKey(SQLModel, table=True):
 
 
 class AccessToken(SQLModel, table=True):
-    """What a key was traded for: a browser's session, or a ticket that opens one WebSocket."""
+    """A token that a key opened: a browser's session, or a ticket for one WebSocket."""
 
     __tablename__ = "access_tokens"
 
@@ -54,7 +54,7 @@ class AccessToken(SQLModel, table=True):
 
 
 class AuditEntry(SQLModel, table=True):
-    """A change: who (`actor`, the key's name), when, by which request, of what, and what changed."""
+    """A change: who made it (`actor`, the key's name), when, by which request, to which row, and what changed."""
 
     __tablename__ = "audit_log"
     __table_args__ = (Index("audit_log_of", "entity", "entity_id"),)
@@ -73,7 +73,7 @@ class AuditEntry(SQLModel, table=True):
 
 @dataclass(frozen=True)
 class Principal:
-    """Who asks. Without a `name` nobody said who they are, and the platform is open to whoever reaches it."""
+    """Who sends a request. Without a `name` it is anonymous: the platform is open to everybody who reaches it."""
 
     name: str | None
     role: Role
@@ -88,35 +88,33 @@ ANONYMOUS = Principal(None, "admin")
 
 
 class NameTaken(Exception):
-    """There is, or was, a key of that name."""
+    """A key with this name exists or existed."""
 
 
 def create_key(
     session: Session, name: str, role: Role, tenant_id: str | None = None, valid: timedelta | None = None
 ) -> str:
-    """A new key; what is returned is kept nowhere. Commits.
+    """Create a key and return its secret, which is stored nowhere.
 
     Raises:
-        NameTaken: there is, or was, a key of that name.
+        NameTaken: A key with this name exists or existed.
 
     """
     if session.get(ApiKey, name):
-        raise NameTaken(f"there is, or was, a key named {name!r}; choose another name, so that the audit stays clear")
+        raise NameTaken(f"a key named {name!r} exists or existed; choose another name to keep the audit log clear")
     secret = KEY_PREFIX + secrets.token_urlsafe(32)
     expires_at = utc_now() + valid if valid else None
     session.add(ApiKey(name=name, key_hash=hash_of(secret), role=role, tenant_id=tenant_id, expires_at=expires_at))
-    session.commit()
     return secret
 
 
 def revoke_key(session: Session, name: str) -> bool:
-    """End a key, and the sessions it was traded for; False when there is none of that name. Commits."""
+    """End a key and its sessions; False if there is no key with this name."""
     key = session.get(ApiKey, name)
     if key is None:
         return False
     key.revoked_at = key.revoked_at or utc_now()
     session.exec(delete(AccessToken).where(col(AccessToken.key_hash) == key.key_hash))
-    session.commit()
     return True
 
 
@@ -126,57 +124,54 @@ def list_keys(session: Session) -> Sequence[ApiKey]:
 
 
 def any_keys(session: Session) -> bool:
-    """Whether a key was ever made: from then on nobody is let in without one."""
+    """Whether a key was ever created; from then on nobody is let in without one."""
     return session.exec(select(ApiKey.name).limit(1)).first() is not None
 
 
 def principal_of_key(session: Session, settings: Settings, secret: str) -> Principal | None:
-    """Whose key it is; None for one that is unknown, revoked or expired."""
+    """The principal of a key; None if the key is unknown, revoked or expired."""
     return _principal(session, settings, hash_of(secret))
 
 
-def principal_of_token(session: Session, settings: Settings, kind: TokenKind, token: str) -> Principal | None:
-    """Whose session or ticket it is; a ticket is used up by the question. Commits."""
-    token_hash = hash_of(token)
-    found: Sequence[Any]
-    if kind == "ticket":
-        used = delete(AccessToken).where(col(AccessToken.token_hash) == token_hash, col(AccessToken.kind) == kind)
-        found = session.exec(used.returning(col(AccessToken.key_hash), col(AccessToken.expires_at))).all()
-        session.commit()
-    else:
-        known = select(AccessToken.key_hash, AccessToken.expires_at)
-        found = session.exec(known.where(AccessToken.token_hash == token_hash, AccessToken.kind == kind)).all()
-    for key_hash, expires_at in found:
-        if expires_at > utc_now():
-            return _principal(session, settings, key_hash)
-    return None
+def principal_of_session(session: Session, settings: Settings, token: str) -> Principal | None:
+    """The principal of a browser's session; None if it is unknown or expired."""
+    known = select(AccessToken.key_hash, AccessToken.expires_at)
+    row = session.exec(
+        known.where(AccessToken.token_hash == hash_of(token), col(AccessToken.kind) == "session")
+    ).first()
+    return _principal(session, settings, row[0]) if row and row[1] > utc_now() else None
+
+
+def principal_of_ticket(session: Session, settings: Settings, token: str) -> Principal | None:
+    """The principal of a ticket, which this uses up; None if it is unknown, used or expired."""
+    used = delete(AccessToken).where(col(AccessToken.token_hash) == hash_of(token), col(AccessToken.kind) == "ticket")
+    row = session.exec(used.returning(col(AccessToken.key_hash), col(AccessToken.expires_at))).first()
+    return _principal(session, settings, row[0]) if row and row[1] > utc_now() else None
 
 
 def is_still_valid(session: Session, settings: Settings, principal: Principal) -> bool:
-    """Whether who was let in still would be: by a key neither revoked nor expired since, or because none is needed."""
+    """Whether a principal would still be let in: its key is valid, or none is needed."""
     if principal.key_hash is None:
         return settings.allow_anonymous or not (settings.energy_admin_key or any_keys(session))
     return _principal(session, settings, principal.key_hash) is not None
 
 
 def issue_token(session: Session, principal: Principal, kind: TokenKind) -> str:
-    """A token for the principal's key; those whose time is over are cleared away. Commits."""
+    """Create a token for the principal's key, and delete expired tokens."""
     if principal.key_hash is None:
-        raise ValueError("nobody has no key to trade")
+        raise ValueError("an anonymous principal has no key")
     token = secrets.token_urlsafe(32)
     now = utc_now()
     session.exec(delete(AccessToken).where(col(AccessToken.expires_at) < now))
     session.add(
         AccessToken(token_hash=hash_of(token), kind=kind, key_hash=principal.key_hash, expires_at=now + VALID_FOR[kind])
     )
-    session.commit()
     return token
 
 
 def end_token(session: Session, token: str) -> None:
-    """Log a session out. Commits."""
+    """End a session."""
     session.exec(delete(AccessToken).where(col(AccessToken.token_hash) == hash_of(token)))
-    session.commit()
 
 
 def hash_of(secret: str) -> str:
@@ -184,7 +179,7 @@ def hash_of(secret: str) -> str:
 
 
 def _principal(session: Session, settings: Settings, key_hash: str) -> Principal | None:
-    """The index finds a hash, never a secret: how long that takes says nothing about a key."""
+    """The index is searched by hash, never by secret, so its timing reveals nothing about a key."""
     admin = settings.energy_admin_key
     if admin and hmac.compare_digest(hash_of(admin.get_secret_value()), key_hash):
         return Principal(ADMIN_KEY_NAME, "admin", None, key_hash)

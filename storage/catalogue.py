@@ -4,6 +4,7 @@ From a day's close on it only grows. What telemetry has touched since a file was
 """
 
 import hashlib
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -22,7 +23,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import defer
-from sqlmodel import Field, Session, SQLModel, col, select
+from sqlmodel import Field, Session, SQLModel, col, select, update
 
 from storage.database import Timestamp
 from storage.dirty_days import DirtyDay, waits_for_export
@@ -215,6 +216,11 @@ def is_used(session: Session, dataset: Dataset) -> bool:
         if session.exec(select(kind.id).where(or_(provenance.op("@>")(made_from), at_work)).limit(1)).first():
             return True
     return False
+
+
+def set_tenant(session: Session, device_ids: Collection[str], tenant_id: str) -> None:
+    """Give all files of the devices to a tenant. The caller commits."""
+    session.exec(update(Dataset).where(col(Dataset.device_id).in_(device_ids)).values(tenant_id=tenant_id))
 
 
 def record(session: Session, made: Dataset, standing: Dataset | None, *, version_key: str | None = None) -> Dataset:

@@ -12,7 +12,7 @@ from alembic.config import Config
 from psycopg.abc import PQGen
 from sqlalchemy import Engine, create_engine, event, text
 from sqlalchemy.exc import InvalidatePoolError, OperationalError
-from sqlmodel import DateTime, Field
+from sqlmodel import DateTime, Field, Session
 
 from storage.settings import Settings, SettingsError
 
@@ -96,6 +96,22 @@ def connect(settings: Settings, *, patience: float | None = None, **options: Any
     """A plain psycopg connection, where SQLAlchemy would only stand in the way (bulk writes, LISTEN)."""
     given = {**ALIVE, "options": "-c timezone=UTC", **options}
     return _opened(settings.database_url, patience=patience, **given)
+
+
+def limit_statement_time(session: Session, seconds: float) -> None:
+    """Let statements of the session's transaction take at most this long; longer ones fail."""
+    session.execute(text(f"SET LOCAL statement_timeout = {int(seconds * 1000)}"))
+
+
+def check_database(engine: Engine) -> None:
+    """Return if the database answers.
+
+    Raises:
+        sqlalchemy.exc.OperationalError: It does not.
+
+    """
+    with engine.connect() as connection:
+        connection.execute(text("SELECT 1"))
 
 
 def _has_news(connection: PatientConnection) -> bool:

@@ -1,12 +1,14 @@
 """The registry of machines, and what their metadata says to the platform."""
 
 import json
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any, Self
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field as Key, ValidationError, model_validator
-from sqlmodel import Field, SQLModel, Text
+from sqlmodel import Field, Session, SQLModel, Text, col, or_, select
+from sqlmodel.sql.expression import SelectOfScalar
 
 from storage.database import Timestamp
 from storage.settings import Zone
@@ -44,6 +46,26 @@ class Device(SQLModel, table=True):
     created_at: datetime = Timestamp(default_factory=utc_now)
     updated_at: datetime = Timestamp(default_factory=utc_now)
     deleted_at: datetime | None = Timestamp(default=None)
+
+
+def registered(search: str | None = None) -> SelectOfScalar[Device]:
+    """Select the devices that are not deleted; with `search`, those with this text in id, name or location."""
+    statement = select(Device).where(col(Device.deleted_at).is_(None))
+    if search:
+        columns = (Device.device_id, Device.device_name, Device.location)
+        statement = statement.where(or_(*(col(column).icontains(search, autoescape=True) for column in columns)))
+    return statement
+
+
+def lock_devices(session: Session, device_ids: Sequence[str]) -> dict[str, Device]:
+    """The devices by id, with deleted ones, locked until the transaction ends; in one order, so none deadlocks."""
+    statement = select(Device).where(col(Device.device_id).in_(device_ids)).with_for_update()
+    return {device.device_id: device for device in session.exec(statement.order_by(col(Device.device_id)))}
+
+
+def existing_ids(session: Session, device_ids: Sequence[str]) -> set[str]:
+    """Those of the ids that a device has, deleted or not."""
+    return set(session.exec(select(Device.device_id).where(col(Device.device_id).in_(device_ids))))
 
 
 def _ordered(bounds: tuple[float, float]) -> tuple[float, float]:

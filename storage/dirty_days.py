@@ -10,13 +10,15 @@ The mark is the earliest reading that came (`dirty_from`, kept as `claimed_from`
 before it, the file has.
 """
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
+from typing import Any
 
-from sqlalchemy import ColumnElement, Index, or_, text
-from sqlmodel import Field, Session, SQLModel, col, delete, select, update
+import sqlalchemy
+from sqlalchemy import ColumnElement, Index, RowMapping, or_, text
+from sqlmodel import Field, Session, SQLModel, col, delete, func, select, update
 
 from storage.database import Timestamp
 from storage.devices import Device
@@ -101,6 +103,38 @@ def waiting(session: Session, *, day: date | None = None, device_id: str | None 
 def has_telemetry(session: Session, device_id: str) -> bool:
     """Whether anything ever came from a device, registered or not."""
     return session.exec(select(col(DirtyDay.day)).where(DirtyDay.device_id == device_id).limit(1)).first() is not None
+
+
+def devices_with_telemetry(session: Session, device_ids: Collection[str]) -> set[str]:
+    """Those of the devices, registered or not, that have ever sent anything."""
+    statement = select(DirtyDay.device_id).where(col(DirtyDay.device_id).in_(device_ids)).distinct()
+    return set(session.exec(statement))
+
+
+def unregistered_devices(session: Session, sort: str, offset: int, limit: int) -> tuple[Sequence[RowMapping], int]:
+    """Devices that sent something and are not registered or are deleted, and how many there are.
+
+    Each row has `device_id`, `first_day`, `last_day`, `last_received_at` and `deleted`. `sort` is `device_id` or
+    `last_received_at`; a leading minus reverses the order.
+    """
+    last_received_at = func.max(DirtyDay.touched_at)
+    columns: Any = (
+        DirtyDay.device_id,
+        func.min(DirtyDay.day).label("first_day"),
+        func.max(DirtyDay.day).label("last_day"),
+        last_received_at.label("last_received_at"),
+        col(Device.deleted_at).is_not(None).label("deleted"),
+    )
+    statement = (
+        sqlalchemy.select(*columns)
+        .join(Device, col(Device.device_id) == col(DirtyDay.device_id), isouter=True)
+        .where(or_(col(Device.device_id).is_(None), col(Device.deleted_at).is_not(None)))
+        .group_by(col(DirtyDay.device_id), col(Device.deleted_at))
+    )
+    total = session.exec(select(func.count()).select_from(statement.subquery())).one()
+    column: Any = col(DirtyDay.device_id) if sort.endswith("device_id") else last_received_at
+    ordered = statement.order_by(column.desc() if sort.startswith("-") else column.asc(), col(DirtyDay.device_id))
+    return session.execute(ordered.offset(offset).limit(limit)).mappings().all(), total
 
 
 def unknown_devices(session: Session, device_ids: Collection[str]) -> list[str]:

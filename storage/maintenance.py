@@ -5,7 +5,8 @@ from datetime import datetime
 from uuid import UUID, uuid4
 
 from sqlalchemy import CheckConstraint, text
-from sqlmodel import Field, Session, SQLModel, Text
+from sqlmodel import Field, Session, SQLModel, Text, col, select
+from sqlmodel.sql.expression import SelectOfScalar
 
 from storage.database import Timestamp
 from storage.times import utc_now
@@ -50,3 +51,14 @@ class SuppressedAlerts(SQLModel, table=True):
     count: int
     first_reading_time: datetime = Timestamp()
     last_reading_time: datetime = Timestamp()
+
+
+def windows(device_id: str | None = None, at: datetime | None = None) -> SelectOfScalar[MaintenanceWindow]:
+    """Select windows; with `device_id` those that cover it, with `at` those that include this time."""
+    statement = select(MaintenanceWindow)
+    if device_id is not None:
+        column = col(MaintenanceWindow.device_id)
+        statement = statement.where((column == device_id) | column.is_(None))
+    if at is not None:
+        statement = statement.where(col(MaintenanceWindow.starts_at) <= at, col(MaintenanceWindow.ends_at) > at)
+    return statement

@@ -1,10 +1,11 @@
 """The outbox of notifications: a row per alert and channel, made with the alert, and every attempt at it."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID, uuid4
 
 from sqlalchemy import BigInteger, Identity, Index, UniqueConstraint, text
-from sqlmodel import Field, SQLModel, Text
+from sqlmodel import Field, Session, SQLModel, Text, col, select
 
 from storage.database import Timestamp
 from storage.times import utc_now
@@ -46,3 +47,16 @@ class NotificationAttempt(SQLModel, table=True):
     attempted_at: datetime = Timestamp(default_factory=utc_now)
     outcome: str = Field(max_length=20)
     detail: str | None = Field(default=None, sa_type=Text)
+
+
+def notifications_of(session: Session, alert_id: UUID) -> Sequence[Notification]:
+    """An alert's notifications by channel."""
+    statement = select(Notification).where(Notification.alert_id == alert_id)
+    return session.exec(statement.order_by(col(Notification.channel))).all()
+
+
+def attempts_of(session: Session, alert_id: UUID) -> Sequence[NotificationAttempt]:
+    """The attempts at all of an alert's notifications, oldest first."""
+    ids = select(Notification.notification_id).where(Notification.alert_id == alert_id)
+    statement = select(NotificationAttempt).where(col(NotificationAttempt.notification_id).in_(ids))
+    return session.exec(statement.order_by(col(NotificationAttempt.id))).all()

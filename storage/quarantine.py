@@ -62,6 +62,10 @@ class Selection:
             found = found.where(col(row.replayed_at).is_not(None) if self.replayed else col(row.replayed_at).is_(None))
         return found
 
+    def rows(self) -> SelectOfScalar[QuarantinedReading]:
+        """Select the rows."""
+        return self.of(select(QuarantinedReading))
+
 
 def newest(session: Session, selection: Selection, limit: int) -> Sequence[QuarantinedReading]:
     """The selection's rows, newest first."""

@@ -1,14 +1,16 @@
 """Rules that watch telemetry, and the alerts they raised."""
 
 import re
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated
 from uuid import UUID, uuid4
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field as Key, model_validator
-from sqlalchemy import BigInteger, CheckConstraint, Index, UniqueConstraint
+from sqlalchemy import BigInteger, CheckConstraint, Index, UniqueConstraint, text
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
-from sqlmodel import Field, SQLModel, String, Text
+from sqlmodel import Field, Session, SQLModel, String, Text, col, or_, select
+from sqlmodel.sql.expression import SelectOfScalar
 
 from storage.database import Timestamp
 from storage.times import utc_now
@@ -19,10 +21,10 @@ NO_DATA = "no_data"
 ANY_READING = "telemetry"
 
 
-def _time_of_day(text: str) -> str:
-    if not re.fullmatch(r"([01][0-9]|2[0-3]):[0-5][0-9]|24:00", text):
+def _time_of_day(value: str) -> str:
+    if not re.fullmatch(r"([01][0-9]|2[0-3]):[0-5][0-9]|24:00", value):
         raise ValueError("give a time of day from 00:00 to 24:00, such as 06:00")
-    return text
+    return value
 
 
 def _distinct(days: list[int]) -> list[int]:
@@ -125,3 +127,60 @@ class RulePending(SQLModel, table=True):
     rule_version: datetime = Timestamp()
     since: int | None = Field(default=None, sa_type=BigInteger)
     clear_at: int | None = Field(default=None, sa_type=BigInteger)
+
+
+def existing_rules(device_id: str | None = None, search: str | None = None) -> SelectOfScalar[Rule]:
+    """Select rules that are not deleted.
+
+    With `device_id`, those of all devices or of this one; with `search`, those with this text in name or description.
+    """
+    statement = select(Rule).where(col(Rule.deleted_at).is_(None))
+    if device_id is not None:
+        statement = statement.where(or_(col(Rule.scope) == "all_devices", col(Rule.device_ids).contains([device_id])))
+    if search:
+        columns = (Rule.rule_name, Rule.description)
+        statement = statement.where(or_(*(col(column).icontains(search, autoescape=True) for column in columns)))
+    return statement
+
+
+def rules_for_device(session: Session, device_id: str) -> Sequence[Rule]:
+    """The active rules of all devices and of this one."""
+    return session.exec(existing_rules(device_id).where(Rule.status == "active")).all()
+
+
+# Two requests that would exceed the limit together wait for each other.
+_LOCK_LIMIT = text("SELECT pg_advisory_xact_lock(hashtext('energy/rules-per-device'))")
+_COUNT_FOR_ALL = text("""
+SELECT tenant_id, count(*)::int AS rules FROM rules
+WHERE scope = 'all_devices' AND status = 'active' AND deleted_at IS NULL AND rule_id <> :rule_id GROUP BY tenant_id
+""")
+_MOST_WATCHED = text("""
+SELECT selected.device_id, count(DISTINCT rule_id) AS rules FROM rules, unnest(device_ids) AS selected (device_id)
+WHERE scope = 'selected_devices' AND status = 'active' AND deleted_at IS NULL AND rule_id <> :rule_id
+  AND (:for_all OR selected.device_id = ANY(CAST(:devices AS text[])))
+  AND (CAST(:tenant AS text) IS NULL
+       OR EXISTS (SELECT FROM devices d WHERE d.device_id = selected.device_id AND d.tenant_id = :tenant))
+GROUP BY selected.device_id ORDER BY rules DESC, selected.device_id LIMIT 1
+""")
+
+
+def most_watched_device(session: Session, rule: Rule) -> tuple[str | None, int]:
+    """Of the devices that a rule watches, the one that most other active rules watch, and how many these are.
+
+    The device is None if only rules of all devices watch any. Counts rules of all tenants. Holds a lock until the
+    transaction ends, so that two rules that are counted at once do not miss each other.
+    """
+    session.execute(_LOCK_LIMIT)
+    rows = session.execute(_COUNT_FOR_ALL, {"rule_id": rule.rule_id})
+    for_all: dict[str | None, int] = {row.tenant_id: row.rules for row in rows}
+    without_tenant = for_all.pop(None, 0)
+    of_tenant = max(for_all.values(), default=0) if rule.tenant_id is None else for_all.get(rule.tenant_id, 0)
+    parameters = {
+        "rule_id": rule.rule_id,
+        "for_all": rule.scope == "all_devices",
+        "devices": rule.device_ids,
+        "tenant": rule.tenant_id,
+    }
+    row = session.execute(_MOST_WATCHED, parameters).first()
+    selected = (row.device_id, row.rules) if row else (None, 0)
+    return selected[0], without_tenant + of_tenant + selected[1]

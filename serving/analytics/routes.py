@@ -5,14 +5,17 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field, ValidationError
-from sqlmodel import Session, select
+from sqlmodel import Session
 
 from assets.analyses import ANALYSES, AnalysisType
-from serving.dependencies import DagsterClient, DatabaseSession, Day, DeviceId, JobPath, Moment, Text
+from serving.auth.tenancy import DatabaseSession
+from serving.dependencies import DagsterClient
+from serving.devices.schemas import DeviceId
 from serving.http.errors import Conflict, Invalid, NotFound, problems
-from serving.http.pagination import SORT, During, paginate
+from serving.http.fields import Day, Moment, Text
+from serving.http.pagination import SORT, TimeRangeQuery, paginate
 from serving.jobs import lifecycle as shared
-from serving.jobs.lifecycle import JobSort, JobStatus
+from serving.jobs.lifecycle import JobPath, JobSort, JobStatus
 from storage import catalogue
 from storage.catalogue import Dataset
 from storage.jobs import AnalyticsJob, new_job_id
@@ -80,7 +83,7 @@ class JobList(BaseModel):
     offset: int
 
 
-class JobQuery(During):
+class JobQuery(TimeRangeQuery):
     """`start_time` and `end_time` are about when it was asked for."""
 
     tenant_id: Annotated[Text, Field(max_length=50)] | None = None
@@ -171,7 +174,7 @@ def get_analytics_results(session: DatabaseSession, job_id: JobPath) -> JobResul
 def list_jobs(session: DatabaseSession, query: Annotated[JobQuery, Query()]) -> JobList:
     """Jobs, newest first unless sorted otherwise."""
     filters = ("tenant_id", "status", "device_id", "analysis_type")
-    rows, total = paginate(session, select(AnalyticsJob), query, *filters, during="created_at")
+    rows, total = paginate(session, AnalyticsJob, query, *filters, during="created_at")
     return JobList(jobs=[_state(row) for row in rows], total=total, limit=query.limit, offset=query.offset)
 
 

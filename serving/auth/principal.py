@@ -1,61 +1,75 @@
-"""Who asks, and whether they may: asked before every route, since the app itself depends on `authenticate`.
+"""Who sends a request, and whether they may: the app runs `authenticate` before every route.
 
-A route needs the role `read` for GET and for WebSockets, `operate` for everything else; `needs("admin")` says
-otherwise, and `public` lets in whoever comes. A device in a path belongs to the principal's tenant, or is not there.
+A route needs the role `read` for GET and WebSockets, and `operate` for everything else. `needs("admin")` sets another
+role, and `public` lets everybody in. A device in the path must belong to the principal's tenant; otherwise the answer
+is 404.
 """
 
 import re
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
-from fastapi import Request
+from fastapi import Depends, Request
 from sqlalchemy.exc import OperationalError
 from sqlmodel import Session
 from starlette.exceptions import WebSocketException
 from starlette.requests import HTTPConnection
 
 from serving.http.errors import NotFound, Problem, Refused, TooMany, Unauthenticated
-from serving.http.rate_limits import Limits
+from serving.http.rate_limits import Buckets
 from storage import access
 from storage.access import ANONYMOUS, Principal, Role
 from storage.devices import IDENTIFIER, Device
 from storage.settings import LOOPBACK, Settings
 
 COOKIE = "energy_session"
-PUBLIC = "public"
+SECURITY_SCHEMES = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "A key, as `Authorization: Bearer KEY`"},
+    "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+    "cookie": {"type": "apiKey", "in": "cookie", "name": COOKIE, "description": "From POST /api/v1/session"},
+}
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
-_NEEDED = "__needed_role__"
+_ROLE = "__required_role__"
+
+
+class Limits:
+    """Rate limits: requests by key or address, and wrong keys by address."""
+
+    def __init__(self, requests_per_second: float) -> None:
+        self.requests = Buckets(requests_per_second, 10 * requests_per_second)
+        self.failures = Buckets(1 / 3 if requests_per_second else 0, 20)
 
 
 def public(endpoint: Endpoint) -> Endpoint:
     """Mark a route that needs no key."""
-    setattr(endpoint, _NEEDED, PUBLIC)
+    setattr(endpoint, _ROLE, None)
     return endpoint
 
 
 def needs(role: Role) -> Callable[[Endpoint], Endpoint]:
-    """Mark a route that needs another role than its method says."""
+    """Mark a route that needs another role than its method implies."""
 
     def mark(endpoint: Endpoint) -> Endpoint:
-        setattr(endpoint, _NEEDED, role)
+        setattr(endpoint, _ROLE, role)
         return endpoint
 
     return mark
 
 
-def needed_role(endpoint: Any, method: str) -> str:
-    """The role that a route asks for, or `PUBLIC`."""
+def required_role(endpoint: Any, method: str) -> Role | None:
+    """The role that a route needs; None if it is public."""
     by_method: Role = "read" if method in ("GET", "HEAD", "OPTIONS") else "operate"
-    return str(getattr(endpoint, _NEEDED, by_method))
+    role: Role | None = getattr(endpoint, _ROLE, by_method)
+    return role
 
 
 def authenticate(connection: HTTPConnection) -> None:
-    """Put the principal's `Principal` into `connection.state.principal`.
+    """Set `connection.state.principal` to the sender of a request.
 
     Raises:
-        Problem: 401, 403, 404 or 429; a WebSocket is closed with 4000 + that and the reason instead.
+        Problem: 401, 403, 404 or 429. A WebSocket is closed with 4000 + that status and the reason instead.
 
     """
     try:
@@ -72,73 +86,96 @@ def authenticate(connection: HTTPConnection) -> None:
 
 def _authenticate(connection: HTTPConnection) -> None:
     method = connection.scope.get("method", "GET")
-    needed = needed_role(connection.scope.get("endpoint"), method)
-    if needed == PUBLIC:
+    role = required_role(connection.scope.get("endpoint"), method)
+    if role is None:
         return
     limits: Limits = connection.app.state.limits
     address = connection.client.host if connection.client else ""
-    if limits.failures.empty(address):
+    if limits.failures.is_empty(address):
         raise TooMany("too many wrong keys came from this address; try again in a minute", retry_after=60)
     with Session(connection.app.state.reading) as session:
         try:
-            principal = known(connection, session)
+            principal = _identified(connection, session)
             if principal is None:
-                principal = _nobody(connection, session)
-            elif method not in ("GET", "HEAD") and _cookie(connection) and not _headers_key(connection):
-                _same_origin(connection)
+                principal = _anonymous(connection, session)
+            elif method not in ("GET", "HEAD") and _cookie(connection) and not _key(connection):
+                _refuse_other_sites(connection)
         except Unauthenticated:
             limits.failures.take(address)
             raise
         wait = limits.requests.take(principal.name or address)
         if wait:
-            raise TooMany("too many requests at once; slow down (API_RATE_LIMIT)", retry_after=wait)
-        if not principal.may(next(role for role in access.ROLES if role == needed)):
-            raise Refused(f"the key {principal.name} has the role {principal.role}, this needs {needed}")
-        _visible(session, principal, connection.path_params.get("device_id"))
+            raise TooMany("too many requests; slow down (the limit is API_RATE_LIMIT)", retry_after=wait)
+        if not principal.may(role):
+            raise Refused(f"{principal.name} has the role {principal.role}; this needs the role {role}")
+        _refuse_other_tenants(session, principal, connection.path_params.get("device_id"))
     connection.state.principal = principal
 
 
-def known(connection: HTTPConnection, session: Session) -> Principal | None:
-    """Whom the request's key, session cookie or ticket names; None when it carries none.
+def principal_of(request: Request) -> Principal:
+    """The sender of the request, as `authenticate` found it."""
+    principal: Principal = request.state.principal
+    return principal
+
+
+async def _principal(request: Request) -> Principal:
+    return principal_of(request)
+
+
+CurrentPrincipal = Annotated[Principal, Depends(_principal)]
+
+
+def principal_if_any(request: Request) -> Principal | None:
+    """The sender of a request to a public route; None if it carries no valid key or session."""
+    with suppress(Unauthenticated), Session(request.app.state.reading) as session:
+        return _identified(request, session)
+    return None
+
+
+def _identified(connection: HTTPConnection, session: Session) -> Principal | None:
+    """The principal of the request's key, ticket or session cookie; None if it carries none of these.
 
     Raises:
-        Unauthenticated: it carries one that is wrong, revoked or expired.
+        Unauthenticated: The key, ticket or session is unknown, revoked or expired.
 
     """
     settings: Settings = connection.app.state.settings
-    key = _headers_key(connection)
+    key = _key(connection)
     ticket = connection.query_params.get("ticket") if connection.scope["type"] == "websocket" else None
     cookie = _cookie(connection)
     if key is not None:
-        found = access.principal_of_key(session, settings, key)
+        principal = access.principal_of_key(session, settings, key)
     elif ticket is not None:
-        found = access.principal_of_token(session, settings, "ticket", ticket)
+        principal = access.principal_of_ticket(session, settings, ticket)
+        session.commit()
     elif cookie is not None:
         if connection.scope["type"] == "websocket":
-            _same_origin(connection)
-        found = access.principal_of_token(session, settings, "session", cookie)
+            _refuse_other_sites(connection)
+        principal = access.principal_of_session(session, settings, cookie)
     else:
         return None
-    if found is None:
+    if principal is None:
         raise Unauthenticated("the key, session or ticket is unknown, revoked or expired")
-    return found
+    return principal
 
 
-def _nobody(connection: HTTPConnection, session: Session) -> Principal:
-    """Without any key in the platform, loopback is open; ALLOW_ANONYMOUS opens the rest."""
+def _anonymous(connection: HTTPConnection, session: Session) -> Principal:
+    """While the platform has no key, loopback is open; ALLOW_ANONYMOUS opens the other addresses."""
     settings: Settings = connection.app.state.settings
     if not settings.allow_anonymous:
         if settings.energy_admin_key or access.any_keys(session):
-            raise Unauthenticated("give a key: Authorization: Bearer … or X-API-Key (`energy keys create` makes one)")
-        # A page of another site that has its name point to 127.0.0.1 still sends its own name.
+            raise Unauthenticated(
+                "this needs a key: send Authorization: Bearer KEY or X-API-Key: KEY (`energy keys create` makes keys)"
+            )
+        # A page of another site whose name was made to point to 127.0.0.1 still sends its own name.
         if _address(f"//{connection.headers.get('host', '')}").hostname not in LOOPBACK:
-            raise Unauthenticated("without a key the API answers on 127.0.0.1 and localhost only, by these names")
+            raise Unauthenticated("without a key the API answers only under the names 127.0.0.1 and localhost")
     if connection.scope["type"] == "websocket" or connection.scope["method"] not in ("GET", "HEAD"):
-        _same_origin(connection)
+        _refuse_other_sites(connection)
     return ANONYMOUS
 
 
-def _headers_key(connection: HTTPConnection) -> str | None:
+def _key(connection: HTTPConnection) -> str | None:
     authorization = connection.headers.get("authorization")
     if authorization is not None:
         scheme, _, key = authorization.partition(" ")
@@ -152,13 +189,13 @@ def _cookie(connection: HTTPConnection) -> str | None:
     return connection.cookies.get(COOKIE)
 
 
-def _same_origin(connection: HTTPConnection) -> None:
-    """What a browser sends by itself counts for pages of our own only, and for programs, which send no Origin."""
+def _refuse_other_sites(connection: HTTPConnection) -> None:
+    """Browsers send cookies by themselves: those count for our own pages, and for programs, which send no Origin."""
     origin = connection.headers.get("origin")
     site = connection.headers.get("sec-fetch-site", "same-origin")
-    ours = origin is None or _address(origin).netloc == connection.headers.get("host")
-    if not ours or site not in ("same-origin", "none"):
-        raise Refused("the request comes from a page of another site; send a key in its header instead")
+    is_ours = origin is None or _address(origin).netloc == connection.headers.get("host")
+    if not is_ours or site not in ("same-origin", "none"):
+        raise Refused("the request comes from a page of another site; send a key in a header instead")
 
 
 def _address(text: str) -> SplitResult:
@@ -168,22 +205,9 @@ def _address(text: str) -> SplitResult:
         return urlsplit("")
 
 
-def _visible(session: Session, principal: Principal, device_id: str | None) -> None:
+def _refuse_other_tenants(session: Session, principal: Principal, device_id: str | None) -> None:
     if principal.tenant_id is None or device_id is None or not re.fullmatch(IDENTIFIER, device_id):
         return
     device = session.get(Device, device_id)
     if device is None or device.tenant_id != principal.tenant_id:
         raise NotFound(f"there is no device {device_id}")
-
-
-def principal_of(request: Request) -> Principal:
-    """Who asks, as `authenticate` found out."""
-    principal: Principal = request.state.principal
-    return principal
-
-
-def who_if_any(request: Request) -> Principal | None:
-    """On a public route: who asks, if they say so rightly."""
-    with suppress(Unauthenticated), Session(request.app.state.reading) as session:
-        return known(request, session)
-    return None

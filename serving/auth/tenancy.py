@@ -1,31 +1,35 @@
-"""The database session of a request: it sees the principal's tenant only, and keeps the book of changes.
+"""The database session of a request: it sees only the rows of the principal's tenant, and writes the audit log.
 
-Both are done here, below every router. A tenant's session finds rows of its tenant, and of its devices in tables that
-know devices alone; tables that know neither it does not see at all. What it adds is its tenant's.
+Routes cannot forget either, since both happen here. A tenant's session sees rows with its tenant_id and, in tables
+keyed by device only, rows of its own devices. It sees nothing of tables that have neither column. Rows that it adds get
+its tenant_id.
 """
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from functools import lru_cache
-from typing import Any
+from typing import Annotated, Any
 
+import anyio
+from fastapi import Depends, Request
 from fastapi.encoders import jsonable_encoder
 from sqlalchemy import Engine, TextClause, event, false, inspect, select
 from sqlalchemy.orm import Mapper, ORMExecuteState, UOWTransaction, with_loader_criteria
 from sqlalchemy.orm.interfaces import ORMOption
 from sqlmodel import Session, SQLModel
 
+from serving.auth.principal import principal_of
 from serving.http.errors import Refused
 from storage.access import AccessToken, ApiKey, AuditEntry, Principal
 from storage.devices import Device
 
-NOBODY = "anonymous"
-MAX_VALUE = 2000
-# The book itself, and secrets' hashes.
+ANONYMOUS_ACTOR = "anonymous"
+MAX_VALUE_CHARACTERS = 2000
+# The audit log itself, and hashes of secrets.
 UNRECORDED = (AuditEntry, AccessToken, ApiKey)
 
 
 class RequestSession(Session):
-    """A session for one principal; `request` says which request changes what, such as `PUT /api/v1/rules/{rule_id}`."""
+    """A session for one principal; `request` is the operation, such as `PUT /api/v1/rules/{rule_id}`."""
 
     def __init__(self, engine: Engine, principal: Principal, request: str = "", request_id: str | None = None) -> None:
         super().__init__(engine, expire_on_commit=False)
@@ -34,16 +38,16 @@ class RequestSession(Session):
         self.request_id = request_id
 
     def record(self, action: str, entity: str, entity_id: str, tenant_id: str | None, change: dict[str, Any]) -> None:
-        """Enter a change into the book; it is committed with the change itself."""
+        """Add a change to the audit log; it is committed with the change itself."""
         entry = AuditEntry(
-            actor=self.principal.name or NOBODY,
+            actor=self.principal.name or ANONYMOUS_ACTOR,
             tenant_id=tenant_id or self.principal.tenant_id,
             request=self.request,
             request_id=self.request_id,
             action=action,
             entity=entity,
             entity_id=entity_id,
-            change={name: _short(value) for name, value in jsonable_encoder(change).items()},
+            change={name: _shortened(value) for name, value in jsonable_encoder(change).items()},
         )
         self.add(entry)
 
@@ -51,25 +55,25 @@ class RequestSession(Session):
 @event.listens_for(RequestSession, "do_orm_execute")
 def _scope(state: ORMExecuteState) -> None:
     session = state.session
-    assert isinstance(session, RequestSession)  # noqa: S101 - it listens to no other
+    assert isinstance(session, RequestSession)  # noqa: S101 - the listener is for this class only
     if (
         (state.is_update or state.is_delete)
         and state.bind_mapper
         and not issubclass(state.bind_mapper.class_, UNRECORDED)
     ):
-        facts = dict(state.statement.compile().params)  # type: ignore[attr-defined] # every UPDATE and DELETE has it
-        session.record("update" if state.is_update else "delete", _table(state.bind_mapper), "", None, facts)
+        values = dict(state.statement.compile().params)  # type: ignore[attr-defined] # every UPDATE and DELETE has it
+        session.record("update" if state.is_update else "delete", _table(state.bind_mapper), "", None, values)
     tenant_id = session.principal.tenant_id
     if tenant_id is None or state.is_column_load or isinstance(state.statement, TextClause):
         return
     if state.is_select and not state.is_orm_statement:
-        raise RuntimeError("select classes, not bare tables: only those are kept to a tenant")
+        raise RuntimeError("select mapped classes, not tables: only classes are limited to a tenant")
     state.statement = state.statement.options(*_criteria(tenant_id))
 
 
 @event.listens_for(RequestSession, "before_flush")
 def _own_and_record(session: Session, _flush: UOWTransaction, _instances: object) -> None:
-    assert isinstance(session, RequestSession)  # noqa: S101 - it listens to no other
+    assert isinstance(session, RequestSession)  # noqa: S101 - the listener is for this class only
     tenant_id = session.principal.tenant_id
     for row in session.new:
         if tenant_id is not None and hasattr(row, "tenant_id"):
@@ -85,45 +89,67 @@ def _own_and_record(session: Session, _flush: UOWTransaction, _instances: object
 
 
 def _change(row: Any, action: str) -> dict[str, Any]:
-    """Of a new row what it says, of a changed one what it said and says now."""
+    """The values of a new row; the old and new values of a changed one."""
     if action == "create":
         return {name: value for name, value in row.model_dump().items() if value is not None}
-    changed = {}
+    changes = {}
     for attribute in inspect(row).attrs:
         history = attribute.history
         if history.has_changes() and history.deleted != history.added:
-            changed[attribute.key] = [next(iter(history.deleted or ()), None), attribute.value]
-    return changed
+            changes[attribute.key] = [next(iter(history.deleted or ()), None), attribute.value]
+    return changes
 
 
 @lru_cache(maxsize=1000)
 def _criteria(tenant_id: str) -> tuple[ORMOption, ...]:
     own_devices = select(Device.device_id).where(Device.tenant_id == tenant_id)  # type: ignore[call-overload] # SQLModel's columns are typed as values
     criteria = []
-    for kind in _tables():
-        table: Any = kind
-        if hasattr(kind, "tenant_id"):
-            condition = table.tenant_id == tenant_id
-        elif hasattr(kind, "device_id"):
-            condition = table.device_id.in_(own_devices)
+    for entity in _entities():
+        columns: Any = entity
+        if hasattr(entity, "tenant_id"):
+            condition = columns.tenant_id == tenant_id
+        elif hasattr(entity, "device_id"):
+            condition = columns.device_id.in_(own_devices)
         else:
             condition = false()
-        criteria.append(with_loader_criteria(kind, condition, include_aliases=True))
+        criteria.append(with_loader_criteria(entity, condition, include_aliases=True))
     return tuple(criteria)
 
 
-def _tables() -> Iterator[type[SQLModel]]:
-    waiting = list(SQLModel.__subclasses__())
-    while waiting:
-        kind = waiting.pop()
-        waiting += kind.__subclasses__()
-        if inspect(kind, raiseerr=False) is not None:
-            yield kind
+def _entities() -> Iterator[type[SQLModel]]:
+    classes = list(SQLModel.__subclasses__())
+    while classes:
+        class_ = classes.pop()
+        classes += class_.__subclasses__()
+        if inspect(class_, raiseerr=False) is not None:
+            yield class_
 
 
 def _table(mapper: Mapper[Any]) -> str:
     return str(mapper.local_table.name)  # type: ignore[attr-defined] # every mapped class has a table
 
 
-def _short(value: Any) -> Any:
-    return value if len(str(value)) <= MAX_VALUE else f"{str(value)[:MAX_VALUE]}…"
+def _shortened(value: Any) -> Any:
+    return value if len(str(value)) <= MAX_VALUE_CHARACTERS else f"{str(value)[:MAX_VALUE_CHARACTERS]}…"
+
+
+async def _session(request: Request) -> AsyncIterator[Session]:
+    state, is_read = request.app.state, request.method == "GET"
+    route = getattr(request.scope.get("route"), "path", request.url.path)
+    session = RequestSession(
+        state.reading if is_read else state.engine,
+        principal_of(request),
+        f"{request.method} {route}",
+        request.state.request_id,
+    )
+    try:
+        yield session
+    finally:
+        if is_read:
+            session.close()  # there is no transaction, so this does not wait for the server
+        else:  # this may wait for the server; it must get a thread even if all others wait for a connection
+            await anyio.to_thread.run_sync(session.close, limiter=anyio.CapacityLimiter(1))
+
+
+# `function`: the connection is returned before the answer is sent, however slowly a client reads it.
+DatabaseSession = Annotated[Session, Depends(_session, scope="function")]

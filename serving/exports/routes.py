@@ -7,21 +7,14 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 from sqlmodel import col, select
 
-from serving.dependencies import (
-    DagsterClient,
-    DatabaseSession,
-    Day,
-    DeviceId,
-    DevicePath,
-    JobPath,
-    Moment,
-    PlatformSettings,
-    Text,
-)
+from serving.auth.tenancy import DatabaseSession
+from serving.dependencies import DagsterClient, PlatformSettings
+from serving.devices.schemas import DeviceId, DevicePath
 from serving.http.errors import Invalid, NotFound, problems
-from serving.http.pagination import SORT, During, Page, paginate
+from serving.http.fields import Day, Moment, Text
+from serving.http.pagination import SORT, Page, PageQuery, TimeRangeQuery, paginate
 from serving.jobs import lifecycle as shared
-from serving.jobs.lifecycle import JobSort, JobStatus
+from serving.jobs.lifecycle import JobPath, JobSort, JobStatus
 from storage import dirty_days
 from storage.checkpoints import ExportCheckpoint
 from storage.devices import Device
@@ -61,21 +54,13 @@ class ExportStatus(BaseModel):
     completed_at: Moment | None = None
 
 
-class ExportQuery(Page, During):
+class ExportQuery(PageQuery, TimeRangeQuery):
     """`start_time` and `end_time` are about when it was asked for."""
 
     tenant_id: Annotated[Text, Field(max_length=50)] | None = None
     device_id: DeviceId | None = None
     status: JobStatus | None = None
     sort: Annotated[JobSort, SORT] = "-created_at"
-
-
-class ExportList(BaseModel):
-    success: Literal[True] = True
-    data: list[ExportStatus]
-    total: int
-    page: int
-    page_size: int
 
 
 @router.post("/run", status_code=202, responses=problems(NotFound))
@@ -121,12 +106,11 @@ def get_export_status(session: DatabaseSession, device_id: DevicePath) -> Export
 
 
 @router.get("/jobs")
-def list_exports(session: DatabaseSession, query: Annotated[ExportQuery, Query()]) -> ExportList:
+def list_exports(session: DatabaseSession, query: Annotated[ExportQuery, Query()]) -> Page[ExportStatus]:
     """Exports that were asked for, newest first unless sorted otherwise."""
     filters = ("tenant_id", "device_id", "status")
-    rows, total = paginate(session, select(ExportJob), query, *filters, during="created_at")
-    data = [_status(row, None) for row in rows]
-    return ExportList(data=data, total=total, page=query.page, page_size=query.page_size)
+    rows, total = paginate(session, ExportJob, query, *filters, during="created_at")
+    return Page[ExportStatus].of(query, [_status(row, None) for row in rows], total)
 
 
 @router.get("/jobs/{job_id}", responses=problems(NotFound))

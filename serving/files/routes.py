@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import Response, StreamingResponse
 
-from serving.auth.principal import public, who_if_any
+from serving.auth.principal import principal_if_any, public
 from serving.auth.tenancy import RequestSession
 from serving.dependencies import Objects
 from serving.http.errors import NotFound, OutOfRange, Refused, problems
@@ -94,7 +94,7 @@ def _part(wanted: str | None, size: int) -> tuple[int, int] | None:
 
 def _refuse_other_tenants(request: Request, key: str) -> None:
     """Objects are below their device's folder: datasets/{device_id}/…, reports/{device_id}/…."""
-    principal = who_if_any(request)
+    principal = principal_if_any(request)
     if principal is None or principal.tenant_id is None:
         return
     with RequestSession(request.app.state.reading, principal) as session:

@@ -1,1 +1,1 @@
-"""What any HTTP API needs: errors, pages, ETags, formats, limits, metrics, the description. No domain word."""
+"""The parts of any HTTP API: errors, fields, pages, ETags, formats, limits, metrics, the description."""

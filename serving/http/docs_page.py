@@ -1,4 +1,4 @@
-"""The page that shows the API, for reading and trying, with Swagger UI from a package: plants are closed networks."""
+"""The page that documents the API: Swagger UI, served from a Python package since plants are closed networks."""
 
 from fastapi import FastAPI, Request
 from fastapi.openapi.docs import get_swagger_ui_html
@@ -10,7 +10,7 @@ FILES = f"{PAGE}/files"
 
 
 def show(app: FastAPI) -> None:
-    """Serve the page, to anybody: it says what the API is, and nothing of what it holds."""
+    """Serve the page to everybody, with or without a key; it shows no data."""
     app.mount(FILES, StaticFiles(packages=[("fastapi_swagger", "resources")]))
 
     def page(request: Request) -> HTMLResponse:

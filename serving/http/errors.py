@@ -1,4 +1,4 @@
-"""Errors as clients get them: problem details (RFC 9457), with the handover's `success: false` beside.
+"""Errors as clients get them: problem details (RFC 9457) with a field `success: false`.
 
 Problem
 ├── Unauthenticated  401
@@ -14,7 +14,7 @@ Problem
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from http import HTTPStatus
 from typing import Any, ClassVar
@@ -27,10 +27,6 @@ from pydantic import BaseModel
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError, TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException, WebSocketException
 from starlette.websockets import WebSocketState
-
-from assets.datasets.export import DatasetReplaced
-from storage.objects import ObjectStoreUnavailable
-from storage.telemetry import StoreUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +51,7 @@ class ProblemDetails(BaseModel):
 
 
 class Problem(Exception):
-    """An answer that is an error; `detail` says what, why and how to mend it."""
+    """An error to answer with; `detail` says what is wrong, why, and what to do."""
 
     status: ClassVar[HTTPStatus]
 
@@ -98,7 +94,7 @@ class OutOfRange(Problem):
     status = HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE
 
     def __init__(self, size: int) -> None:
-        super().__init__(f"the file has {size} bytes, and none in that range")
+        super().__init__(f"the range lies outside the file, which has {size} bytes")
         self.headers = {"Content-Range": f"bytes */{size}"}
 
 
@@ -119,7 +115,7 @@ class Unavailable(Problem):
 
 
 def problems(*kinds: type[Problem]) -> dict[int | str, dict[str, Any]]:
-    """For a route's `responses`: the errors that it answers with."""
+    """The `responses` of a route that answers with these errors."""
     return {
         kind.status.value: {
             "model": ProblemDetails,
@@ -131,12 +127,14 @@ def problems(*kinds: type[Problem]) -> dict[int | str, dict[str, Any]]:
 
 
 def field_errors(errors: Sequence[Any]) -> list[FieldError]:
-    """Of a model that was validated by hand."""
+    """The fields that a `ValidationError` of Pydantic names."""
     return [FieldError(field=".".join(map(str, e["loc"])) or "body", message=_message(e)) for e in errors]
 
 
-def answer_with_problems(app: FastAPI, routers: Sequence[APIRouter]) -> None:
-    """Make every error of the app a problem, expected or not."""
+def answer_with_problems(
+    app: FastAPI, routers: Sequence[APIRouter], unavailable: Iterable[type[Exception]] = ()
+) -> None:
+    """Answer every error of the app with problem details; those in `unavailable` with 503."""
     routes = [route for router in routers for route in router.routes if isinstance(route, APIRoute)]
 
     @app.exception_handler(Problem)
@@ -145,9 +143,9 @@ def answer_with_problems(app: FastAPI, routers: Sequence[APIRouter]) -> None:
 
     @app.exception_handler(WebSocketException)
     async def _closed(websocket: WebSocket, error: WebSocketException) -> None:
-        # Accepted first: only of such a connection a browser sees code and reason (at most 123 bytes).
+        # Browsers see the code and the reason (at most 123 bytes) of accepted connections only.
         reason = error.reason.encode()[:123].decode(errors="ignore")
-        with suppress(WebSocketDisconnect, RuntimeError):  # it left in this very moment
+        with suppress(WebSocketDisconnect, RuntimeError):  # the client left at this moment
             if websocket.application_state is WebSocketState.CONNECTING:
                 await websocket.accept()
             await websocket.close(error.code, reason)
@@ -163,31 +161,29 @@ def answer_with_problems(app: FastAPI, routers: Sequence[APIRouter]) -> None:
         headers = dict(error.headers or {})
         if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
             headers["Allow"] = _allowed(routes, request)
-        return _answer(request, HTTPStatus(error.status_code), _said(request, error), headers=headers)
+        return _answer(request, HTTPStatus(error.status_code), _detail(request, error), headers=headers)
 
-    @app.exception_handler(StoreUnavailable)
-    @app.exception_handler(ObjectStoreUnavailable)
-    @app.exception_handler(OperationalError)
-    @app.exception_handler(InterfaceError)
-    @app.exception_handler(PoolTimeout)
-    @app.exception_handler(DatasetReplaced)
-    def _unavailable(request: Request, error: Exception) -> JSONResponse:
-        reason = error.orig if isinstance(error, DBAPIError) else error
-        log.warning("%s %s: %s", request.method, request.url.path, reason)
-        detail = "a store does not answer; try again in a moment (GET /ready says which)"
-        return _answer(request, HTTPStatus.SERVICE_UNAVAILABLE, detail, headers={"Retry-After": "2"})
+    for kind in (OperationalError, InterfaceError, PoolTimeout, *unavailable):
+        app.add_exception_handler(kind, _unavailable)
 
     @app.exception_handler(IntegrityError)
     def _conflict(request: Request, error: IntegrityError) -> JSONResponse:
         log.info("%s %s: %s", request.method, request.url.path, error.orig)
-        return _answer(request, HTTPStatus.CONFLICT, "somebody else changed the same thing at the same time; try again")
+        return _answer(request, HTTPStatus.CONFLICT, "somebody else changed the same data at the same time; try again")
 
     @app.exception_handler(Exception)
     def _unexpected(request: Request, error: Exception) -> JSONResponse:
         log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-        detail = "the platform failed on this request; its log has the reason under the request id"
-        headers = {"X-Request-ID": request.state.request_id}  # it is answered outside of the gateway
+        detail = "the platform failed to process this request; its log has the reason under the request id"
+        headers = {"X-Request-ID": request.state.request_id}  # this answer does not pass the gateway
         return _answer(request, HTTPStatus.INTERNAL_SERVER_ERROR, detail, headers=headers)
+
+
+def _unavailable(request: Request, error: Exception) -> JSONResponse:
+    reason = error.orig if isinstance(error, DBAPIError) else error
+    log.warning("%s %s: %s", request.method, request.url.path, reason)
+    detail = "a store does not answer; try again in a moment (GET /ready says which store)"
+    return _answer(request, HTTPStatus.SERVICE_UNAVAILABLE, detail, headers={"Retry-After": "2"})
 
 
 def _answer(
@@ -204,31 +200,31 @@ def _answer(
     return JSONResponse(body.model_dump(), status.value, headers, media_type="application/problem+json")
 
 
-def _said(request: Request, error: HTTPException) -> str:
-    """Its detail; of what the framework raises for a request that no route takes, more than its name."""
+def _detail(request: Request, error: HTTPException) -> str:
+    """The error's detail; a better one than the framework's for a request that has no route."""
     path = request.url.path
-    missed: dict[int, str] = {
-        HTTPStatus.NOT_FOUND: f"nothing is at {path}; /docs shows what there is",
-        HTTPStatus.METHOD_NOT_ALLOWED: f"{path} does not answer {request.method}; Allow says what it does",
+    details: dict[int, str] = {
+        HTTPStatus.NOT_FOUND: f"there is nothing at {path}; /docs lists the paths",
+        HTTPStatus.METHOD_NOT_ALLOWED: f"{path} does not support {request.method}; see the header Allow",
     }
-    return missed.get(error.status_code, str(error.detail))
+    return details.get(error.status_code, str(error.detail))
 
 
 def _allowed(routes: Sequence[APIRoute], request: Request) -> str:
     path = request.url.path.removeprefix(request.scope.get("root_path", ""))
-    found = [route for route in routes if route.path_regex.match(path)]
-    exact = [route for route in found if route.path == path]
-    return ", ".join(sorted({method for route in exact or found for method in route.methods or ()}))
+    matching = [route for route in routes if route.path_regex.match(path)]
+    exact = [route for route in matching if route.path == path]
+    return ", ".join(sorted({method for route in exact or matching for method in route.methods or ()}))
 
 
 def _field_error(error: dict[str, Any]) -> FieldError:
     if error["type"] == "json_invalid":
-        return FieldError(field="body", message=f"is no JSON: {error['ctx']['error']} at character {error['loc'][-1]}")
+        return FieldError(field="body", message=f"is not JSON: {error['ctx']['error']} at character {error['loc'][-1]}")
     return FieldError(field=_field(error["loc"]), message=_message(error))
 
 
 def _field(location: tuple[int | str, ...]) -> str:
-    """`("body", "device_ids", 0)` as `device_ids.0`; the whole body as `body`."""
+    """`("body", "ids", 0)` as `ids.0`; the whole body as `body`."""
     return ".".join(str(part) for part in location[1:]) or str(location[0])
 
 

@@ -1,4 +1,4 @@
-"""Which version of a row a client knows: its ETag, sent with `If-None-Match` to read and with `If-Match` to change."""
+"""ETags of rows: clients send them back with `If-None-Match` to read and with `If-Match` to change."""
 
 from datetime import datetime
 from email.utils import format_datetime
@@ -13,10 +13,10 @@ from storage.times import microseconds
 TAG = r'(W/)?"[!#-~]*"'
 TAGS = rf"^(\*|{TAG}( *, *{TAG})*)$"
 # For a route's `responses`.
-UNCHANGED: dict[int | str, dict[str, Any]] = {304: {"description": "The version that the client has still stands"}}
-IfNoneMatch = Annotated[str | None, Header(description="An ETag: 304 while it stands")]
+UNCHANGED: dict[int | str, dict[str, Any]] = {304: {"description": "The row has not changed"}}
+IfNoneMatch = Annotated[str | None, Header(description="An ETag; the answer is 304 if the row still has it")]
 IfMatch = Annotated[
-    str | None, Header(pattern=TAGS, description="The ETag of what is changed: 412 when it has changed since")
+    str | None, Header(pattern=TAGS, description="An ETag; the answer is 412 if the row has another one")
 ]
 
 
@@ -27,7 +27,7 @@ class Versioned(Protocol):
 
 
 def not_modified(response: Response, row: Versioned, if_none_match: str | None) -> Response | None:
-    """Give the response an ETag and Last-Modified; the answer instead of it where the client has that version."""
+    """Set the response's ETag and Last-Modified; a 304 response to return instead if the client has this version."""
     headers = {"ETag": _tag(row), "Last-Modified": format_datetime(row.updated_at, usegmt=True)}
     if _tag(row) in _parts(if_none_match):
         return Response(status_code=304, headers=headers)
@@ -36,18 +36,18 @@ def not_modified(response: Response, row: Versioned, if_none_match: str | None) 
 
 
 def refuse_stale(row: Versioned, if_match: str | None) -> None:
-    """Let a change pass by a client that knows the row as it is, or does not say.
+    """Check that a client that sent `If-Match` knows the row's current version.
 
     Raises:
-        PreconditionFailed: it knows another version.
+        PreconditionFailed: It knows another version.
 
     """
     if if_match is not None and not {"*", _tag(row)}.intersection(_parts(if_match)):
-        raise PreconditionFailed("it has changed since; read it again before changing it")
+        raise PreconditionFailed("it has changed since you read it; read it again, then change it")
 
 
 def _parts(header: str | None) -> list[str]:
-    """The ETags of a header; a proxy that compresses answers makes them weak, and they say the same."""
+    """The ETags of a header; proxies that compress answers make them weak, which does not matter here."""
     return [part.strip().removeprefix("W/") for part in (header or "").split(",")]
 
 

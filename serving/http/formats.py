@@ -23,33 +23,33 @@ CONTENT: dict[str, Any] = {media_type: {} for media_type in MEDIA_TYPES.values()
 
 
 def accepted(request: Request) -> Format:
-    """The format that the request's `Accept` likes best; JSON where it does not care.
+    """The format that the request's `Accept` prefers; JSON if it has no preference.
 
     Raises:
-        NotAcceptable: it likes none of them.
+        NotAcceptable: It accepts none of the formats.
 
     """
-    wishes = request.headers.get("accept") or "*/*"
+    header = request.headers.get("accept") or "*/*"
     best: tuple[float, Format] | None = None
-    for wish in wishes.split(","):
-        media_range, *parameters = (part.strip().lower() for part in wish.split(";"))
+    for choice in header.split(","):
+        media_range, *parameters = (part.strip().lower() for part in choice.split(";"))
         quality = next((p[2:] for p in parameters if p.startswith("q=")), "1")
         weight = float(quality) if quality.replace(".", "", 1).isdigit() else 0.0
-        found = next((f for f, media_type in MEDIA_TYPES.items() if _matches(media_range, media_type)), None)
-        if found and weight > 0 and (best is None or weight > best[0]):
-            best = (weight, found)
+        format_ = next((f for f, media_type in MEDIA_TYPES.items() if _matches(media_range, media_type)), None)
+        if format_ and weight > 0 and (best is None or weight > best[0]):
+            best = (weight, format_)
     if best is None:
-        raise NotAcceptable(f"the answer comes as {', '.join(MEDIA_TYPES.values())}; none of them is accepted")
+        raise NotAcceptable(f"Accept allows none of the formats of this answer: {', '.join(MEDIA_TYPES.values())}")
     return best[1]
 
 
 def json_answer(content: Any, headers: Mapping[str, str] | None = None) -> Response:
-    """JSON without a detour over models: times as RFC 3339 in UTC."""
+    """A JSON response straight from dictionaries, without models; times are RFC 3339 in UTC."""
     return Response(msgspec.json.encode(content), media_type=MEDIA_TYPES["json"], headers=headers)
 
 
 def table_answer(table: pa.Table, format_: Format, name: str, headers: Mapping[str, str]) -> Response:
-    """A table as a file of the format."""
+    """A response with the table as a file in this format."""
     sink = io.BytesIO()
     if format_ == "csv":
         pyarrow.csv.write_csv(table, sink)

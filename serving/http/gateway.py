@@ -1,10 +1,11 @@
-"""What every request passes first: the gateway's prefixes, its id, the size limit of bodies.
+"""The first step of every request: the gateway's prefixes, the request id, the size limit of bodies.
 
-Clients of the six services reach them under `/backend/{service}/…`; the prefix is a root path of the one app, so that
-whatever it serves, WebSockets and documentation among it, is there as well.
+Under each prefix the whole app answers as it does at the root, WebSockets and documentation too: the prefix becomes the
+request's root path.
 """
 
 import re
+from collections.abc import Sequence
 from uuid import uuid4
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -12,40 +13,38 @@ from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-SERVICES = ("device", "data", "rule-engine", "analytics", "data-export", "reporting")
-PREFIX = re.compile(rf"(/backend/(?:{'|'.join(SERVICES)}))(?=/)")
-
 
 class Gateway:
-    """The outermost part of the app; plain ASGI, so that answers stream through it."""
+    """ASGI middleware; answers stream through it. `max_body` is in bytes."""
 
-    def __init__(self, app: ASGIApp, max_body: int) -> None:
+    def __init__(self, app: ASGIApp, prefixes: Sequence[str], max_body: int) -> None:
         self._app = app
+        self._prefix = re.compile(rf"({'|'.join(map(re.escape, prefixes))})(?=/)")
         self._max_body = max_body
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
-        if prefix := PREFIX.match(scope["path"]):
+        if prefix := self._prefix.match(scope["path"]):
             scope["root_path"] = scope.get("root_path", "") + prefix[1]
         request_id = uuid4().hex
         scope.setdefault("state", {})["request_id"] = request_id
 
-        async def named(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 headers["X-Request-ID"] = request_id
                 headers["X-Content-Type-Options"] = "nosniff"
             await send(message)
 
-        # HEAD is a GET whose body the server keeps to itself, since it still knows that it was a HEAD.
+        # HEAD is answered as GET; the server knows that it was a HEAD and does not send the body.
         inner = {**scope, "method": "GET"} if scope.get("method") == "HEAD" else scope
-        await self._app(inner, self._bounded(scope, receive), named)
+        await self._app(inner, self._bounded(scope, receive), send_with_headers)
         scope["route"] = inner.get("route")
 
     def _bounded(self, scope: Scope, receive: Receive) -> Receive:
-        """Stops reading a body that is too large; what it says of its length is believed when it is too much."""
+        """`receive` that raises 413 for a body that is too large, before reading it if its declared length is."""
         declared = Headers(scope=scope).get("content-length", "0")
         received = int(declared) if declared.isdigit() and int(declared) > self._max_body else 0
 
@@ -55,17 +54,17 @@ class Gateway:
                 message = await receive()
                 received += len(message.get("body", b"")) if message["type"] == "http.request" else 0
             if received > self._max_body:
-                raise HTTPException(413, f"the body is larger than {self._max_body} bytes; send less at once")
+                raise HTTPException(413, f"the body is larger than {self._max_body} bytes; send it in smaller parts")
             return message
 
         return bounded
 
 
 async def expect_json(connection: HTTPConnection) -> None:
-    """Refuse a body that says it is no JSON, where a route reads one.
+    """Check that the body of a request is JSON if its route reads one.
 
     Raises:
-        HTTPException: 415.
+        HTTPException: 415; it is not.
 
     """
     if getattr(connection.scope.get("route"), "body_field", None) is None:

@@ -1,8 +1,9 @@
 """Jobs as the routers of exports, analyses and reports share them: ask, find, cancel."""
 
 from datetime import date, timedelta
-from typing import Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
+from fastapi import Path
 from sqlmodel import Session
 
 from serving.http.errors import Invalid, NotFound
@@ -11,6 +12,7 @@ from storage import jobs
 from storage.jobs import Job
 from storage.times import utc_now
 
+JobPath = Annotated[str, Path(pattern=r"^(job|export|report)-[a-z0-9]{6,32}$", examples=["job-0123456789ab"])]
 JobStatus = Literal["pending", "running", "completed", "failed", "cancelled"]
 JobSort = Literal["created_at", "-created_at", "completed_at", "-completed_at"]
 MAX_RANGE_DAYS = 3660

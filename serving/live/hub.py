@@ -18,7 +18,7 @@ import msgspec
 import paho.mqtt.client as mqtt
 
 from ingest import mqtt as broker
-from serving.alerts.routes import AlertPublic
+from serving.alerts.schemas import AlertPublic
 from storage.access import Principal
 from storage.devices import NAMED_METRICS
 from storage.settings import Settings

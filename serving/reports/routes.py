@@ -5,26 +5,19 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, Field
-from sqlmodel import select
 
 from assets.analyses import AnalysisType
 from assets.reports.content import schema
 from serving.auth.principal import public
-from serving.dependencies import (
-    DagsterClient,
-    DatabaseSession,
-    DeviceId,
-    Instant,
-    JobPath,
-    Moment,
-    Objects,
-    Text,
-)
-from serving.devices.routes import registered
+from serving.auth.tenancy import DatabaseSession
+from serving.dependencies import DagsterClient, Objects
+from serving.devices.registration import registered_device
+from serving.devices.schemas import DeviceId
 from serving.http.errors import Conflict, Invalid, NotFound, problems
-from serving.http.pagination import SORT, During, Page, paginate
+from serving.http.fields import Instant, Moment, Text
+from serving.http.pagination import SORT, Page, PageQuery, TimeRangeQuery, paginate
 from serving.jobs import lifecycle as shared
-from serving.jobs.lifecycle import JobSort, JobStatus
+from serving.jobs.lifecycle import JobPath, JobSort, JobStatus
 from storage.jobs import ReportJob, new_job_id
 from storage.times import utc_now
 
@@ -68,15 +61,7 @@ class ReportState(BaseModel):
     sha256: str | None
 
 
-class ReportList(BaseModel):
-    success: Literal[True] = True
-    data: list[ReportState]
-    total: int
-    page: int
-    page_size: int
-
-
-class ReportQuery(Page, During):
+class ReportQuery(PageQuery, TimeRangeQuery):
     """`start_time` and `end_time` are about when it was asked for."""
 
     tenant_id: Annotated[Text, Field(max_length=50)] | None = None
@@ -95,7 +80,7 @@ class Download(BaseModel):
 @router.post("/generate", status_code=202, responses=problems(NotFound))
 def generate_report(session: DatabaseSession, dagster: DagsterClient, body: ReportRequest) -> ReportAccepted:
     """Ask for a report; `GET /api/reports/status/{job_id}` tells how it goes."""
-    device = registered(session, body.device_id)
+    device = registered_device(session, body.device_id)
     if body.date_range_start >= body.date_range_end:
         raise Invalid("date_range_start is not before date_range_end", field="date_range_start")
     if body.date_range_start > utc_now():
@@ -141,11 +126,11 @@ def get_report_schema() -> dict[str, Any]:
 
 
 @router.get("/jobs")
-def list_reports(session: DatabaseSession, query: Annotated[ReportQuery, Query()]) -> ReportList:
+def list_reports(session: DatabaseSession, query: Annotated[ReportQuery, Query()]) -> Page[ReportState]:
     """Reports, newest first unless sorted otherwise."""
     filters = ("tenant_id", "device_id", "status", "format")
-    rows, total = paginate(session, select(ReportJob), query, *filters, during="created_at")
-    return ReportList(data=[_state(row) for row in rows], total=total, page=query.page, page_size=query.page_size)
+    rows, total = paginate(session, ReportJob, query, *filters, during="created_at")
+    return Page[ReportState].of(query, [_state(row) for row in rows], total)
 
 
 @router.post("/{job_id}/cancel", responses=problems(NotFound))

@@ -1,4 +1,4 @@
-"""Rules: what is watched, and an evaluation on demand by the evaluator that ingestion uses."""
+"""Rules, and their evaluation on demand with the evaluator that ingestion uses."""
 
 import json
 import time
@@ -6,17 +6,18 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Response
-from sqlalchemy import or_, text
-from sqlmodel import Session, col, select
+from sqlmodel import Session
 
 from ingest.devices.profile import DeviceProfile, Windows, profile_of
 from ingest.intake.decode import decode
 from ingest.rules.alerts import Outcome, raise_alerts
 from ingest.rules.evaluate import ActiveRule, RuleSet
-from serving.dependencies import CurrentPrincipal, DatabaseSession, LimitSettings, NotificationOutbox, PlatformSettings
+from serving.auth.principal import CurrentPrincipal
+from serving.auth.tenancy import DatabaseSession
+from serving.dependencies import LimitSettings, NotificationOutbox, PlatformSettings
 from serving.http.errors import Conflict, Invalid, NotFound, PreconditionFailed, Unavailable, problems
 from serving.http.etags import UNCHANGED, IfMatch, IfNoneMatch, not_modified, refuse_stale
-from serving.http.pagination import paginate
+from serving.http.pagination import Page, paginate
 from serving.rules.limit import check_limit
 from serving.rules.schemas import (
     EvaluatedRule,
@@ -25,7 +26,6 @@ from serving.rules.schemas import (
     ReadingBody,
     RuleAnswer,
     RuleCreate,
-    RuleList,
     RulePublic,
     RuleQuery,
     RuleStatus,
@@ -34,10 +34,11 @@ from serving.rules.schemas import (
     hours_json,
 )
 from serving.settings import ApiSettings
+from storage.database import limit_statement_time
 from storage.devices import Device
 from storage.last_seen import DeviceLastSeen
 from storage.maintenance import windows_covering
-from storage.rules import ANY_READING, NO_DATA, Rule
+from storage.rules import ANY_READING, NO_DATA, Rule, existing_rules, rules_for_device
 from storage.settings import Settings
 from storage.telemetry import Reading
 from storage.times import microseconds, utc_now
@@ -46,22 +47,17 @@ router = APIRouter(prefix="/api/v1/rules", tags=["rules"])
 
 
 @router.get("")
-def list_rules(session: DatabaseSession, query: Annotated[RuleQuery, Query()]) -> RuleList:
-    """Rules, newest first unless sorted otherwise; with `device_id` those of all devices are among them."""
-    found = select(Rule).where(col(Rule.deleted_at).is_(None))
-    if query.device_id is not None:
-        found = found.where(or_(col(Rule.scope) == "all_devices", col(Rule.device_ids).contains([query.device_id])))
-    if query.search:
-        columns = (Rule.rule_name, Rule.description)
-        found = found.where(or_(*(col(column).icontains(query.search, autoescape=True) for column in columns)))
-    rows, total = paginate(session, found, query, "tenant_id", "status", "property", "severity")
-    return RuleList(data=[_public(row) for row in rows], total=total, page=query.page, page_size=query.page_size)
+def list_rules(session: DatabaseSession, query: Annotated[RuleQuery, Query()]) -> Page[RulePublic]:
+    """List rules, newest first by default. With `device_id`, rules of all devices are included."""
+    statement = existing_rules(query.device_id, query.search)
+    rows, total = paginate(session, statement, query, "tenant_id", "status", "property", "severity")
+    return Page[RulePublic].of(query, [_public(row) for row in rows], total)
 
 
 @router.get("/{rule_id}", response_model=RuleAnswer, responses=problems(NotFound) | UNCHANGED)
 def get_rule(session: DatabaseSession, response: Response, rule_id: UUID, if_none_match: IfNoneMatch = None) -> Any:
-    """One rule, with an ETag and Last-Modified."""
-    rule = standing_rule(session, rule_id)
+    """One rule, with its ETag and Last-Modified."""
+    rule = existing_rule(session, rule_id)
     return not_modified(response, rule, if_none_match) or RuleAnswer(data=_public(rule))
 
 
@@ -69,7 +65,7 @@ def get_rule(session: DatabaseSession, response: Response, rule_id: UUID, if_non
 def create_rule(
     session: DatabaseSession, limits: LimitSettings, principal: CurrentPrincipal, body: RuleCreate
 ) -> RuleAnswer:
-    """Make a rule; it is active at once unless `status` says otherwise."""
+    """Create a rule. It is active at once, unless `status` says otherwise."""
     rule = Rule(**body.values(limits.notification_cooldown_minutes))
     rule.tenant_id = rule.tenant_id or principal.tenant_id
     check_limit(session, rule, limits.max_rules_per_device)
@@ -83,8 +79,8 @@ def create_rule(
 def update_rule(
     session: DatabaseSession, limits: LimitSettings, rule_id: UUID, body: RuleUpdate, if_match: IfMatch = None
 ) -> RuleAnswer:
-    """Change the fields that the body names, as PUT or PATCH. Alerts that were raised keep what the rule said then."""
-    rule = standing_rule(session, rule_id, for_update=True)
+    """Change the fields that the body names, with PUT as with PATCH. Alerts keep the rule as it was when they fired."""
+    rule = existing_rule(session, rule_id, for_update=True)
     refuse_stale(rule, if_match)
     changes = body.model_dump(exclude_unset=True)
     if "active_hours" in changes:
@@ -102,7 +98,7 @@ def update_rule(
 @router.patch("/{rule_id}/status", responses=problems(NotFound, Conflict))
 def update_rule_status(session: DatabaseSession, limits: LimitSettings, rule_id: UUID, body: RuleStatus) -> RuleAnswer:
     """Pause, resume or archive a rule."""
-    rule = standing_rule(session, rule_id)
+    rule = existing_rule(session, rule_id)
     rule.status = body.status
     return _saved(session, limits, rule)
 
@@ -110,7 +106,7 @@ def update_rule_status(session: DatabaseSession, limits: LimitSettings, rule_id:
 @router.delete("/{rule_id}", status_code=204, responses=problems(NotFound))
 def delete_rule(session: DatabaseSession, rule_id: UUID) -> None:
     """Delete a rule; its alerts stay."""
-    rule = standing_rule(session, rule_id)
+    rule = existing_rule(session, rule_id)
     rule.deleted_at = rule.updated_at = utc_now()
     session.commit()
 
@@ -125,42 +121,38 @@ def evaluate_rules(
 ) -> EvaluationAnswer:
     """Evaluate a reading against the rules that watch its device, and raise alerts. The reading is not stored.
 
-    For a rule with `for_seconds` it counts like one that came in: it begins, goes on with or ends the time for which
-    the condition holds.
+    It counts towards `for_seconds` of a rule like a reading from the device.
     """
-    milliseconds = int(limits.rule_evaluation_timeout * 1000)
-    session.execute(text(f"SET LOCAL statement_timeout = {milliseconds}"))
-    facts = _facts(session, settings, body.device_id)
+    limit_statement_time(session, limits.rule_evaluation_timeout)
+    profile = _profile(session, settings, body.device_id)
     payload = json.dumps(body.model_dump()).encode()
-    decoded = decode("", body.device_id, payload, time.time_ns() // 1000, lambda _: facts)
+    decoded = decode("", body.device_id, payload, time.time_ns() // 1000, lambda _: profile)
     if not decoded.readings:
         (rejected,) = decoded.rejected
         field = "timestamp" if rejected.reason.startswith("timestamp") else rejected.metric or "body"
         raise Invalid(rejected.reason, field=field)
     (reading,) = decoded.readings
-    active = select(Rule).where(Rule.status == "active", col(Rule.deleted_at).is_(None))
-    watching = active.where(or_(col(Rule.scope) == "all_devices", col(Rule.device_ids).contains([body.device_id])))
-    rules = RuleSet.of(session.exec(watching).all())
-    heard = session.get(DeviceLastSeen, body.device_id)
-    newest = {body.device_id: microseconds(heard.newest_reading)} if heard else {}
-    outcome = raise_alerts(session, rules.evaluate([reading], [facts]), outbox, newest)
+    rules = RuleSet.of(rules_for_device(session, body.device_id))
+    last_seen = session.get(DeviceLastSeen, body.device_id)
+    newest = {body.device_id: microseconds(last_seen.newest_reading)} if last_seen else {}
+    outcome = raise_alerts(session, rules.evaluate([reading], [profile]), outbox, newest)
     session.commit()
-    watched = rules.watching(body.device_id, facts.tenant_id)
-    met = [rule for rule in watched if rule.metric in reading.metrics and rule.meets(reading.metrics[rule.metric])]
-    results = [_evaluated(rule, reading, facts, outcome) for rule in met]
-    return EvaluationAnswer(data=Evaluation(evaluated=len(watched), triggered=len(outcome.alerts), results=results))
+    watching = rules.watching(body.device_id, profile.tenant_id)
+    met = [rule for rule in watching if rule.metric in reading.metrics and rule.meets(reading.metrics[rule.metric])]
+    results = [_evaluated(rule, reading, profile, outcome) for rule in met]
+    return EvaluationAnswer(data=Evaluation(evaluated=len(watching), triggered=len(outcome.alerts), results=results))
 
 
-def standing_rule(session: Session, rule_id: UUID, *, for_update: bool = False) -> Rule:
+def existing_rule(session: Session, rule_id: UUID, *, for_update: bool = False) -> Rule:
     """The rule.
 
     Raises:
-        NotFound: there never was one, or it is deleted.
+        NotFound: It never existed, or is deleted.
 
     """
     rule = session.get(Rule, rule_id, with_for_update=for_update or None)
     if rule is None or rule.deleted_at:
-        raise NotFound(f"there is no rule {rule_id}; GET /api/v1/rules lists them")
+        raise NotFound(f"there is no rule {rule_id}; GET /api/v1/rules lists the rules")
     return rule
 
 
@@ -172,7 +164,7 @@ def _saved(session: Session, limits: ApiSettings, rule: Rule) -> RuleAnswer:
     return RuleAnswer(data=_public(rule))
 
 
-def _facts(session: Session, settings: Settings, device_id: str) -> DeviceProfile:
+def _profile(session: Session, settings: Settings, device_id: str) -> DeviceProfile:
     device = session.get(Device, device_id)
     windows = Windows(windows_covering(session, [device_id])).of(device_id, device.tenant_id if device else None)
     if device is None:
@@ -180,18 +172,18 @@ def _facts(session: Session, settings: Settings, device_id: str) -> DeviceProfil
     return profile_of(device, settings.zone, windows)
 
 
-def _evaluated(rule: ActiveRule, reading: Reading, facts: DeviceProfile, outcome: Outcome) -> EvaluatedRule:
+def _evaluated(rule: ActiveRule, reading: Reading, profile: DeviceProfile, outcome: Outcome) -> EvaluatedRule:
     raised = {alert.rule_id: alert.alert_id for alert in outcome.alerts}
     if rule.rule_id in raised:
         return EvaluatedRule(rule_id=rule.rule_id, triggered=True, alert_id=raised[rule.rule_id])
-    if not rule.is_active(reading.time, facts.zone):
+    if not rule.is_active(reading.time, profile.zone):
         reason = "outside the rule's active hours"
     elif any(breach.rule.rule_id == rule.rule_id for breach in outcome.in_maintenance):
-        reason = "the device is in maintenance; the alert is held back and counted"
+        reason = "the device is in maintenance; the alert is suppressed and counted"
     elif any(breach.rule.rule_id == rule.rule_id for breach in outcome.in_cooldown):
-        reason = "within the rule's cooldown of another alert"
+        reason = "within the rule's cooldown after or before another alert"
     else:
-        reason = f"the condition has not held for {rule.hold // 1_000_000} s yet"
+        reason = f"the condition has not yet held for {rule.hold // 1_000_000} s"
     return EvaluatedRule(rule_id=rule.rule_id, triggered=False, alert_id=None, reason=reason)
 
 

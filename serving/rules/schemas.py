@@ -1,17 +1,18 @@
-"""What clients say of rules, and what they are answered."""
+"""Requests and answers about rules and their evaluation."""
 
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, Field, model_validator
 
-from serving.dependencies import A_NUMBER, DeviceId, Kept, Moment, Text
+from serving.devices.schemas import DeviceId
 from serving.http.errors import Invalid
-from serving.http.pagination import SORT, Page
+from serving.http.fields import UNQUOTED, Moment, NotNull, Text
+from serving.http.pagination import SORT, PageQuery
 from storage.devices import Metric, Number
 from storage.rules import ANY_READING, NO_DATA, ActiveHours, Rule
 
-MAX_SILENCE = 525_600  # minutes: a year
+MAX_NO_DATA_MINUTES = 525_600  # a year
 
 Scope = Literal["all_devices", "selected_devices"]
 Condition = Literal[">", "<", "=", "!=", ">=", "<=", "no_data"]
@@ -26,17 +27,17 @@ Name = Annotated[Text, Field(min_length=1, max_length=255)]
 DeviceIds = Annotated[list[DeviceId], Field(max_length=10_000)]
 Channel = Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*(_[a-z0-9]+)*$", max_length=50, examples=["email"])]
 Channels = Annotated[list[Channel], Field(max_length=20)]
-CooldownMinutes = Annotated[int, Field(ge=0, le=525_600), A_NUMBER]
+CooldownMinutes = Annotated[int, Field(ge=0, le=525_600), UNQUOTED]
 ForSeconds = Annotated[
-    int, Field(ge=0, le=86_400, description="How long the condition must hold, in reading time"), A_NUMBER
+    int, Field(ge=0, le=86_400, description="How long the condition must hold, by the readings' time"), UNQUOTED
 ]
 
 
 class RuleCreate(BaseModel):
-    """A new rule; without `cooldown_minutes` NOTIFICATION_COOLDOWN_MINUTES holds, without `severity` it is high.
+    """A new rule. `cooldown_minutes` is NOTIFICATION_COOLDOWN_MINUTES by default; without `severity`, alerts are high.
 
-    With the condition `no_data` it watches whether a device sends at all: `threshold` is minutes of silence, and
-    `property` is left out.
+    With the condition `no_data` the rule watches whether a device sends at all: `threshold` is the minutes without
+    data, and `property` is left out.
     """
 
     rule_name: Name
@@ -62,7 +63,7 @@ class RuleCreate(BaseModel):
         return self
 
     def values(self, default_cooldown: int) -> dict[str, Any]:
-        """The columns of its row."""
+        """The row's values."""
         values = self.model_dump(exclude={"active_hours"})
         values["active_hours"] = hours_json(self.active_hours)
         if values["cooldown_minutes"] is None:
@@ -71,21 +72,21 @@ class RuleCreate(BaseModel):
 
 
 class RuleUpdate(BaseModel):
-    """Changes of a rule; a field that is left out stays, null empties an optional one."""
+    """Changes to a rule: fields that are left out stay as they are, and null clears an optional field."""
 
-    rule_name: Kept[Name] = None
+    rule_name: NotNull[Name] = None
     description: Text | None = None
-    scope: Kept[Scope] = None
-    device_ids: Kept[DeviceIds] = None
-    property: Kept[MetricName] = None
-    condition: Kept[Condition] = None
-    threshold: Kept[Number] = None
-    for_seconds: Kept[ForSeconds] = None
+    scope: NotNull[Scope] = None
+    device_ids: NotNull[DeviceIds] = None
+    property: NotNull[MetricName] = None
+    condition: NotNull[Condition] = None
+    threshold: NotNull[Number] = None
+    for_seconds: NotNull[ForSeconds] = None
     active_hours: ActiveHours | None = None
     severity: Severity | None = None
-    status: Kept[Status] = None
-    notification_channels: Kept[Channels] = None
-    cooldown_minutes: Kept[CooldownMinutes] = None
+    status: NotNull[Status] = None
+    notification_channels: NotNull[Channels] = None
+    cooldown_minutes: NotNull[CooldownMinutes] = None
 
 
 class RuleStatus(BaseModel):
@@ -113,9 +114,9 @@ class RulePublic(BaseModel):
     updated_at: Moment
 
 
-class RuleQuery(Page):
+class RuleQuery(PageQuery):
     tenant_id: Annotated[Text, Field(max_length=50)] | None = None
-    device_id: Annotated[DeviceId, Field(description="Those that watch it")] | None = None
+    device_id: Annotated[DeviceId, Field(description="Rules that watch this device")] | None = None
     status: Status | None = None
     property: MetricName | None = None
     severity: Severity | None = None
@@ -128,16 +129,8 @@ class RuleAnswer(BaseModel):
     data: RulePublic
 
 
-class RuleList(BaseModel):
-    success: Literal[True] = True
-    data: list[RulePublic]
-    total: int
-    page: int
-    page_size: int
-
-
 class EvaluatedRule(BaseModel):
-    """A rule whose condition is met; where `triggered` is False, `reason` says what held it back."""
+    """A rule whose condition is met. If it did not trigger, `reason` says why."""
 
     rule_id: UUID
     triggered: bool
@@ -157,35 +150,39 @@ class EvaluationAnswer(BaseModel):
 
 
 class ReadingBody(BaseModel, extra="allow"):
-    """A reading as a device sends it, with its `device_id`; further numbers are extra metrics."""
+    """A reading as the device sends it, with its `device_id`. Other numbers are extra metrics."""
 
     device_id: DeviceId
     timestamp: Any = Field(examples=["2026-02-12T10:00:00Z"])
 
 
 def check_rule(rule: RuleCreate | Rule) -> None:
-    """Let a rule pass whose parts fit together.
+    """Check that the fields of a rule fit together.
 
     Raises:
-        Invalid: they do not, and why.
+        Invalid: They do not.
 
     """
     if rule.scope == "selected_devices" and not rule.device_ids:
-        raise Invalid("device_ids is empty; name the devices, or give scope all_devices", field="device_ids")
+        raise Invalid("device_ids is empty; name devices, or set scope to all_devices", field="device_ids")
     if rule.condition != NO_DATA:
         if rule.property is None:
-            raise Invalid("property is missing; name the metric to watch", field="property")
+            raise Invalid("property is missing; set it to the metric to watch", field="property")
         return
     if rule.property != ANY_READING:
         raise Invalid(
-            f"a rule with the condition no_data watches no metric; leave property out (or {ANY_READING!r})",
+            f"property is {rule.property}, but a no_data rule watches no metric; leave it out or send {ANY_READING}",
             field="property",
         )
-    if not 1 <= rule.threshold <= MAX_SILENCE:
-        raise Invalid(f"threshold is how many minutes of silence are allowed: 1 to {MAX_SILENCE}", field="threshold")
+    if not 1 <= rule.threshold <= MAX_NO_DATA_MINUTES:
+        raise Invalid(
+            f"threshold must be 1 to {MAX_NO_DATA_MINUTES} with the condition no_data: the minutes without data",
+            field="threshold",
+        )
     if rule.for_seconds:
         raise Invalid(
-            "for_seconds has no meaning with the condition no_data; threshold says how long", field="for_seconds"
+            "for_seconds has no effect with the condition no_data; leave it out, threshold is the time",
+            field="for_seconds",
         )
 
 

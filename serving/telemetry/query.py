@@ -1,6 +1,6 @@
-"""One query about telemetry, however it was asked: readings or windows of some devices, a page at a time.
+"""Reading telemetry page by page: readings or windows of some devices, from new to old.
 
-A page holds the newest items of what is left of the range; its cursor stands for what is older.
+A page has the newest items of the range. Its cursor stands for the rest of the range, which is older.
 """
 
 import base64
@@ -17,13 +17,15 @@ from serving.http.errors import Invalid
 from storage.telemetry import TIME, Aggregate
 
 CURSOR = re.compile(r"(\d{1,17})\.(\d{1,17})\.(\d{1,7})")
+WRONG_CURSOR = "the cursor is not from an answer; leave it out to start with the newest items"
 
 
 @dataclass(frozen=True)
 class TelemetryQuery:
-    """What is asked: the half-open range in microseconds; with `every`, `function` of each window of that many.
+    """A page of the half-open range from `start` to `end`, in microseconds.
 
-    `skip` newest items of the range were given already. `context` asks for what stands beside metrics, too.
+    With `every` (microseconds), the page has windows of this length with `function` of each metric; else readings.
+    The `skip` newest items of the range were on earlier pages. With `context`, readings have fields beside metrics.
     """
 
     device_ids: Sequence[str]
@@ -37,37 +39,37 @@ class TelemetryQuery:
     context: bool = False
     skip: int = 0
 
-    def resumed(self, cursor: str) -> "TelemetryQuery":
-        """The query of which a page was answered already.
+    def after(self, cursor: str) -> "TelemetryQuery":
+        """The query for the next page.
 
         Raises:
-            Invalid: no answer gave this cursor.
+            Invalid: The cursor is not from an answer.
 
         """
         try:
-            found = CURSOR.fullmatch(base64.urlsafe_b64decode(cursor).decode("ascii"))
+            match = CURSOR.fullmatch(base64.urlsafe_b64decode(cursor).decode("ascii"))
         except (ValueError, binascii.Error):
-            found = None
-        if found is None:
-            raise Invalid("no answer gave this cursor; leave it out to begin with the newest", field="cursor")
-        start, end, skip = map(int, found.groups())
+            match = None
+        if match is None:
+            raise Invalid(WRONG_CURSOR, field="cursor")
+        start, end, skip = map(int, match.groups())
         if start >= end or skip > len(self.device_ids):
-            raise Invalid("no answer gave this cursor; leave it out to begin with the newest", field="cursor")
+            raise Invalid(WRONG_CURSOR, field="cursor")
         return replace(self, start=start, end=end, skip=skip)
 
 
 @dataclass(frozen=True)
 class TelemetryPage:
-    """Ascending in time: `time`, `device_id`, the metrics, of windows `COUNT`, and what stands beside if asked for."""
+    """Rows in time order: `time`, `device_id`, the metrics; `COUNT` for windows; the context if requested."""
 
     table: pa.Table
     next_cursor: str | None
 
 
-def answer(reader: TelemetryReader, query: TelemetryQuery) -> TelemetryPage:
-    """The newest `limit` items of the query, and the cursor to those before them."""
-    wanted = query.limit + query.skip + 1
-    parts = [_of_device(reader, query, device_id, wanted) for device_id in query.device_ids]
+def read_page(reader: TelemetryReader, query: TelemetryQuery) -> TelemetryPage:
+    """The newest `limit` items of the query, and the cursor of the next page."""
+    newest = query.limit + query.skip + 1
+    parts = [_of_device(reader, query, device_id, newest) for device_id in query.device_ids]
     table = pa.concat_tables(parts, promote_options="default") if len(parts) > 1 else parts[0]
     if len(parts) > 1:
         table = table.sort_by([("time", "ascending"), ("device_id", "ascending")])
@@ -77,26 +79,26 @@ def answer(reader: TelemetryReader, query: TelemetryQuery) -> TelemetryPage:
     return TelemetryPage(page, _cursor(query, table, first) if first > 0 else None)
 
 
-def _of_device(reader: TelemetryReader, query: TelemetryQuery, device_id: str, wanted: int) -> pa.Table:
+def _of_device(reader: TelemetryReader, query: TelemetryQuery, device_id: str, newest: int) -> pa.Table:
     a, b = query.start, query.end
     if query.every is not None:
         table = reader.aggregate(
             device_id, a, b, function=query.function, every=query.every, metrics=query.metrics,
             filters=query.filters,
         )  # fmt: skip
-        table = table.slice(max(0, len(table) - wanted))
+        table = table.slice(max(0, len(table) - newest))
     elif query.context and not query.filters:
-        table = reader.read_with_context(device_id, a, b, metrics=query.metrics, newest=wanted)
+        table = reader.read_with_context(device_id, a, b, metrics=query.metrics, newest=newest)
     else:
-        table = reader.read(device_id, a, b, metrics=query.metrics, newest=wanted, filters=query.filters)
+        table = reader.read(device_id, a, b, metrics=query.metrics, newest=newest, filters=query.filters)
     name = pa.repeat(pa.scalar(device_id), len(table))
     return table.add_column(1, "device_id", name)
 
 
 def _cursor(query: TelemetryQuery, table: pa.Table, first: int) -> str:
-    """Where the next page begins: at the oldest time that was given, without those of it that were given."""
+    """The rest of the range: up to the page's oldest time, skipping the items of that time that the page has."""
     times = table["time"].cast(TIME).cast(pa.int64())
     oldest = times[first].as_py()
-    given = pc.sum(pc.equal(times.slice(first), oldest)).as_py()
+    skip = pc.sum(pc.equal(times.slice(first), oldest)).as_py()
     end = min(query.end, oldest + (query.every or 1))
-    return base64.urlsafe_b64encode(f"{query.start}.{end}.{given}".encode()).decode()
+    return base64.urlsafe_b64encode(f"{query.start}.{end}.{skip}".encode()).decode()

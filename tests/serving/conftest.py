@@ -29,7 +29,9 @@ def key(session: Session) -> Callable[..., dict[str, str]]:
     """Makes a key and answers the header that carries it."""
 
     def make(role: Role, tenant_id: str | None = None, name: str | None = None) -> dict[str, str]:
-        return {"X-API-Key": access.create_key(session, name or f"{role} of {tenant_id}", role, tenant_id)}
+        secret = access.create_key(session, name or f"{role} of {tenant_id}", role, tenant_id)
+        session.commit()
+        return {"X-API-Key": secret}
 
     return make
 

@@ -67,6 +67,7 @@ def test_keys_are_hashed_end_and_are_revoked(client: TestClient, session: Sessio
     signed_in = client.post("/api/v1/session", json={"key": mine["X-API-Key"]})
     assert client.get("/api/v1/session").json()["data"]["name"] == "mine"
     assert access.revoke_key(session, "mine")
+    session.commit()
     assert client.get("/api/v1/session").status_code == 401
     assert client.get("/api/v1/session", headers=mine).status_code == 401
     assert signed_in.cookies[COOKIE] not in str(session.exec(select(AccessToken)).all())
@@ -221,4 +222,5 @@ def test_who_may_listen_beyond_loopback(settings: Settings, session: Session, mo
         patch.setenv("ENERGY_ADMIN_KEY", "a-long-enough-secret")
         refuse_an_open_door(Settings.load())
     access.create_key(session, "first", "admin")
+    session.commit()
     refuse_an_open_door(Settings.load())

@@ -14,9 +14,8 @@ import pytest
 from fastapi.testclient import TestClient
 
 from serving import health
-from serving.app import create_app
+from serving.app import SERVICES, create_app
 from serving.health import Readiness
-from serving.http.gateway import SERVICES
 from storage.settings import Settings
 from tests.serving.conftest import BASE
 from tests.support.servers import free_port, wait_until
@@ -72,7 +71,7 @@ def test_a_broker_is_there_when_it_lets_us_in(
     monkeypatch.setenv("MQTT_PASSWORD", "wrong")
     assert "refused" in state()
     with server.running():
-        assert "does not let us in" in state()
+        assert "refuses the login" in state()
         monkeypatch.setenv("MQTT_PASSWORD", "right")
         assert state() == "connected"
     with socket.create_server(("127.0.0.1", 0)) as silent:
@@ -81,7 +80,7 @@ def test_a_broker_is_there_when_it_lets_us_in(
 
 
 def test_a_part_that_hangs_is_told_of_and_not_asked_twice(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(health, "TIMEOUT", 0.2)
+    monkeypatch.setattr(health, "TIMEOUT_SECONDS", 0.2)
     asked, hanging = [], threading.Event()
 
     def question() -> None:
@@ -90,19 +89,19 @@ def test_a_part_that_hangs_is_told_of_and_not_asked_twice(monkeypatch: pytest.Mo
 
     readiness = Readiness({"one": question, "other": lambda: None})
     for _ in range(3):
-        checks = readiness.checks()
+        checks = readiness.states()
         assert checks["one"].startswith("not connected: no answer within")
         assert checks["other"] == "connected"
     assert len(asked) == 1
     hanging.set()
-    wait_until(lambda: readiness.checks()["one"] == "connected", "the part answers again")
+    wait_until(lambda: readiness.states()["one"] == "connected", "the part answers again")
 
 
 def test_a_part_whose_own_patience_ends_first_has_no_answer_either() -> None:
     def question() -> None:
         raise TimeoutError
 
-    assert Readiness({"one": question}).checks() == {"one": "not connected: no answer within 3 s"}
+    assert Readiness({"one": question}).states() == {"one": "not connected: no answer within 3 s"}
 
 
 POST = (

@@ -311,6 +311,7 @@ def test_a_stream_ends_with_the_key_that_opened_it(
         assert closed_after_frames(nobody) == 4401  # there are keys now
         revoked, expired, valid = (watch(**header) for header in keys.values())
         access.revoke_key(session, "revoked")
+        session.commit()
         assert closed_after_frames(revoked) == 4401
         session.get_one(ApiKey, "expired").expires_at = datetime.now(UTC)
         session.commit()

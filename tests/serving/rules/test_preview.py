@@ -128,10 +128,10 @@ def test_a_rule_that_stands(past: Past) -> None:
     ("body", "says"),
     [
         ({}, "either rule_id or rule"),
-        ({"rule": RULE, "start_time": "2026-02-01T00:00:00Z", "end_time": "2026-01-01T00:00:00Z"}, "not before"),
-        ({"rule": RULE, "start_time": "1980-01-01T00:00:00Z"}, "device_ids"),
+        ({"rule": RULE, "start_time": "2026-02-01T00:00:00Z", "end_time": "2026-01-01T00:00:00Z"}, "must be before"),
+        ({"rule": RULE, "start_time": "1980-01-01T00:00:00Z"}, "Choose fewer devices"),
         ({"rule": RULE, "device_ids": ["D9"]}, "watches none"),
-        ({"rule": RULE | {"condition": "no_data", "property": None}}, "silence has no preview"),
+        ({"rule": RULE | {"condition": "no_data", "property": None}}, "a no_data rule has no preview"),
         ({"rule": RULE, "start_time": "2026-02-01T00:00:00"}, "timezone"),
     ],
 )

@@ -200,7 +200,7 @@ def test_evaluate_says_what_held_a_rule_back(client: TestClient) -> None:
         return {result["rule_id"]: result["reason"] for result in evaluated(client, timestamp)["results"]}
 
     first = reasons("2026-02-12T10:00:00Z")
-    assert "has not held for 60 s" in first[waiting["rule_id"]]
+    assert "has not yet held for 60 s" in first[waiting["rule_id"]]
     assert "active hours" in first[night["rule_id"]]
     second = evaluated(client, "2026-02-12T10:01:00Z")
     assert [r["rule_id"] for r in second["results"] if r["triggered"]] == [waiting["rule_id"]]
@@ -222,7 +222,7 @@ def test_a_device_has_no_more_rules_than_the_limit(settings: Settings, monkeypat
         one = made(client, device_ids=["D1", "D1"])
         refused = client.post("/api/v1/rules", json=HOT | {"tenant_id": "a"})
         assert refused.status_code == 409
-        assert "D1 is watched by 3 active rules" in refused.json()["detail"]
+        assert "3 active rules watch D1" in refused.json()["detail"]
         assert "MAX_RULES_PER_DEVICE" in refused.json()["detail"]
         assert client.post("/api/v1/rules", json=HOT | {"scope": "all_devices"}).status_code == 409
         other = made(client, device_ids=["D2"])

@@ -1,0 +1,84 @@
+"""Requests and answers about alerts and their notifications."""
+
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, Field
+
+from serving.devices.schemas import DeviceId
+from serving.http.fields import Moment, Text
+from serving.http.pagination import SORT, PageQuery, TimeRangeQuery
+from serving.rules.schemas import Severity
+
+Status = Literal["open", "acknowledged", "resolved"]
+
+
+class AlertPublic(BaseModel):
+    """An alert. `rule` is a copy of the rule when it fired; `reading_time` is the time of the reading that met it."""
+
+    alert_id: UUID
+    tenant_id: str | None
+    rule_id: UUID
+    device_id: str
+    severity: str
+    message: str
+    actual_value: float
+    threshold_value: float
+    status: Status
+    acknowledged_by: str | None
+    acknowledged_at: Moment | None
+    resolved_at: Moment | None
+    created_at: Moment
+    reading_time: Moment
+    rule: dict[str, Any]
+
+
+class AlertAnswer(BaseModel):
+    success: Literal[True] = True
+    data: AlertPublic
+
+
+class AlertQuery(PageQuery, TimeRangeQuery):
+    """`start_time` and `end_time` apply to the time at which the alert was raised."""
+
+    tenant_id: Annotated[Text, Field(max_length=50)] | None = None
+    device_id: DeviceId | None = None
+    rule_id: UUID | None = None
+    status: Status | None = None
+    severity: Severity | None = None
+    sort: Annotated[Literal["created_at", "-created_at", "reading_time", "-reading_time"], SORT] = "-created_at"
+
+
+class AttemptPublic(BaseModel):
+    """One attempt to send: `sent`, `failed` or `unconfigured`, and what the receiver answered."""
+
+    attempted_at: Moment
+    outcome: str
+    detail: str | None
+
+
+class NotificationPublic(BaseModel):
+    """An alert's notification over one channel.
+
+    It is `pending` until it is `sent`, or `failed` after the last attempt. It is `unconfigured` if the channel has no
+    address, `rate_limited` if the device had too many within an hour, and `expired` if the reading was too old to send.
+    """
+
+    notification_id: UUID
+    channel: str
+    status: Literal["pending", "sent", "failed", "unconfigured", "rate_limited", "expired"]
+    created_at: Moment
+    sent_at: Moment | None
+    next_attempt_at: Moment | None
+    attempts: list[AttemptPublic]
+
+
+class NotificationList(BaseModel):
+    success: Literal[True] = True
+    data: list[NotificationPublic]
+
+
+class Acknowledgement(BaseModel):
+    """Who acknowledges. With a key, it is the key's name, and this field is ignored."""
+
+    acknowledged_by: Annotated[Text, Field(min_length=1, max_length=255, examples=["user@example.com"])] | None = None

@@ -1,0 +1,126 @@
+"""Registering and updating devices, one or many: whose id is free, what a tenant may change."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import ValidationError
+from sqlmodel import Session
+
+from serving.devices.schemas import BulkRow, DeviceCreate, DeviceUpdate
+from serving.http.errors import Conflict, Invalid, NotFound, Problem, Refused, field_errors
+from storage import catalogue, devices
+from storage.access import Principal
+from storage.devices import Device
+from storage.dirty_days import devices_with_telemetry
+from storage.times import utc_now
+
+
+def registered_device(session: Session, device_id: str, *, for_update: bool = False) -> Device:
+    """The device.
+
+    Raises:
+        NotFound: It was never registered, or is deleted.
+
+    """
+    device = session.get(Device, device_id, with_for_update=for_update or None)
+    if device is None or device.deleted_at:
+        raise NotFound(f"there is no device {device_id}; POST /api/v1/devices registers one")
+    return device
+
+
+class Registration:
+    """Creates and updates the devices of one request; the caller flushes and commits."""
+
+    def __init__(self, session: Session, principal: Principal, device_ids: Sequence[str]) -> None:
+        """Look up the devices, with deleted ones, and lock their rows."""
+        self._session = session
+        self._principal = principal
+        self._devices = devices.lock_devices(session, device_ids)
+        self._created: list[Device] = []
+        with Session(session.get_bind()) as unscoped:  # the request's session sees its own tenant only
+            self._taken = devices.existing_ids(unscoped, device_ids)
+            self._with_telemetry = devices_with_telemetry(unscoped, device_ids)
+
+    def create(self, body: DeviceCreate) -> Device:
+        """Add a new device.
+
+        Raises:
+            Conflict: Its id is taken, or a tenant would get telemetry that came before the registration.
+            Refused: It names another tenant than the principal's.
+
+        """
+        device_id, tenant_id = body.device_id, self._principal.tenant_id
+        existing = self._devices.get(device_id)
+        if existing and existing.deleted_at:
+            detail = f"{device_id} was deleted; POST /api/v1/devices/{device_id}/restore brings it back"
+            raise Conflict(detail, field="device_id")
+        if existing:
+            detail = f"{device_id} is already registered; PUT /api/v1/devices/{device_id} changes it"
+            raise Conflict(detail, field="device_id")
+        if device_id in self._taken:
+            raise Conflict(f"{device_id} is taken; choose another id", field="device_id")
+        if tenant_id is not None and device_id in self._with_telemetry:
+            detail = f"{device_id} has already sent telemetry; only a key without a tenant can register it"
+            raise Conflict(f"{detail} for {tenant_id}", field="device_id")
+        if tenant_id is not None and body.tenant_id not in (None, tenant_id):
+            raise Refused(f"the key is bound to the tenant {tenant_id}; leave tenant_id out", field="tenant_id")
+        device = self._devices[device_id] = Device(**body.model_dump())
+        self._session.add(device)
+        self._created.append(device)
+        return device
+
+    def create_or_update(self, index: int, row: Mapping[str, Any]) -> BulkRow:
+        """Create or update the device of one row; a row that is wrong changes nothing."""
+        device_id = row.get("device_id") if isinstance(row.get("device_id"), str) else None
+        device_id = device_id and device_id.encode(errors="replace").decode()  # it may hold half of a surrogate pair
+        try:
+            device_id = DeviceCreate.model_validate({"device_name": "?", "device_type": "?", **row}).device_id
+            device = self._devices.get(device_id)
+            if device is None or device.deleted_at:
+                self.create(DeviceCreate.model_validate(row))
+                return BulkRow(index=index, device_id=device_id, status="created")
+            is_changed = update(self._session, self._principal, device, DeviceUpdate.model_validate(row))
+            return BulkRow(index=index, device_id=device_id, status="updated" if is_changed else "unchanged")
+        except ValidationError as error:
+            errors = field_errors(error.errors(include_url=False))
+            return BulkRow(index=index, device_id=device_id, status="failed", detail=errors[0].message, errors=errors)
+        except Problem as problem:
+            detail, errors = problem.detail, problem.errors
+            return BulkRow(index=index, device_id=device_id, status="failed", detail=detail, errors=errors)
+
+    def hand_over_datasets(self) -> None:
+        """Give the files of devices that sent telemetry before their registration to their tenants."""
+        _hand_over_datasets(self._session, self._created)
+
+
+def update(session: Session, principal: Principal, device: Device, body: DeviceUpdate) -> bool:
+    """Change the fields that the body names; whether any value changed.
+
+    Raises:
+        Invalid: The body names another id.
+        Refused: The body names another tenant, and the principal is bound to one.
+
+    """
+    if body.device_id not in (None, device.device_id):
+        raise Invalid("a device's id never changes; register another device instead", field="device_id")
+    fields = body.model_dump(exclude_unset=True, exclude={"device_id"})
+    if principal.tenant_id is not None and fields.get("tenant_id", device.tenant_id) != device.tenant_id:
+        raise Refused(f"the key is bound to the tenant {principal.tenant_id}; leave tenant_id out", field="tenant_id")
+    changes = {name: value for name, value in fields.items() if getattr(device, name) != value}
+    for name, value in changes.items():
+        setattr(device, name, value)
+    if changes:
+        device.updated_at = utc_now()
+    if "tenant_id" in changes:
+        _hand_over_datasets(session, [device])
+    return bool(changes)
+
+
+def _hand_over_datasets(session: Session, handed_over: Sequence[Device]) -> None:
+    """Give the devices' files to their tenants; results of jobs stay with the tenant that asked for them."""
+    by_tenant: dict[str, list[str]] = {}
+    for device in handed_over:
+        if device.tenant_id is not None:
+            by_tenant.setdefault(device.tenant_id, []).append(device.device_id)
+    for tenant_id, device_ids in sorted(by_tenant.items()):
+        catalogue.set_tenant(session, device_ids, tenant_id)

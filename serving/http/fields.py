@@ -1,0 +1,78 @@
+"""Types of fields and parameters that any API needs: text, numbers, days, timestamps."""
+
+import json
+import re
+from datetime import UTC, date, datetime
+from typing import Annotated, Any, TypeVar
+
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, PlainSerializer
+from pydantic.json_schema import SkipJsonSchema
+
+from storage.times import rfc3339
+
+EXAMPLES = "2026-02-12T10:00:00Z or 2026-02-12T11:00:00+01:00"
+
+
+def _shown(value: Any) -> str:
+    """The value as JSON, which is ASCII, cut off if it is long."""
+    return json.dumps(value, default=str)[:60]
+
+
+def _storable(text: str) -> str:
+    """PostgreSQL stores no NUL, and UTF-8 has no lone surrogates."""
+    if "\0" in text:
+        raise ValueError("contains the NUL character; remove it")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("contains half of a surrogate pair, which is not a character; remove it") from None
+    return text
+
+
+def _timestamp_text(value: Any) -> Any:
+    """Pydantic also takes numbers and bare dates, and guesses what they mean."""
+    if isinstance(value, str) and not re.match(r"\d{4}-\d\d-\d\d[Tt ]", value):
+        raise ValueError(f"{_shown(value)} is not a timestamp; write it as {EXAMPLES}")
+    if not isinstance(value, str | datetime):
+        raise ValueError(f"{_shown(value)} is not text; write the timestamp as {EXAMPLES}")  # noqa: TRY004 - a field's wrong value
+    return value
+
+
+def _day_text(value: Any) -> Any:
+    """Pydantic also takes numbers, as seconds since 1970."""
+    if isinstance(value, str) and re.fullmatch(r"\d{4}-\d\d-\d\d", value):
+        return value
+    raise ValueError(f"{_shown(value)} is not a day; write it as 2026-02-12")
+
+
+def _unquoted(value: Any) -> Any:
+    """Pydantic also turns text and booleans into numbers."""
+    if isinstance(value, bool | str):
+        raise ValueError(f"{_shown(value)} is not a number; send a number without quotes")  # noqa: TRY004 - as above
+    return value
+
+
+def _not_null(value: Any) -> Any:
+    if value is None:
+        raise ValueError("cannot be null; leave it out to keep its value")
+    return value
+
+
+def _utc(moment: datetime) -> datetime:
+    if not 1970 <= moment.year <= 2200:
+        raise ValueError("is outside the years 1970 to 2200")
+    return moment.astimezone(UTC)
+
+
+T = TypeVar("T")
+# A field of an update that may be left out and cannot be null.
+NotNull = Annotated[T | SkipJsonSchema[None], BeforeValidator(_not_null)]
+Text = Annotated[str, AfterValidator(_storable)]
+# For whole numbers of a body (15.0 is one); those of a query are text. It stands after the bounds: before them, it
+# would hide them from the description.
+UNQUOTED = BeforeValidator(_unquoted)
+Day = Annotated[date, BeforeValidator(_day_text)]
+# In an answer: a timestamp as RFC 3339 in UTC.
+Moment = Annotated[datetime, PlainSerializer(rfc3339, return_type=str, when_used="json")]
+# In a request: a timestamp with its offset, turned into UTC.
+Instant = Annotated[AwareDatetime, BeforeValidator(_timestamp_text), AfterValidator(_utc)]

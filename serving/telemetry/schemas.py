@@ -1,0 +1,133 @@
+"""Requests and answers about telemetry."""
+
+from datetime import date
+from typing import Annotated, Any, Literal
+
+from fastapi import Query
+from pydantic import BaseModel, ConfigDict, Field
+
+from serving.devices.schemas import DeviceId
+from serving.http.fields import UNQUOTED, Instant, Moment
+from serving.http.pagination import SORT, PageQuery
+from storage.devices import METRIC, Metric, Number
+from storage.telemetry import Aggregate
+
+FIELDS = r"^ *[a-z][a-z0-9_]{0,62} *(?:, *[a-z][a-z0-9_]{0,62} *)*$"
+INTERVAL = r"^[1-9][0-9]{0,5}[smhd]$"
+
+Limit = Annotated[
+    int | None,
+    Field(ge=1, le=10_000, description="Items per page: 1,000 by default, 250,000 in the formats CSV, Arrow, Parquet"),
+]
+Interval = Annotated[
+    str | None, Field(pattern=INTERVAL, description="Length of a window: 30s, 5m, 1h, 1d", examples=["5m"])
+]
+Cursor = Annotated[str | None, Field(max_length=100, description="`next_cursor` of the previous page")]
+FieldName = Annotated[str, Field(pattern=METRIC, examples=["power"])]
+FieldNames = Annotated[
+    str | None,
+    Query(
+        description="Metrics, separated by commas; the fields that every item has may be named too",
+        max_length=2000,
+        pattern=FIELDS,
+        examples=["power"],
+    ),
+]
+Order = Literal["asc", "desc"]
+Start = Annotated[Instant | None, Query(description="With an offset; by default 24 hours before the end")]
+End = Annotated[Instant | None, Query(description="With an offset, not included; by default now")]
+
+
+class Items(BaseModel):
+    items: list[dict[str, Any]] = Field(
+        description="Readings have `timestamp`, `device_id`, the metrics, `schema_version` and `enrichment_status`;"
+        " windows have their start as `timestamp`, `device_id`, the metrics and `count`",
+        examples=[
+            [
+                {
+                    "timestamp": "2026-02-12T10:00:00Z", "device_id": "D1", "voltage": 230.5, "current": 1.2,
+                    "power": 276.6, "temperature": 45.2, "schema_version": "v1", "enrichment_status": "success",
+                }
+            ]
+        ],
+    )  # fmt: skip
+    next_cursor: str | None = Field(
+        None, description="Cursor of the next page, with older items; null on the last page"
+    )
+
+
+class TelemetryAnswer(BaseModel):
+    success: Literal[True] = True
+    data: Items
+
+
+class Consumption(BaseModel):
+    value: float
+    unit: str
+
+
+class StatisticsData(BaseModel, extra="allow"):
+    """Statistics; every metric also has `{metric}_min`, `{metric}_max` and `{metric}_avg`.
+
+    `power_total` is the plain sum of the power readings. Energy comes from the device's energy counter if it has one,
+    otherwise from the time-weighted integral of power; `energy_source` says which. The peak demand is the mean power
+    (W) of the clock quarter hour with the most energy.
+    """
+
+    device_id: str
+    start_time: Moment
+    end_time: Moment
+    data_points: int
+    power_total: float | None
+    energy_kwh: float | None
+    energy_source: str | None = Field(examples=["integral:power", "counter:energy_total"])
+    peak_demand_15min: float | None
+    peak_demand_15min_at: Moment | None
+    consumption: dict[str, Consumption] = Field(description="The consumption by each of the device's counters")
+
+
+class StatisticsAnswer(BaseModel):
+    success: Literal[True] = True
+    data: StatisticsData
+
+
+class FilterBody(BaseModel):
+    """Only readings whose metric meets this comparison; aggregates too are made of these only."""
+
+    field: Annotated[Metric, Field(examples=["power"])]
+    op: Literal[">", "<", ">=", "<=", "=", "!="]
+    value: Number
+
+
+class TelemetryRequest(BaseModel):
+    """A query for one device (`device_id`) or several (`device_ids`)."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    device_id: DeviceId | None = None
+    device_ids: Annotated[list[DeviceId], Field(min_length=1, max_length=100)] | None = None
+    start_time: Instant | None = None
+    end_time: Instant | None = None
+    fields: Annotated[list[FieldName], Field(min_length=1, max_length=100)] | None = None
+    aggregate: Aggregate | None = None
+    interval: Interval = None
+    filters: Annotated[list[FilterBody], Field(max_length=20)] = []
+    limit: Annotated[Limit, UNQUOTED] = None
+    order: Order = "asc"
+    cursor: Cursor = None
+
+
+class UnregisteredDevice(BaseModel):
+    """A device that sends but is not registered. The days are the first and last by the readings' time."""
+
+    device_id: str
+    first_day: date
+    last_day: date
+    last_received_at: Moment
+    deleted: bool
+
+
+class UnregisteredQuery(PageQuery):
+    sort: Annotated[Literal["last_received_at", "-last_received_at", "device_id", "-device_id"], SORT] = (
+        "-last_received_at"
+    )
