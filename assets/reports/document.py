@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 from assets.reports import markdown as md, sections_found as found, sections_measured as measured
 from assets.reports.content import ReportContent
-from assets.reports.wording import full_clock, period_words
+from assets.reports.formatting import full_clock, period_words
 
 SECTIONS = (
     measured.masthead,

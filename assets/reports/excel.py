@@ -17,8 +17,7 @@ import pyarrow.compute as pc
 
 from assets.reports.budget import Budget
 from assets.reports.content import Kpi, ReportContent
-from assets.reports.wording import SHARES, metric_name, period_words, zone_words
-from storage.times import DAY
+from assets.reports.formatting import SHARES, metric_name, period_words, zone_words
 
 if TYPE_CHECKING:
     from xlsxwriter.format import Format
@@ -29,7 +28,7 @@ MAX_ROWS = 1_048_575  # below the header
 MAX_TEXT = 32_767
 BATCH = 20_000
 # Excel counts days; 1970-01-01 is its day 25,569.
-EPOCH_DAY = 25_569
+EPOCH_DAY, DAY = 25_569, 86_400_000_000
 TIME, DATE, COUNT, NUMBER, SHARE, TEXT = "yyyy-mm-dd hh:mm:ss", "yyyy-mm-dd", "#,##0", "#,##0.00", "0.0%", "@"
 ACCENT = "#2b6591"
 Column = tuple[str, int, str]

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 import numpy as np
+import numpy.typing as npt
 
 from assets.reports.content import Anomaly, ReportContent, Series
-from assets.reports.wording import day_name, metric_name, plain
-from storage.arrays import Indices
-from storage.times import EPOCH
+from assets.reports.formatting import day_name, metric_name, plain
+from storage.telemetry import EPOCH
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -151,7 +151,7 @@ def _draw(axis: "Axes", series: Series, band: tuple[float, float] | None, conten
     _label(axis, unit)
 
 
-def _gaps(times: Sequence[float]) -> Indices:
+def _gaps(times: Sequence[float]) -> npt.NDArray[np.intp]:
     """Where a line breaks: before a time that is more than five usual steps after its neighbour, as energy does."""
     steps = np.diff(times)
     return np.flatnonzero(steps > 5 * np.median(steps)) + 1

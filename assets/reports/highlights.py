@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from zoneinfo import ZoneInfo
 
 from assets.reports.content import Day, ReportContent
-from assets.reports.wording import (
+from assets.reports.formatting import (
     SPACE,
     clock,
     count,

@@ -15,7 +15,7 @@ from assets.reports.budget import Budget
 from assets.reports.content import ReportContent, ReportError
 from assets.reports.document import write
 
-TEMPLATES = Path(__file__).parent / "templates"
+TYPST = Path(__file__).parent / "typst"
 FONTS = Path(__file__).parent / "fonts"
 # What a renderer needs of the environment; nothing else reaches it, secrets least of all.
 KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH")
@@ -57,7 +57,7 @@ def _lay_out(folder: Path) -> None:
     """The template's files and the fonts; both renderers want them beside the document."""
     import matplotlib  # noqa: PLC0415
 
-    for file in TEMPLATES.iterdir():
+    for file in TYPST.iterdir():
         shutil.copyfile(file, folder / file.name)
     (folder / "fonts").mkdir()
     # What Inter lacks (Arabic, Hebrew, symbols) comes from matplotlib's font, the rest from the machine if it has it.

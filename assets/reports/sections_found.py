@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 from assets.reports import figures, markdown as md
 from assets.reports.content import Analysis, Forecast, ReportContent
-from assets.reports.wording import (
+from assets.reports.formatting import (
     DASH,
     clock,
     count,

@@ -8,8 +8,7 @@ from zoneinfo import ZoneInfo
 
 from assets.reports import figures, markdown as md
 from assets.reports.content import Day, ReportContent
-from assets.reports.highlights import highlights, severities
-from assets.reports.wording import (
+from assets.reports.formatting import (
     DASH,
     SPACE,
     clock,
@@ -26,6 +25,7 @@ from assets.reports.wording import (
     quantity,
     zone_words,
 )
+from assets.reports.highlights import highlights, severities
 
 MAX_DAYS, MAX_GAPS = 62, 12
 OWN_FIGURE = ("power", "voltage")

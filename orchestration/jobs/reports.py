@@ -8,7 +8,7 @@ from typing import Any
 import dagster as dg
 
 from assets.reports import build_report
-from assets.reports.gather import gather
+from assets.reports import build_report, gather
 from assets.reports.settings import ReportSettings
 from orchestration.analyses.results import anomaly_result, failure_prediction, forecast
 from orchestration.datasets.daily import DEVICE_HISTORY

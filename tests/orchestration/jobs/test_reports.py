@@ -12,7 +12,7 @@ import pytest
 from sqlmodel import Session, select
 
 from assets.datasets.export import export_day
-from assets.reports import FORMATS, gather
+from assets.reports import FORMATS, sources
 from orchestration.definitions import defs
 from storage import catalogue, dirty_days, jobs
 from storage.devices import Device
@@ -291,7 +291,7 @@ def test_alerts_beyond_the_most_are_counted(
     device: Device,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(gather, "MAX_ALERTS", 1)
+    monkeypatch.setattr(sources, "MAX_ALERTS", 1)
     raised(session, START + timedelta(hours=6), "newest")
     job = asked(session)
     run(instance, job, session)

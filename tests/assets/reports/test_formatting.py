@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from assets.reports.content import Kpi, Period
-from assets.reports.wording import duration, figure, kpi_value, percent, period_words, plain, quantity, zone_words
+from assets.reports.formatting import duration, figure, kpi_value, percent, period_words, plain, quantity, zone_words
 
 
 def typed(words: str) -> str:
