@@ -1,4 +1,4 @@
-"""From the input to the report's content."""
+"""Makes the report's content from the measured input."""
 
 from datetime import UTC
 from importlib.metadata import version
@@ -12,13 +12,13 @@ from assets.reports.quality import quality
 
 
 def compose(measured: Measured) -> ReportContent:
-    """All that the report says; the same input gives the same content."""
+    """The content of the report. Equal input gives equal content."""
     data = measured.data
-    found = quality(data, measured.times)
+    data_quality = quality(data, measured.times)
     alerts = findings.alerts(data)
     total = len(alerts) if data.alerts_total is None else data.alerts_total
     anomalies, outside = findings.anomalies(data)
-    searched = any(a.type == "anomaly" and a.status == "completed" for a in findings.analyses(data))
+    is_searched = any(a.type == "anomaly" and a.status == "completed" for a in findings.analyses(data))
     source = measured.energy_curve[0] if measured.energy_curve else None
     return ReportContent(
         report_id=data.report_id,
@@ -32,18 +32,18 @@ def compose(measured: Measured) -> ReportContent:
         ),
         period=Period(start=data.start.astimezone(UTC), end=data.end.astimezone(UTC), tz=data.zone.key),
         kpis=[
-            *kpis(measured, found),
+            *kpis(measured, data_quality),
             Kpi(key="alerts", label="Alerts", value=total, unit="1"),
             Kpi(
                 key="anomalies",
                 label="Anomalies",
-                value=len(anomalies) if searched else None,
+                value=len(anomalies) if is_searched else None,
                 unit="1",
-                note=None if searched else "there is no result of an anomaly analysis",
+                note=None if is_searched else "this report does not include an anomaly analysis",
             ),
         ],
         energy=Energy(source=source, rule=rule(source)),
-        daily=measures.days(measured, found),
+        daily=measures.days(measured, data_quality),
         metrics=list(measures.summaries(measured)),
         series=list(measures.series(measured)),
         analyses=findings.analyses(data),
@@ -52,6 +52,6 @@ def compose(measured: Measured) -> ReportContent:
         forecast=findings.forecast(data),
         alerts=alerts,
         alerts_total=total,
-        data_quality=found,
+        data_quality=data_quality,
         files=[File(name=findings.text(d["key"]), sha256=d.get("sha256"), rows=d.get("rows")) for d in data.datasets],
     )

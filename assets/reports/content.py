@@ -1,83 +1,13 @@
-"""What a report is made of and what it says: the input, and the content whose JSON schema is published.
+"""What a report says: the content that all formats show, and the JSON format itself.
 
-`python -m assets.reports` prints the schema; `schema.json` beside this file is kept equal to it by a test.
+`python -m assets.reports` prints its JSON schema; a test keeps `schema.json` beside this file equal to it. The
+docstrings of the models are the descriptions in the schema.
 """
 
-import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Annotated, Any, Literal
-from zoneinfo import ZoneInfo
 
-import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field
-
-from storage.devices import Counter
-
-FORMATS = ("pdf", "excel", "json")
-REPORT_ID = r"[A-Za-z0-9]+(-[A-Za-z0-9]+)*"
-
-
-class ReportError(Exception):
-    """The report cannot be made; the message is for people."""
-
-
-@dataclass(frozen=True)
-class ReportInput:
-    """All that a report says, as plain data.
-
-    `readings` has a dataset's columns and may be empty; those outside the period are left out. Times are aware, the
-    period is half-open. `analyses` maps a type that was asked for to its newest completed job, or to
-    `{"missing": why}`. `alerts` are as REST answers them, the newest of `alerts_total` where those are too many to
-    list. `bands` are the nominal ones, `counters` the registers, `cadence_seconds` the interval that the device is
-    said to keep: as in the device's metadata, where known. `waiting_days` (UTC) have readings that came after the
-    day's file was made.
-
-    Raises:
-        ValueError: a time is naive, the period is empty, or the report's id has other characters than letters,
-            digits and single dashes.
-
-    """
-
-    report_id: str
-    device_id: str
-    device_name: str
-    device_type: str
-    location: str | None
-    zone: ZoneInfo
-    start: datetime
-    end: datetime
-    readings: pa.Table
-    alerts: list[dict[str, Any]]
-    analyses: dict[str, dict[str, Any]]
-    generated_at: datetime
-    datasets: list[dict[str, Any]]
-    bands: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-    counters: Mapping[str, Counter] = field(default_factory=dict)
-    cadence_seconds: float | None = None
-    code_version: str | None = None
-    alerts_total: int | None = None
-    waiting_days: Sequence[date] = ()
-
-    def __post_init__(self) -> None:
-        if not re.fullmatch(REPORT_ID, self.report_id):
-            raise ValueError(f"{self.report_id!r} is no report id; give letters and digits with single dashes between")
-        if any(moment.tzinfo is None for moment in (self.start, self.end, self.generated_at)):
-            raise ValueError("start, end and generated_at need an offset; a naive time is an error, not a guess")
-        if not self.start < self.end:
-            raise ValueError(f"the period from {self.start} to {self.end} is empty")
-
-
-@dataclass(frozen=True)
-class Report:
-    """The finished file; `facts` has its size, figures and, for a PDF, its pages."""
-
-    content: bytes
-    media_type: str
-    suffix: str
-    facts: dict[str, Any]
-
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
 
@@ -99,7 +29,7 @@ class Device(Part):
 
 
 class Period(Part):
-    """Half-open, in UTC; `tz` is the zone that days are counted in."""
+    """The period from `start` up to, but not including, `end`, in UTC. Days are counted in the time zone `tz`."""
 
     start: datetime
     end: datetime
@@ -107,7 +37,7 @@ class Period(Part):
 
 
 class Kpi(Part):
-    """A key figure; null where it could not be measured, then `note` says why. `at` is when it was reached."""
+    """A key figure. If `value` is null, `note` gives the reason. `at` is when the value was reached."""
 
     key: str
     label: str
@@ -118,9 +48,10 @@ class Kpi(Part):
 
 
 class Day(Part):
-    """A calendar day of the zone, or the part of it that lies in the period; `hours` is its length (23 or 25 at times).
+    """A calendar day in the report's time zone, or the part of it within the period.
 
-    `energy_kwh` is over the `covered_hours`, which readings span without a gap.
+    `hours` is its length; a day with a clock change has 23 or 25 hours. `energy_kwh` is the energy of the
+    `covered_hours`, the time that readings span without a gap. `completeness` is a share from 0 to 1.
     """
 
     day: date
@@ -136,12 +67,12 @@ class Day(Part):
 
     @property
     def is_whole(self) -> bool:
-        """Whether it was measured well enough to be compared with other days."""
+        """Whether enough of the day was measured to compare it with other days."""
         return self.covered_hours >= 0.9 * 24
 
 
 class MetricSummary(Part):
-    """Of all readings of one metric; `outside_band` is the share of readings outside `band`, null without one."""
+    """All readings of one metric. `outside_band` is the share of readings outside `band`, from 0 to 1."""
 
     metric: str
     unit: str
@@ -154,7 +85,7 @@ class MetricSummary(Part):
 
 
 class Series(Part):
-    """A metric in windows of equal length: the mean, least and greatest reading of each; null where there is none."""
+    """One metric in windows of equal length: the mean, lowest and highest reading of each window, or null."""
 
     metric: str
     unit: str
@@ -166,9 +97,9 @@ class Series(Part):
 
 
 class Analysis(Part):
-    """What became of an analysis that was asked for; `reason` says why a missing one is missing.
+    """A requested analysis. If it is missing, `reason` says why.
 
-    `accuracy` and `summary` are what its result says of its quality and of the whole; their keys depend on the model.
+    `accuracy` (the quality of the model) and `summary` (the overall result) have keys that depend on the model.
     """
 
     type: str
@@ -183,7 +114,7 @@ class Analysis(Part):
 
 
 class Anomaly(Part):
-    """A segment in which the device behaved unlike itself; `metric` is the channel that showed it most."""
+    """An episode of unusual behaviour. `metric` is the channel that showed it most."""
 
     start: datetime
     end: datetime
@@ -193,7 +124,7 @@ class Anomaly(Part):
 
 
 class ForecastPoint(Part):
-    """An expected value with the bounds that should hold it in 95 % and in 80 % of cases."""
+    """An expected value, and the ranges that should contain it in 95 % and in 80 % of cases."""
 
     timestamp: datetime
     value: Number
@@ -204,11 +135,15 @@ class ForecastPoint(Part):
 
 
 class PastPoint(Part):
+    """A measured value from before the forecast."""
+
     timestamp: datetime
     value: Number
 
 
 class Forecast(Part):
+    """The forecast of one metric, with the measured values before it."""
+
     metric: str
     unit: str
     points: list[ForecastPoint]
@@ -217,6 +152,8 @@ class Forecast(Part):
 
 
 class Alert(Part):
+    """An alert that a rule raised. `time` is the time of the reading that raised it."""
+
     alert_id: str
     rule: str | None
     severity: str
@@ -228,17 +165,21 @@ class Alert(Part):
 
 
 class Gap(Part):
+    """A time without readings."""
+
     start: datetime
     end: datetime
     seconds: Number
 
 
 class DataQuality(Part):
-    """`completeness` is the share of the period that readings cover at the device's cadence.
+    """How complete the readings are.
 
-    `measured_until` is before the period's end where the report was made earlier. `gaps` are those longer than
-    `gap_rule_seconds`, the longest first and at most a thousand of `gaps_total`. Readings of `waiting_days` (UTC)
-    came after the day's file was made, and are in a later report.
+    `completeness` is the share of the period that readings cover at the device's cadence, from 0 to 1.
+    `measured_until` is earlier than the period's end if the report was generated before that. `gaps` lists the
+    times without readings that are longer than `gap_rule_seconds`: at most 1000 of `gaps_total`, longest first.
+    `waiting_days` are UTC days with readings that arrived after the day's file was written. A later report will
+    include them.
     """
 
     readings: int
@@ -264,14 +205,14 @@ class File(Part):
 
 
 class Energy(Part):
-    """Where the energy comes from: `counter:<metric>`, `power`, or nowhere; and by which rule."""
+    """How energy was measured: `source` is `counter:<metric>`, `power` or null, `rule` describes the method."""
 
     source: str | None
     rule: str
 
 
 class ReportContent(Part):
-    """A report as data. Times are in UTC; what is not known is null. `alerts` are the newest of `alerts_total`."""
+    """A report as data. Times are in UTC and unknown values are null. `alerts` has the newest of `alerts_total`."""
 
     schema_version: Literal["1.0"] = "1.0"
     report_id: str
@@ -300,11 +241,11 @@ class ReportContent(Part):
         return next(kpi for kpi in self.kpis if kpi.key == key)
 
     def metric(self, name: str) -> MetricSummary | None:
-        """The range of that metric; None if it was not measured."""
+        """The summary of that metric. None if it was not measured."""
         return next((m for m in self.metrics if m.metric == name), None)
 
     def analysis(self, analysis_type: str) -> Analysis | None:
-        """What became of that analysis; None if it was not asked for."""
+        """The analysis of that type. None if it was not requested."""
         return next((a for a in self.analyses if a.type == analysis_type), None)
 
 

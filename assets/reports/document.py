@@ -1,61 +1,59 @@
-"""The report as one Markdown file with its figures beside it, written for Quarto and for pandoc alike."""
+"""The report as one Markdown file with its figures beside it, written for Quarto and for pandoc alike.
 
-from datetime import UTC
-from itertools import chain
+`templates/report.qmd` has the words and the layout, `highlights` decides what is singled out, and the content has all
+that was measured.
+"""
+
+from collections.abc import Collection
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from assets.reports import markdown as md, sections_found as found, sections_measured as measured
+from assets.reports import figures
 from assets.reports.content import ReportContent
-from assets.reports.formatting import full_clock, period_words
+from assets.reports.energy_table import EnergyTable
+from assets.reports.highlights import Highlights, named_values, strongest_first, unknown_quality
+from assets.reports.markdown import environment
 
-SECTIONS = (
-    measured.masthead,
-    measured.key_figures,
-    measured.in_short,
-    measured.energy,
-    measured.power,
-    measured.voltage,
-    found.anomalies,
-    found.forecast,
-    found.others,
-    found.alerts,
-    measured.measurements,
-    measured.data_quality,
-    measured.methods,
-)
+TEMPLATE = "report.qmd"
+# Metrics with a section and a figure of their own.
+OWN_SECTION = ("power", "voltage")
 
 
 def write(content: ReportContent, folder: Path) -> Path:
-    """Write `report.qmd` and its `figures/` into the folder."""
+    """Write `report.qmd` and its `figures/` into the folder, and return the document's path."""
+    drawings = {
+        "daily": figures.daily_energy(content),
+        **{metric: figures.profile(content, metric) for metric in OWN_SECTION},
+        "forecast": figures.expected_values(content),
+        "others": figures.other_metrics(content, _other_metrics(content)[: figures.MAX_PANELS]),
+    }
     (folder / "figures").mkdir()
-    parts = chain.from_iterable(section(content, folder) for section in SECTIONS)
-    file = folder / "report.qmd"
-    file.write_text(md.front_matter(_metadata(content)) + "\n" + "".join(md.join(parts)), "utf-8")
+    for name, svg in drawings.items():
+        if svg is not None:
+            (folder / "figures" / f"{name}.svg").write_text(svg, "utf-8")
+    file = folder / TEMPLATE
+    file.write_text(markdown_of(content, {name for name, svg in drawings.items() if svg is not None}), "utf-8")
     return file
 
 
-def _metadata(content: ReportContent) -> dict[str, object]:
-    made = content.generated_at.astimezone(UTC)
-    device = content.device
-    name = device.name if device.name == device.id else f"{md.shorten(device.name, 60)} ({device.id})"
-    generated = full_clock(made, ZoneInfo(content.period.tz))
-    footer = f"{content.report_id}, generated {generated} by {content.generator.name} {content.generator.version}"
-    return {
-        "title": md.metadata(f"Energy report: {name}"),
-        "device": md.metadata(name),
-        "period": md.metadata(period_words(content.period)),
-        "footer": md.metadata(footer),
-        "report-id": content.report_id,
-        "made": {part: getattr(made, part) for part in ("year", "month", "day", "hour", "minute", "second")},
-        "lang": "en",
-        "filters": ["report.lua"],
-        "format": {
-            "typst": {
-                "papersize": "a4",
-                "font-paths": ["fonts"],
-                "template-partials": ["typst-template.typ", "typst-show.typ"],
-                "shift-heading-level-by": 0,
-            }
-        },
-    }
+def markdown_of(content: ReportContent, drawn: Collection[str]) -> str:
+    """The report as Markdown with the figures in `drawn`, a subset of daily, power, voltage, forecast and others."""
+    other_metrics = _other_metrics(content)
+    template = environment().get_template(TEMPLATE)
+    return template.render(
+        report=content,
+        zone=ZoneInfo(content.period.tz),
+        highlights=Highlights.of(content),
+        energy=EnergyTable.of(content),
+        anomalies=strongest_first(content.anomalies),
+        drawn=drawn,
+        drawn_metrics=other_metrics[: figures.MAX_PANELS],
+        table_only_metrics=other_metrics[figures.MAX_PANELS :],
+        windows={series.metric: series.window_seconds for series in content.series},
+        named_values=named_values,
+        unknown_quality=unknown_quality,
+    )
+
+
+def _other_metrics(content: ReportContent) -> list[str]:
+    return [m.metric for m in content.metrics if m.metric not in OWN_SECTION]

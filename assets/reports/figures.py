@@ -1,6 +1,6 @@
-"""The report's figures as SVG, in one restrained palette. What they show is the content's, nothing is measured here.
+"""The report's figures as SVG, in one palette. They show what the content says; nothing is measured here.
 
-They are drawn without pyplot, so nothing is kept between reports.
+They are drawn without pyplot, which would keep figures between reports.
 """
 
 import io
@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 import numpy as np
-import numpy.typing as npt
 
 from assets.reports.content import Anomaly, ReportContent, Series
 from assets.reports.formatting import day_name, metric_name, plain
-from storage.telemetry import EPOCH
+from storage.arrays import Indices
+from storage.times import EPOCH
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,16 +31,8 @@ MAX_LABELS = 10
 MAX_PANELS = 6
 
 
-def save(svg: str | None, folder: Path, name: str) -> str | None:
-    """Where the figure stands in the folder, once it is written."""
-    if svg is None:
-        return None
-    (folder / "figures" / f"{name}.svg").write_text(svg, "utf-8")
-    return f"figures/{name}.svg"
-
-
 def daily_energy(content: ReportContent) -> str | None:
-    """A bar per day; None where fewer than two days have energy."""
+    """A bar per day, as SVG. None if fewer than two days have energy."""
     days = content.daily
     if sum(day.energy_kwh is not None for day in days) < 2:
         return None
@@ -63,20 +55,20 @@ def daily_energy(content: ReportContent) -> str | None:
 
 
 def profile(content: ReportContent, metric: str) -> str | None:
-    """One metric over the period with the anomalies shaded; None where fewer than two windows have it."""
+    """One metric over the period with the anomalies shaded, as SVG. None if fewer than two windows have it."""
     series = next((s for s in content.series if s.metric == metric and _is_line(s)), None)
     if series is None:
         return None
     figure, (axis,) = _canvas()
-    found = content.metric(metric)
-    _draw(axis, series, found.band if found else None, content)
+    summary = content.metric(metric)
+    _draw(axis, series, summary.band if summary else None, content)
     _mark(axis, content.anomalies, content)
     _legend(axis)
     return _svg(figure)
 
 
 def other_metrics(content: ReportContent, metrics: Sequence[str]) -> str | None:
-    """Small pictures of further metrics above each other, at most six; None where there is none."""
+    """Small charts of further metrics above each other, at most `MAX_PANELS`, as SVG. None if there are none."""
     chosen = [s for s in content.series if s.metric in metrics and _is_line(s)][:MAX_PANELS]
     if not chosen:
         return None
@@ -90,31 +82,31 @@ def other_metrics(content: ReportContent, metrics: Sequence[str]) -> str | None:
     return _svg(figure)
 
 
-def forecast(content: ReportContent) -> str | None:
-    """What was, what is expected, and between which bounds; None without a forecast."""
-    found = content.forecast
-    if found is None:
+def expected_values(content: ReportContent) -> str | None:
+    """Measured and expected values with the expected ranges, as SVG. None without a forecast."""
+    forecast = content.forecast
+    if forecast is None:
         return None
     figure, (axis,) = _canvas()
     zone = ZoneInfo(content.period.tz)
-    times = [point.timestamp for point in found.points]
+    times = [point.timestamp for point in forecast.points]
     since = times[0] - max(3 * (times[-1] - times[0]), timedelta(days=2))
-    past = [point for point in found.history if point.timestamp >= since]
-    values = [point.value for point in found.points] + [point.value for point in past]
-    factor, unit = _multiple(found.unit, values)
+    past = [point for point in forecast.history if point.timestamp >= since]
+    values = [point.value for point in forecast.points] + [point.value for point in past]
+    factor, unit = _multiple(forecast.unit, values)
     if past:
         axis.plot(
             _dates([p.timestamp for p in past]), [p.value / factor for p in past], color=INK, lw=0.9, label="Measured"
         )
     for low, high, colour, words in (
-        ("lower", "upper", "#dbe6ee", "95 % of cases"),
-        ("lower_80", "upper_80", PALE, "80 % of cases"),
+        ("lower", "upper", "#dbe6ee", "95 % range"),
+        ("lower_80", "upper_80", PALE, "80 % range"),
     ):
-        bounds = [(getattr(p, low), getattr(p, high)) for p in found.points]
+        bounds = [(getattr(p, low), getattr(p, high)) for p in forecast.points]
         if all(a is not None and b is not None for a, b in bounds):
             lows, highs = ([bound[i] / factor for bound in bounds] for i in (0, 1))
             axis.fill_between(_dates(times), lows, highs, color=colour, lw=0, label=words)
-    axis.plot(_dates(times), [p.value / factor for p in found.points], color=ACCENT, lw=1.3, label="Expected")
+    axis.plot(_dates(times), [p.value / factor for p in forecast.points], color=ACCENT, lw=1.3, label="Expected")
     axis.axvline(_dates(times[:1])[0], color=MUTED, lw=0.6, ls=(0, (3, 3)))
     _time_axis(axis, past[0].timestamp if past else times[0], times[-1], zone)
     _label(axis, unit)
@@ -143,7 +135,7 @@ def _draw(axis: "Axes", series: Series, band: tuple[float, float] | None, conten
     if (high > low).any():
         axis.fill_between(times, low, high, color=PALE, lw=0, label="Lowest to highest")
     axis.plot(times, mean, color=ACCENT, lw=0.9, label="Mean")
-    # A lone window between gaps is a dot, which a line would not show.
+    # A single window between gaps is a dot, since a line would not show it.
     padded = np.concatenate([[math.nan], mean, [math.nan]])
     alone = np.isnan(padded[:-2]) & np.isnan(padded[2:])
     axis.plot(times[alone], mean[alone], ls="", marker=".", ms=3, color=ACCENT)
@@ -151,23 +143,23 @@ def _draw(axis: "Axes", series: Series, band: tuple[float, float] | None, conten
     _label(axis, unit)
 
 
-def _gaps(times: Sequence[float]) -> npt.NDArray[np.intp]:
-    """Where a line breaks: before a time that is more than five usual steps after its neighbour, as energy does."""
+def _gaps(times: Sequence[float]) -> Indices:
+    """Where the line breaks: before a time that is more than five median steps after the one before, as for energy."""
     steps = np.diff(times)
     return np.flatnonzero(steps > 5 * np.median(steps)) + 1
 
 
 def _mark(axis: "Axes", anomalies: list[Anomaly], content: ReportContent) -> None:
     start, end = _dates([content.period.start, content.period.end])
-    least = (end - start) / 250  # the narrowest stripe that is seen on paper
+    narrowest = (end - start) / 250  # narrower stripes could not be seen on paper
     for i, event in enumerate(anomalies):
         first, last = _dates([event.start, event.end])
-        spread = max(least - (last - first), 0) / 2
+        spread = max(narrowest - (last - first), 0) / 2
         axis.axvspan(first - spread, last + spread, color=SIGNAL, alpha=0.3, lw=0, label="Anomaly" if i == 0 else None)
 
 
 def _multiple(unit: str, values: Sequence[float]) -> tuple[float, str]:
-    """By what to divide for the unit in which the values read best."""
+    """The divisor and the name of the unit in which the values read best."""
     largest = max((abs(value) for value in values), default=0)
     if unit == "W" and largest >= 1e6:
         return 1e6, "MW"
@@ -175,7 +167,7 @@ def _multiple(unit: str, values: Sequence[float]) -> tuple[float, str]:
 
 
 def _canvas(rows: int = 1) -> tuple["Figure", list["Axes"]]:
-    from matplotlib.backends.backend_svg import FigureCanvasSVG  # noqa: PLC0415 - 0.4 s that JSON and Excel need not pay
+    from matplotlib.backends.backend_svg import FigureCanvasSVG  # noqa: PLC0415 - JSON and Excel need not wait 0.4 s for it
     from matplotlib.figure import Figure  # noqa: PLC0415
 
     figure = Figure(figsize=(WIDTH, HEIGHT if rows == 1 else 1.25 * rows), layout="constrained")
@@ -202,7 +194,7 @@ def _family() -> str:
 
 
 def _dates(moments: Sequence[datetime]) -> list[float]:
-    """Days since 1970, which matplotlib counts in and its stubs know."""
+    """Days since 1970, in which matplotlib counts."""
     return [moment.timestamp() / 86_400 for moment in moments]
 
 
@@ -227,7 +219,7 @@ def _time_label(value: float, length: timedelta, zone: ZoneInfo) -> str:
 
 def _label(axis: "Axes", unit: str) -> None:
     axis.set_ylabel(unit if unit not in ("", "1") else "", fontsize=7, color=MUTED, fontfamily=_family(), rotation=0)
-    axis.yaxis.label.set_parse_math(False)  # a unit is whatever a device's metadata calls it
+    axis.yaxis.label.set_parse_math(False)  # a unit is any text in the device's metadata
     axis.yaxis.set_label_coords(0, 1.06)
     axis.yaxis.label.set_horizontalalignment("right")
     axis.yaxis.set_major_formatter(lambda value, _: plain(float(f"{value:.6g}")))
@@ -253,7 +245,7 @@ def _svg(figure: "Figure") -> str:
     import matplotlib  # noqa: PLC0415
 
     sink = io.StringIO()
-    # Text stays text, set in the document's font; the names of parts do not change from one drawing to the next.
+    # Text stays text in the document's font. A fixed salt gives equal bytes for equal input.
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "report"}):
         figure.savefig(sink, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
     return sink.getvalue()

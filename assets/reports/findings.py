@@ -1,6 +1,6 @@
-"""What analyses and rules found, from their results as REST answers them to the report's content.
+"""What analyses and rules found: turns their results, as the API returns them, into the report's content.
 
-Keys that a result may lack are null in the report; a result that contradicts its own form is an error.
+Optional keys that a result lacks become null. A result with a malformed item is an error.
 """
 
 import math
@@ -18,64 +18,64 @@ from assets.reports.content import (
     Forecast,
     ForecastPoint,
     PastPoint,
-    ReportError,
-    ReportInput,
 )
+from assets.reports.errors import ReportError
+from assets.reports.inputs import ReportInput
 from storage.devices import UNITS
 from storage.times import EPOCH
 
-# Marks that turn the direction of the text around them, with which a name could rewrite its neighbours.
-_TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-WATTS = {"W": 1.0, "kW": 1e3, "MW": 1e6}
+# Marks that change the direction of the text around them. With them, a name could rearrange its neighbours.
+_BIDI_MARKS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+WATTS_PER_UNIT = {"W": 1.0, "kW": 1e3, "MW": 1e6}
 
 
 def text(value: object) -> str:
-    """A user's text on one line, without characters that are none to see."""
+    """A user's text on one line, without invisible characters."""
     kept = [
         " " if character.isspace() else character
         for character in str(value)
-        if character.isspace() or (unicodedata.category(character) not in ("Cc", "Cs") and character not in _TURNING)
+        if character.isspace() or (unicodedata.category(character) not in ("Cc", "Cs") and character not in _BIDI_MARKS)
     ]
     return re.sub(" +", " ", "".join(kept)).strip()
 
 
 def number(value: object) -> float | None:
-    """A finite number, else None."""
+    """The value as a float if it is a finite number, else None."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return None
     return float(value)
 
 
 def analyses(data: ReportInput) -> list[Analysis]:
-    """What became of each analysis that was asked for."""
-    return [_analysis(name, found) for name, found in sorted(data.analyses.items())]
+    """Every requested analysis, by type."""
+    return [_analysis(name, job) for name, job in sorted(data.analyses.items())]
 
 
-def _analysis(name: str, found: Mapping[str, Any]) -> Analysis:
-    if "missing" in found:
-        return Analysis(type=name, status="missing", reason=text(found["missing"]))
-    results = found.get("results") or {}
+def _analysis(name: str, job: Mapping[str, Any]) -> Analysis:
+    if "missing" in job:
+        return Analysis(type=name, status="missing", reason=text(job["missing"]))
+    results = job.get("results") or {}
     return Analysis(
         type=name,
         status="completed",
-        job_id=_optional(found.get("job_id")),
-        model=_optional(found.get("model_name")),
-        dataset_key=_optional(found.get("dataset_key")),
-        completed_at=_moment(found.get("completed_at"), name),
-        accuracy=_finite(found.get("accuracy_metrics") or {}),
+        job_id=_optional(job.get("job_id")),
+        model=_optional(job.get("model_name")),
+        dataset_key=_optional(job.get("dataset_key")),
+        completed_at=_moment(job.get("completed_at"), name),
+        accuracy=_finite(job.get("accuracy_metrics") or {}),
         summary=_finite(results.get("summary") or {}),
     )
 
 
 def anomalies(data: ReportInput) -> tuple[list[Anomaly], int]:
-    """Events that touch the period, in time order, and how many of the result's lie outside it."""
+    """The anomalies that overlap the period, by time, and how many of the result do not."""
     results = data.analyses.get("anomaly", {}).get("results") or {}
     if "events" in results:
-        found = [_event(event) for event in results["events"]]
+        events = [_event(event) for event in results["events"]]
     else:
-        found = [_lone_point(point) for point in results.get("anomalies", []) if point.get("is_anomaly", True)]
-    inside = [event for event in found if event.start < data.end and event.end >= data.start]
-    return sorted(inside, key=lambda event: (event.start, event.end)), len(found) - len(inside)
+        events = [_single_point(point) for point in results.get("anomalies", []) if point.get("is_anomaly", True)]
+    inside = [event for event in events if event.start < data.end and event.end >= data.start]
+    return sorted(inside, key=lambda event: (event.start, event.end)), len(events) - len(inside)
 
 
 def _event(event: Mapping[str, Any]) -> Anomaly:
@@ -89,7 +89,7 @@ def _event(event: Mapping[str, Any]) -> Anomaly:
     )
 
 
-def _lone_point(point: Mapping[str, Any]) -> Anomaly:
+def _single_point(point: Mapping[str, Any]) -> Anomaly:
     time = _known(point, "timestamp", "anomaly")
     return Anomaly(
         start=time, end=time, metric=_optional(point.get("metric")), score=number(point.get("anomaly_score")), points=1
@@ -97,7 +97,7 @@ def _lone_point(point: Mapping[str, Any]) -> Anomaly:
 
 
 def forecast(data: ReportInput) -> Forecast | None:
-    """The forecast as points; None where there is none."""
+    """The forecast of the newest completed job. None if there are no points."""
     results = data.analyses.get("forecast", {}).get("results") or {}
     points = [_forecast_point(point) for point in results.get("forecast") or []]
     if not points:
@@ -117,27 +117,26 @@ def forecast(data: ReportInput) -> Forecast | None:
 def _forecast_point(point: Mapping[str, Any]) -> ForecastPoint:
     value = number(point.get("value"))
     if value is None:
-        raise ReportError(f"the forecast's result has a point without a value: {dict(point)}; run the forecast again")
+        raise ReportError(f"The forecast result has a point without a value: {dict(point)}. Run the forecast again.")
     bounds = {key: number(point.get(key)) for key in ("lower", "upper", "lower_80", "upper_80")}
     return ForecastPoint(timestamp=_known(point, "timestamp", "forecast"), value=value, **bounds)
 
 
 def _next_24h(points: list[ForecastPoint], unit: str) -> float | None:
-    """Expected energy (kWh) of the first 24 h: each value holds for its step. None for less, or what is no power."""
-    if unit not in WATTS or len(points) < 2:
+    """Energy (kWh) of the first 24 hours, if each value holds for its step. None for fewer hours or other units."""
+    if unit not in WATTS_PER_UNIT or len(points) < 2:
         return None
     steps = [b.timestamp - a.timestamp for a, b in pairwise(points)]
     ends = points[0].timestamp + timedelta(hours=24)
     within = [(p, s) for p, s in zip(points, [*steps, steps[-1]], strict=True) if p.timestamp < ends]
     if sum((step for _, step in within), timedelta()) < timedelta(hours=24):
         return None
-    return sum(p.value * WATTS[unit] / 1000 * (step / timedelta(hours=1)) for p, step in within)
+    return sum(p.value * WATTS_PER_UNIT[unit] / 1000 * (step / timedelta(hours=1)) for p, step in within)
 
 
 def alerts(data: ReportInput) -> list[Alert]:
-    """The alerts, newest first, by the time of the reading that raised them."""
-    found = [_alert(alert) for alert in data.alerts]
-    return sorted(found, key=lambda alert: alert.time or EPOCH, reverse=True)
+    """The alerts, newest first by the time of the reading that raised them."""
+    return sorted(map(_alert, data.alerts), key=lambda alert: alert.time or EPOCH, reverse=True)
 
 
 def _alert(alert: Mapping[str, Any]) -> Alert:
@@ -155,22 +154,24 @@ def _alert(alert: Mapping[str, Any]) -> Alert:
 
 
 def _known(item: Mapping[str, Any], key: str, what: str) -> datetime:
-    found = _moment(item.get(key), what)
-    if found is None:
-        raise ReportError(f"the {what} result has an item without {key}: {dict(item)}; run the analysis again")
-    return found
+    moment = _moment(item.get(key), what)
+    if moment is None:
+        raise ReportError(f"The {what} result has an item without {key}: {dict(item)}. Run the analysis again.")
+    return moment
 
 
 def _moment(value: object, what: str) -> datetime | None:
     if value is None:
         return None
     try:
-        found = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
+        moment = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
     except ValueError:
-        raise ReportError(f"the {what} result has the time {value!r}, which is none; run the analysis again") from None
-    if found.tzinfo is None:
-        raise ReportError(f"the {what} result has the time {value} without an offset; run the analysis again")
-    return found
+        raise ReportError(
+            f"The {what} result has {value!r} where a time is expected. Run the analysis again."
+        ) from None
+    if moment.tzinfo is None:
+        raise ReportError(f"The {what} result has the time {value} without a UTC offset. Run the analysis again.")
+    return moment
 
 
 def _optional(value: object) -> str | None:
@@ -178,7 +179,7 @@ def _optional(value: object) -> str | None:
 
 
 def _finite(value: Any) -> Any:
-    """JSON data without NaN or infinite numbers: they become null."""
+    """The JSON data with null in place of NaN and infinite numbers."""
     if isinstance(value, Mapping):
         return {text(key): _finite(item) for key, item in value.items()}
     if isinstance(value, str):

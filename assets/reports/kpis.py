@@ -14,7 +14,7 @@ RUNNING_SHARE = 0.1
 
 
 def kpis(measured: Measured, quality: DataQuality) -> list[Kpi]:
-    """The key figures; one that cannot be measured is null and says why."""
+    """The key figures, all of them. One that cannot be measured has no value and says why in its note."""
     times, power = measured.track("power")
     no_power = None if len(power) else "power was not measured"
     peak = int(power.argmax()) if len(power) else None
@@ -30,7 +30,7 @@ def kpis(measured: Measured, quality: DataQuality) -> list[Kpi]:
             label="Energy",
             value=energy,
             unit="kWh",
-            note=None if energy is not None else no_power or "one reading of power is not enough for an integral",
+            note=None if energy is not None else no_power or "energy needs at least two power readings",
         ),
         Kpi(key="mean_power", label="Mean power", value=mean, unit="W", note=no_power),
         Kpi(
@@ -54,7 +54,7 @@ def kpis(measured: Measured, quality: DataQuality) -> list[Kpi]:
             label="Load factor",
             value=factor,
             unit="1",
-            note=None if factor is not None else no_power or no_demand or "there was no demand",
+            note=None if factor is not None else no_power or no_demand or "demand was never above zero",
         ),
         Kpi(
             key="running_hours",
@@ -63,7 +63,7 @@ def kpis(measured: Measured, quality: DataQuality) -> list[Kpi]:
             unit="h",
             note="above a tenth of the highest demand"
             if running is not None
-            else no_power or no_demand or "there was no demand",
+            else no_power or no_demand or "demand was never above zero",
         ),
         *_voltage(measured),
         Kpi(
@@ -71,14 +71,14 @@ def kpis(measured: Measured, quality: DataQuality) -> list[Kpi]:
             label="Data completeness",
             value=quality.completeness,
             unit="1",
-            note=None if quality.completeness is not None else "fewer than two readings tell no cadence",
+            note=None if quality.completeness is not None else "the interval between readings is unknown",
         ),
         Kpi(key="readings", label="Readings", value=quality.readings, unit="1"),
     ]
 
 
 def _energy(measured: Measured) -> float | None:
-    """In kWh; None where no time is covered."""
+    """The energy of the period in kWh. None if readings cover no time."""
     if measured.energy_curve is None:
         return None
     curve = measured.energy_curve[1]
@@ -86,7 +86,7 @@ def _energy(measured: Measured) -> float | None:
 
 
 def _mean_power(curve: EnergyCurve) -> float | None:
-    """Time-weighted over the covered time; of readings that cover none, their plain mean."""
+    """The mean power (W) over the covered time. If readings cover no time, the mean of the readings."""
     if not len(curve.times):
         return None
     if curve.covered[-1]:
@@ -95,21 +95,22 @@ def _mean_power(curve: EnergyCurve) -> float | None:
 
 
 def _highest_demand(measured: Measured) -> tuple[float | None, datetime | None, str | None]:
-    """The greatest energy of a clock quarter hour over 15 min, in W, and its start; else why not.
+    """The highest demand (W) and the start of its quarter hour, else None, None and the reason.
 
-    What a gap swallowed counts as nothing, so that the figure never overstates.
+    The demand of a quarter hour is its energy divided by 15 minutes. A gap counts as zero, so that the figure is never
+    too high.
     """
     curve = measured.power_curve
     if len(curve.times) < 2:
-        return None, None, "one reading of power is not enough for a demand"
+        return None, None, "demand needs at least two power readings"
     if np.median(np.diff(curve.times)) > QUARTER:
         return None, None, "readings are more than 15 minutes apart"
     edges = np.arange(-(-curve.times[0] // QUARTER), curve.times[-1] // QUARTER + 1) * QUARTER
     if len(edges) < 2:
-        return None, None, "readings span no whole quarter hour"
+        return None, None, "the readings do not span a whole quarter hour"
     energy, covered = curve.between(edges)
     if not covered.any():
-        return None, None, "gaps leave no quarter hour"
+        return None, None, "gaps cover every quarter hour"
     highest = int(np.where(covered > 0, energy, -np.inf).argmax())
     return float(energy[highest] * 4), moment(edges[highest].item()), None
 
@@ -137,8 +138,8 @@ def _voltage(measured: Measured) -> Iterator[Kpi]:
     band = measured.data.bands.get("voltage")
     yield Kpi(
         key="voltage_outside_band",
-        label="Voltage outside its band",
+        label="Voltage outside nominal band",
         value=outside_band(volts, band),
         unit="1",
-        note=note or (None if band else "no nominal band is known"),
+        note=note or (None if band else "the device has no nominal voltage band"),
     )

@@ -1,101 +1,73 @@
-"""Markdown in which every text is only text, for Quarto and for pandoc.
+"""The environment of the report's template: Markdown in which every value is only text, for Quarto and for pandoc.
 
-Whoever names a device must not be able to run anything in the report: each ASCII punctuation mark is escaped, ours
-too, so that there is one way in and no case to forget.
+Whoever names a device must not be able to run anything in its report. So the template runs in Jinja's sandbox and every
+value that it prints is escaped, whether or not its author thinks of it. No filter prints a value as it is.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from functools import cache
+from pathlib import Path
 
-import yaml
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from assets.reports import formatting
+
+TEMPLATES = Path(__file__).parent / "templates"
+MAX_CHARACTERS = 1000
 _PUNCTUATION = re.compile(r"([!-/:-@\[-`{-~])")
-LONGEST = 300
-# Rows of a table that is not broken over pages.
-MAX_WHOLE = 15
+# A no-break space stays: it joins a number and its unit.
+_BETWEEN_BRACES = re.compile(r"(?<=\\\{)(?=\\\{)")
+_SPACES = re.compile(r"[^\S\u00a0]+")
 
 
-def escape(text: str, longest: int = LONGEST) -> str:
-    """The text such that Markdown prints it as it is, cut after so many characters."""
-    return _PUNCTUATION.sub(r"\\\1", shorten(text, longest))
+def escape(value: object) -> str:
+    """The value as Markdown that prints it as it is: on one line, with every ASCII punctuation mark escaped.
 
-
-def shorten(text: str, longest: int) -> str:
-    return text if len(text) <= longest else text[: longest - 1].rstrip() + "…"
-
-
-def metadata(text: str, longest: int = LONGEST) -> str:
-    """The same for a value of the front matter, where Quarto looks for shortcodes even in what is escaped."""
-    return escape(shorten(text, longest).replace("{{", "{\u2060{"), 2 * longest)
-
-
-def front_matter(values: dict[str, Any]) -> str:
-    return f"---\n{yaml.safe_dump(values, allow_unicode=True, sort_keys=False, width=10_000)}---\n"
-
-
-def strong(text: str) -> str:
-    return f"**{escape(text)}**\n"
-
-
-def emphasis(text: str) -> str:
-    return f"*{escape(text)}*\n"
-
-
-def heading(text: str, level: int = 1) -> str:
-    return f"{'#' * level} {escape(text)}\n"
-
-
-def paragraph(*sentences: str) -> str:
-    return escape(" ".join(s for s in sentences if s), 10_000) + "\n"
-
-
-def bullets(sentences: Iterable[str]) -> str:
-    return "".join(f"- {escape(sentence, 1000)}\n" for sentence in sentences)
-
-
-def figure(file: str | None, caption: str, alternative: str) -> str:
-    """A picture with its caption, and the words for those who cannot see it; nothing where there is no picture."""
-    if file is None:
-        return ""
-    return f'![{escape(caption, 1000)}]({file}){{fig-alt="{escape(alternative, 1000)}"}}\n'
-
-
-def block(name: str, *parts: str) -> str:
-    """A part that the template sets in its own way; the Lua filter knows the names."""
-    return f"::: {{.{name}}}\n" + "\n".join(parts) + ":::\n"
-
-
-def table(
-    head: Sequence[str],
-    rows: Iterable[Sequence[str]],
-    *,
-    widths: Sequence[int],
-    right: Sequence[int] = (),
-    total: Sequence[str] | None = None,
-) -> str:
-    """A table over the whole width; `widths` are shares of it, the columns of `right` are set right.
-
-    `total` is a last row that stands out.
+    None becomes a dash. Text of more than `MAX_CHARACTERS` is cut.
     """
-    lines = [_row(head), "|" + "|".join("--:" if i in right else ":--" for i in range(len(head))) + "|"]
-    lines += [_row(row) for row in rows]
-    lines += [_row(total, "**")] if total else []
-    name = "whole" if len(lines) - 2 <= MAX_WHOLE else "table"
-    shares = ",".join(str(width) for width in widths)
-    return f'::: {{.{name} widths="{shares}"}}\n' + "\n".join(lines) + "\n:::\n"
+    if value is None:
+        return formatting.DASH
+    return _PUNCTUATION.sub(r"\\\1", shorten(_SPACES.sub(" ", str(value)), MAX_CHARACTERS))
 
 
-def _row(cells: Iterable[str], mark: str = "") -> str:
-    return "| " + " | ".join(f"{mark}{escape(cell)}{mark}" if cell else "" for cell in cells) + " |"
+def shorten(text: str, length: int) -> str:
+    """The text, cut to that many characters with an ellipsis at the end."""
+    return text if len(text) <= length else text[: length - 1].rstrip() + "…"
 
 
-def cut(rows: Sequence[Any], most: int, total: int | None = None) -> tuple[Sequence[Any], str]:
-    """The first rows, and a line about the others of `total` (else of all rows) where there are any."""
-    more = (len(rows) if total is None else total) - most
-    return rows[:most], paragraph(f"… and {more:,} more (see Excel).") if more > 0 else ""
+def without_shortcodes(rendered: str) -> str:
+    """Front matter in which Quarto finds no shortcode: it looks for them there even in escaped text."""
+    return _BETWEEN_BRACES.sub("\u2060", rendered)
 
 
-def join(parts: Iterable[str]) -> Iterator[str]:
-    """Blocks with an empty line between them; empty ones are left out."""
-    return (f"{part}\n" for part in parts if part)
+@cache
+def environment() -> Environment:
+    """Jinja's environment for the report's template; the names of its filters are those of `formatting`."""
+    jinja = ImmutableSandboxedEnvironment(
+        loader=FileSystemLoader(TEMPLATES),
+        finalize=escape,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    jinja.filters |= {
+        "clock": formatting.clock,
+        "count": formatting.count,
+        "date_time": formatting.date_time,
+        "day": formatting.day_name,
+        "duration": formatting.duration,
+        "figure": formatting.figure,
+        "kpi": formatting.kpi_value,
+        "metric": formatting.metric_name,
+        "percent": formatting.percent,
+        "period": formatting.period_words,
+        "plain": formatting.plain,
+        "quantity": formatting.quantity,
+        "shorten": shorten,
+        "tally": formatting.tally,
+        "without_shortcodes": without_shortcodes,
+        "zone": formatting.zone_words,
+    }
+    return jinja

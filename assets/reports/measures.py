@@ -1,4 +1,4 @@
-"""Readings measured: days, metrics and series."""
+"""Measures the readings of a report: its days, metrics and series."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,33 +11,33 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from assets.energy.curve import EnergyCurve, from_counter, from_power
-from assets.reports.content import DataQuality, Day, MetricSummary, ReportError, ReportInput, Series
+from assets.reports.content import DataQuality, Day, MetricSummary, Series
+from assets.reports.errors import ReportError
+from assets.reports.inputs import ReportInput
 from assets.reports.quality import completeness
 from storage.arrays import Floats, Indices, Times
 from storage.devices import NAMED_METRICS, UNITS
 from storage.times import HOUR, SECOND, microseconds, moment
 
 MAX_WINDOWS = 1000
-# From three hours straight to a day: what lies between shows neither days nor what they have in common.
+# Microseconds. None between three hours and a day: they would show neither the day's shape nor whole days.
 WINDOWS = [s * SECOND for s in (1, 10, 60, 300, 900, 1800, 3600, 10_800, 86_400, 604_800)]
 _NOT_METRICS = ("timestamp", "device_id", "device_type", "location", "hour", "day_of_week", "is_weekend")
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A device's readings within the period, ascending; times in µs since 1970 UTC."""
+    """A device's readings within the period, by time. Times are µs since 1970 in UTC."""
 
     data: ReportInput
     table: pa.Table
 
     @classmethod
     def of(cls, data: ReportInput) -> "Measured":
-        """Raises ReportError when readings of another device are among them: no report tells of a stranger's."""
+        """The readings of the input within its period. Raises ReportError if any is of another device."""
         table = data.readings
         if len(table) and pc.any(pc.not_equal(table["device_id"], data.device_id)).as_py():
-            raise ReportError(
-                f"readings of another device are among those of {data.device_id}; this is a fault of ours"
-            )
+            raise ReportError(f"The data of {data.device_id} contain readings of another device. This is a bug.")
         start, end = (pa.scalar(moment, pa.timestamp("us", tz="UTC")) for moment in (data.start, data.end))
         inside = pc.and_(pc.greater_equal(table["timestamp"], start), pc.less(table["timestamp"], end))
         if not pc.all(inside, min_count=0).as_py():
@@ -51,12 +51,13 @@ class Measured:
 
     @cached_property
     def metrics(self) -> list[str]:
-        """Those that have a reading: the named ones, the power factor, then others by name."""
-        there = [n for n in self.table.column_names if n not in _NOT_METRICS and _is_number(self.table[n])]
+        """The metrics with at least one reading: the named ones, the power factor, then the others by name."""
+        measured = [n for n in self.table.column_names if n not in _NOT_METRICS and _is_number(self.table[n])]
         first = [*NAMED_METRICS, "power_factor"]
-        return [n for n in first if n in there] + sorted(set(there) - set(first))
+        return [n for n in first if n in measured] + sorted(set(measured) - set(first))
 
     def unit(self, metric: str) -> str:
+        """The metric's unit. Empty if it is unknown."""
         if metric in self.table.column_names:
             metadata = self.table.schema.field(metric).metadata or {}
             if b"unit" in metadata:
@@ -64,12 +65,12 @@ class Measured:
         return self.data.counters[metric].unit if metric in self.data.counters else UNITS.get(metric, "")
 
     def track(self, metric: str) -> tuple[Times, Floats]:
-        """Times and values of the readings that have the metric."""
+        """Times (µs) and values of the readings that have the metric."""
         if metric not in self.metrics:
             return np.zeros(0, np.int64), np.zeros(0)
         values = self.table[metric].cast(pa.float64()).to_numpy()
-        there = np.isfinite(values)
-        return (self.times, values) if there.all() else (self.times[there], values[there])
+        finite = np.isfinite(values)
+        return (self.times, values) if finite.all() else (self.times[finite], values[finite])
 
     @cached_property
     def power_curve(self) -> EnergyCurve:
@@ -77,7 +78,7 @@ class Measured:
 
     @cached_property
     def energy_curve(self) -> tuple[str, EnergyCurve] | None:
-        """The energy counter if the device has one, else the integral of power, with its source's name."""
+        """The source of energy and its curve: the energy counter if the device has one, else the integral of power."""
         for name, counter in sorted(self.data.counters.items()):
             times, values = self.track(name)
             curve = from_counter(times, values, counter) if len(times) > 1 else None
@@ -87,7 +88,7 @@ class Measured:
 
 
 def days(measured: Measured, quality: DataQuality) -> list[Day]:
-    """Every calendar day of the zone that the period touches, with its energy and peak."""
+    """Every calendar day that the period overlaps in the report's time zone."""
     data = measured.data
     bounds = list(_midnights(data))
     edges = np.array([microseconds(m) for m in bounds])
@@ -98,13 +99,13 @@ def days(measured: Measured, quality: DataQuality) -> list[Day]:
     )
     times, power = measured.track("power")
     rows = np.searchsorted(measured.times, edges)
-    of_power = np.searchsorted(times, edges)
-    found = []
+    power_rows = np.searchsorted(times, edges)
+    result = []
     for i, (start, end) in enumerate(pairwise(bounds)):
-        here = slice(of_power[i].item(), of_power[i + 1].item())
-        peak = here.start + int(power[here].argmax()) if here.start < here.stop else None
+        within = slice(power_rows[i].item(), power_rows[i + 1].item())
+        peak = within.start + int(power[within].argmax()) if within.start < within.stop else None
         until = min(end, quality.measured_until)
-        found.append(
+        result.append(
             Day(
                 day=start.astimezone(data.zone).date(),
                 start=start,
@@ -118,11 +119,11 @@ def days(measured: Measured, quality: DataQuality) -> list[Day]:
                 completeness=completeness(measured.times[rows[i] : rows[i + 1]], start, until, quality.cadence_seconds),
             )
         )
-    return found
+    return result
 
 
 def _midnights(data: ReportInput) -> Iterator[datetime]:
-    """The period's start, each midnight of the zone within, its end; in UTC."""
+    """The start of the period, each midnight of the time zone within it, and its end, in UTC."""
     yield data.start.astimezone(UTC)
     day = data.start.astimezone(data.zone).date()
     while True:
@@ -139,7 +140,7 @@ def _midnight(day: date, data: ReportInput) -> datetime:
 
 
 def summaries(measured: Measured) -> Iterator[MetricSummary]:
-    """The range of each metric."""
+    """The summary of each metric."""
     for metric in measured.metrics:
         values = measured.track(metric)[1]
         band = measured.data.bands.get(metric)
@@ -156,7 +157,7 @@ def summaries(measured: Measured) -> Iterator[MetricSummary]:
 
 
 def series(measured: Measured) -> Iterator[Series]:
-    """Each metric in at most a thousand windows, aligned to 1970, none shorter than readings are apart."""
+    """Each metric in windows: at most `MAX_WINDOWS`, aligned to 1970, none shorter than the median step of readings."""
     start, end = microseconds(measured.data.start), microseconds(measured.data.end)
     shortest = max(
         (end - start) / MAX_WINDOWS, float(np.median(np.diff(measured.times))) if len(measured.times) > 1 else 0
@@ -181,17 +182,18 @@ def series(measured: Measured) -> Iterator[Series]:
 
 
 def outside_band(values: Floats, band: tuple[float, float] | None) -> float | None:
-    """Share of the values outside the band; None without values or band."""
+    """Share of the values outside the band, 0 to 1. None without values or a band."""
     if band is None or not len(values):
         return None
     return float(np.mean((values < band[0]) | (values > band[1])))
 
 
 def _spread(values: Floats, where: Indices, size: int) -> list[float | None]:
-    found: list[float | None] = [None] * size
+    """A list of that size with the values at their indices, and None elsewhere."""
+    spread: list[float | None] = [None] * size
     for i, value in zip(where.tolist(), values.tolist(), strict=True):
-        found[i] = value
-    return found
+        spread[i] = value
+    return spread
 
 
 def _times(column: pa.ChunkedArray) -> Times:

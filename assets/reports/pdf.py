@@ -1,4 +1,4 @@
-"""The PDF: by Quarto where it is found, else by pandoc and Typst from wheels, from the same Markdown and template."""
+"""Renders the PDF with Quarto if there is one, else with pandoc and Typst from wheels, from the same source."""
 
 import os
 import re
@@ -12,38 +12,40 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from assets.reports.budget import Budget
-from assets.reports.content import ReportContent, ReportError
+from assets.reports.content import ReportContent
 from assets.reports.document import write
+from assets.reports.errors import ReportError
 
 TYPST = Path(__file__).parent / "typst"
 FONTS = Path(__file__).parent / "fonts"
-# What a renderer needs of the environment; nothing else reaches it, secrets least of all.
+# The only variables that a renderer gets. Others may be secrets.
 KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH")
 QUARTO_VERSION = ">=1.9"
-# Typst cannot be interrupted, so it has a process of its own.
+# Typst cannot be interrupted, so it runs in a process of its own.
 _TYPST = "import sys, typst; typst.compile(sys.argv[1], output=sys.argv[2], root='.', font_paths=['fonts'])"
 
 
 @dataclass(frozen=True)
 class Rendered:
+    """The PDF, its number of pages, and the names of the programs that rendered it."""
+
     content: bytes
     pages: int
     renderer: str
 
 
 def render(content: ReportContent, folder: Path, quarto: Path | None, budget: Budget) -> Rendered:
-    """The report as a PDF.
+    """The report as a PDF. Its source and its figures stay in the folder.
 
     Raises:
-        ReportError: the time is over, or the renderer failed; the message has its last words.
+        ReportError: the time is over, or the renderer failed; the message has the end of its output.
 
     """
     budget.step(20, "Drawing")
     _lay_out(folder)
     write(content, folder)
     budget.step(50, "Typesetting")
-    made = content.generated_at
-    environment = _environment(folder, {"SOURCE_DATE_EPOCH": str(int(made.timestamp()))})
+    environment = _environment(folder, {"SOURCE_DATE_EPOCH": str(int(content.generated_at.timestamp()))})
     if quarto is not None:
         environment |= {"QUARTO_VERSION_REQUIREMENT": QUARTO_VERSION}
         _run([str(quarto), "render", "report.qmd", "--to", "typst", "--no-execute"], folder, environment, budget)
@@ -54,13 +56,13 @@ def render(content: ReportContent, folder: Path, quarto: Path | None, budget: Bu
 
 
 def _lay_out(folder: Path) -> None:
-    """The template's files and the fonts; both renderers want them beside the document."""
+    """Copy Typst's template files and the fonts into the folder, where both renderers look for them."""
     import matplotlib  # noqa: PLC0415
 
     for file in TYPST.iterdir():
         shutil.copyfile(file, folder / file.name)
     (folder / "fonts").mkdir()
-    # What Inter lacks (Arabic, Hebrew, symbols) comes from matplotlib's font, the rest from the machine if it has it.
+    # matplotlib's font has what Inter lacks (Arabic, Hebrew, symbols). Other scripts need a font of the machine.
     fallback = Path(matplotlib.get_data_path()) / "fonts/ttf"
     for font in (*FONTS.glob("*.otf"), fallback / "DejaVuSans.ttf", fallback / "DejaVuSans-Bold.ttf"):
         shutil.copyfile(font, folder / "fonts" / font.name)
@@ -69,7 +71,7 @@ def _lay_out(folder: Path) -> None:
 def _pandoc() -> list[str]:
     import pypandoc  # noqa: PLC0415
 
-    # The document is ours, but a bound on memory and no network or files but those named cost nothing.
+    # A bound on memory, and no access to other files or the network: the document should need neither.
     return [
         pypandoc.get_pandoc_path(),
         *("+RTS", "-M512M", "-RTS", "--sandbox", "report.qmd", "--from=markdown", "--to=typst", "--standalone"),
@@ -86,7 +88,7 @@ def _environment(folder: Path, more: Mapping[str, str]) -> dict[str, str]:
 
 
 def _run(command: Sequence[str], folder: Path, environment: Mapping[str, str], budget: Budget) -> None:
-    """Run a renderer in a process group of its own, and end the whole group when the time is over."""
+    """Run a renderer in its own process group. End the whole group when the time is over."""
     name = Path(command[0]).name
     try:
         process = subprocess.Popen(
@@ -99,29 +101,29 @@ def _run(command: Sequence[str], folder: Path, environment: Mapping[str, str], b
             start_new_session=True,
         )
     except OSError as error:
-        raise ReportError(f"{command[0]} cannot be started: {error.strerror}; correct QUARTO_PATH") from error
+        raise ReportError(f"{command[0]} cannot be started: {error.strerror}. Correct QUARTO_PATH.") from error
     with process:
         try:
-            _, said = process.communicate(timeout=budget.seconds_left())
+            _, output = process.communicate(timeout=budget.seconds_left())
         except BaseException as error:
-            # Quarto's launcher starts Deno and Typst as children, which would live on.
+            # Quarto starts Deno and Typst as children, which would live on.
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             if isinstance(error, subprocess.TimeoutExpired):
                 raise budget.exceeded() from None
             raise
     if process.returncode != 0:
-        words = said.decode("utf-8", "replace").strip()[-1500:]
-        raise ReportError(f"{name} could not make the PDF (exit {process.returncode}): {words or 'it said nothing'}")
+        ending = output.decode("utf-8", "replace").strip()[-1500:] or "no output"
+        raise ReportError(f"{name} could not make the PDF (exit code {process.returncode}): {ending}")
 
 
 def _checked(file: Path, content: ReportContent, renderer: str) -> Rendered:
-    """The file, once it is known to be a PDF and this report: exit 0 alone promises neither."""
+    """The file, once it is known to be a PDF of this report. Exit code 0 alone does not prove it."""
     if not file.is_file():
-        raise ReportError(f"{renderer} ended without an error and without a PDF")
-    found = file.read_bytes()
-    if not found.startswith(b"%PDF"):
-        raise ReportError(f"{renderer} wrote something else than a PDF")
-    if content.report_id.encode() not in found:
-        raise ReportError(f"{renderer} wrote a PDF that does not name the report {content.report_id}")
-    return Rendered(found, len(re.findall(rb"/Type\s*/Page\b", found)), renderer)
+        raise ReportError(f"{renderer} ended without an error, but wrote no PDF.")
+    pdf = file.read_bytes()
+    if not pdf.startswith(b"%PDF"):
+        raise ReportError(f"{renderer} wrote a file that is not a PDF.")
+    if content.report_id.encode() not in pdf:
+        raise ReportError(f"{renderer} wrote a PDF that does not contain the report id {content.report_id}.")
+    return Rendered(pdf, len(re.findall(rb"/Type\s*/Page\b", pdf)), renderer)

@@ -1,21 +1,22 @@
-"""How complete readings are: cadence, gaps, and the share of time that readings cover."""
+"""How complete the readings are: their cadence, gaps, and the share of time that they cover."""
 
 from datetime import datetime
 
 import numpy as np
 
 from assets.energy.curve import MIN_GAP
-from assets.reports.content import DataQuality, Gap, ReportInput
+from assets.reports.content import DataQuality, Gap
+from assets.reports.inputs import ReportInput
 from storage.arrays import Times
 from storage.times import SECOND, microseconds, moment
 
 MAX_GAPS = 1000
-# A reading that is half a cadence late is late, not missing.
-LATE = 1.5
+# A reading is missing, and not only late, if its neighbours are further apart than so many cadences.
+MAX_CADENCES = 1.5
 
 
 def quality(data: ReportInput, times: Times) -> DataQuality:
-    """Of readings at `times` (µs, ascending); measured up to the period's end, or to the report's making before it."""
+    """The quality of readings at `times` (µs, ascending), up to the period's end or to `generated_at` if earlier."""
     until = max(min(data.end, data.generated_at), data.start)
     steps = np.diff(times)
     cadence = data.cadence_seconds or (float(np.median(steps)) / SECOND if len(steps) else None) or None
@@ -46,7 +47,7 @@ def quality(data: ReportInput, times: Times) -> DataQuality:
 
 
 def completeness(times: Times, start: datetime, end: datetime, cadence_seconds: float | None) -> float | None:
-    """Share of the time from start to end that readings cover, 0 to 1; None where no cadence is known."""
+    """Share of the time from start to end that readings cover, 0 to 1. None if the cadence is unknown."""
     missing = _missing(times, microseconds(start), microseconds(end), cadence_seconds)
     if missing is None or end <= start:
         return None
@@ -54,7 +55,7 @@ def completeness(times: Times, start: datetime, end: datetime, cadence_seconds: 
 
 
 def _missing(times: Times, start: int, end: int, cadence_seconds: float | None) -> float | None:
-    """Microseconds without readings: what exceeds one cadence between neighbours, and at the edges."""
+    """Microseconds without readings: all beyond one cadence between neighbours and at the edges."""
     if cadence_seconds is None:
         return None
     if not len(times):
@@ -63,7 +64,7 @@ def _missing(times: Times, start: int, end: int, cadence_seconds: float | None) 
     between = np.diff(times)
     head, tail = int(times[0]) - start, end - int(times[-1])
     return float(
-        (between[between > LATE * step] - step).sum()
-        + (head if head > LATE * step else 0)
-        + (tail - step if tail > LATE * step else 0)
+        (between[between > MAX_CADENCES * step] - step).sum()
+        + (head if head > MAX_CADENCES * step else 0)
+        + (tail - step if tail > MAX_CADENCES * step else 0)
     )

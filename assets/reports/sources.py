@@ -8,7 +8,7 @@ from sqlmodel import Session, col, func, select
 
 from assets.datasets.export import load
 from assets.datasets.history import provenance
-from assets.reports.content import ReportInput
+from assets.reports.inputs import ReportInput
 from storage import catalogue, dirty_days
 from storage.devices import Device, DeviceMetadata
 from storage.jobs import AnalyticsJob, ReportJob

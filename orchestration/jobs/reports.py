@@ -7,7 +7,6 @@ from typing import Any
 
 import dagster as dg
 
-from assets.reports import build_report
 from assets.reports import build_report, gather
 from assets.reports.settings import ReportSettings
 from orchestration.analyses.results import anomaly_result, failure_prediction, forecast

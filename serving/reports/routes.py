@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, Field
 
 from assets.analyses import AnalysisType
-from assets.reports.content import schema
+from assets.reports import schema
 from serving.auth.principal import public
 from serving.auth.tenancy import DatabaseSession
 from serving.dependencies import DagsterClient, Objects

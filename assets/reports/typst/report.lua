@@ -1,4 +1,4 @@
--- What the report's Markdown says in blocks, said in Typst. Quarto and pandoc run the same filter.
+-- Turns the blocks of the report's Markdown into calls of the template's Typst functions. Quarto and pandoc both run it.
 if FORMAT ~= "typst" then return {} end
 
 local SET_BY_TEMPLATE = { masthead = true, facts = true, ["key-figure"] = true, summary = true, remark = true, whole = true }
@@ -14,24 +14,30 @@ end
 
 local function quoted(text) return '"' .. text:gsub("[\\\"]", "\\%0") .. '"' end
 
--- Tables first: their columns as wide as the block around them says, in hundredths of the text's width.
+-- A table of up to so many rows stays on one page.
+local MAX_WHOLE_ROWS = 15
+
+-- Tables first. Their columns are as wide as the block around them says, in hundredths of the text's width.
 local tables = {
   Div = function(div)
     if not div.attributes.widths then return nil end
-    local widths = {}
+    local widths, is_short = {}, true
     for width in div.attributes.widths:gmatch("%d+") do widths[#widths + 1] = tonumber(width) / 100 end
     div.attributes.widths = nil
-    return div:walk({
+    local result = div:walk({
       Table = function(tbl)
+        is_short = #tbl.bodies[1].body <= MAX_WHOLE_ROWS
         for i, spec in ipairs(tbl.colspecs) do tbl.colspecs[i] = { spec[1], widths[i] } end
         tbl.classes:insert("typst:no-figure") -- in a figure it would not break over pages
         return tbl
       end,
     })
+    if is_short then result.classes = { "whole" } end
+    return result
   end,
 }
 
--- Then the one function that takes many blocks, while they are still blocks of their own.
+-- Then the one function that takes many blocks, while they are still separate blocks.
 local key_figures = {
   Div = function(div)
     if div.classes[1] ~= "key-figures" then return nil end

@@ -1,5 +1,6 @@
 import json
 import math
+import re
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,11 +11,18 @@ import pytest
 
 from assets.reports import ReportError, build_report
 from assets.reports.content import ReportContent, schema
-from assets.reports.highlights import highlights
+from assets.reports.document import markdown_of
 from tests.support.report_factories import DAY, HOUR, MINUTE, PARIS, START, bare, content_of, house, steady
 
 PUBLISHED = Path(build_report.__code__.co_filename).with_name("schema.json")
 MONDAY = datetime(2026, 2, 2, tzinfo=PARIS)
+
+
+def summary(content: ReportContent) -> list[str]:
+    """The bullets of the report's summary, as they are read."""
+    (block,) = re.findall(r"::: \{\.summary\}\n- (.*?)\n:::", markdown_of(content, ()), re.DOTALL)
+    bullets = re.sub(r"\s*\n  ", " ", block).split("\n- ")
+    return [re.sub(r"\\([ -/:-@\[-`{-~])", r"\1", bullet).replace("\u00a0", " ") for bullet in bullets]
 
 
 def analysed(kind: str, accuracy: dict[str, Any] | None = None, **results: Any) -> ReportContent:
@@ -107,9 +115,9 @@ def test_the_next_day_of_a_forecast_is_energy() -> None:
 @pytest.mark.parametrize(
     ("kind", "results", "message"),
     [
-        ("anomaly", {"events": [{"start": "2026-02-02T20:00:00Z"}]}, "the anomaly result has an item without end"),
-        ("anomaly", {"events": [{"start": "yesterday", "end": "today"}]}, "has the time 'yesterday', which is none"),
-        ("anomaly", {"events": [{"start": "2026-02-02T20:00:00"}]}, "without an offset"),
+        ("anomaly", {"events": [{"start": "2026-02-02T20:00:00Z"}]}, "The anomaly result has an item without end"),
+        ("anomaly", {"events": [{"start": "yesterday", "end": "today"}]}, "has 'yesterday' where a time is expected"),
+        ("anomaly", {"events": [{"start": "2026-02-02T20:00:00"}]}, "without a UTC offset"),
         ("forecast", {"forecast": [{"timestamp": "2026-02-02T20:00:00Z", "value": None}]}, "a point without a value"),
     ],
 )
@@ -140,35 +148,43 @@ def test_text_of_users_is_one_line_of_characters_to_see() -> None:
 def test_alerts_beyond_the_list_are_counted() -> None:
     content = content_of(replace(house(), alerts_total=12_345))
     assert (len(content.alerts), content.kpi("alerts").value) == (5, 12_345)
-    assert "12,345 alerts were raised; of the newest 5 (5 high); 2 still open." in list(highlights(content))
+    assert "12,345 alerts were raised. The newest 5 are listed (5 high). 2 are still open." in summary(content)
 
 
-def test_the_report_in_short() -> None:
-    said = "\n".join(highlights(content_of(house()))).replace("\u00a0", " ")
-    for words in (
-        "The device used 301.7 kWh in 7 d of measured time, on average 1.80 kW.",
-        "The highest day was Sat 23 Dec with 76.4 kWh, the lowest Tue 19 Dec with 28.9 kWh.",
-        "Power was highest on Sat 23 Dec, 23:36 with 8.70 kW",
-        "the highest quarter hour, from Fri 22 Dec, 22:30, drew 6.82 kW.",
-        "Voltage lay between 216.4 V and 249.5 V, except for 0.9 % of readings within its band of 226 to 253 V.",
-        "5 alerts were raised (5 high); 2 still open.",
-        "The anomaly analysis found 1 segment of unusual behaviour; it began on Sat 23 Dec, 13:36, in voltage.",
-        "Expected in the 24 hours from Sun 24 Dec, 00:00: 76.4 kWh.",
-        "Readings cover 100 % of the period, without a longer gap.",
-    ):
-        assert words in said
-    nothing = list(highlights(content_of(bare(MONDAY, MONDAY + DAY))))
-    assert nothing == ["No readings of this device arrived in the period. No alert was raised."]
+def test_the_summary() -> None:
+    assert summary(content_of(house())) == [
+        "The device used 301.7 kWh over 7 d of measured time, 1.80 kW on average.",
+        "Energy was highest on Sat 23 Dec (76.4 kWh) and lowest on Tue 19 Dec (28.9 kWh).",
+        (
+            "Power peaked at 8.70 kW on Sat 23 Dec, 23:36."
+            " The highest 15-minute demand was 6.82 kW, from Fri 22 Dec, 22:30."
+        ),
+        "Voltage ranged from 216.4 V to 249.5 V. 0.9 % of readings were outside the nominal band of 226 to 253 V.",
+        "5 alerts were raised (5 high). 2 are still open.",
+        "The anomaly analysis found 1 episode of unusual behaviour. It began on Sat 23 Dec, 13:36 (voltage).",
+        "The forecast for the 24 hours from Sun 24 Dec, 00:00 is 76.4 kWh.",
+        "Readings cover 100 % of the period. No gap is longer than 5 min.",
+    ]
+    empty = content_of(bare(MONDAY, MONDAY + DAY))
+    assert summary(empty) == ["This device has no readings in this period.", "No alerts were raised."]
+
+
+def test_the_summary_of_alerts_in_the_singular_and_when_all_are_closed() -> None:
+    data = house()
+    one = replace(data, alerts=[{**data.alerts[0], "status": "open"}])
+    assert "One alert was raised (high). It is still open." in summary(content_of(one))
+    closed = [{**alert, "status": "resolved"} for alert in data.alerts]
+    bullets = summary(content_of(replace(data, alerts=closed)))
+    assert "5 alerts were raised (5 high). All of them have been acknowledged or resolved." in bullets
+    bullets = summary(content_of(replace(data, alerts=closed[:1])))
+    assert "One alert was raised (high). It has been acknowledged or resolved." in bullets
 
 
 def test_a_gap_is_named_where_it_was() -> None:
     data = house(START, START + DAY)
     kept = [row for row in range(len(data.readings)) if not 600 <= row < 720]
-    said = list(highlights(content_of(replace(data, readings=data.readings.take(kept)))))
-    assert (
-        said[-1].replace("\u00a0", " ")
-        == "Readings cover 91.7 % of the period; the longest gap lasted 2 h 1 min from Sun 17 Dec, 09:59."
-    )
+    *_, last = summary(content_of(replace(data, readings=data.readings.take(kept))))
+    assert last == "Readings cover 91.7 % of the period. The longest gap lasted 2 h 1 min, from Sun 17 Dec, 09:59."
 
 
 def test_times_are_utc() -> None:

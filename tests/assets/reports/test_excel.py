@@ -68,10 +68,10 @@ def test_the_house_for_a_week(tmp_path: Path) -> None:
     book = Book.of(report)
     assert book.sheets == ["Summary", "Daily", "Readings", "Anomalies", "Forecast", "Alerts", "Data quality"]
     summary = {row[0]: row[1:] for row in book.rows("Summary") if row}
-    assert summary["Device id"] == ["HOUSE-A"]
+    assert summary["Device ID"] == ["HOUSE-A"]
     assert str(summary["Period"][0]).startswith("17 ")
     assert summary["Energy"][:2] == [pytest.approx(301.7, abs=0.05), "kWh"]
-    assert str(summary["Source of energy"][0]).startswith("Energy is the time-weighted integral of power")
+    assert str(summary["Energy method"][0]).startswith("Energy is the time-weighted integral of power")
     daily = book.rows("Daily")
     assert [row[1] for row in daily[1:]] == pytest.approx([58.1, 35.6, 28.9, 35.1, 30.7, 36.9, 76.4], abs=0.05)
     assert daily[1][0] == excel_time(datetime(2006, 12, 17, tzinfo=PARIS))
@@ -109,7 +109,7 @@ def test_what_users_wrote_is_no_formula_and_no_link(tmp_path: Path) -> None:
 
 def test_more_readings_than_a_sheet_holds_go_on_in_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(excel, "MAX_ROWS", 50)
-    monkeypatch.setattr(excel, "BATCH", 20)
+    monkeypatch.setattr(excel, "BATCH_ROWS", 20)
     book = Book.of(workbook(bare(NOON, NOON + 2 * HOUR, steady(NOON, NOON + 2 * HOUR)), tmp_path))
     assert [name for name in book.sheets if name.startswith("Readings")] == ["Readings", "Readings 2", "Readings 3"]
     parts = [book.rows(name)[1:] for name in ("Readings", "Readings 2", "Readings 3")]

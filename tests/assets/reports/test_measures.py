@@ -70,14 +70,14 @@ def test_no_readings_at_all() -> None:
     assert content.kpi("completeness").value == 0
     assert (content.metrics, content.series, content.energy.source) == ([], [], None)
     assert [day.energy_kwh for day in content.daily] == [None, None]
-    assert content_of(bare(NOON, NOON + DAY)).kpi("completeness").note == "fewer than two readings tell no cadence"
+    assert content_of(bare(NOON, NOON + DAY)).kpi("completeness").note == "the interval between readings is unknown"
 
 
 def test_one_reading_has_power_and_no_energy() -> None:
     content = content_of(bare(NOON, NOON + MINUTE, table("D1", [NOON], {"power": [1200.0]})))
     assert (content.kpi("mean_power").value, content.kpi("peak_power").value) == (1200, 1200)
     assert content.kpi("energy").value is None
-    assert content.kpi("energy").note == "one reading of power is not enough for an integral"
+    assert content.kpi("energy").note == "energy needs at least two power readings"
     assert [day.energy_kwh for day in content.daily] == [None]
 
 
@@ -89,11 +89,11 @@ def test_readings_outside_the_period_are_left_out_and_order_does_not_matter() ->
     assert content_of(replace(data, readings=backwards)) == content
 
 
-def test_a_strangers_reading_is_no_part_of_a_report() -> None:
+def test_a_reading_of_another_device_is_an_error() -> None:
     mixed = pa.concat_tables(
         [steady(NOON, NOON + HOUR), table("D2", [NOON], {"power": [1.0]})], promote_options="default"
     )
-    with pytest.raises(ReportError, match="readings of another device are among those of D1"):
+    with pytest.raises(ReportError, match="The data of D1 contain readings of another device"):
         content_of(bare(NOON, NOON + HOUR, mixed))
 
 
@@ -178,9 +178,9 @@ def test_completeness_is_a_share_and_more_readings_never_lower_it(seconds: set[i
 
 
 def test_no_time_zone_is_an_error_and_not_a_guess() -> None:
-    with pytest.raises(ValueError, match="need an offset"):
+    with pytest.raises(ValueError, match="need a UTC offset"):
         bare(datetime(2026, 2, 1), NOON)  # noqa: DTZ001 - that is the error
     with pytest.raises(ValueError, match="is empty"):
         bare(NOON, NOON)
-    with pytest.raises(ValueError, match="is no report id"):
+    with pytest.raises(ValueError, match="is not a valid report id"):
         bare(NOON, NOON + timedelta(hours=1), report_id="report_#1")

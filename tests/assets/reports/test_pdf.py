@@ -103,8 +103,8 @@ def test_a_name_in_letters_that_no_font_of_the_machine_may_have(tmp_path: Path) 
 
 def test_a_report_without_readings_says_so_on_one_page(tmp_path: Path) -> None:
     (page,) = pages(pdf(replace(EMPTY, analyses={"forecast": {"missing": "none was completed"}}), tmp_path))
-    assert "No readings of this device arrived in the period." in page
-    assert "There is no forecast in this report: none was completed." in page
+    assert "This device has no readings in this period." in page
+    assert "This report does not include a forecast: none was completed." in page
     assert "Unusual behaviour" not in page
 
 
@@ -113,7 +113,7 @@ def test_a_minute_of_readings(tmp_path: Path) -> None:
     report = pdf(bare(NOON, NOON + MINUTE, table("D1", times, {"power": [1200.0] * 60})), tmp_path)
     text = " ".join(pages(report))
     assert "Period 1 Feb 2026, 13:00" in text
-    assert "readings span no whole quarter hour" in text
+    assert "the readings do not span a whole quarter hour" in text
 
 
 def test_a_day_of_25_hours(tmp_path: Path) -> None:
@@ -123,7 +123,7 @@ def test_a_day_of_25_hours(tmp_path: Path) -> None:
     assert "Sun 25 Oct (25 h) 25.0 25.0 h 1,500" in text
 
 
-def test_a_year_is_told_by_months(tmp_path: Path) -> None:
+def test_the_energy_of_a_year_is_by_month(tmp_path: Path) -> None:
     start = datetime(2025, 1, 1, tzinfo=PARIS)
     text = " ".join(
         pages(pdf(bare(start, start + 366 * DAY, steady(start, start + 366 * DAY, step=15 * MINUTE)), tmp_path))
@@ -132,12 +132,12 @@ def test_a_year_is_told_by_months(tmp_path: Path) -> None:
     assert "Period 1 January 2025" in text
 
 
-def test_a_report_that_takes_too_long_or_too_much_is_none(tmp_path: Path) -> None:
+def test_a_report_that_takes_too_long_or_is_too_large_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(
-        ReportError, match="not ready after 0 s; ask for a shorter period, or raise REPORT_TIMEOUT_SECONDS"
+        ReportError, match=r"not ready after 0 s\. Request a shorter period, or raise REPORT_TIMEOUT_SECONDS"
     ):
         pdf(EMPTY, tmp_path / "a", timeout_seconds=0)
-    with pytest.raises(ReportError, match=r"the report has .* MB, 0\.001 MB are allowed; .* raise MAX_REPORT_SIZE_MB"):
+    with pytest.raises(ReportError, match=r"The report is .* MB; the limit is 0\.001 MB\. .* raise MAX_REPORT_SIZE_MB"):
         pdf(EMPTY, tmp_path / "b", max_bytes=1000)
 
 
@@ -202,19 +202,19 @@ def test_a_renderer_gets_the_document_in_a_folder_of_its_own_and_no_secrets(
     [
         (
             "sys.exit('ERROR: the figure is not there')",
-            "could not make the PDF .exit 1.: ERROR: the figure is not there",
+            "could not make the PDF .exit code 1.: ERROR: the figure is not there",
         ),
-        ("sys.exit(3)", "exit 3.: it said nothing"),
-        ("os.abort()", "exit -6"),
-        ("print('all is well')", "ended without an error and without a PDF"),
-        ("Path('report.pdf').write_text('<html>')", "wrote something else than a PDF"),
+        ("sys.exit(3)", "exit code 3.: no output"),
+        ("os.abort()", "exit code -6"),
+        ("print('all is well')", "ended without an error, but wrote no PDF"),
+        ("Path('report.pdf').write_text('<html>')", "wrote a file that is not a PDF"),
         (
             "Path('report.pdf').write_bytes(b'%PDF-1.7 report-ba9876543210')",
-            "does not name the report report-0123456789ab",
+            "does not contain the report id report-0123456789ab",
         ),
     ],
 )
-def test_what_a_renderer_does_wrong_is_told(
+def test_a_renderers_failure_is_reported(
     body: str, message: str, renderer: Callable[[str], Path], tmp_path: Path
 ) -> None:
     with pytest.raises(ReportError, match=message):
@@ -234,8 +234,8 @@ def test_when_the_time_is_over_the_renderers_children_end_too(renderer: Callable
     )
 
 
-def test_a_renderer_that_is_not_there_is_told(tmp_path: Path) -> None:
-    with pytest.raises(ReportError, match="cannot be started: No such file or directory; correct QUARTO_PATH"):
+def test_a_missing_renderer_is_reported(tmp_path: Path) -> None:
+    with pytest.raises(ReportError, match=r"cannot be started: No such file or directory\. Correct QUARTO_PATH"):
         pdf(EMPTY, tmp_path / "job", tmp_path / "nowhere")
     (tmp_path / "text").write_text("no program")
     assert not os.access(tmp_path / "text", os.X_OK)

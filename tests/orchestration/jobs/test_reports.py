@@ -230,7 +230,7 @@ def test_a_report_that_cannot_be_made_fails_with_the_reason(
     run(instance, job, session, ends=False)
     assert job.status == "failed"
     assert job.error_message is not None
-    assert "0.001 MB are allowed; ask for a shorter period" in job.error_message
+    assert "the limit is 0.001 MB. Request a shorter period" in job.error_message
     assert (job.results, list(objects.list("reports"))) == (None, [])
 
 

@@ -1,0 +1,67 @@
+"""What a report is made from, as plain data."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pyarrow as pa
+
+from storage.devices import Counter
+
+REPORT_ID = r"[A-Za-z0-9]+(-[A-Za-z0-9]+)*"
+
+
+@dataclass(frozen=True)
+class ReportInput:
+    """All data of one report. Times are aware and the period is half-open, `[start, end)`.
+
+    Args:
+        report_id: letters, digits and single dashes.
+        zone: the device's time zone; days are counted in it.
+        readings: the columns of a dataset, in any order of time. It may be empty; rows outside the period are ignored.
+        alerts: as the API returns them, the newest first. There may be more: see `alerts_total`.
+        analyses: per requested type its newest completed job, or `{"missing": reason}`.
+        datasets: the files that the readings were read from: `key`, `sha256` and `rows`.
+        bands: the nominal band of each metric, from the device's metadata.
+        counters: the registers among the metrics, from the device's metadata.
+        cadence_seconds: the interval between readings that the device's metadata declare, if any.
+        alerts_total: how many alerts there are in the period; None if `alerts` holds them all.
+        waiting_days: UTC days with readings that arrived after the day's file was written.
+
+    Raises:
+        ValueError: a time is naive, the period is empty, or the report id has other characters.
+
+    """
+
+    report_id: str
+    device_id: str
+    device_name: str
+    device_type: str
+    location: str | None
+    zone: ZoneInfo
+    start: datetime
+    end: datetime
+    readings: pa.Table
+    alerts: list[dict[str, Any]]
+    analyses: dict[str, dict[str, Any]]
+    generated_at: datetime
+    datasets: list[dict[str, Any]]
+    bands: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    counters: Mapping[str, Counter] = field(default_factory=dict)
+    cadence_seconds: float | None = None
+    code_version: str | None = None
+    alerts_total: int | None = None
+    waiting_days: Sequence[date] = ()
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(REPORT_ID, self.report_id):
+            raise ValueError(
+                f"{self.report_id!r} is not a valid report id. Use letters and digits, separated by single dashes."
+            )
+        if any(moment.tzinfo is None for moment in (self.start, self.end, self.generated_at)):
+            raise ValueError("start, end and generated_at need a UTC offset.")
+        if not self.start < self.end:
+            raise ValueError(f"The period from {self.start} to {self.end} is empty. The end must be after the start.")
