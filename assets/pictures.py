@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from assets.datasets.export import read
+from assets.datasets.files import read
 from storage import catalogue
 from storage.catalogue import Dataset
 from storage.devices import NAMED_METRICS, UNITS

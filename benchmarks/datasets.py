@@ -21,7 +21,8 @@ import dagster as dg
 import psycopg
 import pyarrow.parquet as pq
 
-from assets.datasets.export import ROW_GROUP, export_day, read
+from assets.datasets import export_day
+from assets.datasets.files import ROW_GROUP, read
 from cli.local import postgres
 from orchestration.datasets.cadence import export_touched_days
 from orchestration.datasets.daily import ExportConfig, telemetry_dataset

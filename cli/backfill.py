@@ -28,7 +28,7 @@ def backfill(
     asset: Annotated[Asset, typer.Option(help="What to make.")] = Asset.telemetry_dataset,
 ) -> None:
     """Make the datasets of past days. Files that are already up to date are left as they are."""
-    from assets.datasets.ranges import export_month
+    from assets.datasets import export_month
     from orchestration.datasets import backfill as making
     from storage import dirty_days
     from storage.stores import open_stores

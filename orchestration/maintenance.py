@@ -8,9 +8,7 @@ import dagster as dg
 from sqlalchemy import text
 from sqlmodel import Session
 
-from assets.datasets import retention
-from assets.datasets.export import Exported
-from assets.datasets.ranges import export_month, last_of_month
+from assets.datasets import Exported, export_month, last_of_month, retire_datasets, retire_telemetry
 from orchestration.datasets.cadence import UNFINISHED
 from orchestration.datasets.daily import TELEMETRY_DATASET
 from orchestration.metadata import code_version, dataset_schema
@@ -71,10 +69,10 @@ def retire(context: dg.OpExecutionContext, platform: Platform) -> None:
     facts: dict[str, Any] = {}
     with platform.stores(context.run.run_id) as stores:
         if settings.telemetry_retention_days:
-            until = retention.retire_telemetry(stores, settings.telemetry_retention_days, today)
+            until = retire_telemetry(stores, settings.telemetry_retention_days, today)
             facts["telemetry kept from"] = until.isoformat()
         if settings.dataset_retention_days:
-            files, size = retention.retire_datasets(stores, settings.dataset_retention_days, today)
+            files, size = retire_datasets(stores, settings.dataset_retention_days, today)
             facts |= {"files deleted": files, "bytes deleted": size}
         if settings.run_retention_days:
             before = utc_now() - timedelta(days=settings.run_retention_days)

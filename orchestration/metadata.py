@@ -5,7 +5,7 @@ from importlib.metadata import version
 
 import dagster as dg
 
-from assets.datasets.columns import COLUMNS
+from assets.datasets import COLUMNS
 from storage.devices import UNITS
 from storage.settings import Settings
 

@@ -6,8 +6,7 @@ from typing import TypeVar
 import dagster as dg
 
 from assets.analyses import CannotAnalyse
-from assets.datasets.export import DatasetReplaced, NoTelemetry
-from assets.datasets.history import UnfitDatasets
+from assets.datasets import DatasetReplaced, NoTelemetry, UnfitDatasets
 from assets.reports import ReportError
 from orchestration.resources import Platform
 from storage import jobs

@@ -6,8 +6,7 @@ from importlib.metadata import version
 
 from fastapi import Depends, FastAPI
 
-from assets.datasets.column_cache import ColumnCache
-from assets.datasets.export import DatasetReplaced
+from assets.datasets import ColumnCache, DatasetReplaced
 from ingest.notify.outbox import Outbox
 from ingest.notify.settings import NotifySettings
 from serving import health

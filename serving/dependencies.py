@@ -5,7 +5,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from assets.datasets.reader import TelemetryReader
+from assets.datasets import TelemetryReader
 from ingest.notify.outbox import Outbox
 from serving.auth.principal import CurrentPrincipal
 from serving.auth.tenancy import DatabaseSession

@@ -4,7 +4,7 @@ From a day's close on it only grows. What telemetry has touched since a file was
 """
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -161,6 +161,28 @@ def devices_of_days(session: Session, start: date, end: date) -> list[str]:
     """Devices with a file of any day from start to end, both included."""
     found = select(Dataset.device_id).where(*_current_days(), col(Dataset.start_date).between(start, end))
     return list(session.exec(found.distinct().order_by(Dataset.device_id)))
+
+
+def current_day_files(
+    session: Session, device_ids: Sequence[str] | None, start: date | None, end: date | None
+) -> list[tuple[str, Mapping[str, Any]]]:
+    """Keys and metrics of the day files of devices (None: of all), by device and day; both ends are inclusive."""
+    query = select(Dataset.key, Dataset.metrics).where(*_current_days())
+    if device_ids:
+        query = query.where(col(Dataset.device_id).in_(device_ids))
+    if start:
+        query = query.where(col(Dataset.start_date) >= start)
+    if end:
+        query = query.where(col(Dataset.end_date) <= end)
+    query = query.order_by(col(Dataset.device_id), col(Dataset.start_date))
+    return list(session.exec(query).all())
+
+
+def stored_before(session: Session, day: date, *, limit: int) -> list[Dataset]:
+    """The oldest entries whose last day lies before a day and whose file, or a version of it, is still stored."""
+    is_stored = or_(col(Dataset.superseded_at).is_(None), col(Dataset.version_key).is_not(None))
+    query = select(Dataset).where(is_stored, Dataset.end_date < day).order_by(col(Dataset.id)).limit(limit)
+    return list(session.exec(query))
 
 
 _MONTHS_TO_CLOSE = text("""

@@ -37,7 +37,7 @@ INNER_IMPORTS_LEFT = {
 }
 HTTP_LEFT = {f"serving.http.{name}" for name in ("description", "errors", "etags", "metrics", "pagination")}
 LONG_LEFT = {
-    "assets/datasets/reader.py", "ingest/rules/evaluate.py",
+    "ingest/rules/evaluate.py",
     "serving/devices/routes.py", "serving/telemetry/routes.py", "storage/settings.py", "storage/telemetry/influx.py",
     "storage/telemetry/postgres.py",
 }  # fmt: skip

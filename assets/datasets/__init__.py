@@ -1,1 +1,37 @@
-"""Datasets: a device's days as Parquet files, and reads over files and the telemetry store."""
+"""Datasets: a device's telemetry as Parquet files, and reads over these files and the telemetry store."""
+
+from assets.datasets.column_cache import ColumnCache
+from assets.datasets.columns import COLUMNS
+from assets.datasets.consumption import EnergyFigures, energy_figures
+from assets.datasets.export import Exported, NoTelemetry, days_between, export_day
+from assets.datasets.files import DatasetReplaced
+from assets.datasets.history import UnfitDatasets, provenance, read_days, read_history, select_datasets
+from assets.datasets.ranges import export_month, export_range, last_of_month
+from assets.datasets.read_plan import Segment
+from assets.datasets.reader import Filter, TelemetryReader
+from assets.datasets.retention import retire_datasets, retire_telemetry
+
+__all__ = [
+    "COLUMNS",
+    "ColumnCache",
+    "DatasetReplaced",
+    "EnergyFigures",
+    "Exported",
+    "Filter",
+    "NoTelemetry",
+    "Segment",
+    "TelemetryReader",
+    "UnfitDatasets",
+    "days_between",
+    "energy_figures",
+    "export_day",
+    "export_month",
+    "export_range",
+    "last_of_month",
+    "provenance",
+    "read_days",
+    "read_history",
+    "retire_datasets",
+    "retire_telemetry",
+    "select_datasets",
+]

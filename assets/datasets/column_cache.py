@@ -11,10 +11,10 @@ import pyarrow as pa
 
 
 class ColumnCache:
-    """Up to `most_bytes` of columns; the one that was not asked for longest gives way."""
+    """Up to `max_bytes` of columns; the one that was not asked for longest gives way."""
 
-    def __init__(self, most_bytes: int) -> None:
-        self._most_bytes = most_bytes
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
         self._bytes = 0
         self._kept: OrderedDict[tuple[str, str], pa.ChunkedArray] = OrderedDict()
         self._lock = threading.Lock()
@@ -36,10 +36,10 @@ class ColumnCache:
         return pa.table({name: found[name] for name in names})
 
     def _keep(self, key: tuple[str, str], column: pa.ChunkedArray) -> None:
-        if key in self._kept or column.nbytes > self._most_bytes:
+        if key in self._kept or column.nbytes > self._max_bytes:
             return
         self._kept[key] = column
         self._bytes += column.nbytes
-        while self._bytes > self._most_bytes:
+        while self._bytes > self._max_bytes:
             _, oldest = self._kept.popitem(last=False)
             self._bytes -= oldest.nbytes

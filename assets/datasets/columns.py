@@ -1,6 +1,6 @@
-"""What a dataset's columns are: how they are made from readings, their units, what is known of them by the hour."""
+"""The columns of a dataset: how they are made from readings, their units, and statistics of them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -12,7 +12,7 @@ from storage.devices import NAMED_METRICS, UNITS, Device, DeviceMetadata
 from storage.telemetry import CONTEXT, TIME
 from storage.times import DAY, HOUR
 
-MAX_POWER_FACTOR = 1.05  # what rounding of V, I and P may make of a true 1.0
+MAX_POWER_FACTOR = 1.05  # rounding of V, I and P may raise a true 1.0 so far
 HOURS = DAY // HOUR
 
 # The handover's twelve columns, in their order; further metrics follow by name.
@@ -30,12 +30,32 @@ COLUMNS: dict[str, str] = {
     "is_weekend": "Saturday or Sunday in the device's time zone",
     "power_factor": "Real over apparent power, P / (V · I), or what the device says; null where it is not defined",
 }
+# The types of the columns that are not metrics. Every other column is a metric, of float64.
+CONTEXT_TYPES: dict[str, pa.DataType] = {
+    "timestamp": TIME,
+    "device_id": pa.string(),
+    "device_type": pa.string(),
+    "location": pa.string(),
+    "hour": pa.int8(),
+    "day_of_week": pa.int8(),
+    "is_weekend": pa.bool_(),
+}
+
+
+def dataset_schema(metrics: Iterable[str]) -> pa.Schema:
+    """The schema of a dataset with these metrics, without units."""
+    names = [*COLUMNS, *sorted(set(metrics) - set(COLUMNS))]
+    return pa.schema([(name, CONTEXT_TYPES.get(name, pa.float64())) for name in names])
 
 
 def dataset_table(readings: pa.Table, device: Device, site: ZoneInfo) -> pa.Table:
-    """The readings (`TelemetryStore.read` with context) as a dataset; units stand in the columns' metadata.
+    """Readings as a dataset, with the units in the columns' metadata.
 
-    `site` is the zone of devices that name none.
+    Args:
+        readings: the table of `TelemetryStore.read` with context.
+        device: the device that sent them.
+        site: the time zone of a device that names none.
+
     """
     metadata = DeviceMetadata.parse(device.metadata_json)
     zone = metadata.zone(site)
@@ -58,7 +78,7 @@ def dataset_table(readings: pa.Table, device: Device, site: ZoneInfo) -> pa.Tabl
 
 
 def with_units(table: pa.Table, metadata: DeviceMetadata) -> pa.Table:
-    """The same with the columns in their order and what is known of their units beside them."""
+    """The table with its columns in the dataset's order and their known units as field metadata."""
     units = {**{name: counter.unit for name, counter in metadata.counters.items()}, **UNITS}
     names = [*COLUMNS, *sorted(set(table.column_names) - set(COLUMNS))]
     fields = [
@@ -69,48 +89,56 @@ def with_units(table: pa.Table, metadata: DeviceMetadata) -> pa.Table:
 
 
 def power_factor(readings: pa.Table) -> pa.ChunkedArray:
-    """Real over apparent power, P / (V · I); a device's own figure comes first. Null where it is not defined."""
+    """Real over apparent power, P / (V · I), or the device's own value if it sends one.
+
+    Null if the apparent power is 0 or the quotient lies outside 0 to MAX_POWER_FACTOR.
+    """
     apparent = pc.multiply(readings["voltage"], readings["current"])
     quotient = pc.divide(readings["power"], pc.if_else(pc.equal(apparent, 0), None, apparent))
-    defined = pc.and_(pc.greater_equal(quotient, 0), pc.less_equal(quotient, MAX_POWER_FACTOR))
-    derived = pc.if_else(defined, quotient, pa.scalar(None, pa.float64()))
+    is_defined = pc.and_(pc.greater_equal(quotient, 0), pc.less_equal(quotient, MAX_POWER_FACTOR))
+    derived = pc.if_else(is_defined, quotient, pa.scalar(None, pa.float64()))
     return pc.coalesce(readings["power_factor"], derived) if "power_factor" in readings.column_names else derived
 
 
 def metric_names(table: pa.Table) -> list[str]:
-    """The dataset's columns that measure something."""
-    return [n for n in table.column_names if n in (*NAMED_METRICS, "power_factor") or n not in COLUMNS]
+    """The dataset's columns that are metrics."""
+    return [name for name in table.column_names if name not in CONTEXT_TYPES]
 
 
 def metric_statistics(table: pa.Table) -> dict[str, dict[str, float]]:
     """Count, minimum, maximum and sum of every metric that has a value."""
-    found = {}
+    statistics = {}
     for name in metric_names(table):
         column = table[name]
         count = len(column) - column.null_count
         if count:
             bounds = pc.min_max(column).as_py()
-            found[name] = {"count": count, "min": bounds["min"], "max": bounds["max"], "sum": pc.sum(column).as_py()}
-    return found
+            statistics[name] = {
+                "count": count, "min": bounds["min"], "max": bounds["max"], "sum": pc.sum(column).as_py(),
+            }  # fmt: skip
+    return statistics
 
 
-def hourly_statistics(table: pa.Table, start: int, metrics: Mapping[str, Any]) -> dict[str, dict[str, list[Any]]]:
-    """The same of each of the day's 24 hours UTC, `start` being its beginning in microseconds; null without a value."""
+def hourly_statistics(table: pa.Table, start: int, metrics: Iterable[str]) -> dict[str, dict[str, list[Any]]]:
+    """Count, minimum, maximum and sum of the metrics for each of the 24 UTC hours of a day.
+
+    Minimum and maximum are None in hours without values. `start` is the day's beginning in microseconds.
+    """
     hours = (table["timestamp"].cast(pa.int64()).to_numpy() - start) // HOUR
-    found = {}
+    statistics = {}
     for name in metrics:
-        values = table[name].to_numpy()
-        there = np.isfinite(values)
-        values, at = values[there], hours[there]
+        column = table[name].to_numpy()
+        is_finite = np.isfinite(column)
+        values, at = column[is_finite], hours[is_finite]
         count = np.bincount(at, minlength=HOURS)
         low, high = np.full(HOURS, np.inf), np.full(HOURS, -np.inf)
         np.minimum.at(low, at, values)
         np.maximum.at(high, at, values)
         known = count > 0
-        found[name] = {
+        statistics[name] = {
             "count": count.tolist(),
             "min": [v if k else None for v, k in zip(low.tolist(), known, strict=True)],
             "max": [v if k else None for v, k in zip(high.tolist(), known, strict=True)],
             "sum": np.bincount(at, weights=values, minlength=HOURS).tolist(),
         }
-    return found
+    return statistics

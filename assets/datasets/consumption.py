@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from assets.datasets.read_plan import Segment, by_day
+from assets.datasets.read_plan import Segment
 from assets.datasets.reader import TelemetryReader
 from assets.energy.curve import WH_PER_UNIT, gap_rule
 from assets.energy.quarters import POWER, Piece, joined, piece_of, piece_of_day, piece_of_part
@@ -38,7 +38,7 @@ def energy_figures(
     reader: TelemetryReader, device_id: str, start: int, end: int, counters: Mapping[str, Counter]
 ) -> EnergyFigures:
     """Of a device with these counters over the half-open range in microseconds."""
-    segments = by_day(reader.plan(device_id, start, end))
+    segments = reader.plan(device_id, start, end, by_day=True)
     counted = {name: _amounts(reader, device_id, segments, name, counter) for name, counter in counters.items()}
     consumption = {
         name: (float(amounts.sum()), counters[name].unit) for name, (_, amounts, _) in counted.items() if len(amounts)

@@ -1,32 +1,30 @@
-"""Datasets: a device's telemetry of whole UTC days as one Parquet file, the same bytes for the same readings.
+"""Export: a device's telemetry of one UTC day becomes a Parquet file, with equal bytes for equal readings.
 
-An export may die anywhere, and two may meet. In this order nothing is missing, double or half:
+An export may die at any step, and two exports of the same day may meet. This order of steps loses nothing:
 
-1. the device-day is locked, its mark in the ledger cleared but claimed (`ledger.exporting`);
-2. the readings are read;
-3. the file that stands there is kept as a version, if a result was made from it;
-4. the new file replaces it, atomically;
-5. the catalogue's row and the checkpoint are written and the claim is given up, in one transaction.
+1. The device-day is locked, and its dirty mark becomes a claim (`dirty_days.exporting`).
+2. The readings are read.
+3. The current file is copied to `versions/` if a result was made from it.
+4. The new file replaces the current one, atomically.
+5. One transaction writes the catalogue row and the checkpoint, and removes the claim.
 
-Dying before 5 leaves the claim, so that the next tick makes the day again. A reader of the new file with the old row
-notices by its hash.
+An export that dies before step 5 leaves its claim, so the day is exported again. A reader that finds the new file with
+the old row notices the different hash. The order needs commits in between, so `export_day` commits by itself.
 """
 
 import hashlib
-import io
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
-from typing import TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from sqlmodel import Session
 
-from assets.datasets.columns import COLUMNS, HOURS, dataset_table, hourly_statistics, metric_statistics, with_units
+from assets.datasets.columns import HOURS, dataset_table, hourly_statistics, metric_statistics, with_units
+from assets.datasets.files import dataset_key, parquet, read
 from assets.energy.quarters import day_energy
 from assets.quality.checks import check_day
 from assets.quality.settings import QualitySettings
@@ -37,50 +35,38 @@ from storage.objects import AlreadyThere, ObjectStore
 from storage.stores import Stores
 from storage.times import HOUR, microseconds, midnight, utc_now
 
-COMPRESSION, ROW_GROUP = "snappy", 100_000
-REREADS = 5
-Used = TypeVar("Used")
-
 
 @dataclass(frozen=True)
 class Exported:
-    """What became of one file; `changed` is False when it stood there already with the same content."""
+    """An exported file; `changed` is False if it existed already with the same content."""
 
     dataset: Dataset
     changed: bool
 
 
 class NoTelemetry(Exception):
-    """There are no readings to make a dataset of."""
-
-
-class DatasetReplaced(Exception):
-    """A file is not the one that the catalogue's row told of: it is just being made again. Choose anew."""
-
-
-def dataset_key(device_id: str, start: date, end: date) -> str:
-    """The object key of a file over days, both inclusive."""
-    return f"datasets/{device_id}/{start:%Y%m%d}_{end:%Y%m%d}.parquet"
+    """There are no readings for a dataset; the message says what to do."""
 
 
 def export_day(stores: Stores, device_id: str, day: date) -> Exported | None:
-    """Bring a device's file of one UTC day up to date; None where the day holds no readings."""
+    """Export a device's UTC day and commit; returns None if the day has no readings."""
     session, key = stores.session, dataset_key(device_id, day, day)
     try:
         with dirty_days.exporting(session, device_id, day) as claim:
             readings = _fetch(stores, device_id, day)
-            device = device_of(stores.session, device_id)
+            device = device_of(session, device_id)
             table = dataset_table(readings, device, stores.zone)
-            standing = catalogue.current(session, key)
-            if standing and claim.expired:
-                table = _joined(read(stores.objects, [standing]), table, device)
+            current = catalogue.current(session, key)
+            if current and claim.expired:
+                table = _with_late(read(stores.objects, [current]), table, device)
             if not len(table):
                 dirty_days.forget_day(session, device_id, day)
                 return None
             content = parquet(table)
-            made = _row(stores, table, content, day, tenant_id=device.tenant_id)
-            _describe_day(made, table, device, readings, first_day=claim.first_day)
-            return keep(stores, made, content, standing)
+            new = _day_row(
+                stores, device, day, table=table, readings=readings, content=content, first_day=claim.first_day
+            )
+            return replace_file(stores, new, content, current)
     except Exception as error:
         session.rollback()
         checkpoints.note_failure(session, device_id, key, f"{type(error).__name__}: {error}")
@@ -88,96 +74,58 @@ def export_day(stores: Stores, device_id: str, day: date) -> Exported | None:
         raise
 
 
-def load(
-    stores: Stores, choose: Callable[[], list[Dataset]], columns: list[str] | None = None
-) -> tuple[list[Dataset], pa.Table]:
-    """The datasets that `choose` finds in the catalogue, with their rows; see `chosen`."""
-    return chosen(stores, choose, lambda found: read(stores.objects, found, columns))
-
-
-def chosen(
-    stores: Stores, choose: Callable[[], list[Dataset]], use: Callable[[list[Dataset]], Used]
-) -> tuple[list[Dataset], Used]:
-    """What `choose` finds in the catalogue, and what `use` makes of it; once more when one is replaced meanwhile.
-
-    Raises:
-        DatasetReplaced: again and again; an export that died before its last step is mended within a minute.
-
-    """
-    for _ in range(REREADS):
-        found = choose()
-        try:
-            return found, use(found)
-        except DatasetReplaced as error:
-            replaced = error
-            stores.session.rollback()  # what the catalogue says now, not what it said
-    raise replaced
-
-
-def read(objects: ObjectStore, datasets: Iterable[Dataset], columns: list[str] | None = None) -> pa.Table:
-    """The datasets' rows in one table, in the order given; a metric that one of them lacks is null there.
-
-    Raises:
-        DatasetReplaced: a file is not the one of its row.
-
-    """
-    parts = [_table(objects, dataset, columns) for dataset in datasets]
-    return pa.concat_tables(parts, promote_options="default") if parts else pa.table({})
-
-
 def days_between(start: date, end: date) -> Iterator[date]:
-    """Every day of a range, both ends inclusive."""
+    """Every day from start to end, both inclusive."""
     return (start + timedelta(days=i) for i in range((end - start).days + 1))
 
 
-def _table(objects: ObjectStore, dataset: Dataset, columns: list[str] | None) -> pa.Table:
-    try:
-        content = objects.get(dataset.object_key)
-    except KeyError:
-        raise DatasetReplaced(f"{dataset.object_key} is not there any more") from None
-    if hashlib.sha256(content).hexdigest() != dataset.sha256:
-        raise DatasetReplaced(f"{dataset.object_key} is just being made again; try again in a minute")
-    absent = set(columns or ()) - set(COLUMNS) - set(dataset.metrics)
-    wanted = None if columns is None else [name for name in columns if name not in absent]
-    return pq.read_table(pa.BufferReader(content), columns=wanted)
-
-
 def device_of(session: Session, device_id: str) -> Device:
-    """What the registry has, or one that says nothing."""
+    """The registered device, or a blank one if it is not registered."""
     return session.get(Device, device_id) or Device(device_id=device_id, device_name="", device_type="")
 
 
 def _fetch(stores: Stores, device_id: str, day: date) -> pa.Table:
-    """The day's readings, about `fetch_rows` at a time in whole hours: how many those are, the hours before tell."""
+    """The day's readings, read in steps of whole hours.
+
+    A step has about `fetch_rows` readings if the coming hours have as many as the hours before.
+    """
+    start = microseconds(midnight(day))
     parts: list[pa.Table] = []
-    hour = fetched = 0
-    width = 1
+    hour = rows = 0
+    step = 1
     while hour < HOURS:
-        until = min(hour + width, HOURS)
-        start = microseconds(midnight(day))
-        part = stores.telemetry.read(device_id, start + hour * HOUR, start + until * HOUR, context=True)
+        end = min(hour + step, HOURS)
+        part = stores.telemetry.read(device_id, start + hour * HOUR, start + end * HOUR, context=True)
         parts.append(part)
-        fetched += len(part)
-        hour = until
-        width = max(1, stores.fetch_rows * hour // fetched if fetched else 2 * width)
+        rows += len(part)
+        hour = end
+        step = max(1, stores.fetch_rows * hour // rows) if rows else 2 * step
     return pa.concat_tables(parts, promote_options="default")
 
 
-def _joined(standing: pa.Table, newer: pa.Table, device: Device) -> pa.Table:
-    """A file whose readings the telemetry store gave up, with what came since; the newer one of equal times."""
-    kept = standing.filter(pc.invert(pc.is_in(standing["timestamp"], newer["timestamp"])))
-    both = pa.concat_tables([kept, newer], promote_options="default").sort_by("timestamp")
-    zone = newer.schema.metadata
-    return with_units(both.replace_schema_metadata(zone), DeviceMetadata.parse(device.metadata_json))
+def _with_late(current: pa.Table, late: pa.Table, device: Device) -> pa.Table:
+    """The rows of a file whose readings the store has deleted, and late readings; these replace rows of equal times."""
+    kept = current.filter(pc.invert(pc.is_in(current["timestamp"], late["timestamp"])))
+    rows = pa.concat_tables([kept, late], promote_options="default").sort_by("timestamp")
+    zone = late.schema.metadata
+    return with_units(rows.replace_schema_metadata(zone), DeviceMetadata.parse(device.metadata_json))
 
 
-def _row(stores: Stores, table: pa.Table, content: bytes, day: date, *, tenant_id: str | None) -> Dataset:
-    device_id = table["device_id"][0].as_py()
+def _day_row(
+    stores: Stores, device: Device, day: date, *, table: pa.Table, readings: pa.Table, content: bytes, first_day: bool
+) -> Dataset:
+    """The catalogue row of a day's file; quality is checked once the day is over."""
+    metadata, start = DeviceMetadata.parse(device.metadata_json), microseconds(midnight(day))
+    metrics = metric_statistics(table)
+    checks = None
+    if day < utc_now().date():
+        thresholds = QualitySettings.load().thresholds
+        checks = check_day(table, start, metadata, thresholds, readings, first_day=first_day)
     return Dataset(
-        key=dataset_key(device_id, day, day),
+        key=dataset_key(device.device_id, day, day),
         kind="day",
-        device_id=device_id,
-        tenant_id=tenant_id,
+        device_id=device.device_id,
+        tenant_id=device.tenant_id,
         start_date=day,
         end_date=day,
         first_at=table["timestamp"][0].as_py(),
@@ -185,63 +133,44 @@ def _row(stores: Stores, table: pa.Table, content: bytes, day: date, *, tenant_i
         rows=len(table),
         bytes=len(content),
         sha256=hashlib.sha256(content).hexdigest(),
-        metrics=metric_statistics(table),
+        metrics=metrics,
+        hourly=hourly_statistics(table, start, metrics),
+        energy=day_energy(table, day, metadata.counters),
+        checks=checks,
         run_id=stores.run_id,
         created_at=utc_now(),
     )
 
 
-def _describe_day(made: Dataset, table: pa.Table, device: Device, readings: pa.Table, *, first_day: bool) -> None:
-    """Statistics by the hour, energy by the quarter, and checks once the day is over."""
-    metadata, day, start = (
-        DeviceMetadata.parse(device.metadata_json),
-        made.start_date,
-        microseconds(midnight(made.start_date)),
-    )
-    made.hourly = hourly_statistics(table, start, made.metrics)
-    made.energy = day_energy(table, day, metadata.counters)
-    if day < utc_now().date():
-        thresholds = QualitySettings.load().thresholds
-        made.checks = check_day(table, start, metadata, thresholds, readings, first_day=first_day)
-
-
-def keep(stores: Stores, made: Dataset, content: bytes | Path, standing: Dataset | None) -> Exported:
-    """Write the file in the place of the one that stands there, then enter it. The caller commits."""
-    same = standing is not None and standing.sha256 == made.sha256
-    version = None if standing is None or same else _version(stores, standing)
-    if not (same and _stands(stores.objects, made)):
-        stores.objects.put(made.key, content)
-    dataset = catalogue.record(stores.session, made, standing, version_key=version)
+def replace_file(stores: Stores, new: Dataset, content: bytes | Path, current: Dataset | None) -> Exported:
+    """Store a new file in the place of the current one and record it in the catalogue. The caller commits."""
+    is_same = current is not None and current.sha256 == new.sha256
+    version_key = _keep_version(stores, current) if current is not None and not is_same else None
+    if not is_same or _size(stores.objects, new.key) != new.bytes:
+        stores.objects.put(new.key, content)
+    dataset = catalogue.record(stores.session, new, current, version_key=version_key)
     stores.session.flush()
     checkpoints.note_export(stores.session, dataset)
-    return Exported(dataset, changed=not same)
+    return Exported(dataset, changed=not is_same)
 
 
-def _version(stores: Stores, standing: Dataset) -> str | None:
-    """Keep the file that is about to be replaced, if a result was made from it; where it is kept."""
-    if not catalogue.is_used(stores.session, standing):
+def _keep_version(stores: Stores, current: Dataset) -> str | None:
+    """Copy a file that is about to be replaced to `versions/` if a result was made from it; returns the copy's key."""
+    if not catalogue.is_used(stores.session, current):
         return None
-    key, objects = f"versions/{standing.sha256}.parquet", stores.objects
-    try:
-        objects.head(key)
-    except KeyError:
-        content = objects.get(standing.key)
-        if hashlib.sha256(content).hexdigest() != standing.sha256:
-            return None  # an export died after it had replaced the file, when nothing was made from it yet
+    key = f"versions/{current.sha256}.parquet"
+    if _size(stores.objects, key) is None:
+        content = stores.objects.get(current.key)
+        if hashlib.sha256(content).hexdigest() != current.sha256:
+            return None  # an export died after it had replaced the file, before any result was made from it
         with suppress(AlreadyThere):
-            objects.create(key, content)
+            stores.objects.create(key, content)
     return key
 
 
-def _stands(objects: ObjectStore, dataset: Dataset) -> bool:
+def _size(objects: ObjectStore, key: str) -> int | None:
+    """The size of an object in bytes; None if it does not exist."""
     try:
-        return objects.head(dataset.key).size == dataset.bytes
+        return objects.head(key).size
     except KeyError:
-        return False
-
-
-def parquet(table: pa.Table) -> bytes:
-    """The table as a Parquet file: Snappy, sorted as it is, equal bytes for equal tables."""
-    sink = io.BytesIO()
-    pq.write_table(table.combine_chunks(), sink, compression=COMPRESSION, row_group_size=ROW_GROUP)
-    return sink.getvalue()
+        return None

@@ -1,23 +1,28 @@
-"""A device's past as analyses and reports read it: chosen by the catalogue, never by a wildcard."""
+"""A device's datasets and their rows, as analyses and reports read them.
+
+Datasets are selected in the catalogue, never by listing the object store.
+"""
 
 from datetime import date
 
 import pyarrow as pa
 from sqlmodel import Session
 
-from assets.datasets.export import NoTelemetry, load
+from assets.datasets.export import NoTelemetry
+from assets.datasets.files import read, reread_if_replaced
 from storage import catalogue
 from storage.catalogue import Dataset
 from storage.stores import Stores
 
-MAX_TOLD = 3
+MAX_NAMED_ERRORS = 3
 
 
 class UnfitDatasets(Exception):
-    """Datasets are there, but their quality checks found errors."""
+    """Quality checks found errors in the datasets; the message names them."""
 
 
-def history(
+@reread_if_replaced
+def read_history(
     stores: Stores,
     device_id: str,
     *,
@@ -26,76 +31,73 @@ def history(
     end: date | None = None,
     with_errors: bool = False,
 ) -> tuple[list[Dataset], pa.Table]:
-    """One dataset by its key, or the days' files of a range, with their rows ascending in time.
+    """One dataset by its key, or the day files of a range, with their rows ascending in time.
 
     Raises:
-        NoTelemetry: there is none; the message says how to make it.
-        UnfitDatasets: quality checks found errors in them, and `with_errors` does not say that they are wanted anyway.
+        NoTelemetry: there is no such dataset; the message says how to make one.
+        UnfitDatasets: quality checks found errors, and `with_errors` is False.
 
     """
-
-    def choose() -> list[Dataset]:
-        chosen = chosen_datasets(stores.session, device_id, key=key, start=start, end=end)
-        if not with_errors:
-            refuse_errors(stores.session, chosen)
-        return chosen
-
-    return load(stores, choose)
+    datasets = select_datasets(stores.session, device_id, key=key, start=start, end=end)
+    if not with_errors:
+        _refuse_errors(stores.session, datasets)
+    return datasets, read(stores.objects, datasets)
 
 
-def refuse_errors(session: Session, chosen: list[Dataset]) -> None:
-    """Let datasets pass whose days have no errors.
-
-    Raises:
-        UnfitDatasets: the message names the days and what was found.
-
-    """
-    days = [
-        day
-        for dataset in chosen
-        for day in (
-            [dataset]
-            if dataset.kind == "day"
-            else catalogue.datasets_of(
-                session, dataset.device_id, start=dataset.start_date, end=dataset.end_date, kind="day"
-            )
-        )
-    ]
-    found = [
-        f"{day.start_date} {kind} ({check['detail']})"
-        for day in days
-        for kind, check in (day.checks or {}).items()
-        if check["status"] == "error"
-    ]
-    if found:
-        more = f" and {len(found) - MAX_TOLD} more" if len(found) > MAX_TOLD else ""
-        raise UnfitDatasets(
-            f"quality checks found errors: {'; '.join(found[:MAX_TOLD])}{more}. Mend the readings, change"
-            ' QUALITY_THRESHOLDS, or use them anyway with "with_errors": true in the parameters'
-        )
+@reread_if_replaced
+def read_days(stores: Stores, device_id: str, start: date, end: date) -> tuple[list[Dataset], pa.Table]:
+    """The day files of a range, both ends inclusive, with their rows ascending in time; none if there are none."""
+    datasets = catalogue.datasets_of(stores.session, device_id, start=start, end=end, kind="day")
+    return datasets, read(stores.objects, datasets)
 
 
-def chosen_datasets(
+def select_datasets(
     session: Session, device_id: str, *, key: str | None = None, start: date | None = None, end: date | None = None
 ) -> list[Dataset]:
-    """One dataset by its key, or the days' files of a range.
+    """One dataset by its key, or the day files of a range.
 
     Raises:
-        NoTelemetry: there is none; the message says how to make it.
+        NoTelemetry: there is no such dataset; the message says how to make one.
 
     """
     if key is not None:
         dataset = catalogue.current(session, key)
         if dataset is None or dataset.device_id != device_id:
-            raise NoTelemetry(f"{device_id} has no dataset {key}; GET /api/v1/analytics/datasets lists what there is")
+            raise NoTelemetry(
+                f"{device_id} has no dataset {key}. GET /api/v1/analytics/datasets lists the datasets of a device."
+            )
         return [dataset]
     days = catalogue.datasets_of(session, device_id, start=start, end=end, kind="day")
     if not days:
         period = f" from {start} to {end}" if start else ""
-        raise NoTelemetry(f"{device_id} has no dataset{period}; ask for one with POST /api/v1/exports/run")
+        raise NoTelemetry(f"{device_id} has no dataset{period}. POST /api/v1/exports/run makes one.")
     return days
 
 
 def provenance(datasets: list[Dataset]) -> list[dict[str, object]]:
-    """Which files a result was made from, so that it can be made again."""
+    """The files that a result was made from, so that it can be reproduced."""
     return [{"key": d.key, "sha256": d.sha256, "rows": d.rows} for d in datasets]
+
+
+def _refuse_errors(session: Session, datasets: list[Dataset]) -> None:
+    """Raise `UnfitDatasets` if quality checks found errors in any day of the datasets."""
+    errors = [
+        f"{day.start_date} {kind} ({check['detail']})"
+        for dataset in datasets
+        for day in _days_of(session, dataset)
+        for kind, check in (day.checks or {}).items()
+        if check["status"] == "error"
+    ]
+    if errors:
+        more = f" and {len(errors) - MAX_NAMED_ERRORS} more" if len(errors) > MAX_NAMED_ERRORS else ""
+        raise UnfitDatasets(
+            f"Quality checks found errors: {'; '.join(errors[:MAX_NAMED_ERRORS])}{more}. Correct the readings, change"
+            ' QUALITY_THRESHOLDS, or set "with_errors": true in the parameters to use the days anyway.'
+        )
+
+
+def _days_of(session: Session, dataset: Dataset) -> list[Dataset]:
+    """The day files that a file was made from; a day's file itself."""
+    if dataset.kind == "day":
+        return [dataset]
+    return catalogue.datasets_of(session, dataset.device_id, start=dataset.start_date, end=dataset.end_date, kind="day")

@@ -1,7 +1,7 @@
-"""Where a range of a device's telemetry is read: exported days in their files, what came since and else in the store.
+"""The read plan: which parts of a range are read from day files, and which from the telemetry store.
 
-The ledger knows from which moment on a day's file may lack readings: from there the store is asked. A file stands for a
-day that retention has taken from the store.
+`storage.dirty_days` knows from which reading on a day's file may be outdated; from there on the store is read. A file
+also stands in for a day whose readings retention has deleted from the store.
 """
 
 from collections.abc import Iterable, Iterator
@@ -17,11 +17,10 @@ from storage.times import DAY, microseconds, midnight, moment
 
 @dataclass(frozen=True)
 class Segment:
-    """A part of a range and where it is read: the file of the day it lies in, or else the store.
+    """A part of a range, half-open, in microseconds, and the day file to read it from; without `file`, the store.
 
-    `store_from`: from then on it is the store's even so, since the file may lack readings. `is_expired`: retention may
-    have taken the day from the store, but for what came late. `is_behind`: and of that the file has not all; the day is
-    read from both.
+    `store_from`: the store is read from this moment on, since the file may lack later readings. `is_expired`: the store
+    may have only late readings of this day. `is_behind`: the file lacks some of these late readings, so both are read.
     """
 
     start: int
@@ -31,9 +30,14 @@ class Segment:
     is_expired: bool = False
     is_behind: bool = False
 
+    @property
+    def file_end(self) -> int:
+        """Where the part that is read from the file ends."""
+        return self.end if self.store_from is None else self.store_from
+
     @cached_property
     def has_whole_file(self) -> bool:
-        """Whether every reading of the file belongs to it, and to the file's part of it."""
+        """Whether every reading of the file lies in the part that is read from the file."""
         file = self.file
         if file is None:
             return False
@@ -43,64 +47,55 @@ class Segment:
 
     @property
     def is_in_file(self) -> bool:
-        """Whether the file has all of its readings."""
+        """Whether the file has all readings of the segment."""
         return self.file is not None and self.store_from is None and not self.is_behind
 
     @property
     def is_of_file(self) -> bool:
-        """Whether it is the file's readings, all of them and no others."""
+        """Whether the segment has exactly the file's readings."""
         return self.is_in_file and self.has_whole_file
 
     @property
     def catalogued(self) -> Dataset | None:
-        """The file, where what the catalogue knows of it holds for the file's part of the segment."""
+        """The file, if its figures in the catalogue hold for the part that is read from the file."""
         return self.file if self.has_whole_file and not self.is_behind else None
-
-    @property
-    def file_end(self) -> int:
-        return self.end if self.store_from is None else self.store_from
 
 
 def read_plan(session: Session, device_id: str, start: int, end: int) -> list[Segment]:
-    """The range (µs, half-open) in parts, in order; neighbouring days of the store are one."""
+    """The segments of a half-open range in microseconds, in order; neighbouring days of the store are one segment."""
     if start >= end:
         return []
     days = catalogue.day_files(session, device_id, moment(start).date(), moment(end - 1).date())
     files = {microseconds(midnight(day.dataset.start_date)): day for day in days}
-    found: list[Segment] = []
-    at = start
-    while at < end:
-        day_start = at // DAY * DAY
-        until = min(day_start + DAY, end)
-        part = _from_file(files[day_start], at, until) if day_start in files else Segment(at, until, None)
-        if part.file is None and found and found[-1].file is None:
-            found[-1] = Segment(found[-1].start, until, None)
+    segments: list[Segment] = []
+    for day_start, day_end in _days(start, end):
+        file = files.get(day_start // DAY * DAY)
+        segment = _file_segment(file, day_start, day_end) if file else Segment(day_start, day_end, None)
+        if segment.file is None and segments and segments[-1].file is None:
+            segments[-1] = replace(segments[-1], end=day_end)
         else:
-            found.append(part)
-        at = until
-    return found
+            segments.append(segment)
+    return segments
 
 
-def by_day(segments: Iterable[Segment]) -> list[Segment]:
-    """The same without one that is longer than a day, since what is filtered is read whole."""
-    return [day for segment in segments for day in _days_of(segment)]
+def split_by_day(segments: Iterable[Segment]) -> list[Segment]:
+    """The segments, cut at every midnight UTC. A segment with a file lies within one day and stays whole."""
+    return [replace(part, start=start, end=end) for part in segments for start, end in _days(part.start, part.end)]
 
 
-def _days_of(segment: Segment) -> Iterator[Segment]:
-    if segment.file is not None:  # which is one day's
-        yield segment
-        return
-    at = segment.start
-    while at < segment.end:
-        until = min(at // DAY * DAY + DAY, segment.end)
-        yield replace(segment, start=at, end=until)
-        at = until
+def _days(start: int, end: int) -> Iterator[tuple[int, int]]:
+    """The parts of a range between the midnights within it."""
+    while start < end:
+        day_end = min(start // DAY * DAY + DAY, end)
+        yield start, day_end
+        start = day_end
 
 
-def _from_file(day: DayFile, start: int, end: int) -> Segment:
-    """A part of a day that has a file: the file's as far as it has all readings."""
+def _file_segment(day: DayFile, start: int, end: int) -> Segment:
+    """A part of a day that has a file, read from the file as far as it is up to date."""
     if day.is_expired:
         return Segment(start, end, day.dataset, is_expired=True, is_behind=day.changed_from is not None)
-    if day.changed_from is None or (since := microseconds(day.changed_from)) >= end:
-        return Segment(start, end, day.dataset)
-    return Segment(start, end, day.dataset, store_from=since) if since > start else Segment(start, end, None)
+    changed_from = end if day.changed_from is None else microseconds(day.changed_from)
+    if changed_from <= start:
+        return Segment(start, end, None)
+    return Segment(start, end, day.dataset, store_from=changed_from if changed_from < end else None)

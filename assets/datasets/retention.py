@@ -1,43 +1,41 @@
-"""What is kept for how long. Nothing is given up that was not exported, and no file that stands alone for its day."""
+"""Retention: deletes telemetry and files that are older than the settings allow.
+
+Telemetry is deleted only after it is exported.
+"""
 
 from datetime import date, timedelta
 
-from sqlmodel import col, or_, select
-
 from storage import catalogue, dirty_days
-from storage.catalogue import Dataset
 from storage.stores import Stores
 from storage.times import microseconds, midnight, utc_now
 
-AT_A_TIME = 500
+BATCH_SIZE = 500
 
 
 def retire_telemetry(stores: Stores, days: int, today: date) -> date:
-    """Let the telemetry store give up readings older than so many days; from which day on it keeps everything.
+    """Delete telemetry older than `days` from the telemetry store; returns the first day that stays.
 
-    That is earlier than asked for where something of an older day was not exported yet.
+    That day is earlier if an older day is not exported yet. The days are marked as expired and committed before the
+    store deletes their readings, so that late readings join their files instead of replacing them.
     """
     session = stores.session
-    wanted = today - timedelta(days=days)
-    until = catalogue.exported_until(session, wanted)
-    dirty_days.expire_days(session, until)  # before they are gone: what comes late then joins what their files hold
+    first_kept = catalogue.exported_until(session, today - timedelta(days=days))
+    dirty_days.expire_days(session, first_kept)
     session.commit()
-    stores.telemetry.forget(microseconds(midnight(until)))
-    return until
+    stores.telemetry.forget(microseconds(midnight(first_kept)))
+    return first_kept
 
 
 def retire_datasets(stores: Stores, days: int, today: date) -> tuple[int, int]:
-    """Delete files, kept versions too, whose last day is older than so many days; how many, and their bytes.
+    """Delete files, also kept versions, whose last day is older than `days`; returns their number and bytes.
 
-    Their rows stay in the catalogue, superseded.
+    Their rows stay in the catalogue, superseded. Each batch is committed after its files are deleted: if the run dies
+    in between, the next run finds the rows again.
     """
     session, before = stores.session, today - timedelta(days=days)
     files = size = 0
-    there = or_(col(Dataset.superseded_at).is_(None), col(Dataset.version_key).is_not(None))
-    old = select(Dataset).where(there, Dataset.end_date < before).order_by(col(Dataset.id)).limit(AT_A_TIME)
-    while found := session.exec(old).all():
-        for dataset in found:
-            # Deleted first: dying in between leaves a row that the next one finds again.
+    while datasets := catalogue.stored_before(session, before, limit=BATCH_SIZE):
+        for dataset in datasets:
             stores.objects.delete(dataset.object_key)
             dataset.superseded_at, dataset.version_key = dataset.superseded_at or utc_now(), None
             session.add(dataset)

@@ -6,10 +6,9 @@ from typing import Any
 import pyarrow as pa
 from sqlmodel import Session, col, func, select
 
-from assets.datasets.export import load
-from assets.datasets.history import provenance
+from assets.datasets import provenance, read_days
 from assets.reports.inputs import ReportInput
-from storage import catalogue, dirty_days
+from storage import dirty_days
 from storage.devices import Device, DeviceMetadata
 from storage.jobs import AnalyticsJob, ReportJob
 from storage.rules import Alert
@@ -32,9 +31,7 @@ def gather(stores: Stores, job: ReportJob, code_version: str) -> ReportInput:
     first, last = start.astimezone(UTC).date(), (end - timedelta(microseconds=1)).astimezone(UTC).date()
     # Asked before the files are read: what is exported in between is then mentioned in vain, and not the reverse.
     waiting = [row.day for row in dirty_days.waiting(session, device_id=job.device_id) if first <= row.day <= last]
-    chosen, table = load(
-        stores, lambda: catalogue.datasets_of(session, job.device_id, start=first, end=last, kind="day")
-    )
+    chosen, table = read_days(stores, job.device_id, first, last)
     return ReportInput(
         report_id=job.job_id,
         device_id=job.device_id,

@@ -7,7 +7,7 @@ import dagster as dg
 from sqlalchemy.exc import OperationalError
 from sqlmodel import Session, select
 
-from assets.datasets.export import NoTelemetry
+from assets.datasets import NoTelemetry
 from orchestration.analyses.results import do_analysis, new_job
 from orchestration.resources import Platform
 from orchestration.run_job import run_job

@@ -8,7 +8,7 @@ from sqlmodel import Session
 
 from assets import pictures
 from assets.analyses import ANALYSES, analyse
-from assets.datasets import history
+from assets.datasets import provenance, read_history, select_datasets
 from orchestration.datasets.daily import DEVICE_HISTORY
 from orchestration.metadata import code_version, picture
 from orchestration.partitions import devices
@@ -53,7 +53,7 @@ def new_job(
         NoTelemetry: there are none.
 
     """
-    days = history.chosen_datasets(session, device_id, start=start, end=end)
+    days = select_datasets(session, device_id, start=start, end=end)
     job = AnalyticsJob(
         job_id=jobs.new_job_id(AnalyticsJob),
         tenant_id=days[-1].tenant_id,
@@ -73,7 +73,7 @@ def do_analysis(stores: Stores, job: AnalyticsJob) -> dict[str, Any]:
     started = utc_now()
     jobs.report_progress(session, job, 2.0, "Reading datasets")
     parameters = ANALYSES[job.analysis_type].parameters.model_validate(job.parameters or {})
-    chosen, table = history.history(
+    chosen, table = read_history(
         stores,
         job.device_id,
         key=job.dataset_key,
@@ -88,13 +88,13 @@ def do_analysis(stores: Stores, job: AnalyticsJob) -> dict[str, Any]:
         parameters,
         lambda percent, message: jobs.report_progress(session, job, 5 + 0.9 * percent, message),
     )
-    provenance = {
-        "datasets": history.provenance(chosen),
+    made_from = {
+        "datasets": provenance(chosen),
         "rows": len(table),
         "code_version": code_version(),
         "parameters": parameters.model_dump(mode="json"),
     }
-    results = {**result.results, "provenance": provenance}
+    results = {**result.results, "provenance": made_from}
     seconds = (utc_now() - started).total_seconds()
     jobs.complete(session, job, "Completed", results=results, accuracy_metrics=result.accuracy_metrics)
     return {
@@ -102,7 +102,7 @@ def do_analysis(stores: Stores, job: AnalyticsJob) -> dict[str, Any]:
         "model": job.model_name,
         "dagster/row_count": len(table),
         "seconds": seconds,
-        "datasets": dg.MetadataValue.json(history.provenance(chosen)),
+        "datasets": dg.MetadataValue.json(provenance(chosen)),
         **{name: value for name, value in result.accuracy_metrics.items() if isinstance(value, int | float | str)},
         **_result_facts(job, table, results),
     }

@@ -8,7 +8,7 @@ from itertools import groupby
 
 import dagster as dg
 
-from assets.datasets.export import Exported, days_between, export_day
+from assets.datasets import Exported, days_between, export_day
 from orchestration.datasets.daily import TELEMETRY_DATASET, day_facts, observe_devices
 from storage import dirty_days
 from storage.settings import Settings

@@ -6,8 +6,7 @@ from typing import Any
 import dagster as dg
 from sqlmodel import Session, col, func, select
 
-from assets.datasets import export
-from assets.datasets.export import Exported
+from assets.datasets import Exported, export_day
 from assets.pictures import day_picture
 from orchestration.metadata import api_page, code_version, dataset_lineage, dataset_schema, picture
 from orchestration.partitions import days, devices
@@ -88,7 +87,7 @@ def _export(
     exported = []
     for device_id in chosen:
         try:
-            made = export.export_day(stores, device_id, day)
+            made = export_day(stores, device_id, day)
         except (ObjectStoreUnavailable, StoreUnavailable):
             raise
         except Exception as error:

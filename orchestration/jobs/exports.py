@@ -6,9 +6,7 @@ from datetime import date
 import dagster as dg
 from sqlmodel import Session
 
-from assets.datasets import export
-from assets.datasets.export import Exported, NoTelemetry
-from assets.datasets.ranges import export_range
+from assets.datasets import Exported, NoTelemetry, days_between, export_day, export_range
 from orchestration.datasets.daily import TELEMETRY_DATASET, day_facts, observe_devices
 from orchestration.resources import Platform
 from orchestration.run_job import run_job
@@ -29,7 +27,7 @@ def _export(context: dg.OpExecutionContext, stores: Stores, job: ExportJob) -> N
     newest: Exported | None = None
     for i, day in enumerate(wanted):
         jobs.report_progress(session, job, 100.0 * i / (len(wanted) + 1), f"Exporting {day}")
-        exported = export.export_day(stores, job.device_id, day)
+        exported = export_day(stores, job.device_id, day)
         newest = exported or newest
         if exported:
             facts = day_facts(stores, day, [exported])
@@ -54,7 +52,7 @@ def _days_of(session: Session, job: ExportJob) -> Iterator[date]:
         return
     start, end = job.date_range_start.date(), job.date_range_end.date()
     made = {d.start_date for d in catalogue.datasets_of(session, job.device_id, start=start, end=end, kind="day")}
-    yield from (day for day in export.days_between(start, end) if day in waiting or day not in made)
+    yield from (day for day in days_between(start, end) if day in waiting or day not in made)
 
 
 @dg.job(

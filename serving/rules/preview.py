@@ -6,8 +6,7 @@ from dataclasses import replace
 from fastapi import APIRouter
 from sqlmodel import Session
 
-from assets.datasets.read_plan import by_day
-from assets.datasets.reader import TelemetryReader
+from assets.datasets import TelemetryReader
 from ingest.devices.profile import DeviceProfile, Windows, profile_of
 from ingest.rules.backtest import Backtest, could_meet
 from ingest.rules.evaluate import ActiveRule
@@ -143,7 +142,7 @@ def _parts(
     reader: TelemetryReader, device_id: str, rule: ActiveRule, start: int, end: int
 ) -> Iterator[tuple[Times, Floats] | Dataset]:
     """A metric's times and values day by day; a day's dataset instead if the catalogue shows that nothing meets."""
-    for day in by_day(reader.plan(device_id, start, end)):
+    for day in reader.plan(device_id, start, end, by_day=True):
         # A dataset's power factor may be derived; rules see what the device itself sent.
         segment = replace(day, file=None) if rule.metric == "power_factor" else day
         if segment.file and segment.is_in_file:

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 from msgspec import UNSET, defstruct
 
-from assets.datasets.consumption import EnergyFigures
+from assets.datasets import EnergyFigures
 from serving.telemetry.schemas import Order
 from storage.devices import NAMED_METRICS
 from storage.telemetry import COUNT, TIME, Statistics

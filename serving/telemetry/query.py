@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from assets.datasets.reader import Filter, TelemetryReader
+from assets.datasets import Filter, TelemetryReader
 from serving.http.errors import Invalid
 from storage.telemetry import TIME, Aggregate
 

@@ -7,8 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 from sqlmodel import Session
 
-from assets.datasets.consumption import energy_figures
-from assets.datasets.reader import Filter, TelemetryReader
+from assets.datasets import Filter, TelemetryReader, energy_figures
 from serving.auth.principal import needs
 from serving.auth.tenancy import DatabaseSession
 from serving.dependencies import Readings

@@ -61,9 +61,9 @@ def test_for_people_and_for_spreadsheets(plant: Stores) -> None:
 @pytest.mark.parametrize(
     ("query", "complaint"),
     [
-        ("DELETE FROM devices", "give one SELECT"),
-        ("SELECT 1; SELECT 2", "give one SELECT"),
-        ("COPY (SELECT 1) TO '/tmp/x.csv'", "give one SELECT"),
+        ("DELETE FROM devices", "Give one SELECT statement."),
+        ("SELECT 1; SELECT 2", "Give one SELECT statement."),
+        ("COPY (SELECT 1) TO '/tmp/x.csv'", "Give one SELECT statement."),
         ("SELECT * FROM read_csv('/etc/passwd')", "disabled"),
         ("SELECT * FROM '/etc/passwd'", "does not exist"),
         ("SELECT nothing FROM datasets", "nothing"),

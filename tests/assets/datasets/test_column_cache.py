@@ -7,7 +7,7 @@ ROWS = 1000
 
 
 def test_each_column_of_a_file_is_read_once_until_it_gives_way() -> None:
-    cache = ColumnCache(most_bytes=3 * 8 * ROWS)
+    cache = ColumnCache(max_bytes=3 * 8 * ROWS)
     read: list[tuple[str, ...]] = []
 
     def ask(sha256: str, *names: str) -> None:
@@ -31,7 +31,7 @@ def test_each_column_of_a_file_is_read_once_until_it_gives_way() -> None:
 
 
 def test_what_is_larger_than_all_of_it_is_not_kept_and_a_failed_read_leaves_nothing() -> None:
-    cache = ColumnCache(most_bytes=100)
+    cache = ColumnCache(max_bytes=100)
     large = pa.table({"power": pa.array([1.0] * ROWS)})
     reads = 0
 

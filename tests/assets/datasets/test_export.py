@@ -14,8 +14,8 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlmodel import Session, select
 
-from assets.datasets import export
 from assets.datasets.export import export_day
+from assets.datasets.files import DatasetReplaced, read, reread_if_replaced
 from storage import catalogue, checkpoints, dirty_days
 from storage.catalogue import Dataset
 from storage.checkpoints import ExportCheckpoint
@@ -258,9 +258,9 @@ def test_a_file_that_a_result_was_made_from_is_kept(stores: Stores) -> None:
     stores.session.refresh(old)
     assert versions(stores) == [old.version_key] == [f"versions/{sha256}.parquet"]
     assert (unused.version_key, newest.superseded_at) == (None, None)
-    assert export.read(stores.objects, [old]).num_rows == 1
-    with pytest.raises(export.DatasetReplaced):
-        export.read(stores.objects, [unused])
+    assert read(stores.objects, [old]).num_rows == 1
+    with pytest.raises(DatasetReplaced):
+        read(stores.objects, [unused])
 
 
 def test_an_open_day_that_a_result_was_made_from_stays_in_the_catalogue(stores: Stores, open_day: date) -> None:
@@ -279,19 +279,21 @@ def test_a_reader_of_a_file_that_is_being_replaced_chooses_again(stores: Stores)
     store(stores, reading(0))
     first = export_day(stores, "D1", DAY)
     assert first is not None
-    chosen: list[int] = []
+    selected: list[int] = []
 
-    def choose() -> list[Dataset]:
-        found = catalogue.datasets_of(stores.session, "D1")
-        if not chosen:
+    @reread_if_replaced
+    def read_selected(stores: Stores) -> tuple[list[Dataset], pa.Table]:
+        datasets = catalogue.datasets_of(stores.session, "D1")
+        if not selected:
             store(stores, reading(1))
             export_day(stores, "D1", DAY)
-        chosen.append(len(found))
-        return [Dataset.model_validate(first_facts)] if len(chosen) == 1 else found
+            datasets = [Dataset.model_validate(first_row)]
+        selected.append(len(datasets))
+        return datasets, read(stores.objects, datasets)
 
-    first_facts = first.dataset.model_dump()
-    found, table = export.load(stores, choose)
-    assert (len(table), found[0].rows, len(chosen)) == (2, 2, 2)
+    first_row = first.dataset.model_dump()
+    datasets, table = read_selected(stores)
+    assert (len(table), datasets[0].rows, len(selected)) == (2, 2, 2)
 
 
 @pytest.mark.parametrize("moment", ["put", "put_after", "record", "checkpoint", "read"])

@@ -5,7 +5,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from assets.datasets import ranges
-from assets.datasets.export import NoTelemetry, export_day, read
+from assets.datasets.export import NoTelemetry, export_day
+from assets.datasets.files import read
 from assets.datasets.ranges import export_month, export_range
 from storage.catalogue import Dataset
 from storage.devices import Device

@@ -2,9 +2,7 @@ from typing import Any
 
 import pytest
 
-from assets.datasets import history
-from assets.datasets.export import export_day
-from assets.datasets.ranges import export_range
+from assets.datasets import UnfitDatasets, export_day, export_range, read_history
 from assets.quality.checks import worst_status
 from assets.quality.settings import DEFAULT_THRESHOLDS, QualitySettings, Thresholds
 from storage.devices import Device
@@ -131,10 +129,8 @@ def test_days_with_errors_are_refused_unless_wanted(stores: Stores) -> None:
     export_day(stores, "D1", tomorrow)
     made = export_range(stores, "D1", DAY, tomorrow)
     for choice in ({"start": DAY, "end": tomorrow}, {"key": made.dataset.key}):
-        with pytest.raises(
-            history.UnfitDatasets, match=r"2026-02-12 completeness \((?:6\.9|7\.0)% of the day.*with_errors"
-        ):
-            history.history(stores, "D1", **choice)
-    chosen, table = history.history(stores, "D1", key=made.dataset.key, with_errors=True)
+        with pytest.raises(UnfitDatasets, match=r"2026-02-12 completeness \((?:6\.9|7\.0)% of the day.*with_errors"):
+            read_history(stores, "D1", **choice)
+    chosen, table = read_history(stores, "D1", key=made.dataset.key, with_errors=True)
     assert ([d.kind for d in chosen], len(table)) == (["range"], 1540)
-    assert len(history.history(stores, "D1", start=tomorrow, end=tomorrow)[1]) == 1440
+    assert len(read_history(stores, "D1", start=tomorrow, end=tomorrow)[1]) == 1440

@@ -9,8 +9,9 @@ import dagster as dg
 import pytest
 from sqlmodel import select
 
-from assets.datasets import export as assets_datasets
+from assets.datasets import export_day
 from assets.datasets.export import Exported
+from assets.datasets.files import read
 from orchestration.datasets import daily
 from orchestration.datasets.daily import ExportConfig, telemetry_dataset
 from orchestration.definitions import defs
@@ -128,14 +129,13 @@ def test_a_device_that_cannot_be_exported_does_not_hold_the_others(
     stores: Stores, platform: Platform, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store(stores, reading(0), reading(0, "D2"), reading(0, "D3"))
-    export_day = assets_datasets.export_day
 
     def fails_for_d2(stores: Stores, device_id: str, day: date) -> Exported | None:
         if device_id == "D2":
             raise ValueError("cannot be read")
         return export_day(stores, device_id, day)
 
-    monkeypatch.setattr(assets_datasets, "export_day", fails_for_d2)
+    monkeypatch.setattr(daily, "export_day", fails_for_d2)
     with pytest.raises(dg.Failure, match="1 files could not be made, the others are: D2 of 2026-02-12: cannot be read"):
         export(instance, platform, "2026-02-12")
     assert {d.device_id for d in stores.session.exec(select(Dataset))} == {"D1", "D3"}
@@ -188,7 +188,7 @@ def test_a_full_disk_fails_the_run_and_leaves_the_old_file(
     with pytest.raises(ObjectStoreUnavailable):
         export(instance, platform, "2026-02-12")
     (standing,) = stores.session.exec(select(Dataset)).all()
-    assert assets_datasets.read(stores.objects, [standing]).num_rows == 1
+    assert read(stores.objects, [standing]).num_rows == 1
     assert [o.key for o in stores.objects.list("datasets")] == [standing.key]
     assert len(dirty_days.waiting(stores.session)) == 1
     filler.unlink()

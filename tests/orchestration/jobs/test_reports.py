@@ -242,7 +242,7 @@ def test_a_file_that_is_spoiled_fails_the_job_with_the_reason(
     job = asked(session)
     run(instance, job, session, ends=False)
     assert job.status == "failed"
-    assert job.error_message == f"{dataset.object_key} is just being made again; try again in a minute"
+    assert job.error_message == f"{dataset.object_key} is being replaced. Try again in a minute."
 
 
 @pytest.fixture(params=["Reading", "Report is ready"])
