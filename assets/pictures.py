@@ -1,4 +1,4 @@
-"""Pictures of a day and of a result, as PNG, small enough to be kept with the metadata of a run."""
+"""Pictures of a day and of analysis results as PNG, small enough for the metadata of a Dagster run."""
 
 import io
 from collections import Counter
@@ -26,9 +26,12 @@ INK, ACCENT, ALARM = "#33414e", "#1f77b4", "#c8423b"
 
 
 def day_picture(stores: Stores, day: date) -> bytes:
-    """The day's power in five-minute means, a row per device of the largest (another metric where none has power)."""
+    """The day's power as five-minute means, one row for each of the devices with the most power.
+
+    If no device measures power, the picture shows the metric that most devices measure.
+    """
     datasets = catalogue.of_day(stores.session, day)
-    metric = _shared_metric(datasets)
+    metric = _most_common_metric(datasets)
     shown = sorted((d for d in datasets if metric in d.metrics), key=lambda d: -abs(_mean(d, metric)))[:MAX_DEVICES]
     figure, axes = _canvas(len(shown))
     for dataset, axis in zip(shown, axes, strict=False):
@@ -38,18 +41,23 @@ def day_picture(stores: Stores, day: date) -> bytes:
         axis.set_ylabel(UNITS.get(metric, ""), fontsize=7)
     start = midnight(day)
     _hours(axes[-1], start, start + timedelta(days=1))
-    more = len(datasets) - len(shown)
-    figure.suptitle(f"{metric}, {day} UTC" + (f" ({more} more devices)" if more else ""), x=0.01, ha="left", fontsize=9)
+    others = len(datasets) - len(shown)
+    figure.suptitle(
+        f"{metric}, {day} UTC" + (f" ({others} more devices)" if others else ""), x=0.01, ha="left", fontsize=9
+    )
     return _png(figure)
 
 
 def anomaly_picture(device_id: str, table: pa.Table, results: dict[str, Any]) -> bytes:
-    """The metrics that the anomalies showed in, most often first, each with its own events shaded."""
+    """The metrics with the most events as five-minute means, with their events shaded.
+
+    `table` has the dataset rows that the analysis used, `results` what it found.
+    """
     events = results["events"]
-    showing = Counter(event["metric"] for event in events if event.get("metric") in table.column_names)
-    metrics = [metric for metric, _ in showing.most_common(MAX_METRICS)] or [_first_metric(table)]
+    event_counts = Counter(event["metric"] for event in events if event.get("metric") in table.column_names)
+    metrics = [metric for metric, _ in event_counts.most_common(MAX_METRICS)] or [_first_metric(table)]
     times = pc.min_max(table["timestamp"]).as_py()
-    visible = max(WINDOW, (times["max"] - times["min"]) / 300)  # two pixels
+    min_width = max(WINDOW, (times["max"] - times["min"]) / 300)  # two pixels
     figure, axes = _canvas(len(metrics))
     for metric, axis in zip(metrics, axes, strict=True):
         means = _five_minute_means(table.select(["timestamp", metric]), metric)
@@ -57,11 +65,11 @@ def anomaly_picture(device_id: str, table: pa.Table, results: dict[str, Any]) ->
         for event in events:
             if event.get("metric") == metric:
                 start, end = (datetime.fromisoformat(event[edge]) for edge in ("start", "end"))
-                axis.axvspan(start, max(end, start + visible), color=ALARM, alpha=0.35, linewidth=0)
-                # A spike hides the shade of its few minutes; the mark at the upper edge stays.
-                edge = axis.get_xaxis_transform()
-                axis.plot([start + (end - start) / 2], [0.97], "v", color=ALARM, markersize=4, transform=edge)
-        count = showing[metric]
+                axis.axvspan(start, max(end, start + min_width), color=ALARM, alpha=0.35, linewidth=0)
+                # A spike hides the shade of its few minutes, so a mark at the upper edge shows the event as well.
+                upper_edge = axis.get_xaxis_transform()
+                axis.plot([start + (end - start) / 2], [0.97], "v", color=ALARM, markersize=4, transform=upper_edge)
+        count = event_counts[metric]
         axis.set_title(f"{metric}: {count} {'event' if count == 1 else 'events'}", loc="left", fontsize=8, color=INK)
         axis.set_ylabel(UNITS.get(metric, ""), fontsize=7)
     _dates(axes[-1])
@@ -70,14 +78,14 @@ def anomaly_picture(device_id: str, table: pa.Table, results: dict[str, Any]) ->
 
 
 def forecast_picture(device_id: str, results: dict[str, Any]) -> bytes:
-    """What was, what is expected, and the bands that hold 80 and 95 % of it."""
+    """The measured past, the forecast, and its 80 and 95 % bands."""
     figure, (axis,) = _canvas(1)
-    history, ahead = results["history"], results["forecast"]
-    times = _times(ahead)
+    history, forecast = results["history"], results["forecast"]
+    times = _times(forecast)
     axis.plot(_times(history), [p["value"] for p in history], color=INK, linewidth=0.8, label="measured")
-    axis.plot(times, [p["value"] for p in ahead], color=ACCENT, linewidth=1.2, label="expected")
+    axis.plot(times, [p["value"] for p in forecast], color=ACCENT, linewidth=1.2, label="expected")
     for low, high, share in (("lower", "upper", 95), ("lower_80", "upper_80", 80)):
-        bounds = [[p[edge] for p in ahead] for edge in (low, high)]
+        bounds = [[p[edge] for p in forecast] for edge in (low, high)]
         axis.fill_between(times, *bounds, color=ACCENT, alpha=0.18, linewidth=0, label=f"{share} % of cases")
     axis.axvline(times[0], color=INK, linewidth=0.6, linestyle=":")
     axis.set_ylabel(UNITS.get(results["metric"], ""), fontsize=7)
@@ -89,7 +97,7 @@ def forecast_picture(device_id: str, results: dict[str, Any]) -> bytes:
 
 
 def prediction_picture(device_id: str, results: dict[str, Any]) -> bytes:
-    """The probability of a failure within the horizon at the newest steps, none of which its model had learnt from."""
+    """The probability of a failure within the horizon, at the newest steps."""
     figure, (axis,) = _canvas(1)
     steps = results["probabilities"]
     axis.plot(_times(steps), [step["failure_probability"] for step in steps], ".", color=ALARM, markersize=3)
@@ -104,14 +112,14 @@ def _times(points: list[dict[str, Any]]) -> list[datetime]:
     return [datetime.fromisoformat(point["timestamp"]) for point in points]
 
 
-def _shared_metric(datasets: list[Dataset]) -> str:
-    counted = {name: sum(name in d.metrics for d in datasets) for d in datasets for name in d.metrics}
-    return "power" if "power" in counted else max(counted, key=lambda name: counted[name], default="power")
+def _most_common_metric(datasets: list[Dataset]) -> str:
+    counts = Counter(name for dataset in datasets for name in dataset.metrics)
+    return "power" if "power" in counts or not counts else counts.most_common(1)[0][0]
 
 
 def _first_metric(table: pa.Table) -> str:
-    there = [name for name in ("power", *NAMED_METRICS) if table[name].null_count < len(table)]
-    return there[0] if there else table.column_names[-1]
+    measured = [name for name in ("power", *NAMED_METRICS) if table[name].null_count < len(table)]
+    return measured[0] if measured else table.column_names[-1]
 
 
 def _mean(dataset: Dataset, metric: str) -> float:
@@ -126,8 +134,8 @@ def _five_minute_means(table: pa.Table, metric: str) -> pa.Table:
 
 
 def _canvas(rows: int) -> tuple["Figure", list["Axes"]]:
-    # A figure without pyplot: nothing global, so that threads of one process do not meet.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415 - 0.4 s that minute runs need not pay
+    # Without pyplot there is no global state, so several threads can draw at the same time.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415 - takes 0.4 s, which the run of every minute does not need
     from matplotlib.figure import Figure  # noqa: PLC0415
 
     rows = max(rows, 1)

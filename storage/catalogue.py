@@ -1,6 +1,7 @@
-"""Which datasets there are: a row for each file that was made, and what is known of it without reading it.
+"""The catalogue of datasets: a row for each file, with what is known of it without reading it.
 
-From a day's close on it only grows. What telemetry has touched since a file was made stands in `storage.dirty_days`.
+Rows of closed days are never replaced, only superseded. `storage.dirty_days` knows the days for which telemetry came
+after their file was made.
 """
 
 import hashlib
@@ -36,11 +37,11 @@ _JSON = JSONB(none_as_null=True)
 class Dataset(SQLModel, table=True):
     """A Parquet file of one device over whole UTC days, both ends inclusive.
 
-    `superseded_at` is when a newer one took its key, or when it was retired; `version_key` is where it is kept since
-    then if a result was made from it.
+    `superseded_at`: when a newer file took its key, or when retention deleted it. `version_key`: where it is kept since
+    then, if a result was made from it.
 
-    Of a day's file (hours and quarters are those of the UTC day):
-    `first_at`, `last_at`: its first and last reading; null where an older version made it.
+    Files of a day also have (hours and quarter hours are those of the UTC day):
+    `first_at`, `last_at`: the first and last reading; null if an older release made the file.
     `hourly`: `{metric: {"count": [24], "min": [24], "max": [24], "sum": [24]}}`, null without values.
     `energy`: `{"quarters": [96], "source", "first", "last", "gap", "rollover"}`, see
     `assets.energy.quarters.day_energy`.
@@ -82,23 +83,23 @@ class Dataset(SQLModel, table=True):
 
     @property
     def object_key(self) -> str:
-        """Where the file is now."""
+        """The key of the file in the object store now."""
         return self.version_key or self.key
 
 
 def exported_until(session: Session, day: date) -> date:
-    """The day itself, or the earliest one before it of which something was not exported yet."""
-    made = exists().where(
+    """The first day before `day` that is not wholly exported; `day` itself if all of them are."""
+    has_file = exists().where(
         col(Dataset.device_id) == DirtyDay.device_id,
         col(Dataset.kind) == "day",
         col(Dataset.start_date) == DirtyDay.day,
     )
-    missing = select(func.min(DirtyDay.day)).where(or_(waits_for_export(), ~made), col(DirtyDay.day) < day)
+    missing = select(func.min(DirtyDay.day)).where(or_(waits_for_export(), ~has_file), col(DirtyDay.day) < day)
     return session.exec(missing).one() or day
 
 
 def current(session: Session, key: str) -> Dataset | None:
-    """The dataset that stands under a key."""
+    """The current dataset of a key."""
     return session.exec(select(Dataset).where(Dataset.key == key, col(Dataset.superseded_at).is_(None))).first()
 
 
@@ -111,21 +112,22 @@ def datasets_of(
     kind: str | None = None,
 ) -> list[Dataset]:
     """A device's current datasets that lie within the days, both inclusive, in time order."""
-    found = select(Dataset).where(Dataset.device_id == device_id, col(Dataset.superseded_at).is_(None))
+    query = select(Dataset).where(Dataset.device_id == device_id, col(Dataset.superseded_at).is_(None))
     if start is not None:
-        found = found.where(col(Dataset.start_date) >= start)
+        query = query.where(col(Dataset.start_date) >= start)
     if end is not None:
-        found = found.where(col(Dataset.end_date) <= end)
+        query = query.where(col(Dataset.end_date) <= end)
     if kind is not None:
-        found = found.where(Dataset.kind == kind)
-    return list(session.exec(found.order_by(col(Dataset.start_date), col(Dataset.end_date))))
+        query = query.where(Dataset.kind == kind)
+    return list(session.exec(query.order_by(col(Dataset.start_date), col(Dataset.end_date))))
 
 
 @dataclass(frozen=True)
 class DayFile:
-    """The file of a day. `changed_from`: readings from then on may have come, or been replaced, since it was made.
+    """The file of a day, and what happened since it was made.
 
-    `is_expired`: the telemetry store may hold no more of the day than what came late.
+    `changed_from`: readings from this moment on may have come or changed since. `is_expired`: the telemetry store may
+    have only late readings of the day.
     """
 
     dataset: Dataset
@@ -134,33 +136,30 @@ class DayFile:
 
 
 def day_files(session: Session, device_id: str, start: date, end: date) -> list[DayFile]:
-    """A device's files of days from start to end, both included, in order.
-
-    What is known of their hours and their checks is read when asked for.
-    """
+    """A device's day files from start to end, both inclusive, in order; `hourly` and `checks` load on access."""
     changed_from = func.least(col(DirtyDay.dirty_from), col(DirtyDay.claimed_from))
-    of_its_day = and_(col(DirtyDay.device_id) == col(Dataset.device_id), col(DirtyDay.day) == col(Dataset.start_date))
-    found = (
+    is_same_day = and_(col(DirtyDay.device_id) == col(Dataset.device_id), col(DirtyDay.day) == col(Dataset.start_date))
+    query = (
         select(Dataset, changed_from, col(DirtyDay.expired_at).is_not(None))
-        .join(DirtyDay, of_its_day, isouter=True)
+        .join(DirtyDay, is_same_day, isouter=True)
         .where(*_current_days(), Dataset.device_id == device_id, col(Dataset.start_date).between(start, end))
         .order_by(col(Dataset.start_date))
         .options(defer(col(Dataset.hourly)), defer(col(Dataset.checks)))  # type: ignore[arg-type] # as in of_day
     )
-    return [DayFile(*row) for row in session.exec(found)]
+    return [DayFile(*row) for row in session.exec(query)]
 
 
 def of_day(session: Session, day: date) -> list[Dataset]:
-    """Every device's file of a day, without what is known of its hours and quarters, which is read when asked for."""
-    without = (defer(col(Dataset.hourly)), defer(col(Dataset.energy)))  # type: ignore[arg-type] # columns are mapped
-    found = select(Dataset).where(*_current_days(), Dataset.start_date == day).order_by(col(Dataset.device_id))
-    return list(session.exec(found.options(*without)))
+    """The files of a day, by device; `hourly` and `energy` load on access."""
+    deferred = (defer(col(Dataset.hourly)), defer(col(Dataset.energy)))  # type: ignore[arg-type] # columns are mapped
+    query = select(Dataset).where(*_current_days(), Dataset.start_date == day).order_by(col(Dataset.device_id))
+    return list(session.exec(query.options(*deferred)))
 
 
 def devices_of_days(session: Session, start: date, end: date) -> list[str]:
-    """Devices with a file of any day from start to end, both included."""
-    found = select(Dataset.device_id).where(*_current_days(), col(Dataset.start_date).between(start, end))
-    return list(session.exec(found.distinct().order_by(Dataset.device_id)))
+    """Devices with a file of any day from start to end, both inclusive."""
+    query = select(Dataset.device_id).where(*_current_days(), col(Dataset.start_date).between(start, end))
+    return list(session.exec(query.distinct().order_by(Dataset.device_id)))
 
 
 def current_day_files(
@@ -196,21 +195,28 @@ WHERE m.created_at IS NULL OR m.created_at < d.made GROUP BY 1 ORDER BY 1
 
 
 def months_to_close(session: Session, first: date, before: date) -> list[date]:
-    """First days of months before a day that have day files but not, or not anew, a month's file for each device."""
+    """First days of the months in which a device has a day file that is newer than its month file, or no month file.
+
+    Only months from `first` on and before `before` count.
+    """
     return list(session.execute(_MONTHS_TO_CLOSE, {"first": first, "before": before}).scalars())
 
 
 def unchecked(session: Session, *, before: date) -> dict[date, int]:
-    """Days before a day with files that were last made while their day was open, and how many those are."""
-    waiting = select(col(Dataset.start_date), func.count()).where(
+    """Days before `before` whose files have no quality checks yet, with the number of these files.
+
+    They were last exported before the day was over.
+    """
+    query = select(col(Dataset.start_date), func.count()).where(
         *_current_days(), col(Dataset.checks).is_(None), Dataset.start_date < before
     )
-    return dict(session.exec(waiting.group_by(col(Dataset.start_date))).all())
+    return dict(session.exec(query.group_by(col(Dataset.start_date))).all())
 
 
 def unchecked_devices(session: Session, day: date) -> list[str]:
-    found = select(Dataset.device_id).where(*_current_days(), col(Dataset.checks).is_(None), Dataset.start_date == day)
-    return list(session.exec(found))
+    """Devices whose file of a day has no quality checks yet."""
+    query = select(Dataset.device_id).where(*_current_days(), col(Dataset.checks).is_(None), Dataset.start_date == day)
+    return list(session.exec(query))
 
 
 def _current_days() -> tuple[ColumnElement[bool], ColumnElement[bool]]:
@@ -218,24 +224,24 @@ def _current_days() -> tuple[ColumnElement[bool], ColumnElement[bool]]:
 
 
 def history_version(session: Session, device_id: str, *, before: date) -> str:
-    """A name for the content of all of a device's day files before a day: equal files, equal name."""
-    hashes = select(Dataset.sha256).where(
+    """A hash of all of a device's day files before a day: it changes when one of them does."""
+    query = select(Dataset.sha256).where(
         Dataset.device_id == device_id,
         Dataset.kind == "day",
         col(Dataset.superseded_at).is_(None),
         col(Dataset.end_date) < before,
     )
-    parts = session.exec(hashes.order_by(col(Dataset.start_date)))
-    return hashlib.sha256("".join(parts).encode()).hexdigest()[:16]
+    hashes = session.exec(query.order_by(col(Dataset.start_date)))
+    return hashlib.sha256("".join(hashes).encode()).hexdigest()[:16]
 
 
 def is_used(session: Session, dataset: Dataset) -> bool:
-    """Whether a result was made from exactly this file, or may just be being made from it."""
+    """Whether a result was made from exactly this file, or a running job of the device may be reading it."""
     made_from = type_coerce([{"sha256": dataset.sha256}], JSONB)
     for kind in (AnalyticsJob, ReportJob):
         provenance = col(kind.results)["provenance"]["datasets"]
-        at_work = and_(col(kind.device_id) == dataset.device_id, col(kind.status) == "running")
-        if session.exec(select(kind.id).where(or_(provenance.op("@>")(made_from), at_work)).limit(1)).first():
+        is_running = and_(col(kind.device_id) == dataset.device_id, col(kind.status) == "running")
+        if session.exec(select(kind.id).where(or_(provenance.op("@>")(made_from), is_running)).limit(1)).first():
             return True
     return False
 
@@ -245,29 +251,29 @@ def set_tenant(session: Session, device_ids: Collection[str], tenant_id: str) ->
     session.exec(update(Dataset).where(col(Dataset.device_id).in_(device_ids)).values(tenant_id=tenant_id))
 
 
-def record(session: Session, made: Dataset, standing: Dataset | None, *, version_key: str | None = None) -> Dataset:
-    """Enter a file that was written in the place of another; returns the row that stands for it. The caller commits.
+def record(session: Session, new: Dataset, current: Dataset | None, *, version_key: str | None = None) -> Dataset:
+    """Record a file that was written in the place of the current one; returns its row. The caller commits.
 
-    Equal content changes nothing but what is said about it. While its last day is open a file's row is replaced; after
-    that, and where `version_key` says that the old file was kept, the catalogue only grows: the old row stays,
-    superseded.
+    If the content is equal, the current row stays and its derived figures are updated. If the current file was made
+    while its last day was open, the new row replaces its row. In any other case, and if the current file was kept as
+    `version_key`, the current row stays as superseded.
     """
-    if standing is None:
-        session.add(made)
-        return made
-    if standing.sha256 == made.sha256:
-        standing.first_at, standing.last_at = made.first_at, made.last_at
-        standing.hourly, standing.energy = made.hourly, made.energy
-        if made.kind == "month":
-            standing.created_at = made.created_at  # all that its days held until then is in it
-        standing.checks = made.checks or standing.checks
-        session.add(standing)
-        return standing
-    if standing.created_at.date() <= standing.end_date and version_key is None:
-        made.id = standing.id
-        return session.merge(made)
-    standing.superseded_at, standing.version_key = made.created_at, version_key
-    session.add(standing)
+    if current is None:
+        session.add(new)
+        return new
+    if current.sha256 == new.sha256:
+        current.first_at, current.last_at = new.first_at, new.last_at
+        current.hourly, current.energy = new.hourly, new.energy
+        if new.kind == "month":
+            current.created_at = new.created_at  # it has all that its days had until then
+        current.checks = new.checks or current.checks
+        session.add(current)
+        return current
+    if current.created_at.date() <= current.end_date and version_key is None:
+        new.id = current.id
+        return session.merge(new)
+    current.superseded_at, current.version_key = new.created_at, version_key
+    session.add(current)
     session.flush()
-    session.add(made)
-    return made
+    session.add(new)
+    return new

@@ -1,4 +1,4 @@
-"""The handover's history of exports: a row per file, and how its last export went."""
+"""The handover's history of exports: one row per file, with the outcome of its last export."""
 
 from datetime import datetime
 
@@ -11,7 +11,7 @@ from storage.times import utc_now
 
 
 class ExportCheckpoint(SQLModel, table=True):
-    """The handover's history of exports, one row per export of a device."""
+    """The last export of a device's file. `last_sequence` counts the exports of the file that succeeded."""
 
     __tablename__ = "export_checkpoints"
     __table_args__ = (
@@ -34,9 +34,9 @@ class ExportCheckpoint(SQLModel, table=True):
 
 
 def note_export(session: Session, dataset: Dataset) -> None:
-    """Note an export in the handover's history: a row per file, moved on by each export of it. The caller commits."""
+    """Record a successful export of a file. The caller commits."""
     now = utc_now()
-    moved = session.exec(
+    updated = session.exec(
         update(ExportCheckpoint)
         .where(col(ExportCheckpoint.device_id) == dataset.device_id, col(ExportCheckpoint.s3_key) == dataset.key)
         .values(
@@ -48,7 +48,7 @@ def note_export(session: Session, dataset: Dataset) -> None:
             error_message=None,
         )
     )
-    if not moved.rowcount:
+    if not updated.rowcount:
         session.add(
             ExportCheckpoint(
                 device_id=dataset.device_id,
@@ -62,9 +62,9 @@ def note_export(session: Session, dataset: Dataset) -> None:
 
 
 def note_failure(session: Session, device_id: str, key: str, reason: str) -> None:
-    """Note there that an export did not come to its end; the next one that does clears it. The caller commits."""
-    of_file = select(ExportCheckpoint).where(ExportCheckpoint.device_id == device_id, ExportCheckpoint.s3_key == key)
-    row = session.exec(of_file).first() or ExportCheckpoint(
+    """Record that an export of a file failed; its next successful export clears the error. The caller commits."""
+    query = select(ExportCheckpoint).where(ExportCheckpoint.device_id == device_id, ExportCheckpoint.s3_key == key)
+    row = session.exec(query).first() or ExportCheckpoint(
         device_id=device_id, s3_key=key, status="FAILED", last_exported_at=utc_now()
     )
     row.updated_at = utc_now()

@@ -8,7 +8,7 @@ from datetime import date
 
 import dagster as dg
 
-from assets.quality.settings import QUALITY_CHECKS, QualityCheck
+from assets.quality import QUALITY_CHECKS, QualityCheck
 from orchestration.datasets.daily import TELEMETRY_DATASET
 from orchestration.partitions import days
 from orchestration.resources import Platform
