@@ -21,7 +21,7 @@ from ingest.notify.sender import Senders
 from ingest.notify.settings import NotifySettings
 from ingest.rules.alerts import AlertRaiser
 from ingest.rules.no_data import NoDataMonitor
-from storage.database import PATIENCE, open_engine
+from storage.database import ANSWER_TIMEOUT_SECONDS, open_engine
 from storage.settings import Settings, SettingsError, check_settings
 from storage.stores import open_telemetry_store
 
@@ -48,7 +48,7 @@ def run(settings: Settings) -> None:
         signal.signal(number, lambda *_: stopping.set())
     counts = IngestMetrics()
     store = open_telemetry_store(settings)
-    engine = open_engine(settings, patience=PATIENCE)
+    engine = open_engine(settings, answer_timeout=ANSWER_TIMEOUT_SECONDS)
     subscription = Subscription(settings)
     registry = Registry(settings, engine)
     last_seen = LastSeen()

@@ -30,7 +30,7 @@ from serving.reports import routes as reports
 from serving.rules import preview, routes as rules
 from serving.settings import ApiSettings
 from serving.telemetry import routes as telemetry
-from storage.database import PATIENCE, check_database, open_engine
+from storage.database import ANSWER_TIMEOUT_SECONDS, check_database, open_engine
 from storage.objects import ObjectStoreUnavailable, open_object_store
 from storage.settings import Settings
 from storage.stores import open_telemetry_store
@@ -86,7 +86,7 @@ def create_app(settings: Settings) -> FastAPI:
         state.api_settings = api_settings
         state.outbox = outbox
         state.limits = Limits(api_settings.api_rate_limit)
-        state.engine = open_engine(settings, pool_size=20, patience=PATIENCE)
+        state.engine = open_engine(settings, pool_size=20, answer_timeout=ANSWER_TIMEOUT_SECONDS)
         # Reads need no transaction; BEGIN and ROLLBACK would each cost a round trip.
         state.reading = state.engine.execution_options(isolation_level="AUTOCOMMIT")
         state.telemetry = open_telemetry_store(settings)

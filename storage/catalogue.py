@@ -29,6 +29,7 @@ from sqlmodel import Field, Session, SQLModel, col, select, update
 from storage.database import Timestamp
 from storage.dirty_days import DirtyDay, waits_for_export
 from storage.jobs import AnalyticsJob, ReportJob
+from storage.telemetry import MetricStatistics
 from storage.times import utc_now
 
 _JSON = JSONB(none_as_null=True)
@@ -85,6 +86,11 @@ class Dataset(SQLModel, table=True):
     def object_key(self) -> str:
         """The key of the file in the object store now."""
         return self.version_key or self.key
+
+    @property
+    def statistics(self) -> dict[str, MetricStatistics]:
+        """Statistics of every metric in the file, from `metrics`."""
+        return {name: MetricStatistics(**values) for name, values in self.metrics.items()}
 
 
 def exported_until(session: Session, day: date) -> date:

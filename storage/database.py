@@ -17,11 +17,11 @@ from sqlmodel import DateTime, Field, Session
 from storage.settings import Settings, SettingsError
 
 MIGRATIONS = Path(__file__).parent / "migrations"
-# Any constant of our own: two migrations at once wait for each other instead of racing.
+# The key of an advisory lock, any number: of two migrations at the same time one waits for the other.
 MIGRATION_LOCK = 4_931_207
 
-# A network that goes silent resets nothing: it is noticed within half a minute, whether we wait for an answer or for
-# what we sent to arrive. A server that takes what is sent and never answers is not: see `PatientConnection`.
+# A network that goes silent closes no connection. These options notice it within half a minute, while waiting for an
+# answer and while sending. They do not notice a server that accepts what is sent but never answers: `TimedConnection`.
 ALIVE: dict[str, Any] = {
     "connect_timeout": 5,
     "keepalives_idle": 10,
@@ -30,9 +30,8 @@ ALIVE: dict[str, Any] = {
     "tcp_user_timeout": 30_000,
 }
 
-
-# How long those wait for an answer who have callers waiting for them: ingestion and the API.
-PATIENCE = 60.0
+# For ingestion and the API, whose callers wait meanwhile.
+ANSWER_TIMEOUT_SECONDS = 60.0
 
 Answer = TypeVar("Answer")
 
@@ -42,31 +41,31 @@ def Timestamp(**options: Any) -> Any:  # noqa: N802 - used in place of sqlmodel.
     return Field(sa_type=DateTime(timezone=True), **options)
 
 
-class PatientConnection(psycopg.Connection[Any]):
-    """A connection that is closed when a statement has no answer after `patience` seconds; None waits for ever."""
+class TimedConnection(psycopg.Connection[Any]):
+    """A connection that closes if a statement has no answer after `answer_timeout` seconds; None waits forever."""
 
-    patience: float | None = None
+    answer_timeout: float | None = None
 
     def wait(self, gen: PQGen[Answer], interval: float = 0.1, timeout: float | None = None) -> Answer:
-        """Every statement waits here; psycopg's own few timeouts come as `timeout`.
+        """Wait for a statement's answer. The few timeouts of psycopg itself come as `timeout`.
 
         Raises:
-            psycopg.OperationalError: there is no answer in time.
+            psycopg.OperationalError: the server does not answer in time.
 
         """
-        if timeout is not None or self.patience is None:
+        if timeout is not None or self.answer_timeout is None:
             return super().wait(gen, interval, timeout)
         try:
-            return super().wait(gen, interval, self.patience)
+            return super().wait(gen, interval, self.answer_timeout)
         except psycopg.errors._WaitTimeout:  # noqa: SLF001 - psycopg has no public name for it
             self.close()
-            raise psycopg.OperationalError(f"the server has not answered for {self.patience:g} s") from None
+            raise psycopg.OperationalError(f"the server has not answered for {self.answer_timeout:g} s") from None
 
 
-def open_engine(settings: Settings, *, pool_size: int = 5, patience: float | None = None) -> Engine:
-    """An engine whose connections notice a restarted server and speak UTC.
+def open_engine(settings: Settings, *, pool_size: int = 5, answer_timeout: float | None = None) -> Engine:
+    """An engine whose connections use UTC and are replaced after a restart of the server.
 
-    With `patience`, a statement that is not answered within so many seconds fails as on a lost connection.
+    With `answer_timeout`, a statement fails as on a lost connection if it has no answer after so many seconds.
     """
     engine = create_engine(
         settings.database_url_for("psycopg"),
@@ -77,14 +76,17 @@ def open_engine(settings: Settings, *, pool_size: int = 5, patience: float | Non
     )
 
     @event.listens_for(engine, "do_connect")
-    def open_connection(_: Any, __: Any, arguments: Any, options: dict[str, Any]) -> PatientConnection:
-        return _opened(*arguments, patience=patience, **options)
+    def open_connection(_: Any, __: Any, arguments: Any, options: dict[str, Any]) -> TimedConnection:
+        return _opened(*arguments, answer_timeout=answer_timeout, **options)
 
     @event.listens_for(engine, "checkout")
-    def refuse_a_lost_connection(connection: PatientConnection, _: Any, __: Any) -> None:
-        """A server that went away hung up. That can be heard, where asking would cost each use a round trip."""
+    def refuse_a_lost_connection(connection: TimedConnection, _: Any, __: Any) -> None:
+        """Ping only if there is something to read: a server that went away has closed the connection.
+
+        A ping before every use would cost a round trip each.
+        """
         try:
-            if _has_news(connection):
+            if _is_readable(connection):
                 engine.dialect.do_ping(connection)  # type: ignore[arg-type] # as its own pre-ping does
         except psycopg.Error:
             raise InvalidatePoolError from None
@@ -92,10 +94,10 @@ def open_engine(settings: Settings, *, pool_size: int = 5, patience: float | Non
     return engine
 
 
-def connect(settings: Settings, *, patience: float | None = None, **options: Any) -> psycopg.Connection[Any]:
-    """A plain psycopg connection, where SQLAlchemy would only stand in the way (bulk writes, LISTEN)."""
+def connect(settings: Settings, *, answer_timeout: float | None = None, **options: Any) -> psycopg.Connection[Any]:
+    """A plain psycopg connection, for bulk writes and LISTEN."""
     given = {**ALIVE, "options": "-c timezone=UTC", **options}
-    return _opened(settings.database_url, patience=patience, **given)
+    return _opened(settings.database_url, answer_timeout=answer_timeout, **given)
 
 
 def limit_statement_time(session: Session, seconds: float) -> None:
@@ -114,21 +116,21 @@ def check_database(engine: Engine) -> None:
         connection.execute(text("SELECT 1"))
 
 
-def _has_news(connection: PatientConnection) -> bool:
-    """Whether there is something to read: the end of the connection, or what a server says unasked."""
+def _is_readable(connection: TimedConnection) -> bool:
+    """Whether there is something to read: the end of the connection, or a notice from the server."""
     listening = select.poll()
     listening.register(connection, select.POLLIN)
     return bool(listening.poll(0))
 
 
-def _opened(address: str = "", *, patience: float | None, **options: Any) -> PatientConnection:
-    connection = PatientConnection.connect(address, **options)
-    connection.patience = patience
+def _opened(address: str = "", *, answer_timeout: float | None, **options: Any) -> TimedConnection:
+    connection = TimedConnection.connect(address, **options)
+    connection.answer_timeout = answer_timeout
     return connection
 
 
 def migrate(settings: Settings, revision: str = "head") -> None:
-    """Bring the database to a revision of the schema, and make the schema that Dagster keeps its own tables in.
+    """Migrate the database to a revision of the schema, and make the schema for Dagster's own tables.
 
     Raises:
         SettingsError: the server does not answer or refuses the login.
@@ -153,7 +155,7 @@ def migrate(settings: Settings, revision: str = "head") -> None:
 
 
 def main() -> None:
-    """Migrate the database that the settings name: `python -m storage.database`; exit code 2 when that fails."""
+    """Migrate the database that the settings name (`python -m storage.database`). Exits with 2 if that fails."""
     try:
         migrate(Settings.load())
     except SettingsError as error:

@@ -29,6 +29,11 @@ NAMED_METRICS = ("voltage", "current", "power", "temperature")
 UNITS = {"voltage": "V", "current": "A", "power": "W", "temperature": "°C", "power_factor": "1"}
 
 
+def order_metrics(names: set[str]) -> list[str]:
+    """The four named metrics, whether they are among the names or not, then the other names in alphabetical order."""
+    return [*NAMED_METRICS, *sorted(names.difference(NAMED_METRICS))]
+
+
 class Device(SQLModel, table=True):
     """A machine. `device_id` is the business key and never changes."""
 

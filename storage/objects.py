@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from obstore.store import RetryConfig
 
 # A server that restarts is waited for; one that is away is said to be after some seconds, and the caller tries again.
-PATIENCE: "RetryConfig" = {
+RETRY_CONFIG: "RetryConfig" = {
     "max_retries": 3,
     "backoff": {"init_backoff": timedelta(milliseconds=100), "max_backoff": timedelta(seconds=1), "base": 2},
     "retry_timeout": timedelta(seconds=10),
@@ -195,7 +195,7 @@ def open_object_store(settings: Settings) -> LocalObjects | S3Objects:
 
 def _bucket(bucket: str, endpoint: str | None, *, virtual_host: bool) -> S3Store:
     if endpoint is None:
-        return S3Store(bucket, retry_config=PATIENCE)
+        return S3Store(bucket, retry_config=RETRY_CONFIG)
     if virtual_host:
         # The library takes the endpoint as the bucket's own then.
         scheme, _, host = endpoint.partition("://")
@@ -205,7 +205,7 @@ def _bucket(bucket: str, endpoint: str | None, *, virtual_host: bool) -> S3Store
         endpoint=endpoint,
         virtual_hosted_style_request=virtual_host,
         client_options={"allow_http": endpoint.startswith("http://")},
-        retry_config=PATIENCE,
+        retry_config=RETRY_CONFIG,
     )
 
 

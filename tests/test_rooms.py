@@ -38,8 +38,7 @@ INNER_IMPORTS_LEFT = {
 HTTP_LEFT = {f"serving.http.{name}" for name in ("description", "errors", "etags", "metrics", "pagination")}
 LONG_LEFT = {
     "ingest/rules/evaluate.py",
-    "serving/devices/routes.py", "serving/telemetry/routes.py", "storage/settings.py", "storage/telemetry/influx.py",
-    "storage/telemetry/postgres.py",
+    "serving/devices/routes.py", "serving/telemetry/routes.py", "storage/settings.py",
 }  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """The columns of a dataset: how they are made from readings, their units, and statistics of them."""
 
 from collections.abc import Iterable
+from dataclasses import asdict
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -9,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from storage.devices import NAMED_METRICS, UNITS, Device, DeviceMetadata
-from storage.telemetry import CONTEXT, TIME
+from storage.telemetry import CONTEXT, TIME, MetricStatistics
 from storage.times import DAY, HOUR
 
 MAX_POWER_FACTOR = 1.05  # rounding of V, I and P may raise a true 1.0 so far
@@ -107,16 +108,8 @@ def metric_names(table: pa.Table) -> list[str]:
 
 def metric_statistics(table: pa.Table) -> dict[str, dict[str, float]]:
     """Count, minimum, maximum and sum of every metric that has a value."""
-    statistics = {}
-    for name in metric_names(table):
-        column = table[name]
-        count = len(column) - column.null_count
-        if count:
-            bounds = pc.min_max(column).as_py()
-            statistics[name] = {
-                "count": count, "min": bounds["min"], "max": bounds["max"], "sum": pc.sum(column).as_py(),
-            }  # fmt: skip
-    return statistics
+    every = {name: MetricStatistics.of(table[name]) for name in metric_names(table)}
+    return {name: asdict(statistics) for name, statistics in every.items() if statistics}
 
 
 def hourly_statistics(table: pa.Table, start: int, metrics: Iterable[str]) -> dict[str, dict[str, list[Any]]]:

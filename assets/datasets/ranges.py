@@ -6,11 +6,12 @@ The rows pass through memory day by day, so memory does not grow with the range.
 import hashlib
 from calendar import monthrange
 from collections.abc import Iterable, Iterator
+from dataclasses import asdict
 from datetime import date
 from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal
+from typing import Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -22,6 +23,7 @@ from storage import catalogue, dirty_days
 from storage.catalogue import Dataset
 from storage.devices import DeviceMetadata
 from storage.stores import Stores
+from storage.telemetry import add_metrics
 from storage.times import utc_now
 
 
@@ -114,21 +116,7 @@ def _row(stores: Stores, days: list[Dataset], file: Path, *, start: date, end: d
         rows=sum(day.rows for day in days),
         bytes=file.stat().st_size,
         sha256=sha256,
-        metrics=_merged(day.metrics for day in days),
+        metrics={name: asdict(total) for name, total in add_metrics(day.statistics for day in days).items()},
         run_id=stores.run_id,
         created_at=utc_now(),
     )
-
-
-def _merged(parts: Iterable[dict[str, Any]]) -> dict[str, dict[str, float]]:
-    """Count, minimum, maximum and sum of every metric over all days."""
-    found: dict[str, dict[str, float]] = {}
-    for name, new in (item for part in parts for item in part.items()):
-        old = found.get(name, new | {"count": 0, "sum": 0.0})
-        found[name] = {
-            "count": old["count"] + new["count"],
-            "min": min(old["min"], new["min"]),
-            "max": max(old["max"], new["max"]),
-            "sum": old["sum"] + new["sum"],
-        }
-    return found

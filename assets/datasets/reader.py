@@ -6,7 +6,6 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import pyarrow as pa
 from sqlmodel import Session
@@ -18,8 +17,17 @@ from assets.datasets.read_plan import Segment, read_plan, split_by_day
 from assets.datasets.rows import concatenated, having_any, newest_rows, with_metrics, without_times_of
 from storage.catalogue import Dataset
 from storage.comparison import is_met
+from storage.devices import order_metrics
 from storage.objects import ObjectStore
-from storage.telemetry import CONTEXT, Aggregate, MetricStatistics, Statistics, TelemetryStore, order_metrics, series
+from storage.telemetry import (
+    CONTEXT,
+    Aggregate,
+    Statistics,
+    TelemetryStore,
+    add_statistics,
+    aggregate,
+    statistics_of,
+)
 
 MAX_FILES_IN_MEMORY = 32
 FILE_CONTEXT = ("device_type", "location")  # the columns of CONTEXT that files have
@@ -148,7 +156,7 @@ class TelemetryReader:
             else:
                 segments = [self._filtered_rows(device_id, segment, metrics, filters) for segment in group]
                 rows = concatenated(segments, metrics)
-                windows = series.windows(rows, function, every, rows.column_names[1:])
+                windows = aggregate(rows, function, every, rows.column_names[1:])
             tables.append(windows)
         return concatenated(tables, metrics)
 
@@ -161,10 +169,10 @@ class TelemetryReader:
             elif segment.catalogued:
                 parts.append(_catalogued_statistics(segment.catalogued))
                 if segment.store_from is not None:
-                    parts.append(series.statistics(self._newer(device_id, segment.store_from, segment.end)))
+                    parts.append(statistics_of(self._newer(device_id, segment.store_from, segment.end)))
             else:
-                parts.append(series.statistics(self.rows(device_id, segment, None)))
-        return _merged(parts)
+                parts.append(statistics_of(self.rows(device_id, segment, None)))
+        return add_statistics(parts)
 
     def rows(
         self, device_id: str, segment: Segment, metrics: Sequence[str] | None, newest: int | None = None
@@ -218,7 +226,7 @@ class TelemetryReader:
         """The readings of a segment that come from its file."""
         file = segment.file
         assert file is not None  # noqa: S101 - the callers have checked it
-        wanted = order_metrics(set(_measured(file))) if metrics is None else list(metrics)
+        wanted = order_metrics(_measured(file)) if metrics is None else list(metrics)
         file_context = FILE_CONTEXT if context else ()
         rows = self._file_columns(
             file, segment, ["timestamp", *file_context, *(n for n in wanted if n in file.metrics)]
@@ -264,31 +272,11 @@ def _groups(segments: Iterable[Segment], every: int) -> list[list[Segment]]:
     return groups
 
 
-def _measured(file: Dataset) -> dict[str, dict[str, Any]]:
-    """The file's statistics by metric, without the power factor: files derive it, so it is not a reading's."""
-    return {name: statistics for name, statistics in file.metrics.items() if name != "power_factor"}
+def _measured(file: Dataset) -> set[str]:
+    """The file's metrics without the power factor: files derive it, so it is not a reading's."""
+    return set(file.metrics) - {"power_factor"}
 
 
 def _catalogued_statistics(file: Dataset) -> Statistics:
-    return Statistics(
-        file.rows,
-        {
-            name: MetricStatistics(m["count"], m["min"], m["max"], m["sum"] / m["count"], m["sum"])
-            for name, m in _measured(file).items()
-        },
-    )
-
-
-def _merged(parts: Iterable[Statistics]) -> Statistics:
-    readings, found = 0, dict[str, MetricStatistics]()
-    for part in parts:
-        readings += part.readings
-        for name, new in part.metrics.items():
-            old = found.get(name)
-            found[name] = new if old is None else _both(old, new)
-    return Statistics(readings, {name: found[name] for name in order_metrics(set(found)) if name in found})
-
-
-def _both(one: MetricStatistics, other: MetricStatistics) -> MetricStatistics:
-    count, total = one.count + other.count, one.sum + other.sum
-    return MetricStatistics(count, min(one.min, other.min), max(one.max, other.max), total / count, total)
+    measured = _measured(file)
+    return Statistics(file.rows, {name: metric for name, metric in file.statistics.items() if name in measured})

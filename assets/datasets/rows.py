@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from storage.telemetry import CONTEXT, COUNT, order_metrics
+from storage.devices import order_metrics
+from storage.telemetry import CONTEXT, COUNT
 
 
 def with_metrics(table: pa.Table, metrics: Sequence[str], further: Sequence[str] = ()) -> pa.Table:

@@ -93,7 +93,7 @@ class Registry:
     def _follow(self) -> None:
         while not self._stopping.is_set():
             try:
-                with database.connect(self._settings, autocommit=True, patience=ALIVE_SECONDS) as connection:
+                with database.connect(self._settings, autocommit=True, answer_timeout=ALIVE_SECONDS) as connection:
                     connection.execute("LISTEN registry_changed")
                     self.load()  # what changed while nobody listened
                     self._is_current = True

@@ -1,20 +1,19 @@
-"""Telemetry: what a reading is, the protocol of a store that keeps them, and its adapters."""
+"""Telemetry: what a reading is, the protocol of a store that keeps readings, and its adapters."""
 
+from storage.telemetry.statistics import MetricStatistics, Statistics, add_metrics, add_statistics
 from storage.telemetry.store import (
     AGGREGATES,
     CONTEXT,
     COUNT,
     TIME,
     Aggregate,
-    MetricStatistics,
     Reading,
     Refused,
-    Statistics,
     StoreUnavailable,
     TelemetryStore,
     merge,
-    order_metrics,
 )
+from storage.telemetry.tables import aggregate, statistics_of
 
 __all__ = [
     "AGGREGATES",
@@ -28,6 +27,9 @@ __all__ = [
     "Statistics",
     "StoreUnavailable",
     "TelemetryStore",
+    "add_metrics",
+    "add_statistics",
+    "aggregate",
     "merge",
-    "order_metrics",
+    "statistics_of",
 ]

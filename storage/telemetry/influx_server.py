@@ -1,4 +1,4 @@
-"""One InfluxDB 2 server and the bucket in it: lines to it, questions to it, and what its errors mean."""
+"""One InfluxDB 2 server and its bucket: writes, queries, and what the server's errors mean."""
 
 import json
 import threading
@@ -20,17 +20,17 @@ from storage.telemetry import flux_csv
 from storage.telemetry.store import StoreUnavailable
 
 BEGINNING = "1970-01-01T00:00:00Z"
-TIMEOUT = (5_000, 60_000)  # milliseconds to connect and to answer
-# A couple of quick ones: who writes telemetry asks again and again anyway. What timed out is not repeated.
+TIMEOUT = (5_000, 60_000)  # milliseconds to connect, and to answer
+# Few and quick retries: the writer of telemetry retries forever anyway. A request that timed out is not repeated.
 RETRIES = Retry(total=2, read=0, status_forcelist=(429, 500, 502, 503, 504), allowed_methods=None, backoff_factor=0.1,
                 retry_after_max=2, raise_on_status=False)  # fmt: skip
-UNFIT = ("invalid", "unprocessable entity", "request too large")  # what InfluxDB calls lines that it does not take
+REFUSALS = ("invalid", "unprocessable entity", "request too large")  # InfluxDB's codes for lines it does not accept
 
 Parsed = TypeVar("Parsed")
 
 
 class InfluxServer:
-    """Every method raises `StoreUnavailable` whatever goes wrong with the server; the first call makes the bucket."""
+    """A client of the server. Each method raises `StoreUnavailable` if the server fails; the first makes the bucket."""
 
     def __init__(self, settings: Settings) -> None:
         if settings.influxdb_url is None or settings.influxdb_token is None:
@@ -38,93 +38,95 @@ class InfluxServer:
         self._url = settings.influxdb_url
         self._org = settings.influxdb_org
         self._bucket = settings.influxdb_bucket
-        self._gives_up = settings.telemetry_retention_days > 0
+        self._has_retention = settings.telemetry_retention_days > 0
         token = settings.influxdb_token.get_secret_value()
         self._client = InfluxDBClient(self._url, token, org=self._org, timeout=TIMEOUT, retries=RETRIES)
         self._writing = self._client.write_api(write_options=SYNCHRONOUS)
         self._querying = self._client.query_api()
-        self._bucket_is_there = False
-        self._finding_bucket = threading.Lock()
+        self._bucket_exists = False
+        self._bucket_lock = threading.Lock()
 
     def write(self, lines: bytes) -> str | None:
-        """Write lines with times in microseconds; the server's reason if it does not take all of them."""
-        with self._asking():
+        """Write lines with times in microseconds. Returns the server's reason if it does not accept all of them."""
+        with self._translating_errors():
             try:
                 self._writing.write(self._bucket, record=lines, write_precision=WritePrecision.US)  # type: ignore[arg-type] # an enumeration of plain texts
             except InfluxDBError as error:
-                code, message = _complaint(error)
-                if code not in UNFIT:
+                code, message = _code_and_message(error)
+                if code not in REFUSALS:
                     raise
                 return message
         return None
 
     def query(self, flux: str, parameters: Mapping[str, Any], parse: Callable[[bytes], Parsed]) -> Parsed:
-        """What `parse` makes of the answer. The bucket travels as the parameter `_bucket`."""
-        with self._asking():
+        """The server's answer to a query, parsed by `parse`. The bucket travels as the parameter `_bucket`."""
+        with self._translating_errors():
             params = {**parameters, "_bucket": self._bucket}
             return parse(self._querying.query_raw(flux, dialect=flux_csv.DIALECT, params=params).read())
 
     def delete(self, predicate: str, end: datetime) -> None:
-        """Delete what the predicate names, up to a moment and with it."""
-        with self._asking():
+        """Delete points that match the predicate, up to and including a moment."""
+        with self._translating_errors():
             self._client.delete_api().delete(BEGINNING, end.isoformat(), predicate, self._bucket, self._org)
 
     def check(self) -> None:
-        """Return when the server answers and has the bucket."""
-        self._bucket_is_there = False
-        with self._asking():
+        """Return if the server answers and has the bucket."""
+        self._bucket_exists = False
+        with self._translating_errors():
             pass
 
     def close(self) -> None:
         self._client.close()  # type: ignore[no-untyped-call]
 
     @contextmanager
-    def _asking(self) -> Iterator[None]:
+    def _translating_errors(self) -> Iterator[None]:
         try:
-            with self._finding_bucket:
-                if not self._bucket_is_there:
+            with self._bucket_lock:
+                if not self._bucket_exists:
                     self._make_bucket()
             yield
         except InfluxDBError as error:
-            status = error.response.status if error.response else 404  # the client itself finds no organization
-            self._bucket_is_there &= status != 404  # somebody took it away: it is made again
-            raise StoreUnavailable(f"InfluxDB at {self._url}: {_complaint(error)[1]}{self._advice(status)}") from error
+            status = error.response.status if error.response else 404  # the client did not find the organization
+            self._bucket_exists &= status != 404  # if somebody deleted it, the next call makes it again
+            raise StoreUnavailable(
+                f"InfluxDB at {self._url}: {_code_and_message(error)[1]}{self._advice(status)}"
+            ) from error
         except (HTTPError, flux_csv.QueryFailed) as error:
             raise StoreUnavailable(f"InfluxDB at {self._url}: {error}") from error
 
     def _make_bucket(self) -> None:
-        """Make the bucket unless it is there. Where the platform is to give up old readings, the bucket does not."""
+        """Make the bucket if it is missing. If the platform deletes old readings itself, the bucket keeps them."""
         buckets = self._client.buckets_api()
         try:
-            (found,) = buckets.find_buckets(name=self._bucket, org=self._org).buckets  # type: ignore[no-untyped-call]
-            if self._gives_up and any(rule.every_seconds for rule in found.retention_rules):
-                found.retention_rules = [BucketRetentionRules(every_seconds=0)]  # type: ignore[no-untyped-call]
-                buckets.update_bucket(found)
+            (bucket,) = buckets.find_buckets(name=self._bucket, org=self._org).buckets  # type: ignore[no-untyped-call]
+            if self._has_retention and any(rule.every_seconds for rule in bucket.retention_rules):
+                bucket.retention_rules = [BucketRetentionRules(every_seconds=0)]  # type: ignore[no-untyped-call]
+                buckets.update_bucket(bucket)
         except InfluxDBError as error:
-            if _complaint(error)[0] != "not found":
+            if _code_and_message(error)[0] != "not found":
                 raise
             try:
                 buckets.create_bucket(bucket_name=self._bucket, retention_rules=[])
             except InfluxDBError as error:
-                if _complaint(error)[0] != "conflict":  # another process was first
+                if _code_and_message(error)[0] != "conflict":  # another process was first
                     raise
-        self._bucket_is_there = True
+        self._bucket_exists = True
 
     def _advice(self, status: int | None) -> str:
         if status in (401, 403):
             return (
-                f"; INFLUXDB_TOKEN must be one that may read and write the bucket {self._bucket!r} of the organization"
-                f" {self._org!r}, and make it if it is not there"
+                f"; give INFLUXDB_TOKEN a token that may read, write and, if it is missing, make the bucket"
+                f" {self._bucket!r} of the organization {self._org!r}"
             )
         if status == 404:
-            return f"; see INFLUXDB_ORG ({self._org!r}) and INFLUXDB_BUCKET ({self._bucket!r})"
+            return f"; check INFLUXDB_ORG ({self._org!r}) and INFLUXDB_BUCKET ({self._bucket!r})"
         return ""
 
 
-def _complaint(error: InfluxDBError) -> tuple[str | None, str]:
-    """InfluxDB's code and message; no code if the answer is somebody else's, a proxy's for one."""
+def _code_and_message(error: InfluxDBError) -> tuple[str | None, str]:
+    """InfluxDB's code and message. There is no code if the answer comes from something else, such as a proxy."""
     try:
-        said = json.loads(error.response.data)
-        return said["code"], said["message"]
+        answer = json.loads(error.response.data)
+        return answer["code"], answer["message"]
     except (AttributeError, TypeError, ValueError, LookupError):
         return None, str(error.message)

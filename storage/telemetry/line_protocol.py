@@ -1,9 +1,9 @@
 """InfluxDB's line protocol for readings.
 
-Beside the metrics a point has the fields `received_at` (integer microseconds) and, where a value was out of band,
-`<metric>.out_of_band` with that value: the flag holds while it is still the metric's value. So a correction takes it
-away, and what else comes later for the same moment leaves it. Where the same value may have been flagged before, under
-other bands, another number in that field takes the flag away.
+Besides the metrics a point has the field `received_at` (integer microseconds). If a value is out of band, the field
+`<metric>.out_of_band` holds the same value: the metric is flagged as long as the two are equal. A correction therefore
+removes the flag, and a later reading of other metrics leaves it. If the same value may have been flagged before, under
+other bands, a different number in that field removes the flag.
 """
 
 import re
@@ -17,20 +17,20 @@ TAGS = ("device_type", "enrichment_status", "location", "schema_version")
 RECEIVED_AT = "received_at"
 OUT_OF_BAND = ".out_of_band"
 
-# Line protocol has no escape for these: a newline ends the line, a backslash at the end would join what follows.
+# Line protocol cannot escape these: a newline ends the line, and a backslash at the end would escape what follows.
 _unwritable = re.compile(r"[\n\r]|\\\Z|%(?=0A|0D|5C|25)")
 _written = re.compile(r"%(0A|0D|5C|25)")
 _special = re.compile(r"[,= ]")
 
 
 def lines(readings: Iterable[Reading]) -> bytes:
-    """A line per reading, times in microseconds; every metric is a float, however whole it is."""
+    """A line per reading, with times in microseconds. Every metric is written as a float."""
     return "\n".join([_line(reading) for reading in readings]).encode()
 
 
 def tag_text(tag: str) -> str:
-    """What the platform wrote as this tag's value."""
-    return _written.sub(lambda found: chr(int(found[1], 16)), tag)
+    """The text that the platform wrote as this tag's value."""
+    return _written.sub(lambda match: chr(int(match[1], 16)), tag)
 
 
 def _line(reading: Reading) -> str:
@@ -46,7 +46,7 @@ def _line(reading: Reading) -> str:
 
 
 def _other(value: float) -> float:
-    """A number that is not this one."""
+    """A different number."""
     return -1.0 if value >= 0 else 1.0
 
 
@@ -57,5 +57,5 @@ def _series(device_id: str, *tags: str | None) -> str:
 
 
 def _tag(text: str) -> str:
-    written = _unwritable.sub(lambda found: f"%{ord(found[0]):02X}", text)
+    written = _unwritable.sub(lambda match: f"%{ord(match[0]):02X}", text)
     return _special.sub(r"\\\g<0>", written)

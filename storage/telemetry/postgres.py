@@ -1,85 +1,53 @@
-"""Telemetry in PostgreSQL: one table, partitioned by month so that old months are dropped, not deleted.
+"""Telemetry in PostgreSQL: one table, partitioned by month, so that retention drops tables instead of deleting rows.
 
-A batch is written by one statement over column arrays, and read into Arrow without a Python object per value.
+One statement over column arrays writes a batch. Reads go into Arrow without a Python object per value.
 """
 
 import queue
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any, LiteralString
+from typing import Any
 
 import adbc_driver_manager
 import adbc_driver_postgresql.dbapi as adbc
-import msgspec
 import psycopg
 import pyarrow as pa
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from storage import database
-from storage.devices import NAMED_METRICS
+from storage.devices import order_metrics
 from storage.settings import Settings
+from storage.telemetry.postgres_rows import (
+    FUNCTIONS,
+    IN_RANGE,
+    INSERT,
+    SELECT_STORED,
+    UPDATE,
+    metric_sql,
+    parameters_of,
+    reading_of,
+    select_readings,
+    table_of,
+)
+from storage.telemetry.statistics import MetricStatistics, Statistics
 from storage.telemetry.store import (
-    CONTEXT,
     COUNT,
     TIME,
     Aggregate,
-    MetricStatistics,
     Reading,
     Refused,
-    Statistics,
     StoreUnavailable,
     merge,
-    order_metrics,
 )
 from storage.times import DAY, moment
 
-COLUMNS = ("device_id", "time", *NAMED_METRICS, "extra", "schema_version", "enrichment_status", "device_type",
-           "location", "out_of_band", "received_at")  # fmt: skip
-
 CHECK_SECONDS = 5.0
-
-# The batch as a relation. Exact: a whole number of microseconds never passes through a float.
-_BATCH: LiteralString = """
-SELECT device_id, 'epoch'::timestamptz + time * interval '1 microsecond' AS time, voltage, current, power, temperature,
-       extra::jsonb AS extra, schema_version, enrichment_status, device_type, location,
-       string_to_array(out_of_band, ',') AS out_of_band,
-       'epoch'::timestamptz + received_at * interval '1 microsecond' AS received_at
-FROM unnest(%b::text[], %b::int8[], %b::float8[], %b::float8[], %b::float8[], %b::float8[], %b::text[],
-            %b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::int8[])
-  AS b (device_id, time, voltage, current, power, temperature, extra,
-        schema_version, enrichment_status, device_type, location, out_of_band, received_at)
-"""
-INSERT: LiteralString = f"INSERT INTO device_telemetry ({', '.join(COLUMNS)}) {_BATCH} ON CONFLICT DO NOTHING"
-UPDATE: LiteralString = f"""
-UPDATE device_telemetry t SET {", ".join(f"{c} = b.{c}" for c in COLUMNS[2:])}
-FROM ({_BATCH}) b WHERE t.device_id = b.device_id AND t.time = b.time
-"""
-STORED: LiteralString = f"""
-SELECT device_id, (extract(epoch FROM t.time) * 1000000)::int8, {", ".join(NAMED_METRICS)}, extra::text, schema_version,
-       enrichment_status, device_type, location, out_of_band, (extract(epoch FROM received_at) * 1000000)::int8
-FROM device_telemetry t
-JOIN unnest(%b::text[], %b::int8[]) AS b (device_id, at)
-  USING (device_id) WHERE t.time = 'epoch'::timestamptz + b.at * interval '1 microsecond'
-ORDER BY t.device_id, t.time FOR UPDATE OF t
-"""
-
-FUNCTIONS: dict[Aggregate, LiteralString] = {
-    "mean": "avg({})",
-    "min": "min({})",
-    "max": "max({})",
-    "sum": "sum({})",
-    "count": "count({})::float8",
-    "median": "percentile_cont(0.5) WITHIN GROUP (ORDER BY {})",
-    "first": "(array_agg({0} ORDER BY time) FILTER (WHERE {0} IS NOT NULL))[1]",
-    "last": "(array_agg({0} ORDER BY time DESC) FILTER (WHERE {0} IS NOT NULL))[1]",
-    "stddev": "stddev_samp({})",
-}
 
 
 class PostgresTelemetry:
-    """The embedded telemetry store; see `storage.telemetry.TelemetryStore` for the contract."""
+    """The telemetry store of the embedded profile; `storage.telemetry.TelemetryStore` documents the methods."""
 
     def __init__(self, settings: Settings, *, readers: int = 4) -> None:
         self._settings = settings
@@ -98,7 +66,7 @@ class PostgresTelemetry:
         with self._writing() as connection:
             try:
                 self._insert(connection, batch)
-            except psycopg.errors.CheckViolation:  # retention dropped a month that this process had seen
+            except psycopg.errors.CheckViolation:  # retention dropped the partition of a month that is in `_months`
                 self._months.clear()
                 self._insert(connection, batch)
         return []
@@ -106,15 +74,15 @@ class PostgresTelemetry:
     def _insert(self, connection: psycopg.Connection[Any], batch: list[Reading]) -> None:
         self._ensure_months(connection, batch)
         with connection.transaction(), connection.cursor() as cursor:
-            cursor.execute(INSERT, _columns(batch))
+            cursor.execute(INSERT, parameters_of(batch))
             if cursor.rowcount < len(batch):
                 self._merge_stored(cursor, batch)
 
     def _merge_stored(self, cursor: psycopg.Cursor[Any], batch: list[Reading]) -> None:
-        """Some rows were there before. Merging a row that was new with itself changes nothing."""
-        cursor.execute(STORED, ([r.device_id for r in batch], [r.time for r in batch]))
-        stored = [_reading(row) for row in cursor]
-        cursor.execute(UPDATE, _columns(merge([*stored, *batch])))
+        """Merge with rows that were stored before. A new row is merged with itself, which changes nothing."""
+        cursor.execute(SELECT_STORED, ([r.device_id for r in batch], [r.time for r in batch]))
+        stored = [reading_of(row) for row in cursor]
+        cursor.execute(UPDATE, parameters_of(merge([*stored, *batch])))
 
     def _ensure_months(self, connection: psycopg.Connection[Any], batch: list[Reading]) -> None:
         for day in {r.time // DAY for r in batch}:
@@ -125,7 +93,7 @@ class PostgresTelemetry:
             end = datetime(month.year + month.month // 12, month.month % 12 + 1, 1, tzinfo=UTC)
             name = f"device_telemetry_{start:%Y_%m}"
             table = sql.Identifier(name)
-            # Made first and attached then: that lets readers of other months go on, CREATE … PARTITION OF does not.
+            # Created first and attached afterwards: CREATE … PARTITION OF would block reads of other months.
             with connection.transaction():
                 connection.execute("SELECT pg_advisory_xact_lock(hashtext('device_telemetry'))")
                 if connection.execute("SELECT to_regclass(%s)", (name,)).fetchone() == (None,):
@@ -141,13 +109,15 @@ class PostgresTelemetry:
     def _writing(self) -> Iterator[psycopg.Connection[Any]]:
         try:
             if self._writer is None or self._writer.closed:
-                self._writer = database.connect(self._settings, autocommit=True, patience=database.PATIENCE)
+                self._writer = database.connect(
+                    self._settings, autocommit=True, answer_timeout=database.ANSWER_TIMEOUT_SECONDS
+                )
             yield self._writer
         except (psycopg.OperationalError, psycopg.InterfaceError, psycopg.InternalError) as error:
             if self._writer:
                 self._writer.close()
             self._writer = None
-            self._months.clear()  # the server that comes back may be another one
+            self._months.clear()  # the server that comes back may have other data
             raise StoreUnavailable(f"PostgreSQL: {str(error).strip()}") from error
 
     # Reading: from any thread
@@ -162,20 +132,10 @@ class PostgresTelemetry:
         context: bool = False,
         newest: int | None = None,
     ) -> pa.Table:
-        wanted = list(NAMED_METRICS) if metrics is None else list(metrics)
-        columns = [f'{_metric(name)} AS "{name}"' for name in wanted]
-        if metrics is None:
-            columns.append("extra::text AS _extra")
-        if context:
-            columns += ["device_type", "location", "schema_version", "enrichment_status", "out_of_band", "received_at"]
-        query = f"SELECT {', '.join(['time', *columns])} FROM device_telemetry WHERE {_RANGE}"
-        if metrics is not None:
-            query += f" AND coalesce({', '.join(map(_metric, wanted)) or 'NULL'}) IS NOT NULL"
-        query += " ORDER BY time" if newest is None else f" ORDER BY time DESC LIMIT {int(newest)}"
-        table = self._fetch(query, device_id, start, end)
+        rows = self._fetch(select_readings(metrics, context=context, newest=newest), device_id, start, end)
         if newest is not None:
-            table = table.take(pa.array(range(len(table) - 1, -1, -1), pa.int64()))
-        return _shape(table, None if metrics is None else wanted, context=context)
+            rows = rows.take(pa.array(range(len(rows) - 1, -1, -1), pa.int64()))
+        return table_of(rows, metrics, context=context)
 
     def aggregate(
         self,
@@ -188,11 +148,11 @@ class PostgresTelemetry:
         metrics: Sequence[str] | None = None,
     ) -> pa.Table:
         wanted = order_metrics(self._extra_names(device_id, start, end)) if metrics is None else list(metrics)
-        columns = "".join(f', ({FUNCTIONS[function].format(_metric(name))})::float8 AS "{name}"' for name in wanted)
+        columns = "".join(f', ({FUNCTIONS[function].format(metric_sql(name))})::float8 AS "{name}"' for name in wanted)
         table = self._fetch(
             f"""SELECT date_bin({int(every)} * interval '1 microsecond', time, 'epoch'::timestamptz) AS "time",
                        count(*) AS _count{columns}
-                FROM device_telemetry WHERE {_RANGE} GROUP BY 1 ORDER BY 1""",
+                FROM device_telemetry WHERE {IN_RANGE} GROUP BY 1 ORDER BY 1""",
             device_id, start, end,
         )  # fmt: skip
         return table.cast(pa.schema([("time", TIME), (COUNT, pa.int64()), *((name, pa.float64()) for name in wanted)]))
@@ -200,35 +160,35 @@ class PostgresTelemetry:
     def statistics(self, device_id: str, start: int, end: int) -> Statistics:
         names = order_metrics(self._extra_names(device_id, start, end))
         columns = ", ".join(
-            f"count({m}) AS c{i}, min({m}) AS a{i}, max({m}) AS b{i}, avg({m}) AS m{i}, sum({m}) AS s{i}"
-            for i, m in enumerate(map(_metric, names))
+            f"count({m}) AS count{i}, min({m}) AS min{i}, max({m}) AS max{i}, sum({m}) AS sum{i}"
+            for i, m in enumerate(map(metric_sql, names))
         )
-        query = f"SELECT count(*) AS n, {columns} FROM device_telemetry WHERE {_RANGE}"
+        query = f"SELECT count(*) AS n, {columns} FROM device_telemetry WHERE {IN_RANGE}"
         values: dict[str, Any] = self._fetch(query, device_id, start, end).to_pylist()[0]
         return Statistics(
             readings=values["n"],
             metrics={
-                name: MetricStatistics(*(values[f"{part}{i}"] for part in "cabms"))
+                name: MetricStatistics(*(values[f"{part}{i}"] for part in ("count", "min", "max", "sum")))
                 for i, name in enumerate(names)
-                if values[f"c{i}"]
+                if values[f"count{i}"]
             },
         )
 
     def device_days(self, since: int) -> list[tuple[str, int]]:
-        found = self._fetch(
+        rows = self._fetch(
             "SELECT DISTINCT device_id, (extract(epoch FROM date_trunc('day', time)) * 1000000)::int8 AS day"
             " FROM device_telemetry"
             " WHERE received_at >= 'epoch'::timestamptz + $1 * interval '1 microsecond' ORDER BY 1, 2",
             since,
         )
-        return list(zip(found["device_id"].to_pylist(), found["day"].to_pylist(), strict=True))
+        return list(zip(rows["device_id"].to_pylist(), rows["day"].to_pylist(), strict=True))
 
     def _extra_names(self, device_id: str, start: int, end: int) -> set[str]:
-        query = f"SELECT DISTINCT jsonb_object_keys(extra) AS name FROM device_telemetry WHERE {_RANGE}"
+        query = f"SELECT DISTINCT jsonb_object_keys(extra) AS name FROM device_telemetry WHERE {IN_RANGE}"
         return set(self._fetch(query, device_id, start, end)["name"].to_pylist())
 
     def forget(self, before: int) -> None:
-        """Months are dropped as a whole: at once, and without work left for the database."""
+        """Drop whole months, which is instant and leaves nothing to clean up."""
         month = f"device_telemetry_{moment(before):%Y_%m}"
         with self._writing() as connection:
             partitions = connection.execute(
@@ -241,9 +201,9 @@ class PostgresTelemetry:
         self._months.clear()
 
     def check(self) -> None:
-        """Over a connection of its own: the pooled ones may all be waiting for a server that has stopped to answer."""
+        """Use a new connection: all pooled ones may be waiting for a server that has stopped answering."""
         try:
-            with database.connect(self._settings, patience=CHECK_SECONDS) as connection:
+            with database.connect(self._settings, answer_timeout=CHECK_SECONDS) as connection:
                 connection.execute("SELECT 1 FROM device_telemetry LIMIT 0")
         except psycopg.Error as error:
             raise StoreUnavailable(f"PostgreSQL: {str(error).strip()}") from error
@@ -260,11 +220,11 @@ class PostgresTelemetry:
         return adbc.connect(make_conninfo(self._settings.database_url, **database.ALIVE), autocommit=True)
 
     def _fetch(self, query: str, *parameters: str | int) -> pa.Table:
-        """Run a query on a pooled connection; a connection that failed is not used again."""
+        """Run a query on a pooled connection. A connection that fails is closed."""
         try:
-            reader = self._readers.get(timeout=database.PATIENCE)
+            reader = self._readers.get(timeout=database.ANSWER_TIMEOUT_SECONDS)
         except queue.Empty:
-            raise StoreUnavailable("PostgreSQL: the reads that are under way do not come to an end") from None
+            raise StoreUnavailable("PostgreSQL: all connections are busy with reads that do not end") from None
         fresh = reader is None
         try:
             reader = reader or self._connect()
@@ -275,75 +235,12 @@ class PostgresTelemetry:
             self._readers.put(None)
             if fresh:
                 raise StoreUnavailable(f"PostgreSQL: {str(error).strip()}") from error
-            return self._fetch(query, *parameters)  # the pooled connection was stale; the pool runs out of them
+            return self._fetch(query, *parameters)  # the connection was stale; at the latest a new one answers
         self._readers.put(reader)
         return table
-
-
-_RANGE: LiteralString = """device_id = $1 AND time >= 'epoch'::timestamptz + $2 * interval '1 microsecond'
- AND time < 'epoch'::timestamptz + $3 * interval '1 microsecond'"""
 
 
 def _execute(connection: adbc.Connection, query: str, parameters: tuple[str | int, ...]) -> pa.Table:
     with connection.cursor() as cursor:
         cursor.execute(query, parameters or None)
         return cursor.fetch_arrow_table()
-
-
-def _metric(name: str) -> str:
-    """The SQL of a metric. Names come from an allow-list (`storage.devices.METRIC`), checked here once more."""
-    if not name.replace("_", "a").isalnum() or not name.isascii():
-        raise ValueError(f"{name!r} is no metric name")
-    return f'"{name}"' if name in NAMED_METRICS else f"(extra->>'{name}')::float8"
-
-
-def _columns(batch: Sequence[Reading]) -> list[list[Any]]:
-    extras = [{k: v for k, v in r.metrics.items() if k not in NAMED_METRICS} for r in batch]
-    return [
-        [r.device_id for r in batch],
-        [r.time for r in batch],
-        *([r.metrics.get(name) for r in batch] for name in NAMED_METRICS),
-        [msgspec.json.encode(extra).decode() if extra else None for extra in extras],
-        [r.schema_version for r in batch],
-        [r.enrichment_status for r in batch],
-        [r.device_type for r in batch],
-        [r.location for r in batch],
-        [",".join(r.out_of_band) if r.out_of_band else None for r in batch],
-        [r.received_at for r in batch],
-    ]
-
-
-def _reading(row: tuple[Any, ...]) -> Reading:
-    values = dict(zip(COLUMNS, row, strict=True))
-    named = {name: values[name] for name in NAMED_METRICS if values[name] is not None}
-    return Reading(
-        device_id=values["device_id"],
-        time=values["time"],
-        metrics={**named, **msgspec.json.decode(values["extra"] or "{}", type=dict[str, float])},
-        received_at=values["received_at"],
-        schema_version=values["schema_version"],
-        enrichment_status=values["enrichment_status"],
-        device_type=values["device_type"],
-        location=values["location"],
-        out_of_band=values["out_of_band"],
-    )
-
-
-def _shape(table: pa.Table, metrics: list[str] | None, *, context: bool) -> pa.Table:
-    """To the protocol's columns: the JSON of further metrics becomes a column each."""
-    columns: dict[str, pa.Array | pa.ChunkedArray] = {"time": table["time"].cast(TIME)}
-    extras: list[dict[str, float]] = []
-    if metrics is None and table["_extra"].null_count == len(table):
-        metrics = list(NAMED_METRICS)
-    elif metrics is None:
-        texts = ["{}" if text is None else text for text in table["_extra"].to_pylist()]
-        extras = msgspec.json.decode(f"[{','.join(texts)}]", type=list[dict[str, float]])
-        metrics = order_metrics({name for extra in extras for name in extra})
-    for name in metrics:
-        if name in table.column_names:
-            columns[name] = table[name].cast(pa.float64())
-        else:
-            columns[name] = pa.array([extra.get(name) for extra in extras], pa.float64())
-    if context:
-        columns.update({field.name: table[field.name].cast(field.type) for field in CONTEXT})
-    return pa.table(columns)

@@ -1,88 +1,48 @@
-"""What InfluxDB's series of a device become: readings, and what is worked out from them here.
+"""What InfluxDB's series of a device become: readings.
 
-A series is a table of `time` (int64, microseconds, ascending), a float64 column per field, a column per tag.
+A series is a table with the columns `time` (int64 microseconds, ascending), a float64 column per field, and a text
+column per tag.
 """
 
 from collections.abc import Sequence
 from functools import reduce
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from storage.telemetry.line_protocol import OUT_OF_BAND, RECEIVED_AT, TAGS
-from storage.telemetry.store import CONTEXT, COUNT, TIME, Aggregate, MetricStatistics, Statistics
-
-FUNCTIONS: dict[Aggregate, str] = {
-    "mean": 'avg("{}")',
-    "min": 'min("{}")',
-    "max": 'max("{}")',
-    "sum": 'sum("{}")',
-    "count": 'count("{}")::DOUBLE',
-    "median": 'median("{}")',
-    "first": 'arg_min("{}", time)',
-    "last": 'arg_max("{}", time)',
-    "stddev": 'stddev_samp("{}")',
-}
+from storage.telemetry.store import CONTEXT, TIME
+from storage.telemetry.tables import select
 
 
 def collapse(series: Sequence[pa.Table]) -> pa.Table:
-    """One row per moment of series with the same columns: each field of the newest that has it, tags of the newest.
+    """One row per moment, from series with the same columns.
 
-    A flag comes from where its metric comes from, there or not.
+    Each field has the value of the newest series that has one, and tags are those of the newest series. A flag comes
+    from the series that its metric comes from, or is null if that series has none.
     """
     if len(series) == 1:
         return series[0]
     newest = ", ".join(_newest(name) for name in series[0].column_names[1:])
-    return _select(f"time, {newest} FROM rows GROUP BY time ORDER BY time", pa.concat_tables(series))
+    return select(f"time, {newest} FROM rows GROUP BY time ORDER BY time", pa.concat_tables(series))
 
 
 def readings(points: pa.Table, metrics: Sequence[str], flagged: Sequence[str], *, context: bool) -> pa.Table:
-    """What `TelemetryStore.read` answers: the points that have one of the metrics.
+    """What `TelemetryStore.read` returns: the points that have one of the metrics.
 
-    `flagged` are the metrics with a column that says where they were out of band.
+    `flagged` are the metrics that have a column `<metric>.out_of_band`.
     """
     if all(points[name].null_count for name in metrics):
         none = pa.array(np.zeros(len(points), bool))
         points = points.filter(reduce(pc.or_, (pc.is_valid(points[name]) for name in metrics), none))
     columns = {"time": points["time"].cast(TIME), **{name: points[name] for name in metrics}}
     if context:
-        beside = {tag: points[tag] for tag in TAGS}
-        beside["out_of_band"] = _out_of_band(points, flagged)
-        beside[RECEIVED_AT] = points[RECEIVED_AT].cast(pa.int64())
-        columns |= {field.name: beside[field.name].cast(field.type) for field in CONTEXT}
+        values = {tag: points[tag] for tag in TAGS}
+        values["out_of_band"] = _out_of_band(points, flagged)
+        values[RECEIVED_AT] = points[RECEIVED_AT].cast(pa.int64())
+        columns |= {field.name: values[field.name].cast(field.type) for field in CONTEXT}
     return pa.table(columns)
-
-
-def windows(table: pa.Table, function: Aggregate, every: int, metrics: Sequence[str]) -> pa.Table:
-    """What `TelemetryStore.aggregate` answers, from all readings of the range."""
-    time = table["time"].cast(pa.int64())
-    rows = table.set_column(0, "time", time).append_column("_window", pa.array(window_starts(time, every)))
-    values = "".join(
-        f', {FUNCTIONS[function].format(name) if name in rows.column_names else "NULL::DOUBLE"} AS "{name}"'
-        for name in metrics
-    )
-    found = _select(f"_window AS time, count(*) AS {COUNT}{values} FROM rows GROUP BY 1 ORDER BY 1", rows)
-    return found.set_column(0, "time", found["time"].cast(TIME))
-
-
-def window_starts(time: pa.ChunkedArray, every: int) -> NDArray[np.int64]:
-    """The windows of `every` microseconds, aligned to 1970, that the times are in."""
-    starts: NDArray[np.int64] = time.to_numpy() // every * every
-    return starts
-
-
-def statistics(table: pa.Table) -> Statistics:
-    """What `TelemetryStore.statistics` answers, from all readings of the range."""
-    found: dict[str, MetricStatistics] = {}
-    for name in table.column_names[1:]:
-        values = table[name].drop_null().to_numpy()  # which goes through them in a fifth of the time of pyarrow
-        if count := len(values):
-            total = float(values.sum())
-            found[name] = MetricStatistics(count, float(values.min()), float(values.max()), total / count, total)
-    return Statistics(len(table), found)
 
 
 def _newest(name: str) -> str:
@@ -93,7 +53,7 @@ def _newest(name: str) -> str:
 
 
 def _out_of_band(points: pa.Table, flagged: Sequence[str]) -> pa.Array:
-    """The metrics of each point whose value is still the one that was out of band; null where there is none."""
+    """The metrics of each point whose value is still the one that was flagged; null if the point has no such metric."""
     if not flagged:
         return pa.nulls(len(points), CONTEXT.field("out_of_band").type)
     holds = [pc.equal(points[name], points[name + OUT_OF_BAND]).fill_null(fill_value=False) for name in flagged]
@@ -101,11 +61,3 @@ def _out_of_band(points: pa.Table, flagged: Sequence[str]) -> pa.Array:
     counts = np.bincount(at, minlength=len(points))
     ends = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
     return pa.ListArray.from_arrays(ends, pa.array(flagged).take(pa.array(which)), mask=pa.array(counts == 0))
-
-
-def _select(query: str, rows: pa.Table) -> Any:
-    import duckdb  # noqa: PLC0415 - ingestion only writes, and it costs 50 MB
-
-    with duckdb.connect() as connection:
-        connection.register("rows", rows)
-        return connection.sql(f"SELECT {query}").to_arrow_table()

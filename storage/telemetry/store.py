@@ -1,7 +1,7 @@
-"""Telemetry: what a reading is, and the protocol of a store that keeps them. `telemetry_stores` chooses the adapter.
+"""What a reading is, and the protocol of a store that keeps readings. `storage.stores` chooses the adapter.
 
-A reading is one device at one moment. Times are whole microseconds since 1970 UTC inside the platform: exact,
-cheap to compare, and what Arrow, PostgreSQL and InfluxDB keep.
+A reading is what one device measured at one moment. Inside the platform times are whole microseconds since 1970 UTC:
+exact, cheap to compare, and the resolution of Arrow, PostgreSQL and InfluxDB.
 """
 
 from collections.abc import Sequence
@@ -12,17 +12,17 @@ from typing import Literal, Protocol, get_args
 import msgspec
 import pyarrow as pa
 
-from storage.devices import NAMED_METRICS
+from storage.telemetry.statistics import Statistics
 
 TIME = pa.timestamp("us", tz="UTC")
 
 Aggregate = Literal["mean", "min", "max", "sum", "count", "median", "first", "last", "stddev"]
 AGGREGATES: tuple[Aggregate, ...] = get_args(Aggregate)
 
-# Beside the metrics of an aggregate: how many readings the window holds. No metric's name begins with _.
+# The column of an aggregate with the number of readings in each window. No metric's name begins with _.
 COUNT = "_count"
 
-# What stands beside a reading's metrics, in the order of its columns.
+# What is stored beside a reading's metrics, in the order of the columns.
 CONTEXT = pa.schema(
     [
         ("device_type", pa.string()),
@@ -36,11 +36,13 @@ CONTEXT = pa.schema(
 
 
 class Reading(msgspec.Struct, kw_only=True, gc=False):
-    """What a device measured at one moment.
+    """What a device measured at one moment. `time` and `received_at` are microseconds since 1970 UTC.
 
-    `metrics` holds the named metrics in V, A, W and °C and any further ones in the device's own units. `out_of_band`
-    names those outside their nominal band, and says of the others that they are not, whatever was said of this moment
-    before; None says so of all where nothing else can have been said before.
+    `metrics` holds the named metrics in V, A, W and °C, and any others in the device's own units.
+
+    `out_of_band` names the metrics outside their nominal band. A list is a statement about every metric of the reading
+    and replaces earlier ones for the same moment. None says that no metric is out of band, and is enough where no
+    earlier statement can exist.
     """
 
     device_id: str
@@ -56,43 +58,24 @@ class Reading(msgspec.Struct, kw_only=True, gc=False):
 
 @dataclass(frozen=True)
 class Refused:
-    """A reading that the store will never take, with the store's reason."""
+    """A reading that the store will never accept, with the store's reason."""
 
     reading: Reading
     reason: str
 
 
-@dataclass(frozen=True)
-class MetricStatistics:
-    """Plain statistics of one metric over a range, in the metric's unit; `sum` is the sum of the readings."""
-
-    count: int
-    min: float
-    max: float
-    mean: float
-    sum: float
-
-
-@dataclass(frozen=True)
-class Statistics:
-    """Of all readings of a device in a range; `metrics` names those that were there."""
-
-    readings: int
-    metrics: dict[str, MetricStatistics]
-
-
 class StoreUnavailable(Exception):
-    """The telemetry store does not answer; the same call may succeed later."""
+    """The telemetry store does not answer. The same call may succeed later."""
 
 
 class TelemetryStore(Protocol):
-    """Keeps readings, one per device and moment: a later one's metrics replace, others stay.
+    """Keeps one reading per device and moment. Metrics of a later reading replace those of an earlier one, others stay.
 
-    Ranges are half-open, in microseconds. Every method raises `StoreUnavailable` when the store does not answer.
+    Ranges are half-open, in microseconds. Every method raises `StoreUnavailable` if the store does not answer.
     """
 
     def write(self, readings: Sequence[Reading]) -> list[Refused]:
-        """Keep the readings durably; those that the store refuses come back, the others are kept."""
+        """Store the readings durably, and return those that the store refuses."""
 
     def read(
         self,
@@ -106,9 +89,18 @@ class TelemetryStore(Protocol):
     ) -> pa.Table:
         """A device's readings, ascending in time.
 
-        Columns: `time`, a float64 column per metric, then those of `CONTEXT` if asked for. Without `metrics`: the four
-        named ones, then whatever else is there by name. With them: those, in that order, and rows that have at least
-        one of them. `newest` keeps that many of the latest.
+        Args:
+            device_id: the device.
+            start: the beginning of the range.
+            end: the end of the range, not included.
+            metrics: the metrics to read, in this order; rows have at least one of them. Without it: the four named
+                ones, then all others by name.
+            context: whether to read the columns of `CONTEXT` too.
+            newest: how many of the latest readings to keep. Without it: all.
+
+        Returns:
+            A table with the column `time`, a float64 column per metric, then the columns of `CONTEXT` if asked for.
+
         """
 
     def aggregate(
@@ -121,29 +113,32 @@ class TelemetryStore(Protocol):
         every: int,
         metrics: Sequence[str] | None = None,
     ) -> pa.Table:
-        """One row per window of `every` microseconds that holds readings.
+        """One row per window of `every` microseconds that has readings.
 
-        Columns: `time` (the window's start, aligned to 1970), `COUNT`, and a float64 column per metric.
+        Returns:
+            A table with the columns `time` (the window's start, aligned to 1970), `COUNT`, and a float64 column per
+            metric.
+
         """
 
     def statistics(self, device_id: str, start: int, end: int) -> Statistics:
         """Statistics of every metric over the range."""
 
     def device_days(self, since: int) -> list[tuple[str, int]]:
-        """Devices and the UTC days (start, in microseconds) that hold readings received since then."""
+        """Devices and the UTC days (start, in microseconds) with readings that were received since then."""
 
     def forget(self, before: int) -> None:
-        """Give up readings before a moment; the store may keep some of them longer."""
+        """Delete readings before a moment. The store may keep some of them longer."""
 
     def check(self) -> None:
-        """Return when the store answers."""
+        """Return if the store answers."""
 
     def close(self) -> None:
-        """Give back connections."""
+        """Close all connections."""
 
 
 def merge(readings: Sequence[Reading]) -> list[Reading]:
-    """One reading per device and moment, of each metric the value that was received last.
+    """One reading per device and moment, with the value of each metric that was received last.
 
     Sorted, so that two writers lock rows in the same order.
     """
@@ -161,8 +156,3 @@ def _merged(older: Reading, newer: Reading) -> Reading:
         flags = [name for name in older.out_of_band or () if name not in newer.metrics]
         flags += newer.out_of_band or ()
     return msgspec.structs.replace(newer, metrics={**older.metrics, **newer.metrics}, out_of_band=flags)
-
-
-def order_metrics(names: set[str]) -> list[str]:
-    """The named metrics first, then the others by name."""
-    return [*NAMED_METRICS, *sorted(names.difference(NAMED_METRICS))]

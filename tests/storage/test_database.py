@@ -69,8 +69,8 @@ def link(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Link]:
 
 
 def test_a_server_that_takes_what_is_sent_and_never_answers_is_given_up(link: Link) -> None:
-    engine = database.open_engine(Settings.load(), patience=0.5)
-    plain = database.connect(Settings.load(), patience=0.5)
+    engine = database.open_engine(Settings.load(), answer_timeout=0.5)
+    plain = database.connect(Settings.load(), answer_timeout=0.5)
     with engine.connect() as connection:
         assert connection.scalar(text("SELECT 1")) == 1
         link.freeze()
@@ -111,13 +111,13 @@ def test_a_connection_that_was_lost_while_nobody_used_it_is_replaced(link: Link)
 def test_who_is_not_told_to_be_patient_waits(settings: Settings) -> None:
     """Migrations and jobs may wait long for a lock."""
     with closing(database.connect(settings)) as connection:
-        assert isinstance(connection, database.PatientConnection)
-        assert connection.patience is None
+        assert isinstance(connection, database.TimedConnection)
+        assert connection.answer_timeout is None
 
 
 def test_telemetry_gives_up_a_server_that_never_answers(link: Link, monkeypatch: pytest.MonkeyPatch) -> None:
     """Writes and checks do; a read that is under way waits, and keeps nobody from the next ones for ever."""
-    monkeypatch.setattr(database, "PATIENCE", 0.5)
+    monkeypatch.setattr(database, "ANSWER_TIMEOUT_SECONDS", 0.5)
     monkeypatch.setattr(postgres, "CHECK_SECONDS", 0.5)
     monkeypatch.setitem(database.ALIVE, "connect_timeout", 1)
     store = PostgresTelemetry(Settings.load(), readers=1)
@@ -130,7 +130,7 @@ def test_telemetry_gives_up_a_server_that_never_answers(link: Link, monkeypatch:
             ask()
     stuck = ThreadPoolExecutor(1).submit(store.read, "D1", 0, 2 * 10**15)
     wait_until(store._readers.empty, "it is under way")
-    with pytest.raises(StoreUnavailable, match="under way"):
+    with pytest.raises(StoreUnavailable, match="all connections are busy"):
         store.read("D1", 0, 2 * 10**15)
     link.mend()
     assert stuck.result(10).num_rows == 1
