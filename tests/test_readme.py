@@ -10,8 +10,8 @@ README = (ROOT / "README.md").read_text()
 
 
 def test_every_variable_stands_in_the_table() -> None:
-    listed = set(re.findall(r"`([A-Z][A-Z0-9_<>]+)`", README))
-    assert variables() - listed == set()
+    documented = set(re.findall(r"`([A-Z][A-Z0-9_<>]+)`", README))
+    assert variables() - documented == set()
 
 
 def test_every_link_leads_somewhere() -> None:
