@@ -32,6 +32,16 @@ hypothesis.settings.load_profile("platform")
 PLATFORM_VARIABLES = variables()
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skip what is slow, unless everything is to run (REQUIRE_SERVERS=1) or it was asked for with `-m slow`."""
+    if os.environ.get("REQUIRE_SERVERS") == "1" or "slow" in config.getoption("markexpr"):
+        return
+    skip = pytest.mark.skip(reason="slow; REQUIRE_SERVERS=1 or -m slow runs it")
+    for item in items:
+        if item.get_closest_marker("slow"):
+            item.add_marker(skip)
+
+
 def can_connect(url: str) -> bool:
     with psycopg.connect(url, connect_timeout=2):
         return True

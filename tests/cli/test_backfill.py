@@ -26,6 +26,7 @@ def hashes(stores: Stores) -> dict[str, str]:
     return {d.key: d.sha256 for d in stores.session.exec(select(Dataset).where(Dataset.superseded_at == None))}  # noqa: E711
 
 
+@pytest.mark.slow
 def test_a_year_of_one_device(stores: Stores) -> None:
     """Two readings a day of 2025; the second time, of its last quarter, nothing changes."""
     first = (date(2025, 1, 1) - date(2026, 2, 12)).days * DAY_MINUTES
@@ -94,6 +95,7 @@ def test_what_cannot_be_asked_for(stores: Stores, arguments: tuple[str, ...], co
     assert complaint in " ".join(err.replace("│", " ").split())
 
 
+@pytest.mark.slow
 def test_two_at_once_and_one_is_killed(stores: Stores, tmp_path: Path) -> None:
     """Whatever the two do to each other: every file is whole, and is the one that the catalogue tells of."""
     store(stores, *(reading(1440 * d + m) for d in range(60) for m in range(0, 1440, 60)))

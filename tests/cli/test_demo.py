@@ -10,7 +10,6 @@ from cli.demo import fleet
 from tests.cli.conftest import LocalPlatform
 
 END = datetime(2026, 5, 1, tzinfo=UTC)
-pytestmark = pytest.mark.timeout(1200)
 
 
 def once(platform: LocalPlatform) -> dict[str, Any]:
@@ -20,6 +19,8 @@ def once(platform: LocalPlatform) -> dict[str, Any]:
     return summary
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_the_whole_flow_and_a_second_run_that_duplicates_nothing(platform: LocalPlatform) -> None:
     first = once(platform)
     assert first["failed"] == []

@@ -15,7 +15,7 @@ from tests.cli.conftest import LocalPlatform, end
 from tests.support.servers import can_connect, free_port, program, started
 from tests.support.stack import PLATFORM, influxdb, mosquitto, set_up_influxdb
 
-pytestmark = pytest.mark.timeout(1200)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 KEYS = {"AWS_ACCESS_KEY_ID": "platform", "AWS_SECRET_ACCESS_KEY": "a-secret-of-the-test", "AWS_REGION": "us-east-1"}
 BUCKET = "energy-platform-datasets"

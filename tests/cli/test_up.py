@@ -16,7 +16,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from tests.cli.conftest import LocalPlatform, end
 from tests.support.servers import wait_until
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from tests.support.plant import DAY_MINUTES
 from tests.support.servers import wait_until
 from tests.support.workers import celery_workers, redis
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 RANGE = {"device_id": "D1", "start_date": "2026-02-12", "end_date": "2026-02-14"}
 Workers = dict[Path, subprocess.Popen[bytes]]

@@ -5,6 +5,8 @@ import pytest
 from tests.faults.conftest import Load, Plant
 from tests.support.servers import wait_until
 
+pytestmark = pytest.mark.slow
+
 
 def test_ingester_killed_under_load(plant: Plant, load: Load) -> None:
     with load:

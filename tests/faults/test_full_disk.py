@@ -26,6 +26,8 @@ from tests.support.publisher import Publisher, message as packet
 from tests.support.servers import can_connect, free_port, wait_until
 from tests.support.stack import PLATFORM, SOURCE, Server, can_log_in, mosquitto
 
+pytestmark = pytest.mark.slow
+
 
 class Source:
     """Publishes numbered messages of a kilobyte, and knows which of them the broker has acknowledged."""

@@ -29,6 +29,8 @@ from storage.stores import open_telemetry_store
 from storage.times import DAY, SECOND
 from tests.support.mutations import mutated
 
+pytestmark = pytest.mark.slow
+
 START = 1_770_890_400 * SECOND  # 2026-02-12T10:00:00Z
 GOING = threading.Event()  # never set: intake goes on
 

@@ -32,7 +32,7 @@ from tests.cli.conftest import (
 from tests.support.plant import DAY, DAY_MINUTES, reading, store
 from tests.support.servers import wait_until
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 class Plant:

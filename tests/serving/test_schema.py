@@ -53,10 +53,12 @@ def with_a_key(key: Callable[..., dict[str, str]]) -> list[str]:
     return ["--header", header, "--exclude-checks", f"{BEYOND_SCHEMAS},{BESIDE_IDS}"]
 
 
+@pytest.mark.slow
 def test_with_a_key(server: str, with_a_key: list[str], tmp_path: Path) -> None:
     fuzz(server, tmp_path, *with_a_key, "--max-examples", "3", "--phases", "examples,coverage,fuzzing")
 
 
+@pytest.mark.slow
 def test_sequences_of_requests(server: str, with_a_key: list[str], tmp_path: Path) -> None:
     """What one answers is what the next asks for: make a device, change it, delete it, bring it back."""
     hook = {"SCHEMATHESIS_HOOKS": "tests.support.unowned", "PYTHONPATH": str(openapi.FILE.parents[1])}

@@ -145,6 +145,7 @@ def test_a_result_is_json_without_nan_whatever_the_readings(pattern: list[tuple[
         assert event["points"] >= 1
 
 
+@pytest.mark.slow
 def test_a_forest_finds_the_injected_faults_of_the_demo() -> None:
     """Fitted on the first 40 %, which hold none of the 21."""
     found, faulty = house_a()
@@ -165,6 +166,7 @@ def test_a_forest_finds_the_injected_faults_of_the_demo() -> None:
     assert "labels" in result.accuracy_metrics["reason"]
 
 
+@pytest.mark.slow
 def test_a_label_among_the_columns_is_not_learnt_from() -> None:
     found, faulty = house_a()
     found, faulty = found.slice(9_000, 3_000), faulty[9_000:12_000]
@@ -174,12 +176,14 @@ def test_a_label_among_the_columns_is_not_learnt_from() -> None:
     assert with_label.results["left_out"]["anomaly"] == "its name is that of a label"
 
 
+@pytest.mark.slow
 def test_the_same_job_twice_gives_the_same_result() -> None:
     found = house_a()[0].slice(0, 3_000)
     first, second = (run("anomaly", "isolation_forest", found, seed=7) for _ in range(2))
     assert first == second
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ANALYSES["forecast"].models)
 def test_a_forecast_knows_its_day_and_says_what_it_is_worth(model: str) -> None:
     hours = np.arange(24 * 12)
@@ -200,6 +204,7 @@ def test_a_forecast_knows_its_day_and_says_what_it_is_worth(model: str) -> None:
     json.dumps([first.results, accuracy], allow_nan=False)
 
 
+@pytest.mark.slow
 def test_a_forecast_that_loses_to_the_baseline_says_so() -> None:
     """Every day repeats the one before exactly, which no model does better than repeating it."""
     day = np.random.default_rng(4).uniform(0, 1_000, 24)

@@ -60,12 +60,14 @@ def found_and_false(result: Result, rows: pd.DataFrame, since: int) -> tuple[int
     return sum(bool(flagged[a:b].any()) for a, b in edges), len(edges), float(flagged[judged & ~faulty].mean())
 
 
+@pytest.mark.slow
 def test_faults_are_found_among_what_is_learnt_from(house: pd.DataFrame) -> None:
     found, _, false = found_and_false(anomalies(as_table(house)), house, 0)
     assert found >= 16
     assert false < 0.02
 
 
+@pytest.mark.slow
 def test_the_autoencoder_finds_faults(house: pd.DataFrame) -> None:
     fitted = int(0.4 * len(house))
     result = anomalies(as_table(house), "autoencoder", trained_until=house["time"][fitted])
@@ -74,6 +76,7 @@ def test_the_autoencoder_finds_faults(house: pd.DataFrame) -> None:
     assert false < 0.05
 
 
+@pytest.mark.slow
 def test_what_came_later_does_not_move_the_threshold(house: pd.DataFrame) -> None:
     """A leak would show: the scores before `trained_until` are the same whatever comes after."""
     rows = house.iloc[:4000].copy()
