@@ -1,4 +1,8 @@
-"""Files of the local object store, to whoever holds a link that the platform signed."""
+"""Files of the local object store, for everybody who has a link that the platform signed.
+
+Starlette's `FileResponse` does not fit: it opens the path after it has read size and ETag, so a file that is replaced
+in between arrives with the old ETag. It also answers 400 to a `Range` that a server has to ignore (RFC 9110, 14.2).
+"""
 
 import mimetypes
 import re
@@ -17,14 +21,14 @@ from storage.objects import FILES_PATH, LinkRefused, LocalObjects
 
 router = APIRouter(tags=["files"])
 
-# Python's own table lacks them, and not every machine has a longer one.
+# Python's own table does not have these, and not every machine has a longer one.
 mimetypes.add_type("application/vnd.openxmlformats-officedocument.spreadsheetml.sheet", ".xlsx")
 mimetypes.add_type("application/vnd.apache.parquet", ".parquet")
 
 
 @router.get(
     FILES_PATH + "{key:path}",
-    responses={206: {"description": "The part that was asked for"}, **problems(Refused, NotFound, OutOfRange)},
+    responses={206: {"description": "The requested part of the file"}, **problems(Refused, NotFound, OutOfRange)},
     response_class=Response,
 )
 @public
@@ -35,15 +39,15 @@ def download(
     *,
     expires: Annotated[int, Query(ge=0, le=10**12)],
     signature: Annotated[str, Query(max_length=128)],
-    range_: Annotated[str | None, Header(alias="Range", description="Bytes, as one range: bytes=0-1023")] = None,
-    if_range: Annotated[str | None, Header(description="An ETag: the whole file where it is another one")] = None,
+    range_: Annotated[str | None, Header(alias="Range", description="One range of bytes: bytes=0-1023")] = None,
+    if_range: Annotated[str | None, Header(description="An ETag; the whole file is sent if it has another one")] = None,
 ) -> Response:
-    """The file that the link names, or a part of it.
+    """Download the link's file, or a part of it.
 
-    The signature is the permission; a key sent along must not be another tenant's.
+    The signature is the permission. If the request has a key too, it must not be bound to another tenant.
     """
     if not isinstance(objects, LocalObjects):
-        raise NotFound("files are served by the object store itself; ask for a new link")
+        raise NotFound("the object store serves its files itself; request a new link")
     try:
         objects.verify(key, expires, signature)
         _refuse_other_tenants(request, key)
@@ -54,7 +58,7 @@ def download(
     except LinkRefused as error:
         raise Refused(str(error)) from None
     except KeyError:
-        raise NotFound("the file is not there any more") from None
+        raise NotFound("the file no longer exists; request a new link") from None
     name = key.rsplit("/", 1)[-1]
     headers = {
         "Content-Disposition": f'attachment; filename="{name}"',
@@ -66,21 +70,23 @@ def download(
     }
     if part:
         headers["Content-Range"] = f"bytes {start}-{end - 1}/{stored.size}"
-    kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
-    return StreamingResponse(content, 206 if part else 200, headers, kind)
+    media_type = mimetypes.guess_type(name)[0] or "application/octet-stream"
+    return StreamingResponse(content, 206 if part else 200, headers, media_type)
 
 
-def _part(wanted: str | None, size: int) -> tuple[int, int] | None:
-    """The half-open part of a file that a `Range` asks for; None for all of it, as for what is none (RFC 9110, 14.2).
+def _part(header: str | None, size: int) -> tuple[int, int] | None:
+    """The half-open range of bytes that a `Range` header names; None for the whole file.
+
+    Headers that are malformed or name several ranges are ignored, as RFC 9110 (14.2) allows.
 
     Raises:
-        OutOfRange: the file has nothing there.
+        OutOfRange: The range lies outside the file.
 
     """
-    found = re.fullmatch(r"bytes=(\d{0,18})-(\d{0,18})", (wanted or "").replace(" ", ""))
-    if found is None or found[0] == "bytes=-":
+    match = re.fullmatch(r"bytes=(\d{0,18})-(\d{0,18})", (header or "").replace(" ", ""))
+    if match is None or match[0] == "bytes=-":
         return None
-    first, last = found[1], found[2]
+    first, last = match[1], match[2]
     if not first:
         start, end = max(0, size - int(last)), size
     else:
@@ -93,10 +99,10 @@ def _part(wanted: str | None, size: int) -> tuple[int, int] | None:
 
 
 def _refuse_other_tenants(request: Request, key: str) -> None:
-    """Objects are below their device's folder: datasets/{device_id}/…, reports/{device_id}/…."""
+    """Keys begin with their device's folder: datasets/{device_id}/…, reports/{device_id}/…."""
     principal = principal_if_any(request)
     if principal is None or principal.tenant_id is None:
         return
     with RequestSession(request.app.state.reading, principal) as session:
         if session.get(Device, key.split("/")[1]) is None:
-            raise LinkRefused(f"the file is none of the tenant {principal.tenant_id}")
+            raise LinkRefused(f"the file does not belong to the tenant {principal.tenant_id}")
