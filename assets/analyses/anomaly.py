@@ -82,18 +82,18 @@ def scores_and_limit(
     split into consecutive blocks, and each block is scored by a model of the others.
     """
     scores = np.empty(len(training))
-    held_back = []
+    held_out = []
     blocks = np.array_split(np.flatnonzero(training), BLOCKS)
     for i, block in enumerate(blocks):
         progress(10 + 80 * i / (len(blocks) + 1), f"Fitting {i + 1} of {len(blocks) + 1}")
         fitted = training.copy()
         fitted[block] = False
         scores[block] = _scores(model_name, prepared, fitted, block, seed)
-        held_back.append(smoothed(scores[block], prepared.step))
+        held_out.append(smoothed(scores[block], prepared.step))
     if not training.all():
         others = np.flatnonzero(~training)
         scores[others] = _scores(model_name, prepared, training, others, seed)
-    return smoothed(scores, prepared.step), threshold(np.concatenate(held_back), trusted=not training.all())
+    return smoothed(scores, prepared.step), threshold(np.concatenate(held_out), trusted=not training.all())
 
 
 def _scores(model_name: str, prepared: Features, fitted: Mask, rows: Indices, seed: int) -> Floats:

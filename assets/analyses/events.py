@@ -9,7 +9,7 @@ import pandas as pd
 from storage.arrays import Floats, Mask
 
 SMOOTHING = timedelta(minutes=3)  # the span of the moving average: a fault lasts, noise does not
-QUANTILE = 0.998  # of the held-back scores
+QUANTILE = 0.998  # of the held-out scores
 BLOCKS = 5
 MIN_ROWS_BETWEEN = 5  # usual rows between two events; with fewer they are one event
 
@@ -34,7 +34,7 @@ def smoothed(scores: Floats, step: timedelta) -> Floats:
     return means
 
 
-def threshold(held_back: Floats, *, trusted: bool) -> float:
+def threshold(held_out: Floats, *, trusted: bool) -> float:
     """The score that usual rows stay below, from scores of rows that their model was not fitted on.
 
     If the rows are `trusted` to be normal, it is their 99.8 % quantile. Faults among the rows would raise that quantile
@@ -42,8 +42,8 @@ def threshold(held_back: Floats, *, trusted: bool) -> float:
     which corresponds to three standard deviations of a normal distribution and hardly moves with faults.
     """
     if trusted:
-        return float(np.quantile(held_back, QUANTILE))
-    median, upper = np.quantile(held_back, [0.5, 0.84])
+        return float(np.quantile(held_out, QUANTILE))
+    median, upper = np.quantile(held_out, [0.5, 0.84])
     return float(median + 3 * (upper - median))
 
 

@@ -72,7 +72,7 @@ FORECASTERS: dict[str, Forecaster] = {"prophet": prophet, "arima": arima}
 def _prophet(known: pd.Series, horizon: int) -> Floats:
     times = pd.DatetimeIndex(known.index).tz_localize(None)
     ahead = pd.date_range(times[-1] + timedelta(hours=1), periods=horizon, freq="h")
-    with _silence():
+    with _quiet_libraries():
         from prophet import Prophet  # noqa: PLC0415 - 1 s that ARIMA need not pay
 
         model = Prophet(
@@ -105,7 +105,7 @@ def _autoregression(residuals: Floats, horizon: int) -> list[float]:
 
 
 @contextmanager
-def _silence() -> Iterator[None]:
+def _quiet_libraries() -> Iterator[None]:
     """Keep Prophet's and CmdStan's reports of every fit out of the log."""
     loggers = [logging.getLogger(name) for name in ("cmdstanpy", "prophet", "prophet.plot")]
     before = [(logger.level, logger.disabled) for logger in loggers]

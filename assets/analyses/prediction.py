@@ -18,7 +18,7 @@ from storage.times import rfc3339
 
 MIN_FAILURES = 2
 MIN_STEPS = 48
-HELD_BACK_SHARE = 0.3  # of the failures, the newest
+HELD_OUT_SHARE = 0.3  # of the failures, the newest
 MAX_PROBABILITIES = 500
 MAX_DRIVERS = 5
 
@@ -126,8 +126,8 @@ def split(known: Examples, horizon: timedelta) -> tuple[Mask, Mask]:
     They are cut midway between two failures. A horizon on either side of the cut is left out: labels look that far
     ahead, and features that far back.
     """
-    held_back = max(1, round(HELD_BACK_SHARE * len(known.failures)))
-    before, after = known.failures[-held_back - 1], known.failures[-held_back]
+    held_out = max(1, round(HELD_OUT_SHARE * len(known.failures)))
+    before, after = known.failures[-held_out - 1], known.failures[-held_out]
     cut = before + (after - before) / 2
     ends, labelled = known.ends, known.labelled
     return labelled & np.asarray(ends + horizon <= cut), labelled & np.asarray(ends - horizon >= cut)
@@ -148,7 +148,7 @@ def _test(model_name: str, known: Examples, horizon: timedelta, seed: int) -> tu
     for rows, purpose in ((training, "to learn from"), (test, "to test on")):
         if not known.fails[rows].any() or known.fails[rows].all():
             reason = (
-                f"with the newest failures held back, the steps {purpose} do not include both quiet times and times"
+                f"with the newest failures held out, the steps {purpose} do not include both quiet times and times"
                 " before a failure; give more failures, further apart"
             )
             return {**accuracy, "reason": reason}, probabilities

@@ -26,9 +26,9 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 MODELS = [(kind, model) for kind, analysis in ANALYSES.items() for model in analysis.models]
 
 
-def run(kind: str, model: str, found: pa.Table, **parameters: Any) -> Result:
+def run(kind: str, model: str, rows: pa.Table, **parameters: Any) -> Result:
     given = ANALYSES[kind].parameters.model_validate(parameters)
-    return analyse(kind, model, found, given, lambda _percent, _message: None)
+    return analyse(kind, model, rows, given, lambda _percent, _message: None)
 
 
 def dataset(metrics: dict[str, Any], step: timedelta = timedelta(minutes=1)) -> pa.Table:
@@ -116,11 +116,11 @@ def test_data_that_carry_nothing_are_refused_with_the_reason(kind: str, model: s
 
 
 def test_a_metric_that_is_not_there_is_named() -> None:
-    found = dataset({"power": np.arange(500.0)})
+    rows = dataset({"power": np.arange(500.0)})
     with pytest.raises(CannotAnalyse, match="torque"):
-        run("forecast", "arima", found, metric="torque")
+        run("forecast", "arima", rows, metric="torque")
     with pytest.raises(CannotAnalyse, match="torque"):
-        run("anomaly", "isolation_forest", found, metrics=["torque"])
+        run("anomaly", "isolation_forest", rows, metrics=["torque"])
 
 
 # Series that sensors really send: coarse steps, repeated values, holes, and far outliers.
@@ -132,9 +132,9 @@ VALUES = st.one_of(st.none(), st.integers(0, 5), st.floats(-1e12, 1e12, allow_na
 def test_a_result_is_json_without_nan_whatever_the_readings(pattern: list[tuple[Any, ...]], unmeasured: int) -> None:
     rows = (pattern * (240 // len(pattern) + 1))[:240]
     names = ("voltage", "current", "power")[unmeasured:] or ("temperature",)
-    found = dataset({name: [row[i] for row in rows] for i, name in enumerate(names)})
+    table = dataset({name: [row[i] for row in rows] for i, name in enumerate(names)})
     try:
-        result = run("anomaly", "isolation_forest", found)
+        result = run("anomaly", "isolation_forest", table)
     except CannotAnalyse:
         return
     json.dumps([result.results, result.accuracy_metrics], allow_nan=False)
@@ -148,10 +148,10 @@ def test_a_result_is_json_without_nan_whatever_the_readings(pattern: list[tuple[
 @pytest.mark.slow
 def test_a_forest_finds_the_injected_faults_of_the_demo() -> None:
     """Fitted on the first 40 %, which hold none of the 21."""
-    found, faulty = house_a()
-    times = np.array(found["timestamp"].to_pylist())
+    rows, faulty = house_a()
+    times = np.array(rows["timestamp"].to_pylist())
     fitted = int(0.4 * len(times))
-    result = run("anomaly", "isolation_forest", found, trained_until=times[fitted])
+    result = run("anomaly", "isolation_forest", rows, trained_until=times[fitted])
     flagged = np.zeros(len(times), bool)
     for event in result.results["events"]:
         start, end = (datetime.fromisoformat(event[edge]) for edge in ("start", "end"))
@@ -168,18 +168,18 @@ def test_a_forest_finds_the_injected_faults_of_the_demo() -> None:
 
 @pytest.mark.slow
 def test_a_label_among_the_columns_is_not_learnt_from() -> None:
-    found, faulty = house_a()
-    found, faulty = found.slice(9_000, 3_000), faulty[9_000:12_000]
-    labelled = found.append_column("anomaly", pa.array(faulty.astype(float)))
-    with_label, without = (run("anomaly", "isolation_forest", rows) for rows in (labelled, found))
+    rows, faulty = house_a()
+    rows, faulty = rows.slice(9_000, 3_000), faulty[9_000:12_000]
+    labelled = rows.append_column("anomaly", pa.array(faulty.astype(float)))
+    with_label, without = (run("anomaly", "isolation_forest", table) for table in (labelled, rows))
     assert with_label.results["events"] == without.results["events"]
     assert with_label.results["left_out"]["anomaly"] == "its name is that of a label"
 
 
 @pytest.mark.slow
 def test_the_same_job_twice_gives_the_same_result() -> None:
-    found = house_a()[0].slice(0, 3_000)
-    first, second = (run("anomaly", "isolation_forest", found, seed=7) for _ in range(2))
+    rows = house_a()[0].slice(0, 3_000)
+    first, second = (run("anomaly", "isolation_forest", rows, seed=7) for _ in range(2))
     assert first == second
 
 
@@ -189,8 +189,8 @@ def test_a_forecast_knows_its_day_and_says_what_it_is_worth(model: str) -> None:
     hours = np.arange(24 * 12)
     random = np.random.default_rng(2)
     load = 500 + 200 * np.sin(2 * np.pi * hours / 24) + random.normal(0, 20, len(hours))
-    found = dataset({"power": load}, timedelta(hours=1))
-    first, second = (run("forecast", model, found, horizon_hours=12) for _ in range(2))
+    rows = dataset({"power": load}, timedelta(hours=1))
+    first, second = (run("forecast", model, rows, horizon_hours=12) for _ in range(2))
     assert first == second
     accuracy, ahead = first.accuracy_metrics, first.results["forecast"]
     assert first.results["metric"] == "power"
@@ -208,13 +208,13 @@ def test_a_forecast_knows_its_day_and_says_what_it_is_worth(model: str) -> None:
 def test_a_forecast_that_loses_to_the_baseline_says_so() -> None:
     """Every day repeats the one before exactly, which no model does better than repeating it."""
     day = np.random.default_rng(4).uniform(0, 1_000, 24)
-    found = dataset({"power": np.tile(day, 12)}, timedelta(hours=1))
-    result = run("forecast", "prophet", found, horizon_hours=6)
+    rows = dataset({"power": np.tile(day, 12)}, timedelta(hours=1))
+    result = run("forecast", "prophet", rows, horizon_hours=6)
     assert result.accuracy_metrics["beats_baseline"] is False
     assert result.results["warning"]
 
 
 def test_too_little_history_says_how_much_is_needed() -> None:
-    found = dataset({"power": np.arange(30.0)}, timedelta(hours=1))
+    rows = dataset({"power": np.arange(30.0)}, timedelta(hours=1))
     with pytest.raises(CannotAnalyse, match=r"need \d+ hours of history; there are (29|30)"):
-        run("forecast", "prophet", found)
+        run("forecast", "prophet", rows)

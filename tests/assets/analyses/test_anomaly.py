@@ -88,7 +88,7 @@ def test_what_came_later_does_not_move_the_threshold(house: pd.DataFrame) -> Non
     assert len(after.results["anomalies"]) >= 1000 > len(before.results["anomalies"])
 
 
-def test_an_anomaly_is_told_as_the_contract_has_it(house: pd.DataFrame) -> None:
+def test_an_anomaly_has_the_fields_of_the_contract(house: pd.DataFrame) -> None:
     result = anomalies(as_table(house.iloc[12000:16000]))
     assert result.results["anomalies"]
     for anomaly in result.results["anomalies"]:
@@ -174,7 +174,7 @@ def test_faults_among_the_rows_hardly_move_the_threshold() -> None:
     assert (good > threshold(good, trusted=True)).mean() == pytest.approx(0.002, abs=0.0005)
 
 
-def test_a_drift_is_told_from_noise() -> None:
+def test_a_drift_differs_from_noise() -> None:
     random = np.random.default_rng(5)
     assert drifts(np.linspace(0, 10, 400) + random.normal(0, 1, 400))
     assert not drifts(random.normal(0, 1, 400))

@@ -34,12 +34,12 @@ def worn(seed: int = 3) -> pa.Table:
     return table(vibration=1 + 2 * wear + random.normal(0, 0.2, len(age)), temperature=random.normal(50, 2, len(age)))
 
 
-def predict(found: pa.Table, model: str = "gradient_boosting", **parameters: Any) -> Result:
-    return analyse("prediction", model, found, PredictionParameters(**parameters), lambda _percent, _message: None)
+def predict(rows: pa.Table, model: str = "gradient_boosting", **parameters: Any) -> Result:
+    return analyse("prediction", model, rows, PredictionParameters(**parameters), lambda _percent, _message: None)
 
 
 @pytest.mark.parametrize("model", ["random_forest", "gradient_boosting"])
-def test_wear_is_learnt_and_judged_on_failures_that_were_held_back(model: str) -> None:
+def test_wear_is_learnt_and_judged_on_failures_that_were_held_out(model: str) -> None:
     result = predict(worn(), model, failures=failures())
     accuracy = result.accuracy_metrics
     assert accuracy["failures_found"] == accuracy["failures_tested"] == 2
@@ -68,10 +68,10 @@ def test_noise_predicts_nothing_and_the_result_says_so() -> None:
 
 
 def test_a_label_among_the_columns_is_not_learnt_from() -> None:
-    found = worn()
-    soon = [float(any(f - HORIZON <= t < f for f in failures())) for t in found["timestamp"].to_pylist()]
-    labelled = found.append_column("failure", pa.array(soon))
-    with_label, without = predict(labelled, failures=failures()), predict(found, failures=failures())
+    rows = worn()
+    soon = [float(any(f - HORIZON <= t < f for f in failures())) for t in rows["timestamp"].to_pylist()]
+    labelled = rows.append_column("failure", pa.array(soon))
+    with_label, without = predict(labelled, failures=failures()), predict(rows, failures=failures())
     assert with_label.results["left_out"] == {"failure": "its name is that of a label"}
     assert with_label.accuracy_metrics == without.accuracy_metrics
 
@@ -112,7 +112,7 @@ def test_missing_failures_are_named(moments: list[datetime], message: str) -> No
 
 
 @pytest.mark.parametrize(
-    ("found", "message"),
+    ("rows", "message"),
     [
         (table(power=[5.0] * 400), "power: constant"),
         (table(power=[1.0]), "power: constant"),
@@ -120,23 +120,23 @@ def test_missing_failures_are_named(moments: list[datetime], message: str) -> No
         (table(power=np.arange(12.0)), "lie within the readings"),
     ],
 )
-def test_readings_that_carry_nothing_are_refused(found: pa.Table, message: str) -> None:
+def test_readings_that_carry_nothing_are_refused(rows: pa.Table, message: str) -> None:
     with pytest.raises(CannotAnalyse, match=message):
-        predict(found, failures=failures())
+        predict(rows, failures=failures())
 
 
 def test_failures_too_close_for_a_split_give_null_with_the_reason() -> None:
     close = [START + timedelta(hours=h) for h in (400, 410)]
     accuracy = predict(worn(), failures=close).accuracy_metrics
     assert accuracy["pr_auc"] is None
-    assert "held back" in accuracy["reason"]
+    assert "held out" in accuracy["reason"]
 
 
 def test_the_same_job_twice_and_gaps() -> None:
-    found = worn()
-    kept = np.ones(len(found), bool)
+    rows = worn()
+    kept = np.ones(len(rows), bool)
     kept[200:280] = False
-    holes = found.filter(pa.array(kept))
+    holes = rows.filter(pa.array(kept))
     first, second = (predict(holes, failures=failures()) for _ in range(2))
     assert json.dumps(first.results, allow_nan=False) == json.dumps(second.results, allow_nan=False)
     assert json.dumps(first.accuracy_metrics, allow_nan=False) == json.dumps(second.accuracy_metrics, allow_nan=False)

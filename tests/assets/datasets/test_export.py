@@ -159,12 +159,12 @@ def test_what_arrives_during_an_export_is_exported_by_the_next(stores: Stores) -
     assert (row.dirty, row.claimed_at) == (True, None)
 
 
-def test_the_ledger_knows_what_a_file_may_lack(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_day_knows_which_readings_its_file_may_lack(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
     """The earliest of what came since the export, in whatever order; a dying export forgets nothing of it."""
 
     def changed_from() -> datetime | None:
-        (found,) = catalogue.day_files(stores.session, "D1", DAY, DAY)
-        return found.changed_from
+        (day_file,) = catalogue.day_files(stores.session, "D1", DAY, DAY)
+        return day_file.changed_from
 
     def at(minute: int) -> datetime:
         return moment(reading(minute).time)
@@ -229,7 +229,7 @@ def test_each_hour_is_in_the_catalogue(stores: Stores) -> None:
 
 
 def result_from(stores: Stores, dataset: Dataset) -> None:
-    """An analysis that was made from the file."""
+    """Record an analysis that was made from the file."""
     job = AnalyticsJob(
         job_id=new_job_id(AnalyticsJob), device_id="D1", analysis_type="forecast", model_name="any",
         date_range_start=utc_now(), date_range_end=utc_now(), status="completed",
@@ -297,7 +297,7 @@ def test_a_reader_of_a_file_that_is_being_replaced_chooses_again(stores: Stores)
 
 
 @pytest.mark.parametrize("moment", ["put", "put_after", "record", "checkpoint", "read"])
-def test_an_export_that_dies_anywhere_is_made_good_by_the_next(
+def test_an_export_that_dies_anywhere_is_completed_by_the_next(
     stores: Stores, moment: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store(stores, reading(0))
@@ -341,7 +341,7 @@ def test_an_export_that_dies_anywhere_is_made_good_by_the_next(
     assert [o.key for o in objects.list("datasets")] == [again.dataset.key]
 
 
-def test_what_the_telemetry_store_gave_up_stays_in_the_file(stores: Stores, engine: Engine) -> None:
+def test_what_the_telemetry_store_deleted_stays_in_the_file(stores: Stores, engine: Engine) -> None:
     store(stores, reading(0), reading(1, vibration=2.0), reading(2))
     first = export_day(stores, "D1", DAY)
     assert first is not None
@@ -365,8 +365,8 @@ def test_readings_are_fetched_about_so_many_at_a_time(stores: Stores, monkeypatc
     read = stores.telemetry.read
 
     def counted(*arguments: Any, **options: Any) -> pa.Table:
-        sizes.append(len(found := read(*arguments, **options)))
-        return found
+        sizes.append(len(rows := read(*arguments, **options)))
+        return rows
 
     monkeypatch.setattr(stores.telemetry, "read", counted)
     exported = export_day(replace(stores, fetch_rows=300), "D1", DAY)

@@ -17,8 +17,8 @@ FIRST, LAST = date(2026, 2, 11), date(2026, 2, 14)
 
 
 def export_days(stores: Stores) -> list[Dataset]:
-    found = [export_day(stores, "D1", date(2026, 2, day)) for day in (12, 13, 14)]
-    return [exported.dataset for exported in found if exported]
+    days = [export_day(stores, "D1", date(2026, 2, day)) for day in (12, 13, 14)]
+    return [exported.dataset for exported in days if exported]
 
 
 def file(stores: Stores, dataset: Dataset) -> pq.ParquetFile:
@@ -28,10 +28,10 @@ def file(stores: Stores, dataset: Dataset) -> pq.ParquetFile:
 def test_a_range_is_one_file_and_an_empty_one_says_so(stores: Stores) -> None:
     store(stores, reading(0), reading(1440, voltage=230), reading(2 * 1440 + 5, extra=1.0))
     export_days(stores)
-    made = export_range(stores, "D1", FIRST, LAST).dataset
-    assert (made.key, made.kind, made.rows) == ("datasets/D1/20260211_20260214.parquet", "range", 3)
-    assert made.metrics["power"] == {"count": 1, "min": 100, "max": 100, "sum": 100}
-    assert file(stores, made).read()["extra"].to_pylist() == [None, None, 1.0]
+    dataset = export_range(stores, "D1", FIRST, LAST).dataset
+    assert (dataset.key, dataset.kind, dataset.rows) == ("datasets/D1/20260211_20260214.parquet", "range", 3)
+    assert dataset.metrics["power"] == {"count": 1, "min": 100, "max": 100, "sum": 100}
+    assert file(stores, dataset).read()["extra"].to_pylist() == [None, None, 1.0]
     assert export_range(stores, "D1", DAY, DAY).dataset.kind == "day"
     with pytest.raises(NoTelemetry, match="D1 has no readings from 2026-03-01"):
         export_range(stores, "D1", date(2026, 3, 1), date(2026, 3, 2))
@@ -46,16 +46,16 @@ def test_its_rows_are_the_days_in_groups_that_do_not_mind_midnight(
     store(stores, *(reading(5 * m, power=m, **({"kwh": m} if m > 400 else {})) for m in range(3 * 288)))
     days = export_days(stores)
     monkeypatch.setattr(ranges, "ROW_GROUP", 250)
-    made = export_month(stores, "D1", 2026, 2)
-    assert made is not None
-    month = file(stores, made.dataset)
+    exported = export_month(stores, "D1", 2026, 2)
+    assert exported is not None
+    month = file(stores, exported.dataset)
     groups = [month.metadata.row_group(i).num_rows for i in range(month.num_row_groups)]
     assert groups == [250, 250, 250, 114]
     table = month.read()
     assert table.to_pylist() == read(stores.objects, days).to_pylist()
     assert table.schema.field("kwh").metadata == {b"unit": b"kWh"}
-    counted = made.dataset.metrics["kwh"]
-    assert (counted["count"], counted["min"], counted["max"]) == (863 - 400, 401, 863)
+    statistics = exported.dataset.metrics["kwh"]
+    assert (statistics["count"], statistics["min"], statistics["max"]) == (863 - 400, 401, 863)
     again = export_month(stores, "D1", 2026, 2)
     assert again is not None
-    assert (again.changed, again.dataset.sha256) == (False, made.dataset.sha256)
+    assert (again.changed, again.dataset.sha256) == (False, exported.dataset.sha256)
