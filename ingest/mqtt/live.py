@@ -59,7 +59,7 @@ _Item = tuple[str, str | None, str, Any]
 
 
 class LivePublisher:
-    """Publishes committed batches while there are subscribers. `publish` never waits or raises; call it in one thread."""
+    """Publishes committed batches while there are subscribers. `publish`, for one thread, never waits or raises."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
