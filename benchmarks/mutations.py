@@ -14,12 +14,12 @@ from contextlib import suppress
 
 from benchmarks.floors import say
 from ingest.devices.profile import UNREGISTERED, DeviceProfile
-from ingest.intake.decode import Decoded, decode
+from ingest.intake.decode import Decoded, decode_payload
 from storage.times import SECOND
 from tests.support.mutations import mutated
 
 NOW = 1_770_890_500 * SECOND
-FACTS = [
+PROFILES = [
     UNREGISTERED,
     DeviceProfile("success", limits={"power": (0.0, 200.0)}, bands={"oil": (2.0, 3.0)}, ignore=frozenset(["voltage"])),
 ]
@@ -38,7 +38,7 @@ def main() -> None:
     began = time.perf_counter()
     for i, payload in enumerate(payloads):
         try:
-            decoded = _decode(DEVICES[i % len(DEVICES)], payload, FACTS[i % 3 == 0])
+            decoded = _decode(DEVICES[i % len(DEVICES)], payload, PROFILES[i % 3 == 0])
         except Exception:  # noqa: BLE001 - what is looked for
             crashes += 1
             print(f"{payload[:300]!r}", file=sys.stderr)
@@ -64,8 +64,8 @@ def main() -> None:
     say("payloads without reading or reason", str(unanswered), "none", met=unanswered == 0)
 
 
-def _decode(device_id: str, payload: bytes, facts: DeviceProfile) -> Decoded:
-    return decode(f"devices/{device_id}/telemetry", device_id, payload, NOW, lambda _: facts)
+def _decode(device_id: str, payload: bytes, profile: DeviceProfile) -> Decoded:
+    return decode_payload(f"devices/{device_id}/telemetry", device_id, payload, NOW, profile)
 
 
 if __name__ == "__main__":

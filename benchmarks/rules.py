@@ -21,7 +21,7 @@ from benchmarks.floors import say, spread
 from benchmarks.load import DEVICES, populate
 from ingest.devices.last_seen import LastSeen
 from ingest.devices.registry import Registry
-from ingest.intake.intake import MAX_BATCH, Intake
+from ingest.intake.intake import MAX_BATCH_MESSAGES, Intake
 from ingest.metrics import IngestMetrics
 from ingest.mqtt.subscription import Message
 from ingest.notify.outbox import Outbox
@@ -77,7 +77,7 @@ def main() -> None:
             with Session(engine) as session:
                 session.add_all(rules)
                 session.commit()
-            for size in (DEVICES, MAX_BATCH):
+            for size in (DEVICES, MAX_BATCH_MESSAGES):
                 second = measure(settings, engine, f"{name}, batches of {size:,}", second, size, asked.batches)
         engine.dispose()
 
@@ -91,7 +91,7 @@ def measure(settings: Settings, engine: Engine, name: str, second: int, size: in
     with closing(open_telemetry_store(settings)) as store:
         intake = Intake(settings.mqtt_topic, store, engine, registry, IngestMetrics(), raiser=raiser)
         for i in range(batches + 2):
-            batch = [intake.work(one) for one in messages(second, size)]
+            batch = [intake.decode(one) for one in messages(second, size)]
             second += size // DEVICES
             raiser.raising = 0.0
             began = time.perf_counter()
@@ -104,7 +104,7 @@ def measure(settings: Settings, engine: Engine, name: str, second: int, size: in
                 all_shares.append((raiser.evaluating + raiser.raising) / took * 100)
     print(f"{name}: commit {spread(whole, 'ms')}, evaluation {spread(evaluating, 'ms')}", end="")
     print(f", with alerts {median(all_shares):.1f} %")
-    if registry.rules.rules:
+    if raiser.rules.rules:
         share = median(shares)
         say("share of evaluation", f"{spread(shares, '%')}", "below 30 %", met=share < 30)
     return second

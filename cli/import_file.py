@@ -47,20 +47,20 @@ def import_file(
     try:
         metrics = dict(files.metric_column(text) for text in map or ())
         names, _ = files.batches(file)
-        mapped = files.Mapped(
-            metrics=metrics or files.guessed_metrics(names),
+        mapping = files.FileMapping(
+            metrics=metrics or files.default_metrics(names),
             time=time,
             time_unit=time_unit,
             zone=zone,
             device_id=device,
             device_column=device_column,
         )
-        files.check(mapped, names)
+        files.check(mapping, names)
         with (
             open_stores(settings) as stores,
             typer.progressbar(length=files.count_rows(file), label=file.name, file=sys.stderr) as bar,
         ):
-            done = files.bring_in(file, mapped, stores.telemetry, stores.session, bar.update)
+            done = files.import_file(file, mapping, stores.telemetry, stores.session, bar.update)
     except files.FileRefused as error:
         print(f"energy: {error}", file=sys.stderr)
         raise typer.Exit(2) from None

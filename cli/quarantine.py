@@ -47,7 +47,7 @@ def list_rows(
 
     selection = quarantine.Selection(None, device, reason, metric, _moment(since), _moment(until), replayed)
     with open_session(Settings.load()) as session:
-        for row in quarantine.newest(session, selection, limit):
+        for row in quarantine.newest_rows(session, selection, limit):
             mark = " (replayed)" if row.replayed_at else ""
             payload = json.dumps(row.payload.decode("utf-8", "backslashreplace"))[:100]
             received = f"{row.received_at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
@@ -70,7 +70,7 @@ def replay(
     What is refused again stays in the quarantine and is printed with the reason. The exit code is 1 if a store stopped
     answering, or if an id that you gave is not waiting.
     """
-    from ingest.intake import quarantine
+    from ingest.intake import ReplayRunning
     from storage.database import open_engine
     from storage.quarantine import Selection
     from storage.stores import open_telemetry_store
@@ -83,7 +83,7 @@ def replay(
     store = open_telemetry_store(settings)
     try:
         _replay(settings, engine, store, selection)
-    except quarantine.ReplayRunning as error:
+    except ReplayRunning as error:
         raise SettingsError(str(error)) from None
     finally:
         store.close()
@@ -94,20 +94,21 @@ def _replay(settings: Settings, engine: "Engine", store: "TelemetryStore", selec
     """Replay page after page, and print what became of it."""
     from sqlmodel import Session
 
-    from ingest.intake import quarantine
+    from ingest import intake
+    from storage.quarantine import waiting_ids
 
     accepted = readings = refused = last_id = 0
     missing = set(selection.ids or ())
     while True:
         with Session(engine) as session:
-            waiting = quarantine.waiting(session, selection, after=last_id)
+            waiting = waiting_ids(session, selection, after=last_id, limit=intake.MAX_REPLAYED)
         missing.difference_update(waiting)
-        done = quarantine.replay(settings, engine, store, waiting)
+        done = intake.replay(settings, engine, store, waiting)
         for row_id, reason in done.refused:
             typer.echo(f"{row_id}  {reason}")
         accepted, readings, refused = accepted + done.accepted, readings + done.readings, refused + len(done.refused)
         last_id = done.last_id
-        if done.stopped or len(waiting) < quarantine.MAX_REPLAYED:
+        if done.stopped or len(waiting) < intake.MAX_REPLAYED:
             break
     typer.echo(f"{accepted} messages accepted with {readings} readings, {refused} refused again")
     if done.stopped:

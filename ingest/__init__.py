@@ -1,1 +1,1 @@
-"""Telemetry in: subscribe, decode, validate, enrich, keep; evaluate rules and raise alerts."""
+"""Telemetry in: from a message of a device to its readings, alerts and notifications."""

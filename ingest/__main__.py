@@ -1,4 +1,4 @@
-"""The ingestion process: `python -m ingest`, one or several of them, with metrics and readiness over HTTP."""
+"""The ingestion process, `python -m ingest`. Several can run side by side; each has metrics and readiness over HTTP."""
 
 import gc
 import logging
@@ -27,11 +27,12 @@ from storage.stores import open_telemetry_store
 
 log = logging.getLogger("ingest")
 
-GARBAGE = 50_000  # objects more than before, at which Python looks for some; a batch makes a few for each message
+# Python collects garbage each time so many new objects exist; a batch makes a few for each message.
+GC_THRESHOLD = 50_000
 
 
 def main() -> None:
-    """Run until SIGTERM or SIGINT; exit code 2 when a variable is wrong."""
+    """Run until SIGTERM or SIGINT. The exit code is 2 if a setting is wrong."""
     try:
         check_settings()
         settings = Settings.load()
@@ -46,7 +47,7 @@ def run(settings: Settings) -> None:
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
-    counts = IngestMetrics()
+    metrics = IngestMetrics()
     store = open_telemetry_store(settings)
     engine = open_engine(settings, answer_timeout=ANSWER_TIMEOUT_SECONDS)
     subscription = Subscription(settings)
@@ -54,17 +55,17 @@ def run(settings: Settings) -> None:
     last_seen = LastSeen()
     notify_settings = NotifySettings.load()
     outbox = Outbox(notify_settings)
-    senders = Senders(notify_settings, settings.zone, engine, counts)
-    silence = NoDataMonitor(
+    senders = Senders(notify_settings, settings.zone, engine, metrics)
+    no_data = NoDataMonitor(
         engine,
         registry,
         last_seen,
         outbox,
-        counts=counts,
-        hears=lambda: subscription.connected and counts.is_keeping_up,
+        metrics=metrics,
+        is_receiving=lambda: subscription.connected and metrics.is_keeping_up,
     )
     live = LivePublisher(settings)
-    monitor = Monitor(settings.ingest_metrics_port, subscription, store, counts)
+    monitor = Monitor(settings.ingest_metrics_port, subscription, store, metrics)
     monitor.start()
     while not stopping.is_set():
         try:
@@ -77,18 +78,18 @@ def run(settings: Settings) -> None:
             stopping.wait(1)
     live.start()
     subscription.start()
-    # What is there now stays: looking through it again and again for garbage would take a fifth of intake's time.
+    # Everything that exists now stays. To search it for garbage again and again would take a fifth of intake's time.
     gc.freeze()
-    gc.set_threshold(GARBAGE)
-    silence.start()
+    gc.set_threshold(GC_THRESHOLD)
+    no_data.start()
     senders.start()
     try:
         raiser = AlertRaiser(registry, last_seen, outbox)
-        intake = Intake(settings.mqtt_topic, store, engine, registry, counts, raiser=raiser, live=live)
+        intake = Intake(settings.mqtt_topic, store, engine, registry, metrics, raiser=raiser, live=live)
         intake.run(subscription, stopping)
     finally:
         subscription.stop()
-        silence.stop()
+        no_data.stop()
         senders.stop()
         live.stop()
         monitor.stop()

@@ -1,4 +1,4 @@
-"""What an ingestion process says of itself over HTTP on loopback: `/metrics` for Prometheus, `/ready` for probes."""
+"""HTTP on loopback for each ingester: `/metrics` for Prometheus and `/ready` for probes."""
 
 import json
 import threading
@@ -14,26 +14,26 @@ from ingest.mqtt.subscription import Subscription
 from storage.settings import SettingsError
 from storage.telemetry import StoreUnavailable, TelemetryStore
 
-# A batch that is not through by then is stuck.
+# Intake is stuck if readings are in flight and none was committed for so long.
 STUCK_SECONDS = 30.0
 
 
-def readiness(subscription: Subscription, store: TelemetryStore, counts: IngestMetrics) -> dict[str, Any]:
-    """Whether messages get through: the broker and the store answer, and what is in flight does not wait for ever."""
+def readiness(subscription: Subscription, store: TelemetryStore, metrics: IngestMetrics) -> dict[str, Any]:
+    """Whether messages get through: the broker and the store answer, and readings in flight are committed in time."""
     try:
         store.check()
-        kept = "connected"
+        store_state = "connected"
     except StoreUnavailable as error:
-        kept = str(error)
-    idle, in_flight = counts.idle_seconds, counts.in_flight
+        store_state = str(error)
+    idle, in_flight = metrics.idle_seconds, metrics.in_flight
     stuck = in_flight > 0 and idle > STUCK_SECONDS
     checks = {
         "broker": "connected" if subscription.connected else "not connected",
-        "telemetry_store": kept,
-        "intake": f"{in_flight} readings wait since {idle:.0f} s" if stuck else "works",
+        "telemetry_store": store_state,
+        "intake": f"{in_flight} readings have been waiting for {idle:.0f} s" if stuck else "works",
     }
     return {
-        "ready": subscription.connected and kept == "connected" and not stuck,
+        "ready": subscription.connected and store_state == "connected" and not stuck,
         "checks": checks,
         "last_processed_seconds_ago": round(idle, 1),
         "in_flight": in_flight,
@@ -41,18 +41,18 @@ def readiness(subscription: Subscription, store: TelemetryStore, counts: IngestM
 
 
 class Monitor:
-    """The HTTP server, in threads of its own: a store that does not answer the one keeps nobody from the other."""
+    """The HTTP server. Each request has its own thread, so `/metrics` answers while `/ready` waits for a store."""
 
-    def __init__(self, port: int, subscription: Subscription, store: TelemetryStore, counts: IngestMetrics) -> None:
+    def __init__(self, port: int, subscription: Subscription, store: TelemetryStore, metrics: IngestMetrics) -> None:
         registry = CollectorRegistry()
-        registry.register(counts)
+        registry.register(metrics)
         ProcessCollector(registry=registry)
-        metrics = make_wsgi_app(registry)
+        metrics_app = make_wsgi_app(registry)
 
         def application(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
             if environ["PATH_INFO"] != "/ready":
-                return cast("Iterable[bytes]", metrics(environ, start_response))
-            answer = readiness(subscription, store, counts)
+                return cast("Iterable[bytes]", metrics_app(environ, start_response))
+            answer = readiness(subscription, store, metrics)
             status = "200 OK" if answer["ready"] else "503 Service Unavailable"
             start_response(status, [("Content-Type", "application/json")])
             return [json.dumps(answer).encode()]
@@ -61,7 +61,7 @@ class Monitor:
             self._server = make_server("127.0.0.1", port, application, ThreadingWSGIServer, _Quiet)
         except OSError as error:
             raise SettingsError(
-                f"INGEST_METRICS_PORT={port} cannot be opened ({error.strerror}); give another"
+                f"INGEST_METRICS_PORT={port} cannot be opened ({error.strerror}); choose another port"
             ) from None
 
     def start(self) -> None:
@@ -74,4 +74,4 @@ class Monitor:
 
 class _Quiet(WSGIRequestHandler):
     def log_message(self, *_: Any) -> None:
-        """Say nothing: probes come every few seconds."""
+        """Log nothing: probes come every few seconds."""

@@ -73,6 +73,11 @@ def existing_ids(session: Session, device_ids: Sequence[str]) -> set[str]:
     return set(session.exec(select(Device.device_id).where(col(Device.device_id).in_(device_ids))))
 
 
+def all_devices(session: Session) -> list[Device]:
+    """Every device of the registry, deleted ones included."""
+    return list(session.exec(select(Device)))
+
+
 def _ordered(bounds: tuple[float, float]) -> tuple[float, float]:
     if not bounds[0] < bounds[1]:
         raise ValueError("give [low, high] with low below high")

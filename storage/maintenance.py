@@ -1,7 +1,8 @@
-"""Planned work on machines: windows of time in which no alert is raised, and what was held back."""
+"""Planned work on machines: windows of time in which no alert is raised, and how many alerts they suppressed."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID, uuid4
 
 from sqlalchemy import CheckConstraint, text
@@ -35,13 +36,18 @@ WHERE device_id IS NULL OR device_id = ANY(CAST(:devices AS text[]))
 
 
 def windows_covering(session: Session, devices: Sequence[str]) -> list[MaintenanceWindow]:
-    """Windows of these devices and those of all, also of a session that lists its own tenant's only."""
+    """The windows of these devices and those of all devices, even in a session that sees one tenant only."""
     rows = session.execute(_COVERING, {"devices": list(devices)})
     return [MaintenanceWindow(**row) for row in rows.mappings()]
 
 
+def all_windows(session: Session) -> list[MaintenanceWindow]:
+    """Every window, those that are over included."""
+    return list(session.exec(select(MaintenanceWindow)))
+
+
 class SuppressedAlerts(SQLModel, table=True):
-    """How many alerts a rule would have raised for a device, had it not been in maintenance."""
+    """How many alerts a rule would have raised for a device if it had not been in maintenance."""
 
     __tablename__ = "held_back_alerts"
 
@@ -62,3 +68,45 @@ def windows(device_id: str | None = None, at: datetime | None = None) -> SelectO
     if at is not None:
         statement = statement.where(col(MaintenanceWindow.starts_at) <= at, col(MaintenanceWindow.ends_at) > at)
     return statement
+
+
+class Suppressed(NamedTuple):
+    """Alerts of a device and a rule that are to be counted as suppressed: how many, and their first and last time."""
+
+    device_id: str
+    rule_id: UUID
+    tenant_id: str | None
+    alerts: int
+    first: datetime
+    last: datetime
+
+
+_SPANS = text("""
+SELECT h.device_id, h.rule_id, h.first_reading_time, h.last_reading_time FROM held_back_alerts h
+JOIN unnest(CAST(:devices AS text[]), CAST(:rules AS uuid[])) AS w (device_id, rule_id)
+  ON h.rule_id = w.rule_id AND h.device_id = w.device_id
+""")
+_ADD = text("""
+INSERT INTO held_back_alerts AS h (device_id, rule_id, tenant_id, count, first_reading_time, last_reading_time)
+SELECT * FROM unnest(CAST(:devices AS text[]), CAST(:rules AS uuid[]), CAST(:tenants AS text[]), CAST(:counts AS int[]),
+                     CAST(:firsts AS timestamptz[]), CAST(:lasts AS timestamptz[]))
+ON CONFLICT (rule_id, device_id) DO UPDATE SET
+    count = h.count + excluded.count,
+    first_reading_time = least(h.first_reading_time, excluded.first_reading_time),
+    last_reading_time = greatest(h.last_reading_time, excluded.last_reading_time)
+""")
+
+
+def suppressed_spans(
+    session: Session, keys: Collection[tuple[str, UUID]]
+) -> dict[tuple[str, UUID], tuple[datetime, datetime]]:
+    """The first and last time of the suppressed alerts of each (device, rule); those without any are left out."""
+    columns = {"devices": [device_id for device_id, _ in keys], "rules": [rule_id for _, rule_id in keys]}
+    return {(device_id, rule_id): (first, last) for device_id, rule_id, first, last in session.execute(_SPANS, columns)}
+
+
+def add_suppressed(session: Session, rows: Sequence[Suppressed]) -> None:
+    """Add to the counts of suppressed alerts."""
+    names = ("devices", "rules", "tenants", "counts", "firsts", "lasts")
+    columns = (list(column) for column in zip(*rows, strict=True))
+    session.execute(_ADD, dict(zip(names, columns, strict=True)))

@@ -1,11 +1,12 @@
-"""The outbox of notifications: a row per alert and channel, made with the alert, and every attempt at it."""
+"""The outbox of notifications: a row per alert and channel, added with the alert, and every attempt to send it."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from uuid import UUID, uuid4
 
 from sqlalchemy import BigInteger, Identity, Index, UniqueConstraint, text
-from sqlmodel import Field, Session, SQLModel, Text, col, select
+from sqlmodel import Field, Session, SQLModel, Text, col, func, select
 
 from storage.database import Timestamp
 from storage.times import utc_now
@@ -14,8 +15,8 @@ from storage.times import utc_now
 class Notification(SQLModel, table=True):
     """An alert on its way to people over one channel.
 
-    `status`: `pending` until it is `sent`, or `failed` after the last attempt; `unconfigured` where the channel has no
-    address; `rate_limited` and `expired` are not sent: too many for the device, too old.
+    `status` is `pending` until the notification is `sent`, or `failed` after the last attempt. It is `unconfigured` if
+    the channel has no address, `rate_limited` if the device has had too many, and `expired` if the reading is too old.
     """
 
     __tablename__ = "notifications"
@@ -37,7 +38,7 @@ class Notification(SQLModel, table=True):
 
 
 class NotificationAttempt(SQLModel, table=True):
-    """One try: `sent`, `failed` or `unconfigured`, and what the other side said."""
+    """One attempt to send: `sent`, `failed` or `unconfigured`, and what the receiver answered."""
 
     __tablename__ = "notification_attempts"
 
@@ -60,3 +61,31 @@ def attempts_of(session: Session, alert_id: UUID) -> Sequence[NotificationAttemp
     ids = select(Notification.notification_id).where(Notification.alert_id == alert_id)
     statement = select(NotificationAttempt).where(col(NotificationAttempt.notification_id).in_(ids))
     return session.exec(statement.order_by(col(NotificationAttempt.id))).all()
+
+
+_RECENT = text("""
+SELECT device_id, channel, count(*) FROM notifications
+WHERE device_id = ANY(CAST(:devices AS text[])) AND created_at > now() - interval '1 hour'
+  AND status IN ('pending', 'sent', 'failed') GROUP BY device_id, channel
+""")
+_DUE = text("""
+SELECT notification_id FROM notifications
+WHERE status = 'pending' AND next_attempt_at <= now() ORDER BY next_attempt_at LIMIT 1 FOR UPDATE SKIP LOCKED
+""")
+
+
+def count_recent(session: Session, device_ids: Collection[str]) -> Counter[tuple[str, str]]:
+    """How many notifications of the last hour were sent or are to be sent, by device and channel."""
+    rows = session.execute(_RECENT, {"devices": sorted(device_ids)})
+    return Counter({(device_id, channel): count for device_id, channel, count in rows})
+
+
+def lock_due(session: Session) -> Notification | None:
+    """The notification that has been due longest, locked until the transaction ends; None if none is due."""
+    notification_id = session.execute(_DUE).scalar()
+    return session.get_one(Notification, notification_id) if notification_id else None
+
+
+def count_attempts(session: Session, notification_id: UUID) -> int:
+    attempts = select(func.count()).where(col(NotificationAttempt.notification_id) == notification_id)
+    return session.exec(attempts).one()

@@ -1,13 +1,13 @@
-"""Rules that watch telemetry, and the alerts they raised."""
+"""Rules that watch telemetry."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated
 from uuid import UUID, uuid4
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field as Key, model_validator
-from sqlalchemy import BigInteger, CheckConstraint, Index, UniqueConstraint, text
+from sqlalchemy import CheckConstraint, text
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlmodel import Field, Session, SQLModel, String, Text, col, or_, select
 from sqlmodel.sql.expression import SelectOfScalar
@@ -15,10 +15,12 @@ from sqlmodel.sql.expression import SelectOfScalar
 from storage.database import Timestamp
 from storage.times import utc_now
 
-# The condition of a rule that watches whether a device sends at all; its threshold is minutes of silence.
+# The condition of a rule that watches whether a device sends at all; its threshold is minutes without data.
 NO_DATA = "no_data"
-# What such a rule has as its property, where others name a metric.
+# The property of such a rule, where others name a metric.
 ANY_READING = "telemetry"
+
+RULES_PER_QUERY = 1000
 
 
 def _time_of_day(value: str) -> str:
@@ -32,9 +34,9 @@ def _distinct(days: list[int]) -> list[int]:
 
 
 class ActiveHours(BaseModel):
-    """When a rule may raise alerts, in the device's zone; a range that ends before it begins runs overnight.
+    """When a rule may raise alerts, in the device's time zone.
 
-    Such a night belongs to the day that it begins on.
+    A range that ends before it begins runs overnight, and belongs to the day that it begins on.
     """
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
@@ -50,12 +52,12 @@ class ActiveHours(BaseModel):
     @model_validator(mode="after")
     def _is_a_range(self) -> "ActiveHours":
         if self.since in (self.until, "24:00"):
-            raise ValueError("from and to are no range; for whole days give 00:00 and 24:00")
+            raise ValueError("from and to are the same time; for whole days give 00:00 and 24:00")
         return self
 
 
 class Rule(SQLModel, table=True):
-    """A threshold on one metric, or a limit of silence, of some devices or of all."""
+    """A threshold on one metric, or a limit of time without data, for some devices or for all."""
 
     __tablename__ = "rules"
     __table_args__ = (
@@ -83,50 +85,25 @@ class Rule(SQLModel, table=True):
     deleted_at: datetime | None = Timestamp(default=None)
 
 
-class Alert(SQLModel, table=True):
-    """What a rule said of one reading; it outlives the rule, whose words of then are kept in `rule`."""
-
-    __tablename__ = "alerts"
-    __table_args__ = (
-        # One breach is one alert, however many ingesters see it and however often it is delivered. The same
-        # index answers the cooldown's question: did this rule fire for this device around that time?
-        UniqueConstraint("rule_id", "device_id", "reading_time", name="alerts_one_per_reading"),
-        Index("ix_alerts_created_at", "created_at"),
-    )
-
-    alert_id: UUID = Field(default_factory=uuid4, primary_key=True)
-    tenant_id: str | None = Field(default=None, index=True, max_length=50)
-    # RESTRICT, where the handover cascades: history is never deleted with a rule.
-    rule_id: UUID = Field(foreign_key="rules.rule_id", ondelete="RESTRICT", index=True)
-    device_id: str = Field(index=True, max_length=50)
-    severity: str = Field(max_length=50)
-    message: str = Field(sa_type=Text)
-    actual_value: float
-    threshold_value: float
-    status: str = Field(default="open", index=True, max_length=50, sa_column_kwargs={"server_default": "open"})
-    acknowledged_by: str | None = Field(default=None, max_length=255)
-    acknowledged_at: datetime | None = Timestamp(default=None)
-    resolved_at: datetime | None = Timestamp(default=None)
-    created_at: datetime = Timestamp(default_factory=utc_now)
-    reading_time: datetime = Timestamp()
-    rule: dict[str, object] = Field(sa_type=JSONB)
+_IS_ACTIVE = (col(Rule.status) == "active", col(Rule.deleted_at).is_(None))
+_TRIGGERED = text("""
+UPDATE rules r SET last_triggered_at = greatest(r.last_triggered_at, t.at)
+FROM unnest(CAST(:rules AS uuid[]), CAST(:times AS timestamptz[])) AS t (rule_id, at) WHERE r.rule_id = t.rule_id
+""")
 
 
-class RulePending(SQLModel, table=True):
-    """Since when a rule's condition holds for a device, where the rule asks that it hold for a time.
+def active_versions(session: Session) -> dict[UUID, datetime]:
+    """The version (`updated_at`) of every active rule."""
+    return dict(session.exec(select(Rule.rule_id, Rule.updated_at).where(*_IS_ACTIVE)).all())
 
-    `since` is the first reading of the present streak, `clear_at` the last reading known that did not meet the
-    condition. Both belong to the rule as it stood at `rule_version` (its `updated_at`): an edit begins anew.
-    Microseconds.
-    """
 
-    __tablename__ = "rule_holds"
-
-    rule_id: UUID = Field(foreign_key="rules.rule_id", ondelete="CASCADE", primary_key=True)
-    device_id: str = Field(primary_key=True, max_length=50)
-    rule_version: datetime = Timestamp()
-    since: int | None = Field(default=None, sa_type=BigInteger)
-    clear_at: int | None = Field(default=None, sa_type=BigInteger)
+def active_rules(session: Session, rule_ids: Sequence[UUID]) -> list[Rule]:
+    """Those of the rules that are active."""
+    rules: list[Rule] = []
+    for start in range(0, len(rule_ids), RULES_PER_QUERY):
+        some = col(Rule.rule_id).in_(rule_ids[start : start + RULES_PER_QUERY])
+        rules += session.exec(select(Rule).where(*_IS_ACTIVE, some))
+    return rules
 
 
 def existing_rules(device_id: str | None = None, search: str | None = None) -> SelectOfScalar[Rule]:
@@ -184,3 +161,8 @@ def most_watched_device(session: Session, rule: Rule) -> tuple[str | None, int]:
     row = session.execute(_MOST_WATCHED, parameters).first()
     selected = (row.device_id, row.rules) if row else (None, 0)
     return selected[0], without_tenant + of_tenant + selected[1]
+
+
+def record_triggered(session: Session, times: Mapping[UUID, datetime]) -> None:
+    """Move `last_triggered_at` of rules forward to the given times."""
+    session.execute(_TRIGGERED, {"rules": list(times), "times": list(times.values())})

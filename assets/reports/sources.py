@@ -9,9 +9,9 @@ from sqlmodel import Session, col, func, select
 from assets.datasets import provenance, read_days
 from assets.reports.inputs import ReportInput
 from storage import dirty_days
+from storage.alerts import Alert
 from storage.devices import Device, DeviceMetadata
 from storage.jobs import AnalyticsJob, ReportJob
-from storage.rules import Alert
 from storage.stores import Stores
 from storage.telemetry import TIME
 from storage.times import utc_now

@@ -1,4 +1,4 @@
-"""What ingestion knows of a device, from the registry's row and the maintenance windows."""
+"""Device profiles: what ingestion needs to know of a device, from its registry row and its maintenance windows."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ Window = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class DeviceProfile:
-    """What ingestion needs of a device; the default is one that nobody registered."""
+    """What ingestion needs to know of a device. The defaults are those of a device that is not registered."""
 
     enrichment_status: str = "failed"
     tenant_id: str | None = None
@@ -26,13 +26,13 @@ class DeviceProfile:
     bands: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     ignore: frozenset[str] = frozenset()
     zone: ZoneInfo = UTC
-    # The registry's status, None where the device is not registered or deleted.
+    # The registry's status; None if the device is deleted or not registered.
     status: str | None = None
-    registered_at: int = 0  # or edited last
+    registered_at: int = 0  # or last edited, in microseconds
     windows: Sequence[Window] = ()
 
     def in_maintenance(self, time: int) -> bool:
-        """Whether people work on the device at that time: by its status now, or by a window."""
+        """Whether the device is in maintenance at that time, by its present status or by a window."""
         return self.status == "maintenance" or any(start <= time < end for start, end in self.windows)
 
 
@@ -40,7 +40,7 @@ UNREGISTERED = DeviceProfile()
 
 
 class Windows:
-    """Maintenance windows by what they cover."""
+    """Maintenance windows, by the devices that they cover."""
 
     def __init__(self, windows: Iterable[MaintenanceWindow]) -> None:
         self._by_device: dict[str | None, list[MaintenanceWindow]] = {}
@@ -49,11 +49,11 @@ class Windows:
 
     @property
     def devices(self) -> set[str]:
-        """Those that have a window of their own."""
+        """Devices that have a window of their own."""
         return {device_id for device_id in self._by_device if device_id is not None}
 
     def of(self, device_id: str | None, tenant_id: str | None) -> tuple[Window, ...]:
-        """What covers a device: its own windows, and those of all devices, or of all of its tenant."""
+        """The windows that cover a device: its own, those of all devices, and those of all devices of its tenant."""
         own = self._by_device.get(device_id, []) if device_id is not None else []
         return tuple(
             (microseconds(window.starts_at), microseconds(window.ends_at))
@@ -63,7 +63,7 @@ class Windows:
 
 
 def profile_of(device: Device, site: ZoneInfo = UTC, windows: Sequence[Window] = ()) -> DeviceProfile:
-    """The facts of a registered device; `windows` are those that cover it."""
+    """The profile of a device in the registry; `windows` are those that cover it."""
     metadata = DeviceMetadata.parse(device.metadata_json)
     deleted = device.deleted_at is not None
     return DeviceProfile(

@@ -1,43 +1,42 @@
-"""What ingestion knows of devices, rules and maintenance: a copy of the registry that follows every change at once."""
+"""Ingestion's copy of the registry: devices with their maintenance windows, and rules. It follows changes at once."""
 
 import logging
 import threading
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import replace
 
 from sqlalchemy import Engine
-from sqlmodel import Session, col, select
+from sqlmodel import Session
 
 from ingest.devices.profile import UNREGISTERED, DeviceProfile, Windows, profile_of
-from ingest.rules.evaluate import ActiveRule, RuleSet
-from storage import database
-from storage.devices import Device
-from storage.maintenance import MaintenanceWindow
-from storage.rules import Rule
+from storage.changes import registry_changes
+from storage.devices import all_devices
+from storage.maintenance import all_windows
+from storage.rules import Rule, active_rules, active_versions
 from storage.settings import Settings
 
 log = logging.getLogger(__name__)
 
-# How often the connection that brings changes is asked whether it lives, and how long it may take to say so.
-ALIVE_SECONDS = 5
-RULES_AT_ONCE = 1000
-
 
 class Registry:
-    """Devices and active rules, of which PostgreSQL says what changed."""
+    """The profiles of devices and the active rules; PostgreSQL announces what changed.
+
+    `rules` is another tuple after each change of a rule, and holds the same rows for rules that did not change.
+    """
 
     def __init__(self, settings: Settings, engine: Engine) -> None:
+        self.rules: tuple[Rule, ...] = ()
         self._settings = settings
         self._engine = engine
-        self._devices: dict[str, DeviceProfile] = {}
+        self._profiles: dict[str, DeviceProfile] = {}
         self._unregistered = UNREGISTERED
         self._is_current = True
-        self.rules = RuleSet([])
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="registry", daemon=True)
 
     def start(self) -> None:
-        """Load, and follow changes from then on.
+        """Load everything, then follow changes.
 
         Raises:
             sqlalchemy.exc.OperationalError: the database does not answer.
@@ -50,61 +49,56 @@ class Registry:
         self._stopping.set()
         self._thread.join()
 
-    def facts(self, device_id: str) -> DeviceProfile:
-        """Of a device, as last known; its enrichment is a `timeout` while changes cannot be followed."""
-        facts = self._devices.get(device_id, self._unregistered)
-        return facts if self._is_current else replace(facts, enrichment_status="timeout")
+    def profile(self, device_id: str) -> DeviceProfile:
+        """A device's profile; its enrichment status is `timeout` while changes cannot be followed."""
+        profile = self._profiles.get(device_id, self._unregistered)
+        return profile if self._is_current else replace(profile, enrichment_status="timeout")
 
-    def devices(self) -> Mapping[str, DeviceProfile]:
-        """Every device that is registered, deleted, or has a maintenance window."""
-        return self._devices
+    def profiles(self) -> Mapping[str, DeviceProfile]:
+        """The profiles of all devices that are registered, deleted, or have a maintenance window."""
+        return self._profiles
 
     def load(self, *, devices: bool = True, rules: bool = True) -> None:
-        """Read what changed: devices with their maintenance windows, or the rules."""
+        """Read devices with their maintenance windows, rules, or both."""
         with Session(self._engine) as session:
             if devices:
                 self._load_devices(session)
             if rules:
-                self.rules = self._load_rules(session)
-
-    def _load_rules(self, session: Session) -> RuleSet:
-        """Only what is new or edited is read: that is one rule of thousands, while intake wants the processor."""
-        is_active = (col(Rule.status) == "active", col(Rule.deleted_at).is_(None))
-        versions = dict(session.exec(select(Rule.rule_id, Rule.updated_at).where(*is_active)).all())
-        kept = {rule.rule_id: rule for rule in self.rules.active if versions.get(rule.rule_id) == rule.version}
-        edited = [rule_id for rule_id in versions if rule_id not in kept]
-        for i in range(0, len(edited), RULES_AT_ONCE):
-            some = col(Rule.rule_id).in_(edited[i : i + RULES_AT_ONCE])
-            kept |= {row.rule_id: ActiveRule.of(row) for row in session.exec(select(Rule).where(*is_active, some))}
-        return RuleSet(list(kept.values()))
+                self._load_rules(session)
 
     def _load_devices(self, session: Session) -> None:
-        windows = Windows(session.exec(select(MaintenanceWindow)))
+        windows = Windows(all_windows(session))
         site = self._settings.zone
-        found = {
+        profiles = {
             device.device_id: profile_of(device, site, windows.of(device.device_id, device.tenant_id))
-            for device in session.exec(select(Device))
+            for device in all_devices(session)
         }
         self._unregistered = replace(UNREGISTERED, zone=site, windows=windows.of(None, None))
-        for device_id in windows.devices.difference(found):
-            found[device_id] = replace(self._unregistered, windows=windows.of(device_id, None))
-        self._devices = found
+        for device_id in windows.devices.difference(profiles):
+            profiles[device_id] = replace(self._unregistered, windows=windows.of(device_id, None))
+        self._profiles = profiles
+
+    def _load_rules(self, session: Session) -> None:
+        """Read only new and edited rules: often one of thousands, while intake needs the processor."""
+        versions = active_versions(session)
+        unchanged = [rule for rule in self.rules if versions.get(rule.rule_id) == rule.updated_at]
+        edited = list(versions.keys() - {rule.rule_id for rule in unchanged})
+        if edited or len(unchanged) < len(self.rules):
+            self.rules = (*unchanged, *active_rules(session, edited))
 
     def _follow(self) -> None:
         while not self._stopping.is_set():
             try:
-                with database.connect(self._settings, autocommit=True, answer_timeout=ALIVE_SECONDS) as connection:
-                    connection.execute("LISTEN registry_changed")
-                    self.load()  # what changed while nobody listened
+                with closing(registry_changes(self._settings)) as changes:
+                    next(changes)
+                    self.load()
                     self._is_current = True
-                    while not self._stopping.is_set():
-                        # One load serves all changes that came at once; the next ones wait in the socket meanwhile.
-                        changed = {notice.payload for notice in connection.notifies(timeout=0.5, stop_after=1)}
-                        if changed:
-                            self.load(devices=bool(changed - {"rules"}), rules="rules" in changed)
-                        else:
-                            connection.execute("SELECT 1")
+                    for tables in changes:
+                        if self._stopping.is_set():
+                            break
+                        if tables:
+                            self.load(devices=bool(tables - {"rules"}), rules="rules" in tables)
             except Exception:
                 self._is_current = False
-                log.exception("the registry cannot be followed; its last state is used, trying again in a second")
+                log.exception("cannot follow changes of devices and rules; the last known ones stay in use")
                 self._stopping.wait(1)

@@ -1,13 +1,13 @@
-"""From an MQTT message to readings: the one seam where payloads become what the platform knows.
+"""Decoding: the one place where an MQTT payload becomes readings.
 
-The topic is the identity. A reading outside a sensor's *plausible* limits is quarantined; outside its *nominal* band it
-is kept and flagged. Every number of this file stands in the contract, "Telemetry in".
+The topic says which device a reading is of. A reading outside a sensor's *plausible* limits is quarantined. One outside
+its *nominal* band is kept and flagged.
 """
 
 import json
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -23,9 +23,10 @@ from storage.times import SECOND, microseconds
 MAX_PAYLOAD_BYTES = 256_000
 MAX_ITEMS = 1000
 MAX_METRICS = 32
-FAR = 10**15  # milliseconds, in both directions; what is further does not fit into a float of microseconds
 MAX_AHEAD = 600 * SECOND
 EARLIEST = 946_684_800 * SECOND  # 2000-01-01
+# In milliseconds, in both directions. Larger numbers lose precision when they are converted.
+MAX_TIMESTAMP = 10**15
 
 PLAUSIBLE = {"voltage": (0.0, 1_000.0), "current": (0.0, 10_000.0), "power": (-1e7, 1e7), "temperature": (-60.0, 300.0)}
 PLAUSIBLE_EXTRA = (-1e12, 1e12)
@@ -38,7 +39,7 @@ _schema_version = re.compile(r"[A-Za-z0-9_.-]{1,50}")
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """A message, or one item of its array, that is no reading; `payload` is that item alone."""
+    """A message, or one item of its array, that is not a valid reading; `payload` is that item alone."""
 
     topic: str
     device_id: str | None
@@ -49,47 +50,44 @@ class Rejected:
 
 @dataclass(slots=True)
 class Decoded:
-    """What one message held; `ignored` counts keys that are no metrics."""
+    """What one message held; `ignored` counts keys that are not metrics."""
 
     readings: list[Reading]
     rejected: list[Rejected]
     ignored: int = 0
 
 
-class _Unfit(Exception):
+class _Invalid(Exception):
     def __init__(self, reason: str, metric: str | None = None) -> None:
         self.reason = reason
         self.metric = metric
 
 
-def decode(
-    topic: str, device_id: str, payload: bytes, received_at: int, profile_of: Callable[[str], DeviceProfile]
-) -> Decoded:
-    """Readings of one message, enriched with what the registry knows; what is none of them, with the reason.
+def decode_payload(topic: str, device_id: str, payload: bytes, received_at: int, profile: DeviceProfile) -> Decoded:
+    """The readings of one message, enriched with the device's profile, and what was rejected, with the reasons.
 
     Args:
-        topic: as it came, for the quarantine.
-        device_id: the topic's level that names the device.
-        payload: a JSON object, or an array of up to 1,000.
-        received_at: microseconds.
-        profile_of: the registry's answer for a device id.
+        topic: the message's topic, for the quarantine.
+        device_id: the level of the topic that names the device.
+        payload: a JSON object, or an array of up to 1,000 objects.
+        received_at: when the message was received, in microseconds.
+        profile: the device's profile.
 
     """
     if not _is_identifier(device_id):
-        reason = f"the topic's device id {_cut(device_id)} is none (letters, digits, _ . -, at most 50)"
+        reason = f"the topic's device id {_cut(device_id)} is not valid. Use at most 50 letters, digits, _ . and -"
         return Decoded([], [Rejected(topic, None, payload, reason)])
     try:
         items = _items(payload)
-    except _Unfit as unfit:
-        return Decoded([], [Rejected(topic, device_id, payload, unfit.reason)])
+    except _Invalid as invalid:
+        return Decoded([], [Rejected(topic, device_id, payload, invalid.reason)])
     decoded = Decoded([], [])
-    facts = profile_of(device_id)
     for item in items:
         try:
-            reading, ignored = _reading(item, device_id, received_at, facts)
-        except _Unfit as unfit:
-            alone = payload if len(items) == 1 else json.dumps(item).encode()
-            decoded.rejected.append(Rejected(topic, device_id, alone, unfit.reason, unfit.metric))
+            reading, ignored = _reading(item, device_id, received_at, profile)
+        except _Invalid as invalid:
+            own_payload = payload if len(items) == 1 else json.dumps(item).encode()
+            decoded.rejected.append(Rejected(topic, device_id, own_payload, invalid.reason, invalid.metric))
         else:
             decoded.readings.append(reading)
             decoded.ignored += ignored
@@ -103,34 +101,34 @@ def _is_identifier(text: str) -> bool:
 
 def _items(payload: bytes) -> list[Any]:
     if len(payload) > MAX_PAYLOAD_BYTES:
-        raise _Unfit(f"the payload has {len(payload)} bytes, at most {MAX_PAYLOAD_BYTES} are taken")
+        raise _Invalid(f"the payload has {len(payload)} bytes; the limit is {MAX_PAYLOAD_BYTES}")
     try:
         value = msgspec.json.decode(payload)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         value = _lenient(payload)
     items = value if isinstance(value, list) else [value]
     if not 1 <= len(items) <= MAX_ITEMS:
-        raise _Unfit(f"the array has {len(items)} items, 1 to {MAX_ITEMS} are taken")
+        raise _Invalid(f"the array has {len(items)} items. Send 1 to {MAX_ITEMS}.")
     return items
 
 
 def _lenient(payload: bytes) -> Any:
-    """JSON as Python writes it, where NaN and Infinity stand for a broken channel of an otherwise good reading."""
+    """Decode JSON with NaN and Infinity, which some devices send for one broken channel of a good reading."""
     try:
         return json.loads(payload)
     except (ValueError, RecursionError) as error:
-        raise _Unfit(f"the payload is no JSON: {error}") from None
+        raise _Invalid(f"the payload is not valid JSON: {error}") from None
 
 
-def _reading(item: Any, device_id: str, received_at: int, facts: DeviceProfile) -> tuple[Reading, int]:
+def _reading(item: Any, device_id: str, received_at: int, profile: DeviceProfile) -> tuple[Reading, int]:
     if not isinstance(item, dict):
-        raise _Unfit("the reading is no JSON object")
+        raise _Invalid("the reading is not a JSON object")
     if item.get("device_id", device_id) != device_id:
-        raise _Unfit(f"device_id {_cut(item['device_id'])} is not the topic's {device_id!r}")
+        raise _Invalid(f"device_id {_cut(item['device_id'])} differs from the topic's {device_id!r}")
     time = _time(item.get("timestamp"), received_at)
-    metrics, out_of_band, ignored = _metrics(item, facts)
-    if out_of_band is None and time < facts.registered_at + MAX_AHEAD:
-        out_of_band = []  # it may have come before the device's last edit, and have been judged by other bands
+    metrics, out_of_band, ignored = _metrics(item, profile)
+    if out_of_band is None and time < profile.registered_at + MAX_AHEAD:
+        out_of_band = []  # the device was edited recently, so an earlier delivery may have been flagged by other bands
     version = item.get("schema_version")
     return (
         Reading(
@@ -139,9 +137,9 @@ def _reading(item: Any, device_id: str, received_at: int, facts: DeviceProfile) 
             metrics=metrics,
             received_at=received_at,
             schema_version=version if isinstance(version, str) and _is_schema_version(version) else "v1",
-            enrichment_status=facts.enrichment_status,
-            device_type=facts.device_type,
-            location=facts.location,
+            enrichment_status=profile.enrichment_status,
+            device_type=profile.device_type,
+            location=profile.location,
             out_of_band=out_of_band,
         ),
         ignored,
@@ -153,23 +151,23 @@ def _time(value: Any, received_at: int) -> int:
         try:
             time = microseconds(datetime.fromisoformat(value))
         except (ValueError, OverflowError) as error:
-            hint = "" if "offset" in str(error) else " (ISO 8601 with an offset is, or epoch milliseconds)"
-            raise _Unfit(f"timestamp {_cut(value)} cannot be read: {error}{hint}") from None
+            hint = "" if "offset" in str(error) else ". Send ISO 8601 with an offset, or epoch milliseconds."
+            raise _Invalid(f"timestamp {_cut(value)} cannot be read: {error}{hint}") from None
     elif _number(value) is not None:
-        time = round(max(-FAR, min(value, FAR)) * 1000)
+        time = round(max(-MAX_TIMESTAMP, min(value, MAX_TIMESTAMP)) * 1000)
     else:
-        raise _Unfit("timestamp is missing" if value is None else "timestamp is no text and no number of milliseconds")
+        raise _Invalid("timestamp is missing" if value is None else "timestamp is neither text nor epoch milliseconds")
     if time < EARLIEST:
-        raise _Unfit("timestamp lies before 2000-01-01 (are these seconds? a number is epoch milliseconds)")
+        raise _Invalid("timestamp is before 2000-01-01. Send epoch milliseconds, not seconds.")
     if time > received_at + MAX_AHEAD:
         ahead = (time - received_at) / SECOND
-        raise _Unfit(f"timestamp lies {ahead:.0f} s ahead, at most 600 s are taken; check the device's clock")
+        raise _Invalid(f"timestamp is {ahead:.0f} s in the future; the limit is 600 s. Check the device's clock.")
     return time
 
 
-def _metrics(item: Mapping[str, Any], facts: DeviceProfile) -> tuple[dict[str, float], list[str] | None, int]:
-    """The metrics, those that are out of their band if any is, and how many keys are no metrics."""
-    limits, bands, ignore = facts.limits, facts.bands, facts.ignore
+def _metrics(item: Mapping[str, Any], profile: DeviceProfile) -> tuple[dict[str, float], list[str] | None, int]:
+    """The metrics, the names of those out of their band (None if there are none), and how many keys are not metrics."""
+    limits, bands, ignore = profile.limits, profile.bands, profile.ignore
     metrics: dict[str, float] = {}
     out_of_band: list[str] | None = None
     ignored = 0
@@ -178,13 +176,13 @@ def _metrics(item: Mapping[str, Any], facts: DeviceProfile) -> tuple[dict[str, f
             ignored += name in ignore or (name in RESERVED and name not in _EXPECTED)
             continue
         low, high = (limits and limits.get(name)) or PLAUSIBLE.get(name, PLAUSIBLE_EXTRA)
-        # Nearly every value is a number within its limits; NaN is within none.
+        # Nearly every value is a number within its limits. NaN is not within any limits.
         if type(value) not in _NUMBERS or not low <= value <= high:
             number = _number(value)
             if number is None and name in NAMED_METRICS:
-                raise _Unfit(f"{name} is no number: {_cut(value)}", name)
+                raise _Invalid(_not_a_number(name, value), name)
             if number is not None and _is_metric(name):
-                raise _Unfit(f"{name} = {number:g} is outside its plausible limits {low:g} to {high:g}", name)
+                raise _Invalid(f"{name} = {number:g} is outside its plausible limits {low:g} to {high:g}", name)
             ignored += 1
             continue
         band = (bands and bands.get(name)) or NOMINAL.get(name)
@@ -195,9 +193,9 @@ def _metrics(item: Mapping[str, Any], facts: DeviceProfile) -> tuple[dict[str, f
         if band is not None and not band[0] <= value <= band[1]:
             out_of_band = [*(out_of_band or ()), name]
     if not metrics:
-        raise _Unfit("no metric: the reading has none of voltage, current, power, temperature and no other number")
+        raise _Invalid("the reading has no metric. Send at least one number, such as a voltage, current or power.")
     if len(metrics) > MAX_METRICS:
-        raise _Unfit(f"the reading has {len(metrics)} metrics, at most {MAX_METRICS} are taken")
+        raise _Invalid(f"the reading has {len(metrics)} metrics; the limit is {MAX_METRICS}")
     return metrics, out_of_band, ignored
 
 
@@ -211,7 +209,7 @@ def _is_schema_version(text: str) -> bool:
     return _schema_version.fullmatch(text) is not None
 
 
-_NUMBERS = (float, int)  # and no subclass: a truth value is no number
+_NUMBERS = (float, int)  # not their subclasses, since bool is one of int
 _EXPECTED = ("timestamp", "device_id", "schema_version")
 
 
@@ -225,12 +223,24 @@ def _number(value: Any) -> float | None:
     return number if math.isfinite(number) else None
 
 
+def _not_a_number(name: str, value: Any) -> str:
+    hint = f". Send {value} without quotes." if isinstance(value, str) and _is_numeric(value) else ""
+    return f"{name}: {_cut(value)} is not a number{hint}"
+
+
+def _is_numeric(text: str) -> bool:
+    try:
+        return len(text) <= 30 and math.isfinite(float(text))
+    except ValueError:
+        return False
+
+
 def _cut(value: Any) -> str:
-    """A value as it can stand in a sentence: printable, and not the whole payload."""
+    """A value as it can stand in a sentence: printable and short."""
     return repr(value)[:60]
 
 
 def payload_of(reading: Reading) -> bytes:
-    """A reading as the device could have sent it alone."""
+    """The payload with which the device could have sent the reading alone."""
     item = {"timestamp": reading.time / 1000, "schema_version": reading.schema_version, **reading.metrics}
     return json.dumps(item).encode()

@@ -17,7 +17,7 @@ import msgspec
 import paho.mqtt.client as mqtt
 
 from ingest.mqtt.client import connect, disconnect, new_client
-from storage.rules import Alert
+from storage.alerts import Alert
 from storage.settings import Settings
 from storage.telemetry import Reading
 

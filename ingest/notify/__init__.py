@@ -1,1 +1,5 @@
-"""Alerts reach people: an outbox in the alert's own transaction, and senders that try until it is through."""
+"""Notifications: an outbox that is filled in the alert's transaction, and senders that try until one is delivered."""
+
+from ingest.notify.outbox import Outbox
+
+__all__ = ["Outbox"]

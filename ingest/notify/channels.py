@@ -1,7 +1,7 @@
-"""Channels: from a name in a rule to an address of the configuration, and a message on its way.
+"""Channels: from a name in a rule to an address in the settings, and over it to a person.
 
-`webhook` and names that begin with it go by our own sender; whatever else has an address goes by Apprise, which knows
-mail, WhatsApp and a hundred other services.
+`webhook`, and names that begin with it, are sent by `ingest.notify.webhook`. All other addresses are sent by Apprise,
+which knows e-mail, WhatsApp and a hundred other services.
 """
 
 import json
@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from ingest.notify import webhook
 from ingest.notify.settings import NotifySettings, is_webhook
 from ingest.notify.webhook import WebhookFailed
-from storage.rules import Alert
+from storage.alerts import Alert
 from storage.settings import SettingsError
 
 if TYPE_CHECKING:
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 
 class DeliveryFailed(Exception):
-    """The other side did not take it; the message says what it said."""
+    """The receiver did not accept the notification; the message has its answer."""
 
 
 class Unconfigured(Exception):
-    """The channel has no address."""
+    """The channel has no address in the settings."""
 
 
 class Channels:
@@ -37,7 +37,8 @@ class Channels:
         """Check every address; messages show times in the zone.
 
         Raises:
-            SettingsError: Apprise knows no such address; the variable is named, the address, a secret, is not.
+            SettingsError: Apprise does not know such an address. The message names the variable, but not its value,
+                which is a secret.
 
         """
         self._settings = settings
@@ -47,24 +48,26 @@ class Channels:
         }
 
     def send(self, channel: str, alert: Alert, notification: str) -> str | None:
-        """Deliver an alert over a channel; what the other side answered, if it says anything.
+        """Deliver an alert over a channel and return the receiver's answer, if it gives one.
 
         Raises:
-            Unconfigured: no variable names an address for the alert's tenant or for all.
-            DeliveryFailed: it did not arrive; trying again may help.
+            Unconfigured: no variable has an address for the alert's tenant, or for all tenants.
+            DeliveryFailed: the alert was not delivered; another attempt may succeed.
 
         """
         name = self._settings.address_name(channel, alert.tenant_id)
         if name is None:
-            raise Unconfigured(f"NOTIFY_{channel.upper()} is not set; give it an address, and later alerts are sent")
+            raise Unconfigured(
+                f"NOTIFY_{channel.upper()} is not set. Once it has an address, new alerts are sent to it."
+            )
         if is_webhook(name):
             return self._post(self._settings.notify[name], alert, notification)
         result = self._services[name].notify(
             title=_title(alert), body=self._text(alert), body_format="text", log_level=logging.DEBUG
         )
         if not result:
-            said = dict.fromkeys(str(entry.message) for entry in result.logs() if _may_be_told(entry))
-            raise DeliveryFailed("; ".join(said) or "the service did not take it, and did not say why")
+            reasons = dict.fromkeys(str(entry.message) for entry in result.logs() if _is_public(entry))
+            raise DeliveryFailed("; ".join(reasons) or "the service refused the notification without a reason")
         return None
 
     def _post(self, url: SecretStr, alert: Alert, notification: str) -> str:
@@ -89,28 +92,30 @@ class Channels:
 
 
 def _service(name: str, address: SecretStr) -> "apprise.Apprise":
-    import apprise  # noqa: PLC0415 - half a second and 35 MB, for those who use it
+    import apprise  # noqa: PLC0415 - costs half a second and 35 MB
     from apprise.plugins.email import NotifyEmail  # noqa: PLC0415
 
-    # Its log has the addresses, which are secrets, in it. What may be told of an attempt is on record.
+    # Apprise logs the addresses, which are secrets. What may be shown of an attempt is recorded in the outbox.
     own_log = logging.getLogger("apprise")
     own_log.setLevel(logging.DEBUG)
     own_log.addHandler(logging.NullHandler())
     own_log.propagate = False
     service = apprise.Apprise()
     if not service.add(address.get_secret_value()):
-        raise SettingsError(f"NOTIFY_{name}=…: no address that Apprise knows; https://appriseit.com lists them")
+        raise SettingsError(
+            f"NOTIFY_{name}=…: Apprise does not know this kind of address. Choose one from https://appriseit.com"
+        )
     if isinstance(service[0], NotifyEmail):
-        service[0].request_rate_per_sec = 0  # the plant's own server needs no five seconds between two mails
+        service[0].request_rate_per_sec = 0  # a plant's own mail server takes mails without pauses
     return service
 
 
-_SERVER_SAID = ("Socket Exception: (", "Socket Exception: [Errno")
+_SERVER_ANSWERS = ("Socket Exception: (", "Socket Exception: [Errno")
 
 
-def _may_be_told(entry: "NotifyLogEntry") -> bool:
-    """Warnings, and of the rest only what a mail server said: other exceptions quote addresses."""
-    return entry.level in {"WARNING", "ERROR", "CRITICAL"} or entry.message.startswith(_SERVER_SAID)
+def _is_public(entry: "NotifyLogEntry") -> bool:
+    """Whether an entry is a warning or a mail server's answer. Other entries may quote addresses, which are secrets."""
+    return entry.level in {"WARNING", "ERROR", "CRITICAL"} or entry.message.startswith(_SERVER_ANSWERS)
 
 
 def _title(alert: Alert) -> str:
@@ -118,5 +123,5 @@ def _title(alert: Alert) -> str:
 
 
 def _line(text: object) -> str:
-    """In one line: a mail's subject has no second one."""
+    """The text in one line, as the subject of a mail must be."""
     return " ".join(str(text).split())

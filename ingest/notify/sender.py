@@ -1,7 +1,8 @@
-"""Senders: threads that take what is due from the outbox, in as many ingesters as there are.
+"""Senders: threads that take notifications that are due from the outbox and send them, in every ingester.
 
-A notification is locked while it is tried, and the attempt is recorded before the lock is given back. Who dies in
-between leaves it due, and another sender tries again: a message may arrive twice (its id tells), never not at all.
+A notification is locked during an attempt, and the attempt is recorded before the lock is released. If a sender dies in
+between, the notification stays due and another sender tries again. So it may arrive twice (with the same id), but it is
+never lost.
 """
 
 import logging
@@ -9,45 +10,40 @@ import threading
 from datetime import timedelta
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
-from sqlmodel import Session, col, func, select
+from sqlmodel import Session
 
 from ingest.metrics import IngestMetrics
 from ingest.notify.channels import Channels, DeliveryFailed, Unconfigured
 from ingest.notify.settings import NotifySettings
-from storage.notifications import Notification, NotificationAttempt
-from storage.rules import Alert
+from storage.alerts import Alert
+from storage.notifications import Notification, NotificationAttempt, count_attempts, lock_due
 from storage.times import utc_now
 
 log = logging.getLogger(__name__)
 
 SENDERS = 4
 POLL_SECONDS = 1.0
-# Seconds to wait after each failure; after the last there is no other attempt.
-BACKOFF = (5, 15, 60, 180, 600, 900, 900)
-MAX_DETAIL = 2000
-
-_DUE = text("""
-SELECT notification_id FROM notifications
-WHERE status = 'pending' AND next_attempt_at <= now() ORDER BY next_attempt_at LIMIT 1 FOR UPDATE SKIP LOCKED
-""")
+# Seconds to wait after each failed attempt; there is no attempt after the last one.
+BACKOFF_SECONDS = (5, 15, 60, 180, 600, 900, 900)
+MAX_DETAIL_LENGTH = 2000
 
 
 class Senders:
     """The sending threads of one process."""
 
-    def __init__(self, settings: NotifySettings, zone: ZoneInfo, engine: Engine, counts: IngestMetrics) -> None:
-        """Check the addresses.
+    def __init__(self, settings: NotifySettings, zone: ZoneInfo, engine: Engine, metrics: IngestMetrics) -> None:
+        """Check the addresses of all channels.
 
         Raises:
-            SettingsError: an address is none.
+            SettingsError: an address is wrong.
 
         """
         self._channels = Channels(settings, zone)
         self._max_age = timedelta(minutes=settings.notification_max_age_minutes)
         self._engine = engine
-        self._counts = counts
+        self._metrics = metrics
         self._stopping = threading.Event()
         self._threads = [threading.Thread(target=self._run, name=f"sender-{i}", daemon=True) for i in range(SENDERS)]
 
@@ -56,25 +52,24 @@ class Senders:
             thread.start()
 
     def stop(self) -> None:
-        """Let each finish what it is at."""
+        """End the threads; each finishes its attempt first."""
         self._stopping.set()
         for thread in self._threads:
             thread.join()
 
     def send_one(self) -> bool:
-        """Try the notification that is due longest; False if none is."""
+        """Try the notification that has been due longest; False if none is due."""
         with Session(self._engine) as session:
-            notification_id = session.execute(_DUE).scalar()
-            if notification_id is None:
+            notification = lock_due(session)
+            if notification is None:
                 return False
-            notification = session.get_one(Notification, notification_id)
-            outcome = self._try(session, notification, session.get_one(Alert, notification.alert_id))
+            outcome = self._attempt(session, notification, session.get_one(Alert, notification.alert_id))
             session.commit()
-        self._counts.notified(outcome)
+        self._metrics.notification_attempted(outcome)
         return True
 
-    def _try(self, session: Session, notification: Notification, alert: Alert) -> str:
-        """Make one attempt and enter it; its outcome."""
+    def _attempt(self, session: Session, notification: Notification, alert: Alert) -> str:
+        """Make one attempt, record it, and return its outcome."""
         notification.next_attempt_at = None
         if utc_now() - alert.reading_time > self._max_age:
             notification.status = "expired"
@@ -90,26 +85,25 @@ class Senders:
         except DeliveryFailed as error:
             outcome, detail = "failed", str(error)
         except Exception as error:
-            log.exception("sending over %s failed in an unexpected way", notification.channel)
+            log.exception("sending over %s failed unexpectedly", notification.channel)
             outcome, detail = "failed", f"{type(error).__name__}: {error}"
         if outcome == "failed":
-            log.warning("a notification of %s over %s failed: %s", alert.device_id, notification.channel, detail)
+            log.warning("a notification about %s over %s failed: %s", alert.device_id, notification.channel, detail)
             self._postpone(session, notification)
         session.add(
             NotificationAttempt(
                 notification_id=notification.notification_id,
                 tenant_id=notification.tenant_id,
                 outcome=outcome,
-                detail=detail and detail.replace("\0", "")[:MAX_DETAIL],
+                detail=detail and detail.replace("\0", "")[:MAX_DETAIL_LENGTH],
             )
         )
         return outcome
 
     def _postpone(self, session: Session, notification: Notification) -> None:
-        made = select(func.count()).where(col(NotificationAttempt.notification_id) == notification.notification_id)
-        failures = session.exec(made).one()
-        if failures < len(BACKOFF):
-            notification.next_attempt_at = utc_now() + timedelta(seconds=BACKOFF[failures])
+        failures = count_attempts(session, notification.notification_id)
+        if failures < len(BACKOFF_SECONDS):
+            notification.next_attempt_at = utc_now() + timedelta(seconds=BACKOFF_SECONDS[failures])
         else:
             notification.status = "failed"
 
@@ -119,8 +113,8 @@ class Senders:
                 if not self.send_one():
                     self._stopping.wait(POLL_SECONDS)
             except DBAPIError as error:
-                log.warning("notifications wait for the database: %s", str(error.orig).strip().splitlines()[0])
+                log.warning("notifications are waiting for the database: %s", str(error.orig).strip().splitlines()[0])
                 self._stopping.wait(5)
             except Exception:
-                log.exception("a sender failed; it goes on in a few seconds")
+                log.exception("a sender failed; it continues in 5 s")
                 self._stopping.wait(5)

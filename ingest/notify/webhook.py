@@ -1,8 +1,8 @@
-"""Webhooks by our own sender, which does not let itself be sent where it should not go.
+"""Webhooks, sent only to hosts that are public or allowed.
 
-The host is resolved once, every address of it must be public (or the host stand in WEBHOOK_ALLOWED_HOSTS), and the
-connection goes to that address: a name that answers differently a moment later changes nothing. Redirects are not
-followed.
+The host is resolved once. All its addresses must be public, unless WEBHOOK_ALLOWED_HOSTS names the host. The connection
+goes to an address that was checked, so a name that resolves differently a moment later changes nothing. Redirects are
+not followed.
 """
 
 import hashlib
@@ -18,24 +18,24 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
-TIMEOUT = 10.0
-SIGNATURE, SIGNED_AT = "X-Energy-Signature", "X-Energy-Timestamp"
-NOTIFICATION = "X-Energy-Notification"
+TIMEOUT_SECONDS = 10.0
+SIGNATURE_HEADER, TIMESTAMP_HEADER = "X-Energy-Signature", "X-Energy-Timestamp"
+NOTIFICATION_HEADER = "X-Energy-Notification"
 
 
 class WebhookFailed(Exception):
-    """The receiver was not reached, was not allowed, or did not answer with 2xx."""
+    """The receiver was not reached, is not allowed, or did not answer with 2xx."""
 
 
 def post(
     url: str, body: bytes, *, notification: str, secret: SecretStr | None = None, allowed_hosts: Iterable[str] = ()
 ) -> str:
-    """Deliver a JSON body; the answer's status line.
+    """Deliver a JSON body and return the answer's status, such as `200 OK`.
 
-    With a secret the header `X-Energy-Signature` is `sha256=` and the HMAC-SHA256 of `{X-Energy-Timestamp}.{body}`.
+    With a secret, the header `X-Energy-Signature` is `sha256=` and the HMAC-SHA256 of `{X-Energy-Timestamp}.{body}`.
 
     Raises:
-        WebhookFailed: with what went wrong, for the record.
+        WebhookFailed: the message says what went wrong, for the record of attempts.
 
     """
     parts = urlsplit(url)
@@ -45,10 +45,10 @@ def post(
     headers = {
         "Content-Type": "application/json",
         "User-Agent": f"energy-platform/{version('energy-platform')}",
-        NOTIFICATION: notification,
+        NOTIFICATION_HEADER: notification,
         **_signature(body, secret),
     }
-    connection = http.client.HTTPConnection(host, port, timeout=TIMEOUT)
+    connection = http.client.HTTPConnection(host, port, timeout=TIMEOUT_SECONDS)
     try:
         connection.sock = _connect(host, port, secure=secure, allowed=host in allowed_hosts)
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
@@ -69,7 +69,8 @@ def _connect(host: str, port: int, *, secure: bool, allowed: bool) -> socket.soc
     blocked = [address for address in addresses if not is_public(address)]
     if blocked and not allowed:
         raise WebhookFailed(
-            f"{host} is {blocked[0]}, which is no public address; add the host to WEBHOOK_ALLOWED_HOSTS if it is meant"
+            f"{host} resolves to {blocked[0]}, which is not a public address."
+            " Add the host to WEBHOOK_ALLOWED_HOSTS to allow it."
         )
     connection = _first_that_answers(addresses, port)
     if not secure:
@@ -84,14 +85,14 @@ def _connect(host: str, port: int, *, secure: bool, allowed: bool) -> socket.soc
 def _first_that_answers(addresses: list[str], port: int) -> socket.socket:
     for address in addresses[:-1]:
         try:
-            return socket.create_connection((address, port), TIMEOUT)
+            return socket.create_connection((address, port), TIMEOUT_SECONDS)
         except OSError:
             continue
-    return socket.create_connection((addresses[-1], port), TIMEOUT)
+    return socket.create_connection((addresses[-1], port), TIMEOUT_SECONDS)
 
 
 def is_public(address: str) -> bool:
-    """Whether the address is one of the internet, also where an IPv6 address carries an IPv4 one."""
+    """Whether the address is public; of an IPv6 address that carries an IPv4 address, whether both are."""
     ip = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(ip, ipaddress.IPv6Address):
         carried = ip.ipv4_mapped or ip.sixtofour or (ip.teredo and ip.teredo[1])
@@ -110,4 +111,4 @@ def _signature(body: bytes, secret: SecretStr | None) -> dict[str, str]:
         return {}
     now = str(int(time.time()))
     digest = hmac.new(secret.get_secret_value().encode(), f"{now}.".encode() + body, hashlib.sha256)
-    return {SIGNED_AT: now, SIGNATURE: f"sha256={digest.hexdigest()}"}
+    return {TIMESTAMP_HEADER: now, SIGNATURE_HEADER: f"sha256={digest.hexdigest()}"}

@@ -1,4 +1,4 @@
-"""A rule over telemetry of the past, in time order: the alerts that it would have raised."""
+"""Backtest: the alerts that a rule would have raised on telemetry of the past, taken in the order of its time."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -7,15 +7,15 @@ import numpy as np
 
 from ingest.devices.profile import DeviceProfile, Window
 from ingest.rules.active_hours import Hours, local_time
-from ingest.rules.evaluate import ActiveRule
-from ingest.rules.pending import PendingState, held
+from ingest.rules.active_rule import ActiveRule
+from ingest.rules.pending import PendingState, apply_period
 from storage.arrays import Floats, Mask, Times
 from storage.comparison import is_met
 
 
 @dataclass(frozen=True, slots=True)
 class Episode:
-    """An alert that there would have been: the reading's time in microseconds, and its value."""
+    """An alert that the rule would have raised: the reading's time in microseconds, and its value."""
 
     time: int
     value: float
@@ -23,51 +23,51 @@ class Episode:
 
 @dataclass(slots=True)
 class Backtest:
-    """One rule on one device, fed with its readings part by part."""
+    """One rule on one device. Feed it the device's readings, part by part."""
 
     rule: ActiveRule
-    facts: DeviceProfile
+    profile: DeviceProfile
     readings: int = 0
-    held_back: int = 0
+    suppressed: int = 0
     episodes: list[Episode] = field(default_factory=list)
-    _hold: PendingState = field(default_factory=PendingState)
-    _fired: int | None = None
-    _counted: int | None = None
+    _state: PendingState = field(default_factory=PendingState)
+    _last_fired: int | None = None
+    _last_suppressed: int | None = None
 
     def feed(self, times: Times, values: Floats) -> None:
-        """Readings later than all before, ascending; values that are NaN are readings without the metric."""
-        there = ~np.isnan(values)
-        times, values = times[there], values[there]
+        """Add readings, ascending and later than all before. A value that is NaN is a reading without the metric."""
+        has_metric = ~np.isnan(values)
+        times, values = times[has_metric], values[has_metric]
         self.readings += len(times)
         if not len(times):
             return
         breaches = is_met(values, self.rule.condition, self.rule.threshold)
-        if self.rule.hold:
-            breaches, self._hold = held(times, breaches, self.rule.hold, self._hold)
+        if self.rule.pending_period:
+            breaches, self._state = apply_period(times, breaches, self.rule.pending_period, self._state)
         times, values = times[breaches], values[breaches]
         if self.rule.hours and len(times):
             active = Hours([self.rule.hours]).include(
-                np.zeros(len(times), np.intp), *local_time(times, self.facts.zone)
+                np.zeros(len(times), np.intp), *local_time(times, self.profile.zone)
             )
             times, values = times[active], values[active]
-        working = _within(times, self.facts.windows)
-        counted = _spaced(times[working], self._counted, self.rule.cooldown)
-        if counted:
-            self.held_back += len(counted)
-            self._counted = int(times[working][counted[-1]])
-        times, values = times[~working], values[~working]
-        for i in _spaced(times, self._fired, self.rule.cooldown):
-            self._fired = int(times[i])
-            self.episodes.append(Episode(self._fired, float(values[i])))
+        in_maintenance = _within(times, self.profile.windows)
+        suppressed = _spaced(times[in_maintenance], self._last_suppressed, self.rule.cooldown)
+        if suppressed:
+            self.suppressed += len(suppressed)
+            self._last_suppressed = int(times[in_maintenance][suppressed[-1]])
+        times, values = times[~in_maintenance], values[~in_maintenance]
+        for i in _spaced(times, self._last_fired, self.rule.cooldown):
+            self._last_fired = int(times[i])
+            self.episodes.append(Episode(self._last_fired, float(values[i])))
 
-    def pass_over(self, readings: int, last: int) -> None:
-        """Readings, the last at that time, of which it is known that none meets the condition."""
+    def skip(self, readings: int, last: int) -> None:
+        """Count readings that are known not to meet the condition; `last` is the time of the last one (µs)."""
         self.readings += readings
-        self._hold = PendingState(clear_at=last)
+        self._state = PendingState(clear_at=last)
 
 
 def could_meet(rule: ActiveRule, low: float, high: float) -> bool:
-    """Whether any value between the two, both there, can meet the rule's condition."""
+    """Whether values of which the lowest and the highest are given can meet the rule's condition."""
     extremes = is_met(np.array([low, high]), rule.condition, rule.threshold)
     return bool(extremes.any()) or (rule.condition == "=" and low < rule.threshold < high)
 
@@ -80,11 +80,11 @@ def _within(times: Times, windows: Sequence[Window]) -> Mask:
 
 
 def _spaced(times: Times, last: int | None, cooldown: int) -> list[int]:
-    """Positions of ascending times that are a cooldown apart, the first from `last`."""
-    apart = max(cooldown, 1)
-    i = 0 if last is None else int(np.searchsorted(times, last + apart))
+    """Positions of ascending times that are at least a cooldown apart, and from `last`."""
+    distance = max(cooldown, 1)
+    i = 0 if last is None else int(np.searchsorted(times, last + distance))
     chosen = []
     while i < len(times):
         chosen.append(i)
-        i = i + 1 if not cooldown else int(np.searchsorted(times, times[i] + apart))
+        i = i + 1 if not cooldown else int(np.searchsorted(times, times[i] + distance))
     return chosen

@@ -1,53 +1,40 @@
-"""Silent devices: rules with the condition `no_data`, judged every few seconds on the clock.
+"""Rules with the condition `no_data`, evaluated every few seconds: devices from which nothing arrives any more.
 
-A device is silent for as long as nothing came from it while somebody listened: an ingester that was away, or whose
-stores were, heard nobody and blames nobody. Work on the device does not count either. One silence is one alert.
+Time without data counts only while an ingester was listening: if ingestion or its stores were away, no device is to
+blame. Maintenance does not count either. A device raises one alert until it sends again.
 """
 
 import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import datetime
-from uuid import UUID
 
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
-from sqlmodel import Session, select
+from sqlmodel import Session
 
 from ingest.devices.last_seen import LastSeen
 from ingest.devices.profile import DeviceProfile
 from ingest.devices.registry import Registry
 from ingest.metrics import IngestMetrics
 from ingest.notify.outbox import Outbox
-from ingest.rules import alerts
-from ingest.rules.evaluate import ActiveRule, Breach
-from storage.last_seen import DeviceLastSeen
+from ingest.rules.active_rule import ActiveRule, Breach
+from ingest.rules.alerts import decide
+from storage.alerts import last_raised, lock_alerts
+from storage.last_seen import last_seen_times, listen
+from storage.maintenance import suppressed_spans
+from storage.rules import NO_DATA, Rule
 from storage.times import MINUTE, SECOND, microseconds
 
 log = logging.getLogger(__name__)
 
-EVERY_SECONDS = 5.0
-# Other ingesters tell what they heard once per tick; a device is silent when all of them could have said otherwise.
-GRACE = 2 * int(EVERY_SECONDS) * SECOND
+TICK_SECONDS = 5.0
+# Other ingesters save what they have seen once per tick. Before a breach, each must have had the time to do so.
+GRACE = 2 * int(TICK_SECONDS) * SECOND
 EXPECTED_TO_SEND = ("active", "error", "maintenance")
-
-# A break of half a minute is one: whoever comes back after it begins to listen anew.
-_LISTEN = text("""
-INSERT INTO listening AS l (id, since, until) VALUES (1, clock_timestamp(), clock_timestamp())
-ON CONFLICT (id) DO UPDATE SET until = excluded.until,
-    since = CASE WHEN l.until < excluded.until - interval '30 seconds' THEN excluded.since ELSE l.since END
-RETURNING since, until
-""")
-_SAID = text("""
-SELECT w.device_id, w.rule_id, (SELECT max(a.reading_time) FROM alerts a
-                                WHERE a.rule_id = w.rule_id AND a.device_id = w.device_id),
-       (SELECT h.last_reading_time FROM held_back_alerts h WHERE h.rule_id = w.rule_id AND h.device_id = w.device_id)
-FROM unnest(CAST(:devices AS text[]), CAST(:rules AS uuid[])) AS w (device_id, rule_id)
-""")
 
 
 class NoDataMonitor:
-    """The loop of one ingester. It also keeps `LastSeen` in the database."""
+    """The thread of one ingester that looks for devices without data. It also saves `LastSeen` to the database."""
 
     def __init__(
         self,
@@ -56,105 +43,113 @@ class NoDataMonitor:
         last_seen: LastSeen,
         outbox: Outbox,
         *,
-        counts: IngestMetrics,
-        hears: Callable[[], bool],
+        metrics: IngestMetrics,
+        is_receiving: Callable[[], bool],
     ) -> None:
-        """`hears`: whether this ingester takes what devices send at this moment."""
+        """`is_receiving` says whether this ingester takes what devices send at this moment."""
         self._engine = engine
         self._registry = registry
         self._last_seen = last_seen
         self._outbox = outbox
-        self._counts = counts
-        self._hears = hears
+        self._metrics = metrics
+        self._is_receiving = is_receiving
+        self._rows: tuple[Rule, ...] = ()
+        self._rules: list[ActiveRule] = []
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="silence", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="no-data", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
     def stop(self) -> None:
-        """Keep what was heard, and end."""
+        """Save what was seen, and end the thread."""
         self._stopping.set()
         self._thread.join()
 
     def tick(self) -> None:
-        """Write down who was heard, and raise alerts for who was not."""
+        """Save when devices were seen, and raise alerts for those without data."""
         with Session(self._engine, expire_on_commit=False) as session:
-            self._last_seen.keep(session)
-            if not self._hears():
+            self._last_seen.save(session)
+            if not self._is_receiving():
                 return
-            listening_since, now = (microseconds(moment) for moment in session.execute(_LISTEN).one())
+            listening_since, now = listen(session)
             session.commit()
-            rules = self._registry.rules.silence
+            rules = self._active_rules()
             if not rules:
                 return
-            alerts.lock(session)
-            heard = {
-                device_id: microseconds(at)
-                for device_id, at in session.exec(select(DeviceLastSeen.device_id, DeviceLastSeen.heard_at))
-            }
-            silent = list(find_silent(rules, self._registry.devices(), heard, listening_since, now))
-            outcome = alerts.decide(session, _unsaid(session, silent, heard), self._outbox)
+            lock_alerts(session)
+            last_seen = last_seen_times(session)
+            breaches = list(find_breaches(rules, self._registry.profiles(), last_seen, listening_since, now))
+            outcome = decide(session, _not_yet_raised(session, breaches, last_seen), self._outbox)
             session.commit()
-        self._counts.silence(alerts=len(outcome.alerts), held_back=outcome.suppressed)
+        self._metrics.no_data_evaluated(alerts=len(outcome.alerts), suppressed=outcome.suppressed)
+
+    def _active_rules(self) -> list[ActiveRule]:
+        rows = self._registry.rules
+        if rows is not self._rows:
+            self._rules, self._rows = [ActiveRule.of(row) for row in rows if row.condition == NO_DATA], rows
+        return self._rules
 
     def _run(self) -> None:
         while True:
-            ended = self._stopping.wait(EVERY_SECONDS)
+            stopping = self._stopping.wait(TICK_SECONDS)
             try:
                 self.tick()
             except DBAPIError as error:
-                log.warning("silent devices are not looked for: %s", str(error.orig).strip().splitlines()[0])
+                log.warning("cannot look for devices without data: %s", str(error.orig).strip().splitlines()[0])
             except Exception:
-                log.exception("looking for silent devices failed; it goes on in %s s", EVERY_SECONDS)
-            if ended:
+                log.exception("looking for devices without data failed; trying again in %g s", TICK_SECONDS)
+            if stopping:
                 return
 
 
-def find_silent(
+def find_breaches(
     rules: Sequence[ActiveRule],
-    devices: Mapping[str, DeviceProfile],
-    heard: Mapping[str, int],
+    profiles: Mapping[str, DeviceProfile],
+    last_seen: Mapping[str, int],
     listening_since: int,
     now: int,
 ) -> Iterator[Breach]:
-    """Devices that were silent for longer than a rule allows, within its active hours; the value is in minutes.
+    """Devices without data for longer than a rule allows, within its active hours. A breach's value is in minutes.
+
+    Times are in microseconds.
 
     Args:
         rules: those with the condition `no_data`.
-        devices: all that are registered.
-        heard: when each last sent anything, in microseconds as everything here.
-        listening_since: since when without a break somebody listens.
-        now: the database's clock.
+        profiles: all devices that are registered.
+        last_seen: when each device's last reading was received.
+        listening_since: since when ingesters have listened without a break.
+        now: the database's time.
 
     """
-    for device_id, facts in devices.items():
-        if facts.status not in EXPECTED_TO_SEND:
+    for device_id, profile in profiles.items():
+        if profile.status not in EXPECTED_TO_SEND:
             continue
-        since = max(heard.get(device_id, 0), facts.registered_at)
-        counts_from = max(since, listening_since, *(end for _, end in facts.windows if end <= now))
+        without_data_since = max(last_seen.get(device_id, 0), profile.registered_at)
+        ended_maintenance = (end for _, end in profile.windows if end <= now)
+        counts_from = max(without_data_since, listening_since, *ended_maintenance)
         for rule in rules:
             if (
                 now - counts_from >= rule.threshold * MINUTE + GRACE
-                and rule.watches(device_id, facts.tenant_id)
-                and rule.is_active(now, facts.zone)
+                and rule.watches(device_id, profile.tenant_id)
+                and rule.is_active(now, profile.zone)
             ):
-                minutes = (now - since) / MINUTE
-                yield Breach(rule, device_id, facts.tenant_id, now, minutes, facts.in_maintenance(now))
+                minutes = (now - without_data_since) / MINUTE
+                yield Breach(rule, device_id, profile.tenant_id, now, minutes, profile.in_maintenance(now))
 
 
-def _unsaid(session: Session, silent: Sequence[Breach], heard: Mapping[str, int]) -> list[Breach]:
-    """Without those about whose present silence an alert was raised, or held back, before."""
-    if not silent:
+def _not_yet_raised(session: Session, breaches: Sequence[Breach], last_seen: Mapping[str, int]) -> list[Breach]:
+    """The breaches without those for which an alert was raised, or suppressed, since the device was last seen."""
+    if not breaches:
         return []
-    keys = {"devices": [b.device_id for b in silent], "rules": [b.rule.rule_id for b in silent]}
-    said: dict[tuple[str, UUID], tuple[datetime | None, datetime | None]] = {
-        (device_id, rule_id): (alert, counted) for device_id, rule_id, alert, counted in session.execute(_SAID, keys)
-    }
-    unsaid = []
-    for breach in silent:
-        alert, counted = said[breach.key]
-        last = counted if breach.in_maintenance else alert
-        if last is None or microseconds(last) <= heard.get(breach.device_id, 0):
-            unsaid.append(breach)
-    return unsaid
+    keys = [breach.key for breach in breaches]
+    raised, suppressed = last_raised(session, keys), suppressed_spans(session, keys)
+    new = []
+    for breach in breaches:
+        if breach.in_maintenance:
+            last = suppressed[breach.key][1] if breach.key in suppressed else None
+        else:
+            last = raised.get(breach.key)
+        if last is None or microseconds(last) <= last_seen.get(breach.device_id, 0):
+            new.append(breach)
+    return new

@@ -1,121 +1,107 @@
-"""Conditions that must hold for a time (`for_seconds`), on the readings' own clock.
+"""Rules with a pending period (`for_seconds`): their condition must hold for a time, on the readings' own clock.
 
-A *streak* begins with the first reading that meets the condition after one that did not. A reading of it is a breach
-once the streak is as old as the rule asks. Readings that come late, older than the newest of their device, end a streak
-where they do not meet the condition, but never begin one: what lay between them and the newest is not known any more.
+A rule is *pending* for a device from the first reading that meets the condition after one that did not. Readings are
+breaches once it has been pending for the whole period. A late reading, older than the newest of its device, can end
+this but never start it: what lies between it and the newest reading is not known any more.
 
-The state of each (rule, device) is in the database, so it outlives a restart and is shared by several ingesters. A row
-changes only when a streak begins or ends.
+The state of each (rule, device) is in the database. So it survives a restart, and several ingesters share it. A row
+changes only when a rule becomes pending or stops being so.
 """
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 from uuid import UUID
 
 import numpy as np
-from sqlalchemy import text
 from sqlmodel import Session
 
-from ingest.rules.evaluate import NEVER, Breach, PendingBatch
+from ingest.rules.active_rule import Breach
+from ingest.rules.evaluate import PendingBatch
+from ingest.rules.rule_set import NEVER
 from storage.arrays import Mask, Times
+from storage.pending import PendingRow, load_pending, save_pending
 
-ALWAYS = np.int64(2**62)
-
-_HOLDS = text("""
-SELECT rule_id, device_id, rule_version, since, clear_at FROM rule_holds
-WHERE rule_id = ANY(CAST(:rules AS uuid[])) AND device_id = ANY(CAST(:devices AS text[]))
-  AND (since IS NOT NULL OR clear_at >= :oldest)
-""")
-_KEEP = text("""
-INSERT INTO rule_holds AS h (rule_id, device_id, rule_version, since, clear_at)
-SELECT * FROM unnest(CAST(:rules AS uuid[]), CAST(:devices AS text[]), CAST(:versions AS timestamptz[]),
-                     CAST(:since AS int8[]), CAST(:clear AS int8[]))
-ON CONFLICT (rule_id, device_id) DO UPDATE SET
-    rule_version = excluded.rule_version, since = excluded.since,
-    clear_at = CASE WHEN h.rule_version = excluded.rule_version THEN greatest(h.clear_at, excluded.clear_at)
-                    ELSE excluded.clear_at END
-""")
+# Later than every reading: since when a rule is pending that is not.
+NOT_PENDING = np.int64(2**62)
 
 
 @dataclass(frozen=True, slots=True)
 class PendingState:
-    """Where a (rule, device) stands: its streak's first reading, and the last that did not meet the condition."""
+    """Since when a (rule, device) is pending, and its last reading that did not meet the condition; microseconds."""
 
     since: int | None = None
     clear_at: int | None = None
 
 
-def held(
-    times: Times, met: Mask, hold: int, before: PendingState, *, newest: int | None = None
+def evaluate_pending(session: Session, batch: PendingBatch, newest: Mapping[str, int]) -> list[Breach]:
+    """The breaches of a batch, by the state in the database, which is updated; the caller commits.
+
+    Call it under `storage.alerts.lock_alerts`, so that ingesters see each other's state. `newest` has the time of the
+    newest reading before the batch, by device.
+    """
+    states = _load(session, batch)
+    breaches: list[Breach] = []
+    changed: list[PendingRow] = []
+    for low, high in _groups(batch, {key for key, state in states.items() if state.since is not None}):
+        rule, (_, device_id) = batch.rules[batch.rule[low]], batch.key(low)
+        before = states.get((rule.rule_id, device_id), PendingState())
+        rows = slice(low, high)
+        fires, after = apply_period(
+            batch.times[rows], batch.met[rows], rule.pending_period, before, newest=newest.get(device_id)
+        )
+        breaches += [batch.breach(low + i) for i in np.flatnonzero(fires & batch.allowed[rows]).tolist()]
+        if after.since != before.since:
+            changed.append(PendingRow(rule.rule_id, device_id, rule.version, after.since, after.clear_at))
+    if changed:
+        save_pending(session, changed)
+    return breaches
+
+
+def apply_period(
+    times: Times, met: Mask, period: int, before: PendingState, *, newest: int | None = None
 ) -> tuple[Mask, PendingState]:
-    """Which readings are breaches, and where the (rule, device) stands after them.
+    """Which readings of one (rule, device) are breaches, and its state after them.
 
     Args:
-        times: ascending.
+        times: ascending, in microseconds.
         met: whether each reading meets the condition.
-        hold: how long the condition must hold, in microseconds.
-        before: where it stood.
-        newest: the newest reading known before these; older ones begin no streak.
+        period: the pending period, in microseconds.
+        before: the state before these readings.
+        newest: the time of the newest reading before these; the rule does not become pending with an older one.
 
     """
-    since = ALWAYS if before.since is None else np.int64(before.since)
+    since = NOT_PENDING if before.since is None else np.int64(before.since)
     clear = NEVER if before.clear_at is None else np.int64(before.clear_at)
-    # The last reading before each one that did not meet the condition; the numbers of the streaks between them.
+    # For each reading the last one up to it that did not meet the condition; and a number for what lies between those.
     cleared = np.maximum(np.maximum.accumulate(np.where(met, NEVER, times)), clear)
-    streak = np.cumsum(~met)
-    begins = met & (times > clear) & (times >= (NEVER if newest is None else newest))
-    first = np.full(streak[-1] + 1, ALWAYS)
-    np.minimum.at(first, streak, np.where(begins, times, ALWAYS))
-    start = np.minimum(first[streak], np.where(since > cleared, since, ALWAYS))
-    breaches = met & (times > clear) & (times - start >= hold)
+    group = np.cumsum(~met)
+    starts = met & (times > clear) & (times >= (NEVER if newest is None else newest))
+    first = np.full(group[-1] + 1, NOT_PENDING)
+    np.minimum.at(first, group, np.where(starts, times, NOT_PENDING))
+    pending_since = np.minimum(first[group], np.where(since > cleared, since, NOT_PENDING))
+    breaches = met & (times > clear) & (times - pending_since >= period)
     return breaches, PendingState(
-        since=None if start[-1] == ALWAYS else int(start[-1]),
+        since=None if pending_since[-1] == NOT_PENDING else int(pending_since[-1]),
         clear_at=None if cleared[-1] == NEVER else int(cleared[-1]),
     )
 
 
-def evaluate_pending(session: Session, streaks: PendingBatch, newest: Mapping[str, int]) -> list[Breach]:
-    """Breaches of a batch, by the state in the database, which is brought up to date; the caller commits.
-
-    Call it under the lock of `ingest.rules.alerts`: judges of one (rule, device) must see each other's state.
-    """
-    found = _load(session, streaks)
-    breaches: list[Breach] = []
-    changed: dict[str, list[Any]] = {"rules": [], "devices": [], "versions": [], "since": [], "clear": []}
-    for low, high in _groups(streaks, {key for key, hold in found.items() if hold.since is not None}):
-        rule, (_, device_id) = streaks.rules[streaks.rule[low]], streaks.key(low)
-        before = found.get((rule.rule_id, device_id), PendingState())
-        part = slice(low, high)
-        fires, after = held(streaks.times[part], streaks.met[part], rule.hold, before, newest=newest.get(device_id))
-        breaches += [streaks.breach(low + i) for i in np.flatnonzero(fires & streaks.allowed[part]).tolist()]
-        if after.since != before.since:
-            for name, value in zip(
-                changed, (rule.rule_id, device_id, rule.version, after.since, after.clear_at), strict=True
-            ):
-                changed[name].append(value)
-    if changed["rules"]:
-        session.execute(_KEEP, changed)
-    return breaches
-
-
-def _load(session: Session, streaks: PendingBatch) -> dict[tuple[UUID, str], PendingState]:
-    """States that matter here. One that was kept for another version of the rule does not."""
-    rules = {streaks.rules[i].rule_id: streaks.rules[i] for i in np.unique(streaks.rule).tolist()}
-    devices = {streaks.readings[i].device_id for i in np.unique(streaks.row).tolist()}
-    rows = session.execute(_HOLDS, {"rules": list(rules), "devices": list(devices), "oldest": int(streaks.times.min())})
+def _load(session: Session, batch: PendingBatch) -> dict[tuple[UUID, str], PendingState]:
+    """The states that matter for the batch; those of another version of a rule do not."""
+    rules = {batch.rules[i].rule_id: batch.rules[i] for i in np.unique(batch.rule).tolist()}
+    devices = {batch.readings[i].device_id for i in np.unique(batch.row).tolist()}
     return {
-        (rule_id, device_id): PendingState(since, clear_at)
-        for rule_id, device_id, version, since, clear_at in rows
-        if version == rules[rule_id].version
+        (row.rule_id, row.device_id): PendingState(row.since, row.clear_at)
+        for row in load_pending(session, rules, devices, int(batch.times.min()))
+        if row.rule_version == rules[row.rule_id].version
     }
 
 
-def _groups(streaks: PendingBatch, open_streaks: set[tuple[UUID, str]]) -> Iterator[tuple[int, int]]:
-    """Ranges of the rows of each (rule, device) in which something can happen: a streak is open, or a condition met."""
-    edges = np.flatnonzero(np.diff(streaks.pair)) + 1
-    lows, highs = np.append(0, edges), np.append(edges, len(streaks))
-    wanted = np.logical_or.reduceat(streaks.met, lows)
-    if open_streaks:
-        wanted |= np.array([streaks.key(low) in open_streaks for low in lows.tolist()])
+def _groups(batch: PendingBatch, pending: set[tuple[UUID, str]]) -> Iterator[tuple[int, int]]:
+    """The ranges of rows of each (rule, device) that can change: it is pending already, or a reading meets the rule."""
+    edges = np.flatnonzero(np.diff(batch.pair)) + 1
+    lows, highs = np.append(0, edges), np.append(edges, len(batch))
+    wanted = np.logical_or.reduceat(batch.met, lows)
+    if pending:
+        wanted |= np.array([batch.key(low) in pending for low in lows.tolist()])
     yield from zip(lows[wanted].tolist(), highs[wanted].tolist(), strict=True)

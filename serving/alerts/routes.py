@@ -19,8 +19,8 @@ from serving.auth.principal import CurrentPrincipal
 from serving.auth.tenancy import DatabaseSession
 from serving.http.errors import Conflict, Invalid, NotFound, problems
 from serving.http.pagination import Page, paginate
+from storage.alerts import Alert
 from storage.notifications import attempts_of, notifications_of
-from storage.rules import Alert
 from storage.times import utc_now
 
 router = APIRouter(prefix="/api/v1/alerts", tags=["alerts"])

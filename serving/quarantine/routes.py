@@ -5,8 +5,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 
-from ingest.intake import quarantine
-from ingest.intake.quarantine import MAX_REPLAYED, ReplayRunning
+from ingest.intake import MAX_REPLAYED, ReplayRunning, replay
 from serving.auth.tenancy import DatabaseSession
 from serving.dependencies import PlatformSettings
 from serving.http.errors import Conflict, problems
@@ -19,7 +18,7 @@ from serving.quarantine.schemas import (
     ReplayRequest,
     ReplayResult,
 )
-from storage.quarantine import QuarantinedReading, Selection
+from storage.quarantine import QuarantinedReading, Selection, waiting_ids
 
 router = APIRouter(prefix="/api/v1/data", tags=["telemetry"])
 
@@ -50,10 +49,10 @@ def replay_quarantine(
     A second replay changes nothing: rows that were accepted are not tried again.
     """
     selection = Selection(body.ids, body.device_id, body.reason, body.metric, body.start_time, body.end_time)
-    ids = quarantine.waiting(session, selection, after=body.after_id, most=MAX_REPLAYED)
+    ids = waiting_ids(session, selection, after=body.after_id, limit=MAX_REPLAYED)
     session.rollback()  # returns the connection while the replay works with its own
     try:
-        replayed = quarantine.replay(settings, request.app.state.engine, request.app.state.telemetry, ids)
+        replayed = replay(settings, request.app.state.engine, request.app.state.telemetry, ids)
     except ReplayRunning as running:
         raise Conflict(str(running)) from None
     has_more = replayed.stopped or len(ids) == MAX_REPLAYED

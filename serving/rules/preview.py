@@ -7,9 +7,8 @@ from fastapi import APIRouter
 from sqlmodel import Session
 
 from assets.datasets import TelemetryReader
-from ingest.devices.profile import DeviceProfile, Windows, profile_of
-from ingest.rules.backtest import Backtest, could_meet
-from ingest.rules.evaluate import ActiveRule
+from ingest.devices import DeviceProfile, Windows, profile_of
+from ingest.rules import ActiveRule, Backtest, could_meet
 from serving.auth.tenancy import DatabaseSession
 from serving.dependencies import LimitSettings, PlatformSettings, Readings
 from serving.http.errors import Invalid, NotFound, problems
@@ -68,7 +67,7 @@ def preview_rule(
         for part in _parts(reader, device_id, rule, start, end):
             if isinstance(part, Dataset):
                 last = microseconds(midnight(part.end_date)) + DAY - 1
-                backtest.pass_over(part.metrics[rule.metric]["count"], last)
+                backtest.skip(part.metrics[rule.metric]["count"], last)
             else:
                 backtest.feed(*part)
     episodes = sorted(
@@ -81,13 +80,13 @@ def preview_rule(
             start_time=moment(start),
             end_time=moment(end),
             episodes=len(episodes),
-            held_back=sum(backtest.held_back for backtest in backtests.values()),
+            held_back=sum(backtest.suppressed for backtest in backtests.values()),
             devices=[
                 DevicePreview(
                     device_id=device_id,
                     readings=backtest.readings,
                     episodes=len(backtest.episodes),
-                    held_back=backtest.held_back,
+                    held_back=backtest.suppressed,
                 )
                 for device_id, backtest in backtests.items()
             ],

@@ -8,10 +8,9 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Response
 from sqlmodel import Session
 
-from ingest.devices.profile import DeviceProfile, Windows, profile_of
-from ingest.intake.decode import decode
-from ingest.rules.alerts import Outcome, raise_alerts
-from ingest.rules.evaluate import ActiveRule, RuleSet
+from ingest.devices import DeviceProfile, Windows, profile_of
+from ingest.intake import decode_payload
+from ingest.rules import ActiveRule, Outcome, RuleSet, evaluate_readings, raise_alerts
 from serving.auth.principal import CurrentPrincipal
 from serving.auth.tenancy import DatabaseSession
 from serving.dependencies import LimitSettings, NotificationOutbox, PlatformSettings
@@ -126,7 +125,7 @@ def evaluate_rules(
     limit_statement_time(session, limits.rule_evaluation_timeout)
     profile = _profile(session, settings, body.device_id)
     payload = json.dumps(body.model_dump()).encode()
-    decoded = decode("", body.device_id, payload, time.time_ns() // 1000, lambda _: profile)
+    decoded = decode_payload("", body.device_id, payload, time.time_ns() // 1000, profile)
     if not decoded.readings:
         (rejected,) = decoded.rejected
         field = "timestamp" if rejected.reason.startswith("timestamp") else rejected.metric or "body"
@@ -135,7 +134,7 @@ def evaluate_rules(
     rules = RuleSet.of(rules_for_device(session, body.device_id))
     last_seen = session.get(DeviceLastSeen, body.device_id)
     newest = {body.device_id: microseconds(last_seen.newest_reading)} if last_seen else {}
-    outcome = raise_alerts(session, rules.evaluate([reading], [profile]), outbox, newest)
+    outcome = raise_alerts(session, evaluate_readings(rules, [reading], [profile]), outbox, newest)
     session.commit()
     watching = rules.watching(body.device_id, profile.tenant_id)
     met = [rule for rule in watching if rule.metric in reading.metrics and rule.meets(reading.metrics[rule.metric])]
@@ -183,7 +182,7 @@ def _evaluated(rule: ActiveRule, reading: Reading, profile: DeviceProfile, outco
     elif any(breach.rule.rule_id == rule.rule_id for breach in outcome.in_cooldown):
         reason = "within the rule's cooldown after or before another alert"
     else:
-        reason = f"the condition has not yet held for {rule.hold // 1_000_000} s"
+        reason = f"the condition has not yet held for {rule.pending_period // 1_000_000} s"
     return EvaluatedRule(rule_id=rule.rule_id, triggered=False, alert_id=None, reason=reason)
 
 

@@ -7,9 +7,9 @@ import pytest
 from sqlmodel import select
 
 from storage import dirty_days
+from storage.alerts import Alert
 from storage.devices import Device
 from storage.quarantine import QuarantinedReading
-from storage.rules import Alert
 from storage.stores import Stores
 from storage.times import microseconds
 from tests.cli.test_backfill import energy
@@ -48,10 +48,10 @@ def test_bad_rows_are_quarantined_and_the_rest_is_kept(stores: Stores, tmp_path:
     assert out.startswith("7 rows: 3 stored, 4 quarantined; 2 devices")
     reasons = [q.reason for q in stores.session.exec(select(QuarantinedReading).order_by(QuarantinedReading.id))]  # type: ignore[arg-type] # a column
     for words in (
-        "power is no number: 'n/a?'",
+        "power: 'n/a?' is not a number",
         "outside its plausible limits",
         "'soon' cannot be read",
-        "'D 1' is none",
+        "'D 1' is not valid",
     ):
         assert any(words in reason for reason in reasons), words
     assert not stores.session.exec(select(Alert)).all()
@@ -74,12 +74,12 @@ def test_parquet_and_the_hours_that_a_zone_repeats_and_skips(stores: Stores, tmp
 @pytest.mark.parametrize(
     ("content", "options", "complaint"),
     [
-        ("timestamp,power\n2026-02-12 10:00:00,1\n", ("--device", "D1"), "has no offset; give --timezone"),
+        ("timestamp,power\n2026-02-12 10:00:00,1\n", ("--device", "D1"), "has no offset; set --timezone"),
         ("when,power\n1,1\n", ("--device", "D1"), "there is no column timestamp; the file has when, power"),
         ("timestamp,P\n1,1\n", ("--device", "D1"), "--map power=P_total:kW"),
-        ("timestamp,P\n1,1\n", ("--device", "D1", "--map", "power=P:kV"), "'kV' is no unit of power"),
-        ("timestamp,P\n1,1\n", ("--device", "D1", "--map", "power"), "is no mapping"),
-        ("timestamp,P,P\n1,1,2\n", ("--device", "D1", "--map", "power=P"), "P is the name of two columns"),
+        ("timestamp,P\n1,1\n", ("--device", "D1", "--map", "power=P:kV"), "'kV' is not a unit of power"),
+        ("timestamp,P\n1,1\n", ("--device", "D1", "--map", "power"), "is not a mapping"),
+        ("timestamp,P,P\n1,1,2\n", ("--device", "D1", "--map", "power=P"), "two columns are named P"),
         ("timestamp;power\n1;1\n", ("--device", "D1"), "not separated by commas: timestamp;power"),
         ("timestamp,temp\xe9rature\n1,1\n", ("--device", "D1"), "cannot be read as CSV (commas, UTF-8) or Parquet"),
         ("", ("--device", "D1"), "cannot be read as CSV (commas, UTF-8) or Parquet"),

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from cli.main import app as energy
 from cli.simulate import Machine, day_load
 from ingest.devices.profile import UNREGISTERED
-from ingest.intake.decode import decode
+from ingest.intake.decode import decode_payload
 from storage.dirty_days import DirtyDay
 from storage.settings import Settings, SettingsError
 from tests.support.running import ingesting, mosquitto_broker, nats_broker
@@ -27,8 +27,8 @@ def test_readings_are_what_intake_takes_and_follow_the_day() -> None:
         now = datetime(2026, 2, 12, minute // 60, minute % 60, tzinfo=UTC)
         by_hour[now.hour] = machine.reading(now)
         received = int(now.timestamp() * 1e6)
-        decoded = decode(
-            machine.topic, machine.device_id, msgspec.json.encode(by_hour[now.hour]), received, lambda _: UNREGISTERED
+        decoded = decode_payload(
+            machine.topic, machine.device_id, msgspec.json.encode(by_hour[now.hour]), received, UNREGISTERED
         )
         assert not decoded.rejected
         assert not decoded.ignored
@@ -51,7 +51,7 @@ def test_what_is_published_is_stored(settings: Settings) -> None:
         assert time.monotonic() - began >= 0.99
         assert "300 readings published in" in result.output
         assert "the broker acknowledged 300" in result.output
-        wait_until(lambda: ingester.counts.stored == 300, "all are stored")
+        wait_until(lambda: ingester.metrics.stored == 300, "all are stored")
         with Session(ingester.engine) as session:
             assert {day.device_id for day in session.exec(select(DirtyDay))} == {"SIM-0001", "SIM-0002", "SIM-0003"}
 

@@ -10,9 +10,10 @@ from typing import Self
 import pytest
 from sqlmodel import Session, col, func, select
 
+from storage.alerts import Alert
 from storage.database import open_engine
 from storage.devices import Device
-from storage.rules import Alert, Rule
+from storage.rules import Rule
 from storage.stores import open_telemetry_store
 from storage.times import SECOND
 from tests.support.publisher import Fleet, Publisher, device_id

@@ -20,10 +20,11 @@ from ingest.mqtt.subscription import Message
 from ingest.notify.outbox import Outbox
 from ingest.notify.settings import NotifySettings
 from ingest.rules.alerts import AlertRaiser
+from storage.alerts import Alert
 from storage.devices import Device
 from storage.dirty_days import DirtyDay
 from storage.quarantine import QuarantinedReading
-from storage.rules import Alert, Rule
+from storage.rules import Rule
 from storage.settings import Settings
 from storage.stores import open_telemetry_store
 from storage.times import DAY, SECOND
@@ -55,12 +56,12 @@ class ObservedMetrics(IngestMetrics):
 @contextmanager
 def intake(settings: Settings, engine: Engine) -> Iterator[tuple[Intake, ObservedMetrics]]:
     """One ingester's work on the settings' stores."""
-    counts = ObservedMetrics()
+    metrics = ObservedMetrics()
     registry = Registry(settings, engine)
     registry.load()
     with closing(open_telemetry_store(settings)) as store:
         raiser = AlertRaiser(registry, LastSeen(), Outbox(NotifySettings.load()))
-        yield Intake(settings.mqtt_topic, store, engine, registry, counts, raiser=raiser), counts
+        yield Intake(settings.mqtt_topic, store, engine, registry, metrics, raiser=raiser), metrics
 
 
 def message(payload: bytes, device_id: str = "D1", received_at: int = START + SECOND) -> Message:
@@ -114,7 +115,7 @@ def test_clocks_that_jump_lose_nothing(settings: Settings, engine: Engine) -> No
             assert work.process([message(payload(10 * i + j), received_at=clock) for j in range(10)], GOING)
         assert (metrics.stored, metrics.quarantined) == (30, 20)
         reasons = session.exec(select(QuarantinedReading.reason)).all()
-        assert all("check the device's clock" in reason for reason in reasons)
+        assert all("Check the device's clock" in reason for reason in reasons)
 
 
 def test_one_alert_for_each_breach_with_four_racing_ingesters(settings: Settings, engine: Engine) -> None:

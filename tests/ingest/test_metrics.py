@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from sqlmodel import Session
 
-from ingest.metrics import LATENCY, Distribution, IngestMetrics
+from ingest.metrics import DURATION_BUCKETS, Histogram, IngestMetrics
 from ingest.monitor import STUCK_SECONDS, Monitor, readiness
 from storage.rules import Rule
 from storage.settings import Settings, SettingsError
@@ -32,19 +32,19 @@ def parse(text: str) -> Scrape:
 
 
 @given(st.lists(st.floats(0, 100), max_size=50))
-def test_a_distribution_counts_as_prometheus_does(values: list[float]) -> None:
-    distribution = Distribution("seconds", "", LATENCY)
-    distribution.add(values)
-    family = distribution.metric()
+def test_a_histogram_counts_as_prometheus_does(values: list[float]) -> None:
+    histogram = Histogram("seconds", "", DURATION_BUCKETS)
+    histogram.observe(values)
+    family = histogram.metric()
     buckets = {s.labels["le"]: s.value for s in family.samples if s.name.endswith("_bucket")}
-    assert buckets == {f"{edge:g}": sum(v <= edge for v in values) for edge in LATENCY} | {"+Inf": len(values)}
+    assert buckets == {f"{edge:g}": sum(v <= edge for v in values) for edge in DURATION_BUCKETS} | {"+Inf": len(values)}
     assert sum(s.value for s in family.samples if s.name.endswith("_sum")) == pytest.approx(sum(values))
 
 
 @pytest.fixture
 def monitored(settings: Settings) -> Iterator[tuple[Settings, Ingester, str]]:
     with nats_broker(settings), ingesting(settings) as ingester:
-        monitor = Monitor(settings.ingest_metrics_port, ingester.subscription, ingester.store, ingester.counts)
+        monitor = Monitor(settings.ingest_metrics_port, ingester.subscription, ingester.store, ingester.metrics)
         monitor.start()
         yield settings, ingester, f"http://127.0.0.1:{settings.ingest_metrics_port}"
         monitor.stop()
@@ -55,7 +55,7 @@ def test_the_books_balance_at_every_scrape_under_load(monitored: tuple[Settings,
     with Session(ingester.engine) as session:
         session.add(Rule(rule_name="Much", scope="all_devices", property="power", condition=">", threshold=400))
         session.commit()
-    wait_until(lambda: ingester.registry.rules.rules, "the rule is known")
+    wait_until(lambda: ingester.registry.rules, "the rule is known")
     messages, items = 400, 25
     done = threading.Event()
     scrapes: list[Scrape] = []
@@ -79,7 +79,7 @@ def test_the_books_balance_at_every_scrape_under_load(monitored: tuple[Settings,
         machine.send("D1", {"timestamp": (now + timedelta(seconds=5)).isoformat(), "power": 500.0, "note": "?"})
         machine.send("D1", b"{")
     total = messages * items + 2
-    wait_until(lambda: ingester.counts.received == total and not ingester.counts.in_flight, "everything is kept")
+    wait_until(lambda: ingester.metrics.received == total and not ingester.metrics.in_flight, "everything is kept")
     done.set()
     scraper.join()
     last = parse(httpx.get(f"{url}/metrics").text)
@@ -106,7 +106,7 @@ def test_ready_says_what_is_missing(monitored: tuple[Settings, Ingester, str], m
     settings, ingester, url = monitored
     with device(settings) as machine:
         machine.send("D1", {"timestamp": int(time.time() * 1000), "power": 1.0})
-    wait_until(lambda: ingester.counts.stored == 1, "the reading is stored")
+    wait_until(lambda: ingester.metrics.stored == 1, "the reading is stored")
     answer = httpx.get(f"{url}/ready")
     assert answer.status_code == 200
     assert answer.json() == {
@@ -124,7 +124,7 @@ def test_ready_says_what_is_missing(monitored: tuple[Settings, Ingester, str], m
     assert answer.status_code == 503
     assert answer.json()["checks"]["telemetry_store"] == "PostgreSQL: it is away"
     with pytest.raises(SettingsError, match=f"INGEST_METRICS_PORT={settings.ingest_metrics_port}"):
-        Monitor(settings.ingest_metrics_port, ingester.subscription, ingester.store, ingester.counts)
+        Monitor(settings.ingest_metrics_port, ingester.subscription, ingester.store, ingester.metrics)
 
 
 class Connected:
@@ -135,22 +135,22 @@ class Connected:
 
 
 def test_readings_that_wait_for_ever_are_no_readiness() -> None:
-    counts, answers = IngestMetrics(), Connected()
-    counts.last_processed -= STUCK_SECONDS + 1
-    assert readiness(answers, answers, counts)["ready"]  # type: ignore[arg-type]
-    counts.begin(3)
-    answer = readiness(answers, answers, counts)  # type: ignore[arg-type]
+    metrics, answers = IngestMetrics(), Connected()
+    metrics._last_commit -= STUCK_SECONDS + 1
+    assert readiness(answers, answers, metrics)["ready"]  # type: ignore[arg-type]
+    metrics.batch_decoded(3)
+    answer = readiness(answers, answers, metrics)  # type: ignore[arg-type]
     assert not answer["ready"]
-    assert answer["checks"]["intake"] == "3 readings wait since 31 s"
-    counts.end(stored=3, quarantined=0, alerts=0)
-    assert readiness(answers, answers, counts)["ready"]  # type: ignore[arg-type]
+    assert answer["checks"]["intake"] == "3 readings have been waiting for 31 s"
+    metrics.batch_committed([], quarantined=3)
+    assert readiness(answers, answers, metrics)["ready"]  # type: ignore[arg-type]
 
 
 def test_metrics_of_a_process_that_did_nothing_yet() -> None:
     registry = CollectorRegistry()
-    counts = IngestMetrics()
-    registry.register(counts)
-    counts.measure([], store_seconds=0.0, evaluations=0)
+    metrics = IngestMetrics()
+    registry.register(metrics)
+    metrics.batch_committed([], quarantined=0)
     found = parse(generate_latest(registry).decode())
     assert found["received_total"] == found["commit_seconds_count"] == 0
     assert np.isfinite(found["idle_seconds"])

@@ -61,7 +61,7 @@ class Ingester:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.counts = IngestMetrics()
+        self.metrics = IngestMetrics()
         self.engine = open_engine(settings)
         self.store = open_telemetry_store(settings)
         self.registry = Registry(settings, self.engine)
@@ -69,7 +69,7 @@ class Ingester:
         self.subscription = Subscription(settings)
         raiser = AlertRaiser(self.registry, LastSeen(), Outbox(NotifySettings.load()))
         self.intake = Intake(
-            settings.mqtt_topic, self.store, self.engine, self.registry, self.counts, raiser=raiser, live=self.live
+            settings.mqtt_topic, self.store, self.engine, self.registry, self.metrics, raiser=raiser, live=self.live
         )
 
 

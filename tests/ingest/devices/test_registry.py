@@ -39,30 +39,30 @@ def test_changes_are_followed_within_a_second(registry: Registry, session: Sessi
         wait_until(condition, what, seconds=1)
 
     wait_until(lambda: listening(session), "the registry listens")
-    assert registry.facts("D1").enrichment_status == "failed"
+    assert registry.profile("D1").enrichment_status == "failed"
     row = saved(session, device("D1"))
-    soon(lambda: registry.facts("D1").enrichment_status == "success", "a device is known")
+    soon(lambda: registry.profile("D1").enrichment_status == "success", "a device is known")
     rule = saved(session, Rule(rule_name="r", scope="all_devices", property="power", condition=">", threshold=1.0))
-    soon(lambda: [r.threshold for r in registry.rules.rules] == [1.0], "a rule is active")
+    soon(lambda: [r.threshold for r in registry.rules] == [1.0], "a rule is active")
     rule.threshold, rule.updated_at = 2.0, utc_now()
     saved(session, rule)
-    soon(lambda: [r.threshold for r in registry.rules.rules] == [2.0], "a rule is changed")
+    soon(lambda: [r.threshold for r in registry.rules] == [2.0], "a rule is changed")
     rule.status, rule.updated_at = "paused", utc_now()
     saved(session, rule)
-    soon(lambda: registry.rules.rules == [], "a rule is paused")
+    soon(lambda: registry.rules == (), "a rule is paused")
     row.status = "maintenance"
     saved(session, row)
-    soon(lambda: registry.facts("D1").in_maintenance(0), "a device is in maintenance")
+    soon(lambda: registry.profile("D1").in_maintenance(0), "a device is in maintenance")
     row.status, row.deleted_at = "active", utc_now()
     saved(session, row)
-    soon(lambda: registry.facts("D1").enrichment_status == "skipped", "a device is deleted")
+    soon(lambda: registry.profile("D1").enrichment_status == "skipped", "a device is deleted")
     now = utc_now()
     window = saved(session, MaintenanceWindow(device_id="D2", starts_at=now, ends_at=now + timedelta(hours=1)))
-    soon(lambda: registry.facts("D2").in_maintenance(microseconds(now)), "a window is planned")
-    assert not registry.facts("D3").in_maintenance(microseconds(now))
+    soon(lambda: registry.profile("D2").in_maintenance(microseconds(now)), "a window is planned")
+    assert not registry.profile("D3").in_maintenance(microseconds(now))
     session.delete(window)
     session.commit()
-    soon(lambda: not registry.facts("D2").in_maintenance(microseconds(now)), "a window is called off")
+    soon(lambda: not registry.profile("D2").in_maintenance(microseconds(now)), "a window is called off")
 
 
 def listening(session: Session) -> bool:
@@ -82,13 +82,13 @@ def test_windows_cover_a_device_a_tenant_or_all(settings: Settings, engine: Engi
     registry = Registry(settings, engine)
     registry.load()
     covered = {
-        name: [i for i, (start, _) in enumerate(hours) if registry.facts(name).in_maintenance(microseconds(start))]
+        name: [i for i, (start, _) in enumerate(hours) if registry.profile(name).in_maintenance(microseconds(start))]
         for name in ("D1", "D2", "D3", "unregistered")
     }
     assert covered == {"D1": [0, 2], "D2": [1, 2], "D3": [2], "unregistered": [2]}
     over = microseconds(hours[2][1])
-    assert not registry.facts("D3").in_maintenance(over)
-    assert registry.facts("D3").in_maintenance(over - 1)
+    assert not registry.profile("D3").in_maintenance(over)
+    assert registry.profile("D3").in_maintenance(over - 1)
 
 
 def test_a_registry_that_cannot_be_followed_says_so_in_what_it_enriches(
@@ -99,7 +99,7 @@ def test_a_registry_that_cannot_be_followed_says_so_in_what_it_enriches(
     registry.start()
     try:
         wait_until(lambda: listening(session), "the registry listens")
-        assert registry.facts("D1").enrichment_status == "success"
+        assert registry.profile("D1").enrichment_status == "success"
         monkeypatch.setattr("storage.database.connect", refuse)
         session.execute(
             text(
@@ -108,10 +108,10 @@ def test_a_registry_that_cannot_be_followed_says_so_in_what_it_enriches(
             )
         )
         session.commit()
-        wait_until(lambda: registry.facts("D1").enrichment_status == "timeout", "the loss is noticed")
-        assert (registry.facts("D1").location, registry.facts("D9").enrichment_status) == ("Hall 1", "timeout")
+        wait_until(lambda: registry.profile("D1").enrichment_status == "timeout", "the loss is noticed")
+        assert (registry.profile("D1").location, registry.profile("D9").enrichment_status) == ("Hall 1", "timeout")
         monkeypatch.undo()
-        wait_until(lambda: registry.facts("D1").enrichment_status == "success", "it follows again")
+        wait_until(lambda: registry.profile("D1").enrichment_status == "success", "it follows again")
     finally:
         registry.stop()
 

@@ -15,11 +15,12 @@ from sqlmodel import Session, col, select
 
 from ingest.metrics import IngestMetrics
 from ingest.notify.outbox import Outbox
-from ingest.notify.sender import BACKOFF, Senders
+from ingest.notify.sender import BACKOFF_SECONDS, Senders
 from ingest.notify.settings import NotifySettings
+from storage.alerts import Alert
 from storage.database import open_engine
 from storage.notifications import Notification, NotificationAttempt
-from storage.rules import Alert, Rule
+from storage.rules import Rule
 from storage.settings import Settings, SettingsError
 from storage.times import utc_now
 from tests.ingest.notify.test_webhook import Receiver, receiver  # noqa: F401 - a fixture
@@ -171,7 +172,7 @@ def test_failures_are_on_record_and_tried_again(
     assert not sending.send_one()  # not due yet
     notification = session.exec(select(Notification)).one()
     assert notification.next_attempt_at
-    assert timedelta(seconds=3) < notification.next_attempt_at - utc_now() <= timedelta(seconds=BACKOFF[0])
+    assert timedelta(seconds=3) < notification.next_attempt_at - utc_now() <= timedelta(seconds=BACKOFF_SECONDS[0])
     assert "451" in str(session.exec(select(NotificationAttempt.detail)).one())
     mailbox.refusing = False
     make_due(session)
@@ -188,7 +189,7 @@ def test_after_the_last_failure_it_is_given_up(
     sending = senders(engine)
     while sending.send_one():
         make_due(session)
-    assert outcomes(session, alert) == {"email": ("failed", ["failed"] * (len(BACKOFF) + 1))}
+    assert outcomes(session, alert) == {"email": ("failed", ["failed"] * (len(BACKOFF_SECONDS) + 1))}
 
 
 def test_unconfigured_old_and_too_many(session: Session, engine: Engine, settings: Settings, raised: Raise) -> None:

@@ -103,7 +103,7 @@ def test_a_name_is_resolved_once_and_every_address_counts(receiver: Receiver, mo
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in addresses]
 
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
-    with pytest.raises(WebhookFailed, match=r"10\.0\.0\.1, which is no public address"):
+    with pytest.raises(WebhookFailed, match=r"10\.0\.0\.1, which is not a public address"):
         post(f"http://example.com:{receiver.port}/", b"{}", notification="n")
     assert asked == ["example.com"]
 

@@ -14,12 +14,15 @@ from sqlmodel import Session, col, delete, select
 from ingest.devices.profile import UNREGISTERED, DeviceProfile
 from ingest.notify.outbox import Outbox
 from ingest.notify.settings import NotifySettings
-from ingest.rules.alerts import Outcome, describe, raise_alerts, remember
+from ingest.rules.active_rule import ActiveRule
+from ingest.rules.alerts import Outcome, message_of, raise_alerts, remember
 from ingest.rules.backtest import Backtest
-from ingest.rules.evaluate import ActiveRule, Evaluated, RuleSet
+from ingest.rules.evaluate import Evaluated, evaluate_readings
+from ingest.rules.rule_set import RuleSet
+from storage.alerts import Alert
 from storage.maintenance import SuppressedAlerts
 from storage.notifications import Notification
-from storage.rules import Alert, Rule
+from storage.rules import Rule
 from storage.telemetry import Reading
 from storage.times import EPOCH, MINUTE, SECOND, moment
 
@@ -44,9 +47,9 @@ def readings_at(minutes: list[int], device_id: str = "D1", value: float = 65.0) 
     ]
 
 
-def breaches(rule: Rule, minutes: list[int], device_id: str = "D1", facts: DeviceProfile = UNREGISTERED) -> Evaluated:
+def breaches(rule: Rule, minutes: list[int], device_id: str = "D1", profile: DeviceProfile = UNREGISTERED) -> Evaluated:
     readings = readings_at(minutes, device_id)
-    return RuleSet.of([rule]).evaluate(readings, [facts] * len(readings))
+    return evaluate_readings(RuleSet.of([rule]), readings, [profile] * len(readings))
 
 
 def raised(session: Session, evaluated: Evaluated, newest: dict[str, int] | None = None) -> Outcome:
@@ -77,7 +80,9 @@ def test_words_for_every_operator() -> None:
     said = []
     for rule.condition, value in ((">", 1), (">=", 1), ("<", 0), ("<=", 0), ("=", 0.1), ("!=", 1 / 3)):
         reading = Reading(device_id="D", time=0, metrics={"oil_level": value}, received_at=0)
-        said += [describe(breach) for breach in RuleSet.of([rule]).evaluate([reading], [UNREGISTERED]).breaches]
+        said += [
+            message_of(breach) for breach in evaluate_readings(RuleSet.of([rule]), [reading], [UNREGISTERED]).breaches
+        ]
     assert said == [
         "Oil level exceeded threshold: 1.0 > 0.1",
         "Oil level reached threshold: 1.0 >= 0.1",
@@ -92,7 +97,7 @@ def test_cooldown_is_per_device_and_looks_both_ways(session: Session) -> None:
     rule = saved_rule(session)
     rules = RuleSet.of([rule])
     for minutes in ([20], [21, 34, 35], [5, 6], [36]):
-        evaluated = rules.evaluate(readings_at(minutes), [UNREGISTERED] * len(minutes))
+        evaluated = evaluate_readings(rules, readings_at(minutes), [UNREGISTERED] * len(minutes))
         remember(rules, raised(session, evaluated))
     raised(session, breaches(rule, [22], "D2"))
     assert fired_minutes(session) == [5, 20, 35]
@@ -129,7 +134,7 @@ def test_one_alert_and_one_notification_per_breach_with_racing_ingesters(session
 
     def ingester(seed: int) -> int:
         mine = random.Random(seed).sample(batch, len(batch))
-        evaluated = RuleSet.of([*plain, waiting]).evaluate(mine, [UNREGISTERED] * len(mine))
+        evaluated = evaluate_readings(RuleSet.of([*plain, waiting]), mine, [UNREGISTERED] * len(mine))
         with Session(engine) as own:
             outcome = raise_alerts(own, evaluated, outbox, {})
             own.commit()
@@ -147,7 +152,7 @@ def test_one_alert_and_one_notification_per_breach_with_racing_ingesters(session
 def test_a_plant_that_breaches_all_at_once_is_one_decision(session: Session) -> None:
     rules = [saved_rule(session) for _ in range(8)]
     readings = [r for i in range(1000) for r in readings_at([0], f"D{i}")]
-    outcome = raised(session, RuleSet.of(rules).evaluate(readings, [UNREGISTERED] * len(readings)))
+    outcome = raised(session, evaluate_readings(RuleSet.of(rules), readings, [UNREGISTERED] * len(readings)))
     assert len(outcome.alerts) == 8000
 
 
@@ -155,11 +160,11 @@ def test_maintenance_holds_back_and_counts_what_there_would_have_been(session: S
     rule = saved_rule(session)
     window = DeviceProfile(windows=[(START, START + 60 * MINUTE)])
     for minutes in ([0, 1, 14, 15], [15, 20, 31], [59, 60, 61]):
-        raised(session, breaches(rule, minutes, facts=window))
-    (held_back,) = session.exec(select(SuppressedAlerts)).all()
-    assert (held_back.device_id, held_back.count) == ("D1", 4)  # minutes 0, 15, 31, 59
+        raised(session, breaches(rule, minutes, profile=window))
+    (suppressed,) = session.exec(select(SuppressedAlerts)).all()
+    assert (suppressed.device_id, suppressed.count) == ("D1", 4)  # minutes 0, 15, 31, 59
     assert fired_minutes(session) == [60]  # held-back alerts begin no cooldown
-    outcome = raised(session, breaches(rule, [100], facts=DeviceProfile(status="maintenance")))
+    outcome = raised(session, breaches(rule, [100], profile=DeviceProfile(status="maintenance")))
     assert (len(outcome.alerts), outcome.suppressed) == (0, 1)
 
 
@@ -212,9 +217,9 @@ def test_rules_mean_what_they_say_one_by_one(
     active = {"days": list(range(7)), "from": hours[0], "to": hours[1]} if hours else None
     rule = saved_rule(session, cooldown_minutes=cooldown, for_seconds=60 * for_minutes, active_hours=active)
     windows = [(START + window[0] * MINUTE, START + (window[0] + window[1]) * MINUTE)] if window else []
-    facts = DeviceProfile(windows=windows)
+    profile = DeviceProfile(windows=windows)
     readings.sort()
-    expected, held_back = plain_alerts(readings, cooldown, for_minutes, hours, window)
+    expected, suppressed = plain_alerts(readings, cooldown, for_minutes, hours, window)
 
     came = [
         Reading(device_id="D1", time=START + m * MINUTE, metrics={"temperature": v}, received_at=0) for m, v in readings
@@ -224,19 +229,19 @@ def test_rules_mean_what_they_say_one_by_one(
     newest = {"D1": 0}
     for i in range(0, len(came), at_once):
         part = came[i : i + at_once]
-        outcome = raised(session, rules.evaluate(part, [facts] * len(part)), newest)
+        outcome = raised(session, evaluate_readings(rules, part, [profile] * len(part)), newest)
         remember(rules, outcome)
         counted += outcome.suppressed
         newest["D1"] = part[-1].time
     assert fired_minutes(session) == expected
-    assert counted == held_back
+    assert counted == suppressed
 
-    backtest = Backtest(ActiveRule.of(rule), facts)
+    backtest = Backtest(ActiveRule.of(rule), profile)
     for i in range(0, len(came), at_once):
         part = came[i : i + at_once]
         backtest.feed(np.array([r.time for r in part]), np.array([r.metrics["temperature"] for r in part]))
     assert [(e.time - START) // MINUTE for e in backtest.episodes] == expected
-    assert backtest.held_back == held_back
+    assert backtest.suppressed == suppressed
 
 
 def plain_alerts(
@@ -249,7 +254,7 @@ def plain_alerts(
     """The rule's words, taken one reading after the other."""
     since: int | None = None
     fired: list[int] = []
-    held_back: list[int] = []
+    suppressed: list[int] = []
     for minute, value in readings:
         if value <= 60:
             since = None
@@ -263,7 +268,7 @@ def plain_alerts(
             if not (begins <= local < ends if begins < ends else local >= begins or local < ends):
                 continue
         working = window is not None and window[0] <= minute < window[0] + window[1]
-        record = held_back if working else fired
+        record = suppressed if working else fired
         if not record or minute - record[-1] >= max(cooldown, 1):
             record.append(minute)
-    return fired, len(held_back)
+    return fired, len(suppressed)

@@ -11,7 +11,8 @@ from hypothesis import given, strategies as st
 
 from ingest.devices.profile import DeviceProfile
 from ingest.rules import evaluate as evaluation
-from ingest.rules.evaluate import RuleSet
+from ingest.rules.evaluate import evaluate_readings
+from ingest.rules.rule_set import RuleSet
 from storage.comparison import OPERATORS
 from storage.rules import Rule
 from storage.telemetry import Reading
@@ -48,8 +49,8 @@ def reading(device_id: str = "D1", time: int = 0, **metrics: float) -> Reading:
 
 
 def fired(rules: list[Rule], readings: list[Reading], tenants: list[str | None] | None = None) -> set[tuple[int, int]]:
-    facts = [DeviceProfile(tenant_id=tenant) for tenant in tenants or [None] * len(readings)]
-    breaches = RuleSet.of(rules).evaluate(readings, facts).breaches
+    profiles = [DeviceProfile(tenant_id=tenant) for tenant in tenants or [None] * len(readings)]
+    breaches = evaluate_readings(RuleSet.of(rules), readings, profiles).breaches
     positions = {r.rule_id: i for i, r in enumerate(rules)}
     times = [(r.device_id, r.time) for r in readings]
     return {(positions[b.rule.rule_id], times.index((b.device_id, b.time))) for b in breaches}
@@ -143,7 +144,7 @@ def test_active_hours_are_the_devices_own(hours: dict[str, object], moments: set
     }
     readings = [reading(time=microseconds(at), temperature=70.0) for at in asked.values()]
     rules = RuleSet.of([rule(active_hours=hours)])
-    breaches = rules.evaluate(readings, [DeviceProfile(zone=zone)] * len(readings)).breaches
+    breaches = evaluate_readings(rules, readings, [DeviceProfile(zone=zone)] * len(readings)).breaches
     names = {microseconds(at): name for name, at in asked.items()}
     found = {names[b.time] for b in breaches}
     assert moments <= found
@@ -162,39 +163,39 @@ def in_words(hours: dict[str, Any], local: datetime) -> bool:
 def test_zones_of_one_batch_do_not_mix() -> None:
     at = microseconds(datetime(2026, 1, 5, 12, tzinfo=UTC))  # Monday: 13:00 in Paris, 07:00 in New York
     readings = [reading("paris", at, temperature=70), reading("york", at, temperature=70)]
-    facts = [DeviceProfile(zone=ZoneInfo("Europe/Paris")), DeviceProfile(zone=ZoneInfo("America/New_York"))]
+    profiles = [DeviceProfile(zone=ZoneInfo("Europe/Paris")), DeviceProfile(zone=ZoneInfo("America/New_York"))]
     made = rule(active_hours=weekly([0], "08:00", "18:00"))
-    assert [b.device_id for b in RuleSet.of([made]).evaluate(readings, facts).breaches] == ["paris"]
+    assert [b.device_id for b in evaluate_readings(RuleSet.of([made]), readings, profiles).breaches] == ["paris"]
 
 
 def test_what_fired_is_left_out_until_its_cooldown_is_over() -> None:
     rules = RuleSet.of([rule(cooldown_minutes=1)])
     minute = 60 * SECOND
-    (first,) = rules.evaluate([reading(time=minute, temperature=70)], [DeviceProfile()]).breaches
-    rules.remember(first, first.time, held_back=False)
+    (first,) = evaluate_readings(rules, [reading(time=minute, temperature=70)], [DeviceProfile()]).breaches
+    rules.remember(first, first.time, suppressed=False)
     later = [reading(time=t, temperature=70) for t in (1, minute, 2 * minute - 1, 2 * minute)]
     other = reading("D2", minute, temperature=70)
-    facts = [DeviceProfile()] * 5
-    found = rules.evaluate([*later, other], facts).breaches
+    profiles = [DeviceProfile()] * 5
+    found = evaluate_readings(rules, [*later, other], profiles).breaches
     assert [(b.device_id, b.time) for b in found] == [("D1", 2 * minute), ("D2", minute)]
 
 
 def test_what_maintenance_held_back_is_left_out_only_while_it_lasts() -> None:
     rules = RuleSet.of([rule(cooldown_minutes=1)])
     working = DeviceProfile(status="maintenance")
-    (first,) = rules.evaluate([reading(time=1, temperature=70)], [working]).breaches
+    (first,) = evaluate_readings(rules, [reading(time=1, temperature=70)], [working]).breaches
     assert first.in_maintenance
-    rules.remember(first, first.time, held_back=True)
-    assert not rules.evaluate([reading(time=2, temperature=70)], [working]).breaches
-    (after,) = rules.evaluate([reading(time=2, temperature=70)], [DeviceProfile()]).breaches
+    rules.remember(first, first.time, suppressed=True)
+    assert not evaluate_readings(rules, [reading(time=2, temperature=70)], [working]).breaches
+    (after,) = evaluate_readings(rules, [reading(time=2, temperature=70)], [DeviceProfile()]).breaches
     assert not after.in_maintenance
 
 
 def test_rules_that_wait_are_no_breaches_yet() -> None:
     rules = [rule(), rule(for_seconds=60), rule(metric="vibration", for_seconds=60)]
     readings = [reading(time=1, temperature=70), reading(time=0, temperature=50)]
-    evaluated = RuleSet.of(rules).evaluate(readings, [DeviceProfile()] * 2)
+    evaluated = evaluate_readings(RuleSet.of(rules), readings, [DeviceProfile()] * 2)
     assert [b.rule.rule_id for b in evaluated.breaches] == [rules[0].rule_id]
-    assert evaluated.streaks
-    assert evaluated.streaks.times.tolist() == [0, 1]
-    assert evaluated.streaks.met.tolist() == evaluated.streaks.allowed.tolist() == [False, True]
+    assert evaluated.pending
+    assert evaluated.pending.times.tolist() == [0, 1]
+    assert evaluated.pending.met.tolist() == evaluated.pending.allowed.tolist() == [False, True]

@@ -13,12 +13,13 @@ from ingest.devices.registry import Registry
 from ingest.metrics import IngestMetrics
 from ingest.notify.outbox import Outbox
 from ingest.notify.settings import NotifySettings
-from ingest.rules.evaluate import ActiveRule
-from ingest.rules.no_data import GRACE, NoDataMonitor, find_silent
+from ingest.rules.active_rule import ActiveRule
+from ingest.rules.no_data import GRACE, NoDataMonitor, find_breaches
+from storage.alerts import Alert
 from storage.devices import Device
 from storage.last_seen import DeviceLastSeen, Listening
 from storage.maintenance import SuppressedAlerts
-from storage.rules import Alert, Rule
+from storage.rules import Rule
 from storage.settings import Settings
 from storage.telemetry import Reading
 from storage.times import MINUTE, microseconds, utc_now
@@ -36,7 +37,7 @@ def quiet_rule(**more: Any) -> Rule:
 def silent(
     devices: dict[str, DeviceProfile], heard: dict[str, int], *, listening_since: int = 0, **rule: Any
 ) -> dict[str, float]:
-    found = find_silent([ActiveRule.of(quiet_rule(**rule))], devices, heard, listening_since, NOW)
+    found = find_breaches([ActiveRule.of(quiet_rule(**rule))], devices, heard, listening_since, NOW)
     return {breach.device_id: round(breach.value, 1) for breach in found}
 
 
@@ -73,13 +74,18 @@ class Plant:
             session.add(quiet_rule())
             session.commit()
         self.last_seens = [LastSeen(), LastSeen()]
-        self.counts = IngestMetrics()
-        self.hears = True
+        self.metrics = IngestMetrics()
+        self.is_receiving = True
         registry = Registry(settings, engine)
         registry.load()
         self.watches = [
             NoDataMonitor(
-                engine, registry, last_seen, Outbox(NotifySettings.load()), counts=self.counts, hears=lambda: self.hears
+                engine,
+                registry,
+                last_seen,
+                Outbox(NotifySettings.load()),
+                metrics=self.metrics,
+                is_receiving=lambda: self.is_receiving,
             )
             for last_seen in self.last_seens
         ]
@@ -88,7 +94,7 @@ class Plant:
     def hear(self, device_id: str, *, ingester: int = 0) -> None:
         now = microseconds(utc_now())
         reading = Reading(device_id=device_id, time=now, metrics={"power": 1.0}, received_at=now)
-        self.last_seens[ingester].note([reading])
+        self.last_seens[ingester].record([reading])
 
     def tick(self) -> list[str]:
         for watch in self.watches:
@@ -100,7 +106,7 @@ class Plant:
         """Let time pass, by moving everything that is on record into the past."""
         with Session(self.engine) as session:
             for kind, columns in (
-                (DeviceLastSeen, ("heard_at",)),
+                (DeviceLastSeen, ("last_seen_at",)),
                 (Listening, ("since",)),
                 (Alert, ("reading_time",)),
                 (Device, ("created_at", "updated_at")),
@@ -140,16 +146,16 @@ def test_one_silence_is_one_alert_with_two_ingesters(plant: Plant) -> None:
     with Session(plant.engine) as session:
         alert = session.exec(select(Alert)).first()
         assert alert
-        assert alert.message == "No data for 11.0 minutes, 10.0 are allowed"
+        assert alert.message == "No data for 11.0 minutes; the limit is 10.0"
         assert alert.threshold_value == 10
-    assert plant.counts.alerts == 2
+    assert plant.metrics.alerts == 2
 
 
 def test_an_ingester_that_was_away_blames_nobody(plant: Plant) -> None:
     plant.hear("D1")
     plant.hear("D2")
     plant.tick()
-    plant.hears = False
+    plant.is_receiving = False
     plant.wait(60)
     assert plant.tick() == []
     with Session(plant.engine) as session:
@@ -157,7 +163,7 @@ def test_an_ingester_that_was_away_blames_nobody(plant: Plant) -> None:
         listening.until -= timedelta(minutes=60)
         session.add(listening)
         session.commit()
-    plant.hears = True
+    plant.is_receiving = True
     assert plant.tick() == []
     plant.wait(11)
     assert plant.tick() == ["D1", "D2"]
@@ -185,12 +191,12 @@ def test_silence_in_maintenance_is_counted_once_and_raised_when_it_outlasts_it(p
 
 def test_what_is_heard_is_kept_also_when_the_database_fails_once(session: Session, engine: Engine) -> None:
     last_seen = LastSeen()
-    last_seen.note([Reading(device_id="D1", time=NOW, metrics={}, received_at=microseconds(utc_now()))])
+    last_seen.record([Reading(device_id="D1", time=NOW, metrics={}, received_at=microseconds(utc_now()))])
     connection = engine.connect()
     connection.close()
     with pytest.raises(ResourceClosedError):
-        last_seen.keep(Session(connection))
-    last_seen.keep(session)
+        last_seen.save(Session(connection))
+    last_seen.save(session)
     other = LastSeen()
     other.load(session)
     assert other.newest == {"D1": NOW}

@@ -3,7 +3,7 @@ from itertools import pairwise
 import numpy as np
 from hypothesis import given, strategies as st
 
-from ingest.rules.pending import PendingState, held
+from ingest.rules.pending import PendingState, apply_period
 
 Series = list[tuple[int, bool]]
 
@@ -18,7 +18,7 @@ def judged(batches: list[Series], hold: int) -> tuple[list[int], PendingState]:
             continue
         batch.sort()
         times, met = np.array([t for t, _ in batch]), np.array([m for _, m in batch])
-        breaches, state = held(times, met, hold, state, newest=newest)
+        breaches, state = apply_period(times, met, hold, state, newest=newest)
         found += times[breaches].tolist()
         newest = max(newest or 0, batch[-1][0])
     return found, state

@@ -15,10 +15,11 @@ from assets.datasets.export import export_day
 from assets.reports import FORMATS, sources
 from orchestration.definitions import defs
 from storage import catalogue, dirty_days, jobs
+from storage.alerts import Alert
 from storage.devices import Device
 from storage.jobs import ID_TAG, AnalyticsJob, ReportJob
 from storage.objects import ObjectStore, open_object_store
-from storage.rules import Alert, Rule
+from storage.rules import Rule
 from storage.settings import Settings
 from storage.stores import Stores, open_telemetry_store
 from storage.telemetry import Reading

@@ -14,13 +14,14 @@ from starlette.websockets import WebSocketDisconnect
 
 from serving.app import ROUTERS, create_app
 from storage import dirty_days
+from storage.alerts import Alert
 from storage.catalogue import Dataset
 from storage.checkpoints import ExportCheckpoint
 from storage.devices import Device
 from storage.jobs import AnalyticsJob, ExportJob, ReportJob
 from storage.objects import LocalObjects, open_object_store
 from storage.quarantine import QuarantinedReading
-from storage.rules import Alert, Rule
+from storage.rules import Rule
 from storage.settings import Settings
 from storage.stores import open_telemetry_store
 from storage.telemetry import Reading

@@ -10,11 +10,12 @@ from sqlmodel import Session
 from serving.app import create_app
 from storage import dirty_days
 from storage.access import AuditEntry
+from storage.alerts import Alert
 from storage.devices import Device
 from storage.jobs import AnalyticsJob, ExportJob, ReportJob
 from storage.maintenance import MaintenanceWindow, SuppressedAlerts
 from storage.quarantine import QuarantinedReading
-from storage.rules import Alert, Rule
+from storage.rules import Rule
 from storage.settings import Settings
 from storage.times import microseconds
 

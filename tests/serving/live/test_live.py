@@ -41,7 +41,7 @@ def register(ingester: Ingester, *devices: str, tenant: str | None = None) -> No
         for device_id in devices:
             session.add(Device(device_id=device_id, device_name="n", device_type="motor", tenant_id=tenant))
         session.commit()
-    wait_until(lambda: ingester.registry.facts(devices[-1]).enrichment_status == "success", "the registry followed")
+    wait_until(lambda: ingester.registry.profile(devices[-1]).enrichment_status == "success", "the registry followed")
 
 
 @contextmanager
@@ -65,7 +65,7 @@ def test_readings_and_alerts_of_the_device_arrive_as_rest_gives_them(platform: t
     with Session(ingester.engine) as session:
         session.add(Rule(rule_name="Much", scope="all_devices", property="power", condition=">", threshold=400))
         session.commit()
-    wait_until(lambda: ingester.registry.rules.rules, "the rule is known")
+    wait_until(lambda: ingester.registry.rules, "the rule is known")
     with watching(settings, "D1") as client, watching(settings, "D2") as other, device(settings) as machine:
         wait_until(lambda: ingester.live.has_subscribers, "the ingester knows of watchers")
         machine.send("D1", reading(450.5, vibration_rms=0.4))
@@ -89,7 +89,7 @@ def test_nobody_watches_nothing_is_published(platform: tuple[Settings, Ingester,
     monkeypatch.setattr("ingest.mqtt.live._encode", lambda _: pytest.fail("a batch was encoded for nobody"))
     with device(settings) as machine:
         machine.send("D1", reading(1.0))
-        wait_until(lambda: ingester.counts.stored == 1, "the reading is stored")
+        wait_until(lambda: ingester.metrics.stored == 1, "the reading is stored")
     assert not ingester.live.has_subscribers
     assert app.state.hub.clients == 0
 
@@ -337,8 +337,8 @@ def give(ingester: Ingester, device_id: str, tenant: str) -> None:
     with Session(ingester.engine) as session:
         session.get_one(Device, device_id).tenant_id = tenant
         session.commit()
-    wait_until(lambda: ingester.registry.facts(device_id).tenant_id == tenant, "it changed hands")
+    wait_until(lambda: ingester.registry.profile(device_id).tenant_id == tenant, "it changed hands")
 
 
 def count_is(ingester: Ingester, count: float) -> bool:
-    return ingester.counts.stored == count
+    return ingester.metrics.stored == count

@@ -22,9 +22,10 @@ from ingest.notify.outbox import Outbox
 from ingest.notify.settings import NotifySettings
 from ingest.rules.alerts import AlertRaiser
 from serving.app import create_app
+from storage.alerts import Alert
 from storage.dirty_days import DirtyDay
 from storage.quarantine import QuarantinedReading
-from storage.rules import Alert, Rule
+from storage.rules import Rule
 from storage.settings import Settings
 from storage.stores import open_telemetry_store
 from storage.telemetry import Refused, StoreUnavailable
@@ -119,7 +120,7 @@ def test_a_corrected_device_gets_its_readings(client: TestClient, intake: Intake
     assert (done["next_after_id"], done["stopped"]) == (None, None)
     assert [refusal["reason"].split(":")[0] for refusal in done["refusals"]] == [
         "temperature = 5000 is outside its plausible limits -60 to 1000",
-        "the payload is no JSON",
+        "the payload is not valid JSON",
     ]
     query = "start_time=2026-02-12T00:00:00Z&end_time=2026-02-13T00:00:00Z"
     items = client.get(f"/api/v1/data/telemetry/OVEN?{query}").json()["data"]["items"]
@@ -250,7 +251,7 @@ def test_rows_of_another_topic_are_refused(client: TestClient, session: Session)
     session.add(QuarantinedReading(topic="elsewhere", payload=b"{}", reason="?"))
     session.commit()
     (refusal,) = replay(client)["refusals"]
-    assert refusal["reason"] == "its topic elsewhere is none of MQTT_TOPIC=devices/+/telemetry"
+    assert refusal["reason"] == "the topic elsewhere does not match MQTT_TOPIC=devices/+/telemetry"
 
 
 def test_the_command_lists_and_replays(client: TestClient, intake: Intake, monkeypatch: Any) -> None:

@@ -143,7 +143,7 @@ def test_evaluate_raises_alerts_once_per_cooldown(client: TestClient) -> None:
     ("change", "says"),
     [
         ({"timestamp": "2026-02-12T10:00:00"}, "offset"),
-        ({"voltage": "high"}, "voltage is no number"),
+        ({"voltage": "high"}, "voltage: 'high' is not a number"),
         ({"temperature": 999}, "plausible limits"),
         ({"device_id": "a b"}, "pattern"),
     ],

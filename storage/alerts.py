@@ -1,0 +1,86 @@
+"""Alerts that rules have raised."""
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID, uuid4
+
+from sqlalchemy import Index, UniqueConstraint, text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlmodel import Field, Session, SQLModel, Text
+
+from storage.database import Timestamp
+from storage.times import utc_now
+
+
+class Alert(SQLModel, table=True):
+    """A rule's alert about one reading. It outlives the rule, of which it keeps a copy in `rule`."""
+
+    __tablename__ = "alerts"
+    __table_args__ = (
+        # A breach is one alert, however many ingesters see it and however often it is delivered. The index also answers
+        # whether a rule fired for a device within a cooldown.
+        UniqueConstraint("rule_id", "device_id", "reading_time", name="alerts_one_per_reading"),
+        Index("ix_alerts_created_at", "created_at"),
+    )
+
+    alert_id: UUID = Field(default_factory=uuid4, primary_key=True)
+    tenant_id: str | None = Field(default=None, index=True, max_length=50)
+    # RESTRICT, where the handover cascades: history is never deleted with a rule.
+    rule_id: UUID = Field(foreign_key="rules.rule_id", ondelete="RESTRICT", index=True)
+    device_id: str = Field(index=True, max_length=50)
+    severity: str = Field(max_length=50)
+    message: str = Field(sa_type=Text)
+    actual_value: float
+    threshold_value: float
+    status: str = Field(default="open", index=True, max_length=50, sa_column_kwargs={"server_default": "open"})
+    acknowledged_by: str | None = Field(default=None, max_length=255)
+    acknowledged_at: datetime | None = Timestamp(default=None)
+    resolved_at: datetime | None = Timestamp(default=None)
+    created_at: datetime = Timestamp(default_factory=utc_now)
+    reading_time: datetime = Timestamp()
+    rule: dict[str, object] = Field(sa_type=JSONB)
+
+
+class Span(NamedTuple):
+    """A range of time, both ends included, of a device and a rule."""
+
+    device_id: str
+    rule_id: UUID
+    since: datetime
+    until: datetime
+
+
+# One lock for all: one per (rule, device) would overflow the server's lock table when a whole plant breaches at once.
+_LOCK = text("SELECT pg_advisory_xact_lock(hashtext('energy/alerts'))")
+_RAISED_WITHIN = text("""
+SELECT w.device_id, w.rule_id, a.reading_time
+FROM unnest(CAST(:devices AS text[]), CAST(:rules AS uuid[]),
+            CAST(:since AS timestamptz[]), CAST(:until AS timestamptz[]))
+  AS w (device_id, rule_id, since, until)
+JOIN alerts a ON a.rule_id = w.rule_id AND a.device_id = w.device_id AND a.reading_time BETWEEN w.since AND w.until
+""")
+_LAST_RAISED = text("""
+SELECT w.device_id, w.rule_id, max(a.reading_time)
+FROM unnest(CAST(:devices AS text[]), CAST(:rules AS uuid[])) AS w (device_id, rule_id)
+JOIN alerts a ON a.rule_id = w.rule_id AND a.device_id = w.device_id
+GROUP BY w.device_id, w.rule_id
+""")
+
+
+def lock_alerts(session: Session) -> None:
+    """Wait until no other transaction decides about alerts; none will until this transaction ends."""
+    session.execute(_LOCK)
+
+
+def raised_within(session: Session, spans: Sequence[Span]) -> list[tuple[str, UUID, datetime]]:
+    """Device, rule and reading time of every alert that lies in one of the spans."""
+    devices, rules, since, until = (list(column) for column in zip(*spans, strict=True))
+    rows = session.execute(_RAISED_WITHIN, {"devices": devices, "rules": rules, "since": since, "until": until})
+    return [(device_id, rule_id, time) for device_id, rule_id, time in rows]
+
+
+def last_raised(session: Session, keys: Collection[tuple[str, UUID]]) -> dict[tuple[str, UUID], datetime]:
+    """The latest reading time of the alerts of each (device, rule); those without alerts are left out."""
+    columns = {"devices": [device_id for device_id, _ in keys], "rules": [rule_id for _, rule_id in keys]}
+    return {(device_id, rule_id): time for device_id, rule_id, time in session.execute(_LAST_RAISED, columns)}
