@@ -50,7 +50,7 @@ def monitored(settings: Settings) -> Iterator[tuple[Settings, Ingester, str]]:
         monitor.stop()
 
 
-def test_the_books_balance_at_every_scrape_under_load(monitored: tuple[Settings, Ingester, str]) -> None:
+def test_readings_add_up_at_every_scrape_under_load(monitored: tuple[Settings, Ingester, str]) -> None:
     settings, ingester, url = monitored
     with Session(ingester.engine) as session:
         session.add(Rule(rule_name="Much", scope="all_devices", property="power", condition=">", threshold=400))
@@ -84,11 +84,11 @@ def test_the_books_balance_at_every_scrape_under_load(monitored: tuple[Settings,
     scraper.join()
     last = parse(httpx.get(f"{url}/metrics").text)
     assert len(scrapes) > 3
-    for books in (*scrapes, last):
-        kept = books["stored_total"] + books["quarantined_total"] + books["in_flight"]
-        assert books["received_total"] == kept
-        assert books["in_flight"] >= 0
-    assert any(books["in_flight"] for books in scrapes)
+    for sample in (*scrapes, last):
+        kept = sample["stored_total"] + sample["quarantined_total"] + sample["in_flight"]
+        assert sample["received_total"] == kept
+        assert sample["in_flight"] >= 0
+    assert any(sample["in_flight"] for sample in scrapes)
     assert last["stored_total"] == messages * (items - 2) + 1
     assert last["quarantined_total"] == messages * 2 + 1
     assert last["alerts_total"] == 1

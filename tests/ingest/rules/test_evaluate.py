@@ -180,7 +180,7 @@ def test_what_fired_is_left_out_until_its_cooldown_is_over() -> None:
     assert [(b.device_id, b.time) for b in found] == [("D1", 2 * minute), ("D2", minute)]
 
 
-def test_what_maintenance_held_back_is_left_out_only_while_it_lasts() -> None:
+def test_breaches_in_a_cooldown_that_maintenance_suppressed_are_left_out_only_while_it_lasts() -> None:
     rules = RuleSet.of([rule(cooldown_minutes=1)])
     working = DeviceProfile(status="maintenance")
     (first,) = evaluate_readings(rules, [reading(time=1, temperature=70)], [working]).breaches

@@ -34,34 +34,34 @@ def quiet_rule(**more: Any) -> Rule:
     return Rule(**values | more)
 
 
-def silent(
-    devices: dict[str, DeviceProfile], heard: dict[str, int], *, listening_since: int = 0, **rule: Any
+def without_data(
+    devices: dict[str, DeviceProfile], last_seen: dict[str, int], *, listening_since: int = 0, **rule: Any
 ) -> dict[str, float]:
-    found = find_breaches([ActiveRule.of(quiet_rule(**rule))], devices, heard, listening_since, NOW)
+    found = find_breaches([ActiveRule.of(quiet_rule(**rule))], devices, last_seen, listening_since, NOW)
     return {breach.device_id: round(breach.value, 1) for breach in found}
 
 
-def test_silence_is_counted_from_the_last_reading_while_somebody_listens() -> None:
+def test_time_counts_from_the_last_reading_and_only_while_somebody_listens() -> None:
     long_ago = NOW - 30 * MINUTE
     devices = {"D1": ACTIVE, "D2": ACTIVE, "never": replace(ACTIVE, registered_at=NOW - 20 * MINUTE)}
-    heard = {"D1": long_ago, "D2": NOW - 10 * MINUTE - GRACE + 1}
-    assert silent(devices, heard) == {"D1": 30.0, "never": 20.0}
-    assert silent(devices, heard, listening_since=NOW - 9 * MINUTE) == {}
-    assert silent(devices, heard, scope="selected_devices", device_ids=["D1", "D2"]) == {"D1": 30.0}
-    assert silent(devices, heard, tenant_id="a") == {}
+    last_seen = {"D1": long_ago, "D2": NOW - 10 * MINUTE - GRACE + 1}
+    assert without_data(devices, last_seen) == {"D1": 30.0, "never": 20.0}
+    assert without_data(devices, last_seen, listening_since=NOW - 9 * MINUTE) == {}
+    assert without_data(devices, last_seen, scope="selected_devices", device_ids=["D1", "D2"]) == {"D1": 30.0}
+    assert without_data(devices, last_seen, tenant_id="a") == {}
 
 
-def test_who_is_not_expected_to_send_is_not_silent() -> None:
+def test_only_devices_that_are_expected_to_send_are_missed() -> None:
     away = {name: replace(ACTIVE, status=name) for name in ("inactive", "error", "maintenance")}
     gone = {"deleted": replace(ACTIVE, status=None)}
-    assert set(silent(away | gone, {})) == {"error", "maintenance"}
+    assert set(without_data(away | gone, {})) == {"error", "maintenance"}
     worked_on = replace(ACTIVE, windows=[(NOW - 60 * MINUTE, NOW - 5 * MINUTE)])
-    assert silent({"D1": worked_on}, {"D1": NOW - 60 * MINUTE}) == {}
+    assert without_data({"D1": worked_on}, {"D1": NOW - 60 * MINUTE}) == {}
 
 
-def test_outside_active_hours_nobody_is_looked_for() -> None:
+def test_outside_active_hours_no_device_is_missed() -> None:
     hours = {"days": list(range(7)), "from": "00:00", "to": "00:01"}
-    assert silent({"D1": ACTIVE}, {}, active_hours=hours) == {}
+    assert without_data({"D1": ACTIVE}, {}, active_hours=hours) == {}
 
 
 class Plant:
@@ -91,7 +91,7 @@ class Plant:
         ]
         self.registry = registry
 
-    def hear(self, device_id: str, *, ingester: int = 0) -> None:
+    def see(self, device_id: str, *, ingester: int = 0) -> None:
         now = microseconds(utc_now())
         reading = Reading(device_id=device_id, time=now, metrics={"power": 1.0}, received_at=now)
         self.last_seens[ingester].record([reading])
@@ -125,23 +125,23 @@ def plant(settings: Settings, engine: Engine) -> Plant:
     return Plant(settings, engine)
 
 
-def test_one_silence_is_one_alert_with_two_ingesters(plant: Plant) -> None:
-    plant.hear("D1")
-    plant.hear("D2", ingester=1)
+def test_a_device_without_data_raises_one_alert_with_two_ingesters(plant: Plant) -> None:
+    plant.see("D1")
+    plant.see("D2", ingester=1)
     assert plant.tick() == []
     plant.wait(9)
     assert plant.tick() == []
-    plant.hear("D2", ingester=1)
+    plant.see("D2", ingester=1)
     assert plant.tick() == []
     plant.wait(2)
     assert plant.tick() == plant.tick() == ["D1"]
-    plant.hear("D2")
+    plant.see("D2")
     plant.wait(9)
     assert plant.tick() == ["D1"]
-    plant.hear("D1")  # it is back, and falls silent again
+    plant.see("D1")  # it is back, and stops again
     assert plant.tick() == ["D1"]
     plant.wait(11)
-    plant.hear("D2")
+    plant.see("D2")
     assert plant.tick() == ["D1", "D1"]
     with Session(plant.engine) as session:
         alert = session.exec(select(Alert)).first()
@@ -152,8 +152,8 @@ def test_one_silence_is_one_alert_with_two_ingesters(plant: Plant) -> None:
 
 
 def test_an_ingester_that_was_away_blames_nobody(plant: Plant) -> None:
-    plant.hear("D1")
-    plant.hear("D2")
+    plant.see("D1")
+    plant.see("D2")
     plant.tick()
     plant.is_receiving = False
     plant.wait(60)
@@ -169,9 +169,9 @@ def test_an_ingester_that_was_away_blames_nobody(plant: Plant) -> None:
     assert plant.tick() == ["D1", "D2"]
 
 
-def test_silence_in_maintenance_is_counted_once_and_raised_when_it_outlasts_it(plant: Plant) -> None:
-    plant.hear("D1")
-    plant.hear("D2")
+def test_missing_data_in_maintenance_is_suppressed_once_and_raised_when_it_outlasts_it(plant: Plant) -> None:
+    plant.see("D1")
+    plant.see("D2")
     plant.tick()
     with Session(plant.engine) as session:
         device = session.get_one(Device, "D1")
@@ -179,7 +179,7 @@ def test_silence_in_maintenance_is_counted_once_and_raised_when_it_outlasts_it(p
         session.add(device)
         session.commit()
     plant.wait(11)
-    plant.hear("D2")
+    plant.see("D2")
     assert plant.tick() == plant.tick() == []
     with Session(plant.engine) as session:
         assert session.exec(select(SuppressedAlerts.count)).all() == [1]
@@ -189,7 +189,7 @@ def test_silence_in_maintenance_is_counted_once_and_raised_when_it_outlasts_it(p
     assert plant.tick() == ["D1"]
 
 
-def test_what_is_heard_is_kept_also_when_the_database_fails_once(session: Session, engine: Engine) -> None:
+def test_what_is_last_seen_is_kept_also_when_the_database_fails_once(session: Session, engine: Engine) -> None:
     last_seen = LastSeen()
     last_seen.record([Reading(device_id="D1", time=NOW, metrics={}, received_at=microseconds(utc_now()))])
     connection = engine.connect()
