@@ -7,7 +7,7 @@ from typing import Self
 import dagster as dg
 from sqlmodel import Session
 
-from storage.liveness import living
+from storage.liveness import show_alive
 from storage.settings import Settings
 from storage.stores import Stores, open_session, open_stores
 
@@ -25,7 +25,7 @@ class Platform(dg.ConfigurableResource):  # type: ignore[type-arg] # generic ove
         if run is None or context.instance is None:  # a tick
             yield self
             return
-        with living(self.settings, run.run_id):
+        with show_alive(self.settings, run.run_id):
             context.instance.add_run_tags(run.run_id, {WATCHED_TAG: "yes"})
             yield self
 

@@ -1,4 +1,4 @@
-"""The handover's history of exports: one row per file, with the outcome of its last export."""
+"""The handover's table `export_checkpoints`: one row per exported file, with the outcome of its last export."""
 
 from datetime import datetime
 

@@ -33,7 +33,7 @@ ALIVE: dict[str, Any] = {
 # For ingestion and the API, whose callers wait meanwhile.
 ANSWER_TIMEOUT_SECONDS = 60.0
 
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
 
 def Timestamp(**options: Any) -> Any:  # noqa: N802 - used in place of sqlmodel.Field
@@ -46,7 +46,7 @@ class TimedConnection(psycopg.Connection[Any]):
 
     answer_timeout: float | None = None
 
-    def wait(self, gen: PQGen[Answer], interval: float = 0.1, timeout: float | None = None) -> Answer:
+    def wait(self, gen: PQGen[Result], interval: float = 0.1, timeout: float | None = None) -> Result:
         """Wait for a statement's answer. The few timeouts of psycopg itself come as `timeout`.
 
         Raises:

@@ -1,13 +1,15 @@
-"""Which device-days telemetry has touched since their files were made.
+"""Device-days that are dirty: telemetry arrived for them after their files were exported.
 
-The order of steps is what makes an export miss nothing:
+Exports miss nothing because of this order of steps:
 
-- ingestion commits telemetry first, and marks its device-days dirty afterwards, in a transaction of its own;
-- an export clears the mark (keeping `claimed_at`) first, and reads telemetry afterwards.
+- Ingestion commits telemetry first, and then marks its device-days dirty, in another transaction.
+- An export first turns the mark into a claim and commits, and then reads telemetry.
 
-So a reading that an export did not see is marked after that export cleared the mark, and is exported by the next one.
-The mark is the earliest reading that came (`dirty_from`, kept as `claimed_from` while an export is at work): what lies
-before it, the file has.
+So if an export does not see a reading, the reading's day is marked after the claim, and the next export includes it. If
+an export dies, its claim stays, and the day is exported again.
+
+The mark is the time of the earliest reading that arrived (`dirty_from`). The claim keeps it as `claimed_from`. The file
+has every reading before that time.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -26,9 +28,10 @@ from storage.times import DAY, moment, utc_now
 
 
 class DirtyDay(SQLModel, table=True):
-    """A device's UTC day that telemetry came for; dirty since its last export, `claimed_at` while one is at work.
+    """A UTC day of a device's telemetry. It is dirty if `dirty_from` is set, and is being exported since `claimed_at`.
 
-    From `expired_at` on the telemetry store may have given its readings up: its file is added to, never made anew.
+    `first_touched_at` is when it became dirty, `touched_at` when telemetry last marked it. After `expired_at` the
+    telemetry store may have deleted its readings, so exports add to its file and never replace it.
     """
 
     __tablename__ = "touched_days"
@@ -50,8 +53,8 @@ class DirtyDay(SQLModel, table=True):
         return self.dirty_from is not None
 
 
-# While a day is dirty its row is left alone, but for readings earlier than any since its export, and a refresh every
-# half minute: late days wait until they are quiet.
+# A dirty day's row is written only for readings earlier than `dirty_from`, and every half minute, so that `touched_at`
+# shows when no more telemetry arrives: then late days are exported.
 _MARK_DIRTY = text("""
 INSERT INTO touched_days AS t (device_id, day, first_touched_at, touched_at, dirty_from)
 SELECT device_id, day, now(), now(), earliest
@@ -67,31 +70,31 @@ ON CONFLICT (device_id, day) DO UPDATE SET
 
 
 def mark_dirty(session: Session, readings: Iterable[tuple[str, int]]) -> None:
-    """Mark the days of readings, given as device and time (µs), dirty.
+    """Mark the days of readings dirty; readings are given as device and time (µs).
 
-    Call it after the telemetry is committed, in another transaction; the caller commits.
+    Call it after the telemetry is committed, in another transaction. The caller commits.
     """
     earliest: dict[tuple[str, int], int] = {}
     for device_id, time in readings:
         device_day = device_id, time // DAY
         if time < earliest.get(device_day, time + 1):
             earliest[device_day] = time
-    found = sorted(earliest.items())
+    marks = sorted(earliest.items())
     columns = {
-        "devices": [device_id for (device_id, _), _ in found],
-        "days": [moment(day * DAY).date() for (_, day), _ in found],
-        "earliest": [moment(time) for _, time in found],
+        "devices": [device_id for (device_id, _), _ in marks],
+        "days": [moment(day * DAY).date() for (_, day), _ in marks],
+        "earliest": [moment(time) for _, time in marks],
     }
     session.execute(_MARK_DIRTY, columns)
 
 
 def waits_for_export() -> ColumnElement[bool]:
-    """Of a `DirtyDay`; one whose export never ended waits as well."""
+    """The condition for a `DirtyDay` that needs an export: it is dirty, or its last export died."""
     return or_(col(DirtyDay.dirty_from).is_not(None), col(DirtyDay.claimed_at).is_not(None))
 
 
 def waiting(session: Session, *, day: date | None = None, device_id: str | None = None) -> list[DirtyDay]:
-    """Device-days that wait for an export, oldest first."""
+    """Device-days that need an export, oldest first."""
     waiting = select(DirtyDay).where(waits_for_export())
     if day is not None:
         waiting = waiting.where(col(DirtyDay.day) == day)
@@ -101,7 +104,7 @@ def waiting(session: Session, *, day: date | None = None, device_id: str | None 
 
 
 def has_telemetry(session: Session, device_id: str) -> bool:
-    """Whether anything ever came from a device, registered or not."""
+    """Whether a device, registered or not, has ever sent telemetry."""
     return session.exec(select(col(DirtyDay.day)).where(DirtyDay.device_id == device_id).limit(1)).first() is not None
 
 
@@ -138,16 +141,17 @@ def unregistered_devices(session: Session, sort: str, offset: int, limit: int) -
 
 
 def unknown_devices(session: Session, device_ids: Collection[str]) -> list[str]:
-    """Those that are neither registered nor have sent anything."""
+    """Those of the devices that are neither registered nor have sent anything."""
     known = set(session.exec(select(Device.device_id).where(col(Device.device_id).in_(device_ids))))
     return [d for d in device_ids if d not in known and not has_telemetry(session, d)]
 
 
 @dataclass(frozen=True)
 class Claim:
-    """What is known of a device-day that is held for an export.
+    """What is known of a device-day that an export has claimed.
 
-    `expired`: the telemetry store may have given up readings of it. `first_day`: nothing ever came of a day before.
+    `expired`: the telemetry store may have deleted readings of the day. `first_day`: the device sent nothing of any
+    earlier day.
     """
 
     expired: bool
@@ -155,9 +159,9 @@ class Claim:
 
 
 @contextmanager
-def writing(session: Session, name: str) -> Iterator[None]:
-    """Hold a name against other writers, in other processes too; a writer that dies holds it no longer."""
-    # A connection of its own: the lock lives as long as the block, whatever the session commits meanwhile.
+def export_lock(session: Session, name: str) -> Iterator[None]:
+    """Keep other exports of the same name waiting, in other processes too. A process that dies loses the lock."""
+    # The lock has a connection of its own, so it outlasts what the session commits in the block.
     engine = session.get_bind()
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:  # type: ignore[union-attr] # sessions here are bound to engines
         key = {"key": f"export/{name}"}
@@ -178,29 +182,22 @@ RETURNING expired_at IS NOT NULL AS expired,
 """)
 
 
-@contextmanager
-def exporting(session: Session, device_id: str, day: date) -> Iterator[Claim]:
-    """Hold a device-day for an export: one writer at a time, and a mark that stays if this one dies.
+def claim_day(session: Session, device_id: str, day: date) -> Claim:
+    """Turn the mark of a device-day into a claim. Commit before you read the day's telemetry."""
+    return Claim(*session.execute(_CLAIM, {"device_id": device_id, "day": day}).one())
 
-    Read telemetry inside only. What the block leaves uncommitted is committed together with the end of the claim.
-    """
-    with writing(session, f"{device_id}/{day}"):
-        try:
-            claim = Claim(*session.execute(_CLAIM, {"device_id": device_id, "day": day}).one())
-            session.commit()
-            yield claim
-            session.exec(
-                update(DirtyDay)
-                .where(col(DirtyDay.device_id) == device_id, col(DirtyDay.day) == day)
-                .values(claimed_at=None, claimed_from=None)
-            )
-            session.commit()
-        finally:
-            session.rollback()
+
+def release_claim(session: Session, device_id: str, day: date) -> None:
+    """Remove the claim of a device-day. Commit it together with the record of the exported file."""
+    session.exec(
+        update(DirtyDay)
+        .where(col(DirtyDay.device_id) == device_id, col(DirtyDay.day) == day)
+        .values(claimed_at=None, claimed_from=None)
+    )
 
 
 def forget_day(session: Session, device_id: str, day: date) -> None:
-    """Take a day that holds no readings out of the ledger, unless some came meanwhile. The caller commits."""
+    """Delete the row of a day without readings, unless some arrived meanwhile. The caller commits."""
     session.exec(
         delete(DirtyDay).where(
             col(DirtyDay.device_id) == device_id, col(DirtyDay.day) == day, col(DirtyDay.dirty_from).is_(None)
@@ -209,16 +206,16 @@ def forget_day(session: Session, device_id: str, day: date) -> None:
 
 
 def expire_days(session: Session, before: date) -> None:
-    """Note that the telemetry store may give up the readings of days before a day. The caller commits."""
-    kept = update(DirtyDay).where(col(DirtyDay.day) < before, col(DirtyDay.expired_at).is_(None))
-    session.exec(kept.values(expired_at=utc_now()))
+    """Record that the telemetry store may delete the readings of all days before this one. The caller commits."""
+    unexpired = update(DirtyDay).where(col(DirtyDay.day) < before, col(DirtyDay.expired_at).is_(None))
+    session.exec(unexpired.values(expired_at=utc_now()))
 
 
 def known_days(
     session: Session, start: date, end: date, device_ids: Collection[str] | None = None
 ) -> list[tuple[date, str]]:
-    """Days from start to end, both included, and devices that sent something of them, in this order."""
-    found = select(col(DirtyDay.day), col(DirtyDay.device_id)).where(col(DirtyDay.day).between(start, end))
+    """The device-days with telemetry from start to end, both included, in order of day and device."""
+    days = select(col(DirtyDay.day), col(DirtyDay.device_id)).where(col(DirtyDay.day).between(start, end))
     if device_ids is not None:
-        found = found.where(col(DirtyDay.device_id).in_(device_ids))
-    return list(session.exec(found.order_by(col(DirtyDay.day), col(DirtyDay.device_id))).all())
+        days = days.where(col(DirtyDay.device_id).in_(device_ids))
+    return list(session.exec(days.order_by(col(DirtyDay.day), col(DirtyDay.device_id))).all())

@@ -2,11 +2,11 @@
 
 An export may die at any step, and two exports of the same day may meet. This order of steps loses nothing:
 
-1. The device-day is locked, and its dirty mark becomes a claim (`dirty_days.exporting`).
+1. The device-day is locked, and its dirty mark becomes a claim, which is committed (`claimed_day`).
 2. The readings are read.
 3. The current file is copied to `versions/` if a result was made from it.
 4. The new file replaces the current one, atomically.
-5. One transaction writes the catalogue row and the checkpoint, and removes the claim.
+5. One transaction writes the catalogue row and the checkpoint, and releases the claim. Then the lock ends.
 
 An export that dies before step 5 leaves its claim, so the day is exported again. A reader that finds the new file with
 the old row notices the different hash. The order needs commits in between, so `export_day` commits by itself.
@@ -14,7 +14,7 @@ the old row notices the different hash. The order needs commits in between, so `
 
 import hashlib
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
@@ -52,7 +52,7 @@ def export_day(stores: Stores, device_id: str, day: date) -> Exported | None:
     """Export a device's UTC day and commit; returns None if the day has no readings."""
     session, key = stores.session, dataset_key(device_id, day, day)
     try:
-        with dirty_days.exporting(session, device_id, day) as claim:
+        with claimed_day(session, device_id, day) as claim:
             readings = _fetch(stores, device_id, day)
             device = device_of(session, device_id)
             table = dataset_table(readings, device, stores.zone)
@@ -72,6 +72,23 @@ def export_day(stores: Stores, device_id: str, day: date) -> Exported | None:
         checkpoints.note_failure(session, device_id, key, f"{type(error).__name__}: {error}")
         session.commit()
         raise
+
+
+@contextmanager
+def claimed_day(session: Session, device_id: str, day: date) -> Iterator[dirty_days.Claim]:
+    """Hold the lock and the claim of a device-day while the block exports it; read telemetry only inside the block.
+
+    What the block leaves uncommitted is committed together with the end of the claim, or rolled back if it raises.
+    """
+    with dirty_days.export_lock(session, f"{device_id}/{day}"):
+        try:
+            claim = dirty_days.claim_day(session, device_id, day)
+            session.commit()
+            yield claim
+            dirty_days.release_claim(session, device_id, day)
+            session.commit()
+        finally:
+            session.rollback()
 
 
 def days_between(start: date, end: date) -> Iterator[date]:

@@ -43,7 +43,7 @@ def export_range(
         if day is None:
             raise no_readings
         return Exported(day, changed=False)
-    with dirty_days.writing(session, key), TemporaryDirectory(prefix="energy-") as folder:
+    with dirty_days.export_lock(session, key), TemporaryDirectory(prefix="energy-") as folder:
         file = Path(folder) / "range.parquet"
         days = _write_days(stores, device_id, start, end, file)
         if not days:

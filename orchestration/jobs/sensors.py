@@ -72,7 +72,7 @@ def end_dead_runs(context: dg.SensorEvaluationContext, platform: Platform) -> dg
     still: dict[str, float] = {}
     with platform.session() as session:
         for run in context.instance.get_runs(started):
-            if liveness.lives(session, run.run_id):
+            if liveness.is_alive(session, run.run_id):
                 continue
             since = silent.get(run.run_id, now)
             if now - since < SILENCE.total_seconds():

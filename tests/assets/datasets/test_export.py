@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlmodel import Session, select
 
-from assets.datasets.export import export_day
+from assets.datasets.export import claimed_day, export_day
 from assets.datasets.files import DatasetReplaced, read, reread_if_replaced
 from storage import catalogue, checkpoints, dirty_days
 from storage.catalogue import Dataset
@@ -152,7 +152,7 @@ def test_an_export_that_dies_leaves_its_mark(stores: Stores, monkeypatch: pytest
 
 def test_what_arrives_during_an_export_is_exported_by_the_next(stores: Stores) -> None:
     store(stores, reading(0))
-    with dirty_days.exporting(stores.session, "D1", DAY):
+    with claimed_day(stores.session, "D1", DAY):
         dirty_days.mark_dirty(stores.session, [("D1", reading(0).time)])
         stores.session.commit()
     (row,) = dirty_days.waiting(stores.session)
@@ -184,7 +184,7 @@ def test_a_day_knows_which_readings_its_file_may_lack(stores: Stores, monkeypatc
     assert changed_from() == at(3)
     store(stores, reading(5))
     assert changed_from() == at(3)
-    with dirty_days.exporting(stores.session, "D1", DAY):
+    with claimed_day(stores.session, "D1", DAY):
         assert changed_from() == at(3)
         store(stores, reading(8))
     assert changed_from() == at(8)
