@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 from assets.reports import figures
 from assets.reports.content import ReportContent
 from assets.reports.energy_table import EnergyTable
-from assets.reports.highlights import Highlights, named_values, strongest_first, unknown_quality
+from assets.reports.highlights import Highlights, named_values, unknown_quality
 from assets.reports.markdown import environment
 
 TEMPLATE = "report.qmd"
@@ -45,7 +45,6 @@ def markdown_of(content: ReportContent, drawn: Collection[str]) -> str:
         zone=ZoneInfo(content.period.tz),
         highlights=Highlights.of(content),
         energy=EnergyTable.of(content),
-        anomalies=strongest_first(content.anomalies),
         drawn=drawn,
         drawn_metrics=other_metrics[: figures.MAX_PANELS],
         table_only_metrics=other_metrics[figures.MAX_PANELS :],

@@ -1,4 +1,4 @@
-"""How reports are rendered: QUARTO_PATH and MAX_REPORT_SIZE_MB."""
+"""The settings of reports: QUARTO_PATH and MAX_REPORT_SIZE_MB."""
 
 import shutil
 from pathlib import Path
@@ -10,7 +10,7 @@ from storage.settings import EnvironmentSettings
 
 
 class ReportSettings(EnvironmentSettings):
-    """The program that renders PDF, and how large a report may be."""
+    """The program that renders PDF files, and the maximum size of a report."""
 
     quarto_path: Path | None = None
     max_report_size_mb: Annotated[float, Field(gt=0)] = 100

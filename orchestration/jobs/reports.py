@@ -7,8 +7,7 @@ from typing import Any
 
 import dagster as dg
 
-from assets.reports import build_report, gather
-from assets.reports.settings import ReportSettings
+from assets.reports import ReportSettings, build_report, gather
 from orchestration.analyses.results import anomaly_result, failure_prediction, forecast
 from orchestration.datasets.daily import DEVICE_HISTORY
 from orchestration.metadata import code_version
