@@ -30,7 +30,7 @@ def kpis(measured: Measured, quality: DataQuality) -> list[Kpi]:
             label="Energy",
             value=energy,
             unit="kWh",
-            note=None if energy is not None else no_power or "energy needs at least two power readings",
+            note=None if energy is not None else no_power or "at least two power readings are needed",
         ),
         Kpi(key="mean_power", label="Mean power", value=mean, unit="W", note=no_power),
         Kpi(
@@ -102,7 +102,7 @@ def _highest_demand(measured: Measured) -> tuple[float | None, datetime | None, 
     """
     curve = measured.power_curve
     if len(curve.times) < 2:
-        return None, None, "demand needs at least two power readings"
+        return None, None, "at least two power readings are needed"
     if np.median(np.diff(curve.times)) > QUARTER:
         return None, None, "readings are more than 15 minutes apart"
     edges = np.arange(-(-curve.times[0] // QUARTER), curve.times[-1] // QUARTER + 1) * QUARTER

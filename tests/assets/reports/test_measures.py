@@ -77,7 +77,7 @@ def test_one_reading_has_power_and_no_energy() -> None:
     content = content_of(bare(NOON, NOON + MINUTE, table("D1", [NOON], {"power": [1200.0]})))
     assert (content.kpi("mean_power").value, content.kpi("peak_power").value) == (1200, 1200)
     assert content.kpi("energy").value is None
-    assert content.kpi("energy").note == "energy needs at least two power readings"
+    assert content.kpi("energy").note == "at least two power readings are needed"
     assert [day.energy_kwh for day in content.daily] == [None]
 
 
