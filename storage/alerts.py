@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import Index, UniqueConstraint, text
 from sqlalchemy.dialects.postgresql import JSONB
-from sqlmodel import Field, Session, SQLModel, Text
+from sqlmodel import Field, Session, SQLModel, Text, col, func, select
 
 from storage.database import Timestamp
 from storage.times import utc_now
@@ -84,3 +84,12 @@ def last_raised(session: Session, keys: Collection[tuple[str, UUID]]) -> dict[tu
     """The latest reading time of the alerts of each (device, rule); those without alerts are left out."""
     columns = {"devices": [device_id for device_id, _ in keys], "rules": [rule_id for _, rule_id in keys]}
     return {(device_id, rule_id): time for device_id, rule_id, time in session.execute(_LAST_RAISED, columns)}
+
+
+def newest_alerts(
+    session: Session, device_id: str, start: datetime, end: datetime, *, limit: int
+) -> tuple[list[Alert], int]:
+    """The newest alerts of a device's readings in [start, end), up to the limit, and the number of all of them."""
+    query = select(Alert).where(Alert.device_id == device_id, Alert.reading_time >= start, Alert.reading_time < end)
+    alerts = session.exec(query.order_by(col(Alert.reading_time).desc()).limit(limit)).all()
+    return list(alerts), session.exec(select(func.count()).select_from(query.subquery())).one()

@@ -118,6 +118,20 @@ def find(session: Session, kind: type[JobT], job_id: str) -> JobT | None:
     return session.exec(select(kind).where(col(kind.job_id) == job_id)).first()
 
 
+def newest_analysis(
+    session: Session, device_id: str, analysis_type: str, start: datetime, end: datetime
+) -> AnalyticsJob | None:
+    """The completed analysis of that type that was completed last, of those that overlap [start, end)."""
+    query = select(AnalyticsJob).where(
+        AnalyticsJob.device_id == device_id,
+        AnalyticsJob.analysis_type == analysis_type,
+        AnalyticsJob.status == "completed",
+        AnalyticsJob.date_range_start < end,
+        AnalyticsJob.date_range_end > start,
+    )
+    return session.exec(query.order_by(col(AnalyticsJob.completed_at).desc())).first()
+
+
 def at_work(session: Session, run_id: str) -> list[Job]:
     """The jobs that a run has claimed and not ended."""
     return [

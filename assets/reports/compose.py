@@ -18,7 +18,7 @@ def compose(measured: Measured) -> ReportContent:
     alerts = findings.alerts(data)
     total = len(alerts) if data.alerts_total is None else data.alerts_total
     anomalies, outside = findings.anomalies(data)
-    is_searched = any(a.type == "anomaly" and a.status == "completed" for a in findings.analyses(data))
+    has_analysis = any(a.type == "anomaly" and a.status == "completed" for a in findings.analyses(data))
     source = measured.energy_curve[0] if measured.energy_curve else None
     return ReportContent(
         report_id=data.report_id,
@@ -37,9 +37,9 @@ def compose(measured: Measured) -> ReportContent:
             Kpi(
                 key="anomalies",
                 label="Anomalies",
-                value=len(anomalies) if is_searched else None,
+                value=len(anomalies) if has_analysis else None,
                 unit="1",
-                note=None if is_searched else "this report does not include an anomaly analysis",
+                note=None if has_analysis else "this report does not include an anomaly analysis",
             ),
         ],
         energy=Energy(source=source, rule=rule(source)),

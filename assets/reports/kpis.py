@@ -10,7 +10,7 @@ from assets.reports.content import DataQuality, Kpi
 from assets.reports.measures import Measured, outside_band
 from storage.times import HOUR, QUARTER, moment
 
-RUNNING_SHARE = 0.1
+RUNNING_SHARE = 0.1  # of the highest demand; the device runs while its power is above it
 
 
 def kpis(measured: Measured, quality: DataQuality) -> list[Kpi]:
@@ -30,7 +30,7 @@ def kpis(measured: Measured, quality: DataQuality) -> list[Kpi]:
             label="Energy",
             value=energy,
             unit="kWh",
-            note=None if energy is not None else no_power or "at least two power readings are needed",
+            note=None if energy is not None else no_power or "two power readings without a gap between them are needed",
         ),
         Kpi(key="mean_power", label="Mean power", value=mean, unit="W", note=no_power),
         Kpi(
@@ -102,7 +102,7 @@ def _highest_demand(measured: Measured) -> tuple[float | None, datetime | None, 
     """
     curve = measured.power_curve
     if len(curve.times) < 2:
-        return None, None, "at least two power readings are needed"
+        return None, None, "two power readings without a gap between them are needed"
     if np.median(np.diff(curve.times)) > QUARTER:
         return None, None, "readings are more than 15 minutes apart"
     edges = np.arange(-(-curve.times[0] // QUARTER), curve.times[-1] // QUARTER + 1) * QUARTER

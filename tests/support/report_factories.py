@@ -1,4 +1,4 @@
-"""Input of reports from the demo's real household series, with results in the shapes that analyses and rules give."""
+"""Inputs of reports, from the demo's real household series, with results in the shapes of analyses and rules."""
 
 import csv
 import gzip
@@ -30,13 +30,13 @@ BANDS = {"voltage": (226.0, 253.0), "current": (0.0, 42.0), "power": (0.0, 9500.
 
 @cache
 def series() -> list[dict[str, str]]:
-    """The series' rows: a reading a minute since 2006-12-16 17:24 UTC, over 16 days and a half."""
+    """The rows of the series: one reading a minute for 16.5 days from 2006-12-16 17:24 UTC."""
     with gzip.open(SERIES, "rt") as file:
         return list(csv.DictReader(file))
 
 
 def table(device_id: str, times: list[datetime], metrics: Mapping[str, Sequence[float | None]]) -> pa.Table:
-    """A dataset's columns, as `assets.datasets.export` writes them, without those that a report does not read."""
+    """Readings with the columns of a dataset that a report reads."""
     columns = {name: pa.array(metrics.get(name, [None] * len(times)), pa.float64()) for name in NAMED_METRICS}
     columns["power_factor"] = power_factor(pa.table(columns))
     columns |= {name: pa.array(metrics[name], pa.float64()) for name in metrics if name not in NAMED_METRICS}
@@ -52,7 +52,10 @@ def table(device_id: str, times: list[datetime], metrics: Mapping[str, Sequence[
 
 @cache
 def house(start: datetime = START, end: datetime = START + 7 * DAY, *, moved: timedelta = timedelta()) -> ReportInput:
-    """A week of the house by default; `moved` in time first. Its events are the series' own labelled ones."""
+    """The household from start to end, a week by default, with the anomalies that are labelled in the series.
+
+    `moved` shifts the series in time before that.
+    """
     rows = [(datetime.fromisoformat(row["timestamp"]) + moved, row) for row in series()]
     inside = [(time, row) for time, row in rows if start <= time < end]
     names = ("voltage", "current", "power", "reactive_power")
@@ -78,7 +81,7 @@ def house(start: datetime = START, end: datetime = START + 7 * DAY, *, moved: ti
 
 
 def bare(start: datetime, end: datetime, readings: pa.Table | None = None, **changes: Any) -> ReportInput:
-    """A device of which nothing but its readings is known."""
+    """A report of a device without metadata, alerts or analyses."""
     plain = ReportInput(
         report_id="report-0123456789ab",
         device_id="D1",
@@ -149,7 +152,7 @@ def _anomaly(rows: list[tuple[datetime, dict[str, str]]]) -> dict[str, Any]:
 
 
 def _forecast(rows: list[tuple[datetime, dict[str, str]]]) -> dict[str, Any]:
-    """The next day as the last one, by hourly means."""
+    """A forecast that repeats the hourly means of the last day."""
     hourly = {
         hour: float(np.mean([float(row["power"]) for _, row in group]))
         for hour, group in groupby(rows, key=lambda row: row[0].replace(minute=0, second=0))
@@ -192,11 +195,12 @@ def _file(day: datetime) -> dict[str, Any]:
 
 
 def content_of(data: ReportInput) -> ReportContent:
+    """The content of the report of that input."""
     return compose(Measured.of(data))
 
 
 def steady(start: datetime, end: datetime, *, watts: float = 1000.0, step: timedelta = MINUTE) -> pa.Table:
-    """Readings of constant power from start up to end."""
+    """Readings of constant power from start up to end, not included."""
     first = start.astimezone(UTC)
     times = [first + i * step for i in range(-(-(end.astimezone(UTC) - first) // step))]
     return table("D1", times, {"power": [watts] * len(times), "voltage": [230.0] * len(times)})

@@ -50,7 +50,7 @@ def test_a_report_as_json_follows_the_published_schema(data: Any, tmp_path: Path
     assert report.facts["kpis"] == {kpi["key"]: kpi["value"] for kpi in said["kpis"]}
 
 
-def test_the_schema_refuses_what_a_report_never_says() -> None:
+def test_the_schema_refuses_other_documents() -> None:
     said = json.loads(content_of(house()).to_json())
     validator = jsonschema_rs.Draft202012Validator(json.loads(PUBLISHED.read_text()))
     for wrong in ({"schema_version": "2.0"}, {"more": 1}, {"kpis": [{"key": "energy"}]}):
@@ -61,7 +61,7 @@ def test_equal_input_is_equal_json() -> None:
     assert content_of(house()).to_json() == content_of(house()).to_json()
 
 
-def test_events_that_touch_the_period_are_listed_and_the_others_counted() -> None:
+def test_events_that_overlap_the_period_are_listed_and_the_others_counted() -> None:
     content = analysed(
         "anomaly",
         events=[
@@ -84,7 +84,7 @@ def test_events_that_touch_the_period_are_listed_and_the_others_counted() -> Non
     assert content.kpi("anomalies").value == 2
 
 
-def test_without_events_flagged_rows_stand_for_themselves() -> None:
+def test_without_events_each_flagged_row_is_an_anomaly() -> None:
     points = [
         {"timestamp": "2026-02-02T10:00:00Z", "value": 1, "is_anomaly": flag, "anomaly_score": 2.5}
         for flag in (True, False)
@@ -94,7 +94,7 @@ def test_without_events_flagged_rows_stand_for_themselves() -> None:
     assert analysed("anomaly", anomalies=points, events=[]).anomalies == []
 
 
-def test_the_next_day_of_a_forecast_is_energy() -> None:
+def test_the_first_24_hours_of_a_forecast_as_energy() -> None:
     def points(hours: int) -> list[dict[str, Any]]:
         return [
             {"timestamp": f"2026-02-{3 + i // 24:02}T{i % 24:02}:00:00Z", "value": 2.0, "lower": 1.0, "upper": 3.0}
@@ -121,25 +121,25 @@ def test_the_next_day_of_a_forecast_is_energy() -> None:
         ("forecast", {"forecast": [{"timestamp": "2026-02-02T20:00:00Z", "value": None}]}, "a point without a value"),
     ],
 )
-def test_a_result_that_contradicts_its_form_ends_the_report(kind: str, results: dict[str, Any], message: str) -> None:
+def test_a_malformed_result_is_an_error(kind: str, results: dict[str, Any], message: str) -> None:
     with pytest.raises(ReportError, match=message):
         analysed(kind, **results)
 
 
-def test_numbers_that_are_none_are_null() -> None:
+def test_numbers_that_json_lacks_are_null() -> None:
     accuracy = {"mae": math.inf, "nested": {"f1": math.nan, "n": 3}, "ok": True, "why": "no\x07 labels"}
     (analysis,) = analysed("forecast", accuracy, forecast=[]).analyses
     assert analysis.accuracy == {"mae": None, "nested": {"f1": None, "n": 3}, "ok": True, "why": "no labels"}
 
 
-def test_what_is_missing_says_why() -> None:
+def test_a_missing_analysis_has_a_reason() -> None:
     content = content_of(bare(MONDAY, MONDAY + DAY, analyses={"anomaly": {"missing": "nobody asked"}}))
     assert content.analysis("anomaly").reason == "nobody asked"  # type: ignore[union-attr] # it is there
     assert content.analysis("forecast") is None
     assert content.kpi("anomalies").value is None
 
 
-def test_text_of_users_is_one_line_of_characters_to_see() -> None:
+def test_text_of_users_is_one_line_without_invisible_characters() -> None:
     content = content_of(bare(MONDAY, MONDAY + DAY, device_name=" a\tb\n\x1b[31m\u202egnp.exe\x00 \ud800 é 工 "))
     assert content.device.name == "a b [31mgnp.exe é 工"
     assert content_of(bare(MONDAY, MONDAY + DAY, device_name="\x07")).device.name == "D1"

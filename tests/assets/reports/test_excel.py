@@ -93,7 +93,7 @@ def test_equal_input_is_an_equal_file(tmp_path: Path) -> None:
     assert workbook(data, tmp_path / "a").content == workbook(data, tmp_path / "b").content
 
 
-def test_what_users_wrote_is_no_formula_and_no_link(tmp_path: Path) -> None:
+def test_what_users_wrote_is_neither_a_formula_nor_a_link(tmp_path: Path) -> None:
     alert = {**house().alerts[0], "message": EVIL, "rule": {"rule_name": "+1+1"}, "status": "http://x.test"}
     data = replace(house(START, START + HOUR), device_name=EVIL, location="@SUM(A1)\x07\x00", alerts=[alert])
     book = Book.of(workbook(data, tmp_path))
@@ -128,7 +128,7 @@ def test_missing_values_are_empty_cells(tmp_path: Path) -> None:
     assert rows[2][2:] == [230.0, None, 2.0]
 
 
-def test_the_hour_that_comes_twice_has_its_utc_beside_it(tmp_path: Path) -> None:
+def test_the_repeated_hour_of_a_clock_change_has_its_utc_beside_it(tmp_path: Path) -> None:
     start = datetime(2026, 10, 25, tzinfo=PARIS)
     end = start.astimezone(UTC) + timedelta(hours=25)
     rows = Book.of(workbook(bare(start, end, steady(start, end, step=HOUR)), tmp_path)).rows("Readings")[1:]
@@ -142,7 +142,7 @@ def test_a_report_without_readings(tmp_path: Path) -> None:
     assert ["Readings", 0.0] in book.rows("Data quality")
 
 
-def test_work_ends_where_time_is_over_or_nobody_waits(tmp_path: Path) -> None:
+def test_a_timeout_or_a_cancellation_ends_the_work(tmp_path: Path) -> None:
     with pytest.raises(ReportError, match="not ready after 0 s"):
         workbook(house(), tmp_path / "a", timeout_seconds=0)
 

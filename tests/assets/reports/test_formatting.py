@@ -17,7 +17,7 @@ def typed(words: str) -> str:
     ("value", "written"),
     [(0, "0"), (0.00012, "0.00012"), (0.5, "0.500"), (1, "1.00"), (37, "37.0"), (1795.6, "1,796"), (-2.68, "-2.68")],
 )
-def test_figures_have_the_digits_that_a_person_needs(value: float, written: str) -> None:
+def test_figures_have_as_many_digits_as_a_person_needs(value: float, written: str) -> None:
     assert typed(figure(value)) == written
 
 
@@ -48,7 +48,7 @@ def test_power_and_energy_in_the_multiple_that_suits(value: float | None, unit: 
     ("share", "written"),
     [(1, "100 %"), (0.9999, "99.9 %"), (0.697, "69.7 %"), (0.0001, "under 0.1 %"), (0, "0 %"), (None, "-")],
 )
-def test_what_is_not_quite_all_is_never_written_as_all(share: float | None, written: str) -> None:
+def test_less_than_all_is_never_written_as_100_percent(share: float | None, written: str) -> None:
     assert typed(percent(share)) == written
 
 
@@ -92,12 +92,12 @@ def test_key_figures() -> None:
         ("2026-03-29T00:00+01:00", "2026-03-30T00:00+02:00", "Europe/Paris", "29 March 2026"),
     ],
 )
-def test_periods_by_the_walls_clock(start: str, end: str, zone: str, written: str) -> None:
+def test_periods_on_the_wall_clock(start: str, end: str, zone: str, written: str) -> None:
     period = Period(start=datetime.fromisoformat(start), end=datetime.fromisoformat(end), tz=zone)
     assert typed(period_words(period)) == written
 
 
-def test_zones_name_their_offsets() -> None:
+def test_time_zones_with_their_offsets() -> None:
     start = datetime(2026, 3, 29, tzinfo=ZoneInfo("Europe/Paris"))
     assert (
         zone_words(Period(start=start, end=start + timedelta(days=1), tz="Europe/Paris"))

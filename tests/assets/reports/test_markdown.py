@@ -165,7 +165,7 @@ def test_the_template_runs_in_a_sandbox() -> None:
         template("{{ report.misspelled }}").render(report=content_of(bare(START, START + DAY)))
 
 
-def test_long_text_is_cut_with_a_sign_of_it() -> None:
+def test_long_text_ends_with_an_ellipsis() -> None:
     assert escape("x" * 2000) == "x" * (MAX_CHARACTERS - 1) + "…"
     assert shorten("x" * 400, 300) == "x" * 299 + "…"
     assert shorten("x" * 300, 300) == "x" * 300

@@ -46,7 +46,7 @@ def test_the_house_for_a_week() -> None:
 @pytest.mark.parametrize(
     ("day", "hours"), [(datetime(2026, 3, 29, tzinfo=PARIS), 23), (datetime(2026, 10, 25, tzinfo=PARIS), 25)]
 )
-def test_a_day_of_a_clock_change(day: datetime, hours: int) -> None:
+def test_a_day_with_a_clock_change(day: datetime, hours: int) -> None:
     start, end = day - DAY, datetime(day.year, day.month, day.day + 2, tzinfo=PARIS)
     content = content_of(bare(start, end, steady(start, end)))
     assert [d.day.day for d in content.daily] == [day.day - 1, day.day, day.day + 1]
@@ -77,7 +77,7 @@ def test_one_reading_has_power_and_no_energy() -> None:
     content = content_of(bare(NOON, NOON + MINUTE, table("D1", [NOON], {"power": [1200.0]})))
     assert (content.kpi("mean_power").value, content.kpi("peak_power").value) == (1200, 1200)
     assert content.kpi("energy").value is None
-    assert content.kpi("energy").note == "at least two power readings are needed"
+    assert content.kpi("energy").note == "two power readings without a gap between them are needed"
     assert [day.energy_kwh for day in content.daily] == [None]
 
 
@@ -150,12 +150,12 @@ def test_a_late_reading_is_late_and_not_missing() -> None:
     assert found_quality(*(i + (0.4 if i % 7 == 0 else 0) for i in range(60))).completeness == 1
 
 
-def test_what_is_still_to_come_does_not_count() -> None:
+def test_time_after_the_report_was_generated_does_not_count() -> None:
     found = found_quality(*range(30), made=NOON + 30 * MINUTE)
     assert (found.completeness, found.measured_until, found.gaps_total) == (1, NOON + 30 * MINUTE, 0)
 
 
-def test_the_cadence_is_the_declared_one_else_the_usual_one() -> None:
+def test_the_cadence_is_declared_or_the_median_step() -> None:
     assert (found_quality(0, 2, 4, cadence=None).cadence_seconds, found_quality(0, 2, 4).cadence_source) == (
         120,
         "declared",
@@ -177,7 +177,7 @@ def test_completeness_is_a_share_and_more_readings_never_lower_it(seconds: set[i
     assert all(share(times) >= share(times[:i] + times[i + 1 :]) - 1e-9 for i in range(len(times)))
 
 
-def test_no_time_zone_is_an_error_and_not_a_guess() -> None:
+def test_a_time_without_an_offset_is_an_error() -> None:
     with pytest.raises(ValueError, match="need a UTC offset"):
         bare(datetime(2026, 2, 1), NOON)  # noqa: DTZ001 - that is the error
     with pytest.raises(ValueError, match="is empty"):

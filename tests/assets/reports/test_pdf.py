@@ -141,7 +141,7 @@ def test_a_report_that_takes_too_long_or_is_too_large_is_an_error(tmp_path: Path
         pdf(EMPTY, tmp_path / "b", max_bytes=1000)
 
 
-def test_whoever_hears_of_the_progress_may_end_the_work(tmp_path: Path) -> None:
+def test_the_progress_callback_may_end_the_work(tmp_path: Path) -> None:
     heard = []
 
     def cancelled(percent: float, message: str) -> None:
@@ -155,7 +155,7 @@ def test_whoever_hears_of_the_progress_may_end_the_work(tmp_path: Path) -> None:
     assert not (tmp_path / "report.typ").exists()
 
 
-# What stands in for Quarto below is a small program that does what Quarto can do to its caller.
+# The programs below stand in for Quarto.
 
 
 @pytest.fixture
@@ -221,7 +221,7 @@ def test_a_renderers_failure_is_reported(
         pdf(EMPTY, tmp_path / "job", renderer(body))
 
 
-def test_when_the_time_is_over_the_renderers_children_end_too(renderer: Callable[[str], Path], tmp_path: Path) -> None:
+def test_a_timeout_ends_the_renderers_children_too(renderer: Callable[[str], Path], tmp_path: Path) -> None:
     program = renderer(
         "child = subprocess.Popen(['sleep', '60'])\nPath('child').write_text(str(child.pid))\nchild.wait()"
     )
