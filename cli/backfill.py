@@ -36,10 +36,10 @@ def backfill(
     settings = Settings.load()
     first, last = _range(settings, start, end)
     began = time.monotonic()
-    with open_stores(settings) as stores, making.dagster_books(settings) as books:
+    with open_stores(settings) as stores, making.dagster_instance(settings) as instance:
         if unknown := dirty_days.unknown_devices(stores.session, device or ()):
             raise typer.BadParameter(f"device {unknown[0]} is not registered and has no telemetry")
-        wanted = making.device_days(stores, first, last, device)
+        wanted = making.find_device_days(stores, first, last, device)
         if not wanted:
             print(
                 f"energy: there is no telemetry from {first} to {last}; `energy import` loads old files",
@@ -47,7 +47,7 @@ def backfill(
             )
         window = timedelta(days=max(int(settings.max_export_window_hours // 24), 1))
         with typer.progressbar(length=len(wanted), label=f"{first} to {last}", file=sys.stderr) as bar:
-            done = making.backfill(stores, wanted, window, books, progress=bar.update, window_done=_report_window)
+            done = making.backfill(stores, wanted, window, instance, progress=bar.update, window_done=_report_window)
         months = {(d.year, d.month, name) for d, name in wanted} if asset is Asset.telemetry_monthly else set()
         compacted = [file for year, month, name in sorted(months) if (file := export_month(stores, name, year, month))]
     seconds = time.monotonic() - began

@@ -1,9 +1,9 @@
-"""When and how things are made: Dagster's definitions, thin over `assets`."""
+"""Dagster's definitions: when and how datasets, analyses and reports are made. The work itself is in `assets`."""
 
 import warnings
 
 from dagster import BetaWarning, PreviewWarning
 
-# Dagster's version is pinned: what it calls beta does not change under us, and need not be said at every start.
+# Dagster's version is pinned, so its beta features do not change; the warnings would only clutter each start.
 warnings.filterwarnings("ignore", category=BetaWarning)
 warnings.filterwarnings("ignore", category=PreviewWarning)

@@ -1,11 +1,11 @@
-"""Everything that Dagster is to know, made when a code server asks for it."""
+"""All of Dagster's definitions, built when a code server loads them."""
 
 import dagster as dg
 
-from orchestration import maintenance
 from orchestration.analyses import nightly, results
-from orchestration.datasets import cadence, checks, daily
+from orchestration.datasets import cadence, checks, daily, monthly
 from orchestration.jobs import exports, reports, sensors
+from orchestration.maintenance import retention
 from orchestration.resources import Platform
 from storage.settings import check_settings
 
@@ -17,7 +17,7 @@ def defs() -> dg.Definitions:
         assets=[
             daily.telemetry,
             daily.telemetry_dataset,
-            maintenance.telemetry_monthly,
+            monthly.telemetry_monthly,
             daily.device_history,
             results.anomaly_result,
             results.failure_prediction,
@@ -25,7 +25,7 @@ def defs() -> dg.Definitions:
             reports.device_report,
         ],
         asset_checks=[checks.day_quality],
-        schedules=[maintenance.retention_schedule, maintenance.close_months, nightly.analyse_fleet],
+        schedules=[retention.retention_schedule, monthly.close_months, nightly.analyse_fleet],
         jobs=[
             daily.dataset_job,
             daily.closed_day_job,
@@ -33,8 +33,8 @@ def defs() -> dg.Definitions:
             *results.analysis_jobs,
             nightly.nightly_job,
             reports.report_job,
-            maintenance.monthly_job,
-            maintenance.retention_job,
+            monthly.monthly_job,
+            retention.retention_job,
         ],
         sensors=[
             cadence.export_touched_days,

@@ -1,4 +1,4 @@
-"""How a result shows in Dagster's UI."""
+"""Metadata that Dagster's UI shows with assets and materializations."""
 
 import base64
 from importlib.metadata import version
@@ -9,24 +9,27 @@ from assets.datasets import COLUMNS
 from storage.devices import UNITS
 from storage.settings import Settings
 
+TYPES = {"timestamp": "timestamp[us, UTC]", "device_id": "string", "device_type": "string", "location": "string",
+         "hour": "int8", "day_of_week": "int8", "is_weekend": "bool"}  # fmt: skip
+
 
 def code_version() -> str:
-    """Of what is made: changes with the release."""
+    """The code version of all assets: the release."""
     return version("energy-platform")
 
 
 def picture(png: bytes) -> dg.MarkdownMetadataValue:
-    """A PNG that the UI shows where it stands."""
+    """A PNG, embedded so that the UI shows it."""
     return dg.MetadataValue.md(f"![picture](data:image/png;base64,{base64.b64encode(png).decode()})")
 
 
 def api_page(path: str = "/docs") -> dg.UrlMetadataValue:
-    """A page of the platform's API, as someone on its machine opens it."""
+    """A link to a page of the API on this machine."""
     return dg.MetadataValue.url(f"http://127.0.0.1:{Settings.load().api_port}{path}")
 
 
 def dataset_schema() -> dg.TableSchema:
-    """The columns that every dataset has; a device's further metrics follow as float64."""
+    """The columns of every dataset. A device's extra metrics follow them as float64."""
     return dg.TableSchema(
         columns=[
             dg.TableColumn(
@@ -37,18 +40,14 @@ def dataset_schema() -> dg.TableSchema:
             )
             for name, description in COLUMNS.items()
         ],
-        constraints=dg.TableConstraints(other=["one row per timestamp", "ascending in timestamp"]),
+        constraints=dg.TableConstraints(other=["one row per timestamp", "sorted by timestamp"]),
     )
 
 
 def dataset_lineage(telemetry: dg.AssetKey) -> dg.TableColumnLineage:
-    """Which measured columns each column of a dataset is made of."""
-    made_of = {"timestamp": ["time"], "hour": ["time"], "day_of_week": ["time"], "is_weekend": ["time"],
+    """The telemetry columns that each column of a dataset is computed from."""
+    sources = {"timestamp": ["time"], "hour": ["time"], "day_of_week": ["time"], "is_weekend": ["time"],
                "power_factor": ["power", "voltage", "current"]}  # fmt: skip
     return dg.TableColumnLineage(
-        {name: [dg.TableColumnDep(telemetry, column) for column in made_of.get(name, [name])] for name in COLUMNS}
+        {name: [dg.TableColumnDep(telemetry, column) for column in sources.get(name, [name])] for name in COLUMNS}
     )
-
-
-TYPES = {"timestamp": "timestamp[us, UTC]", "device_id": "string", "device_type": "string", "location": "string",
-         "hour": "int8", "day_of_week": "int8", "is_weekend": "bool"}  # fmt: skip

@@ -1,14 +1,15 @@
-"""The dimensions: UTC days and months, and devices in step with the registry. They are never multiplied.
+"""Partitions: UTC days, UTC months, and devices. Days and devices are not combined.
 
-Dagster's limit is 100,000 partitions an asset; a daily run holds its devices inside instead.
+Dagster supports up to 100,000 partitions per asset. The run of a day exports the day's devices one by one instead.
 """
 
 import dagster as dg
 
+from storage.job_runs import DEVICE_PARTITIONS
 from storage.settings import Settings
 
-# Today is a partition too: it is materialized many times until it closes.
+# Today is a partition too. It is materialized many times until it closes.
 first_day = Settings.load().dataset_start_date
 days = dg.DailyPartitionsDefinition(start_date=first_day.isoformat(), timezone="UTC", end_offset=1)
 months = dg.MonthlyPartitionsDefinition(start_date=first_day.replace(day=1).isoformat(), timezone="UTC")
-devices = dg.DynamicPartitionsDefinition(name="devices")
+devices = dg.DynamicPartitionsDefinition(name=DEVICE_PARTITIONS)

@@ -1,4 +1,4 @@
-"""What assets, ops and sensors work with: the platform's stores, opened by the settings."""
+"""The Dagster resource that gives assets, ops and sensors the platform's stores."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,22 +7,20 @@ from typing import Self
 import dagster as dg
 from sqlmodel import Session
 
+from orchestration.runs import WATCHED_TAG
 from storage.liveness import show_alive
 from storage.settings import Settings
 from storage.stores import Stores, open_session, open_stores
 
-# Runs whose process can be told to be gone (sensor `end_dead_runs`).
-WATCHED_TAG = "energy/watched"
-
 
 class Platform(dg.ConfigurableResource):  # type: ignore[type-arg] # generic over a value it does not have here
-    """Opens the stores for as long as a run or a tick needs them."""
+    """Opens the stores of the settings for a run or a tick."""
 
     @contextmanager
     def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[Self]:
-        """A run shows that it lives, from its first step to its last."""
+        """Hold the run's liveness lock from its first step to its last."""
         run = context.run
-        if run is None or context.instance is None:  # a tick
+        if run is None or context.instance is None:  # a tick, not a run
             yield self
             return
         with show_alive(self.settings, run.run_id):

@@ -1,4 +1,4 @@
-"""Large fleets over several runs: each takes the devices whose stable hash is its own."""
+"""Large fleets are split over several runs: each run takes the devices whose hash belongs to its shard."""
 
 import zlib
 
@@ -8,22 +8,22 @@ SHARD_TAG = "energy/shard"
 
 
 class Shard(dg.Config):
-    """The one with the number `shard` of `shards` parts of the fleet."""
+    """One of `shards` parts of the fleet, numbered from 0."""
 
     shard: int = 0
     shards: int = 1
 
     def holds(self, device_id: str) -> bool:
-        """Whether a device is of this part."""
+        """Whether a device belongs to this shard."""
         return zlib.crc32(device_id.encode()) % self.shards == self.shard
 
     @property
     def tags(self) -> dict[str, str]:
-        """Of its run."""
+        """The tags of the shard's run."""
         return {SHARD_TAG: f"{self.shard + 1} of {self.shards}"}
 
 
-def split(devices: int, most: int) -> list[Shard]:
-    """As few shards as leave each about `most` of so many devices."""
-    shards = -(-devices // most)
+def split(devices: int, max_devices: int) -> list[Shard]:
+    """Split a number of devices into as few shards of about `max_devices` as possible."""
+    shards = -(-devices // max_devices)
     return [Shard(shard=shard, shards=shards) for shard in range(shards)]

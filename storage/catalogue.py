@@ -162,6 +162,22 @@ def of_day(session: Session, day: date) -> list[Dataset]:
     return list(session.exec(query.options(*deferred)))
 
 
+@dataclass(frozen=True)
+class DayTotals:
+    """How many files a day has, and how many readings and bytes are in them."""
+
+    files: int
+    rows: int
+    bytes: int
+
+
+def day_totals(session: Session, day: date) -> DayTotals:
+    """Return the totals of all devices' files of a day."""
+    rows, size = func.coalesce(func.sum(Dataset.rows), 0), func.coalesce(func.sum(Dataset.bytes), 0)
+    of_day = select(func.count(), rows, size).where(*_current_days(), Dataset.start_date == day)
+    return DayTotals(*map(int, session.exec(of_day).one()))
+
+
 def devices_of_days(session: Session, start: date, end: date) -> list[str]:
     """Devices with a file of any day from start to end, both inclusive."""
     query = select(Dataset.device_id).where(*_current_days(), col(Dataset.start_date).between(start, end))

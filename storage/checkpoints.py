@@ -33,6 +33,12 @@ class ExportCheckpoint(SQLModel, table=True):
     updated_at: datetime = Timestamp(default_factory=utc_now, sa_column_kwargs={"server_default": text("now()")})
 
 
+def newest(session: Session, device_id: str) -> ExportCheckpoint | None:
+    """Return the checkpoint of the device's file that was exported last."""
+    of_device = select(ExportCheckpoint).where(ExportCheckpoint.device_id == device_id)
+    return session.exec(of_device.order_by(col(ExportCheckpoint.last_exported_at).desc()).limit(1)).first()
+
+
 def note_export(session: Session, dataset: Dataset) -> None:
     """Record a successful export of a file. The caller commits."""
     now = utc_now()

@@ -78,6 +78,12 @@ def all_devices(session: Session) -> list[Device]:
     return list(session.exec(select(Device)))
 
 
+def device_ids(session: Session, *, status: str | None = None) -> list[str]:
+    """Return the ids of all devices, deleted ones too, or of those with a status; in order."""
+    ids = select(Device.device_id).order_by(Device.device_id)
+    return list(session.exec(ids if status is None else ids.where(Device.status == status)))
+
+
 def _ordered(bounds: tuple[float, float]) -> tuple[float, float]:
     if not bounds[0] < bounds[1]:
         raise ValueError("give [low, high] with low below high")

@@ -103,6 +103,31 @@ def waiting(session: Session, *, day: date | None = None, device_id: str | None 
     return list(session.exec(waiting.order_by(col(DirtyDay.day), col(DirtyDay.device_id))))
 
 
+@dataclass(frozen=True)
+class WaitingDay:
+    """A day with device-days that wait for an export.
+
+    `first_marked_at` is when the first of them became dirty, `last_marked_at` when telemetry last came for one.
+    """
+
+    day: date
+    devices: int
+    first_marked_at: datetime
+    last_marked_at: datetime
+
+
+def waiting_by_day(session: Session) -> list[WaitingDay]:
+    """Return the days with device-days that wait for an export."""
+    first, last = func.min(DirtyDay.first_touched_at), func.max(DirtyDay.touched_at)
+    by_day = select(col(DirtyDay.day), func.count(), first, last).where(waits_for_export()).group_by(col(DirtyDay.day))
+    return [WaitingDay(*row) for row in session.exec(by_day)]
+
+
+def devices_of_day(session: Session, day: date) -> list[str]:
+    """Return the devices that have telemetry of a day."""
+    return list(session.exec(select(DirtyDay.device_id).where(DirtyDay.day == day)))
+
+
 def has_telemetry(session: Session, device_id: str) -> bool:
     """Whether a device, registered or not, has ever sent telemetry."""
     return session.exec(select(col(DirtyDay.day)).where(DirtyDay.device_id == device_id).limit(1)).first() is not None

@@ -1,11 +1,12 @@
-"""Work asked for over REST: a row first, then one run that claims it.
+"""Jobs that clients ask for over REST: a row first, then one run that claims it.
 
-The claim is one conditional UPDATE, so that exactly one run executes a job, whoever launched how many.
+A claim is one conditional UPDATE, so exactly one run performs a job, however many runs were launched for it.
+Nothing here commits; the request or the run does.
 """
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 from uuid import UUID, uuid4
 
 from sqlalchemy import BigInteger, Identity, Index, text
@@ -13,22 +14,21 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, Session, SQLModel, Text, col, select, update
 
 from storage.database import Timestamp
-from storage.settings import Settings
 from storage.times import utc_now
 
-ACTIVE = ("pending", "running")
-STATES = (*ACTIVE, "completed", "failed", "cancelled")
+JobStatus = Literal["pending", "running", "completed", "failed", "cancelled"]
+ACTIVE: tuple[JobStatus, ...] = ("pending", "running")
 MAX_LAUNCHES = 5
 
 
 def _made_from(name: str) -> Index:
-    """What a replaced file is looked up in: the datasets that a result was made from."""
+    """An index over the datasets that a result was made from, to look a replaced file up."""
     path = text("((results -> 'provenance'::text) -> 'datasets'::text)")
     return Index(name, path, postgresql_using="gin")
 
 
 class Job(SQLModel):
-    """Columns that all three kinds of job share."""
+    """The columns that all three kinds of job share. `prefix` begins their job ids."""
 
     prefix: ClassVar[str]
 
@@ -62,7 +62,7 @@ class AnalyticsJob(Job, table=True):
     )
     prefix: ClassVar[str] = "job"
 
-    # The view `analytics_results` shows it as `id`, which the handover has as a number.
+    # The view `analytics_results` shows it as its numeric `id`.
     number: int | None = Field(default=None, sa_type=BigInteger, sa_column_args=[Identity()], nullable=False)
     analysis_type: str = Field(max_length=50)
     model_name: str = Field(max_length=100)
@@ -73,7 +73,7 @@ class AnalyticsJob(Job, table=True):
 
 
 class ExportJob(Job, table=True):
-    """A device's telemetry brought into Parquet: its touched days, or one file over a range of days."""
+    """An export of one device to Parquet: its dirty days, or one file over a range of days."""
 
     __tablename__ = "export_jobs"
     __table_args__ = (Index("idx_export_jobs_status", "status"),)
@@ -97,25 +97,40 @@ class ReportJob(Job, table=True):
 
 
 JobT = TypeVar("JobT", bound=Job)
-KINDS: dict[str, type[Job]] = {kind.prefix: kind for kind in (AnalyticsJob, ExportJob, ReportJob)}
+JOB_TABLES: tuple[type[Job], ...] = (AnalyticsJob, ExportJob, ReportJob)
 
 
-def new_job_id(kind: type[Job]) -> str:
-    return f"{kind.prefix}-{uuid4().hex[:12]}"
+class JobCancelled(Exception):
+    """The job was cancelled while its run was working on it."""
 
 
-def kind_of(job_id: str) -> type[Job]:
-    """The table a job id belongs to.
-
-    Raises:
-        KeyError: no kind of job has such ids.
-
-    """
-    return KINDS[job_id.partition("-")[0]]
+def new_job_id(table: type[Job]) -> str:
+    return f"{table.prefix}-{uuid4().hex[:12]}"
 
 
-def find(session: Session, kind: type[JobT], job_id: str) -> JobT | None:
-    return session.exec(select(kind).where(col(kind.job_id) == job_id)).first()
+def find(session: Session, table: type[JobT], job_id: str) -> JobT | None:
+    return session.exec(select(table).where(col(table.job_id) == job_id)).first()
+
+
+def waiting(session: Session, table: type[JobT], older_than: datetime, limit: int = 50) -> list[JobT]:
+    """Return the jobs that have been pending, unchanged, since before a moment; oldest first."""
+    pending = select(table).where(col(table.status) == "pending", col(table.updated_at) < older_than)
+    return list(session.exec(pending.order_by(col(table.created_at)).limit(limit)))
+
+
+def claimed_by(session: Session, run_id: str) -> list[Job]:
+    """Return the jobs that a run has claimed and not ended."""
+    return [
+        job
+        for table in JOB_TABLES
+        for job in session.exec(select(table).where(col(table.run_id) == run_id, col(table.status) == "running"))
+    ]
+
+
+def newest_export(session: Session, device_id: str) -> ExportJob | None:
+    """Return the device's export job that was asked for last."""
+    of_device = select(ExportJob).where(ExportJob.device_id == device_id)
+    return session.exec(of_device.order_by(col(ExportJob.created_at).desc()).limit(1)).first()
 
 
 def newest_analysis(
@@ -129,52 +144,44 @@ def newest_analysis(
         AnalyticsJob.date_range_start < end,
         AnalyticsJob.date_range_end > start,
     )
-    return session.exec(query.order_by(col(AnalyticsJob.completed_at).desc())).first()
+    return session.exec(query.order_by(col(AnalyticsJob.completed_at).desc()).limit(1)).first()
 
 
-def at_work(session: Session, run_id: str) -> list[Job]:
-    """The jobs that a run has claimed and not ended."""
-    return [
-        job
-        for kind in KINDS.values()
-        for job in session.exec(select(kind).where(col(kind.run_id) == run_id, col(kind.status) == "running"))
-    ]
+def is_analysed(session: Session, device_id: str, analysis_type: str, until: datetime) -> bool:
+    """Whether an analysis of the device's data that ends at `until` is completed."""
+    completed = select(AnalyticsJob.id).where(
+        AnalyticsJob.device_id == device_id,
+        AnalyticsJob.analysis_type == analysis_type,
+        AnalyticsJob.status == "completed",
+        AnalyticsJob.date_range_end == until,
+    )
+    return session.exec(completed.limit(1)).first() is not None
 
 
-def claim(session: Session, kind: type[JobT], job_id: str, run_id: str) -> JobT | None:
-    """Take a pending job for this run, and commit. None: another run has it, it is over, or it was cancelled."""
+def note_launch(session: Session, job: Job, run_id: str | None) -> None:
+    """Count a launch of a pending job. The run id is known unless a sensor requested the run."""
+    values: dict[str, Any] = {"launches": job.launches + 1}
+    if run_id:
+        values["run_id"] = run_id
+    _change(session, job, ("pending",), values)
+
+
+def claim(session: Session, table: type[JobT], job_id: str, run_id: str) -> JobT | None:
+    """Take a pending job for a run; None if it is not pending any more."""
     now = utc_now()
     taken = session.exec(
-        update(kind)
-        .where(col(kind.job_id) == job_id, col(kind.status) == "pending")
+        update(table)
+        .where(col(table.job_id) == job_id, col(table.status) == "pending")
         .values(status="running", run_id=run_id, started_at=now, updated_at=now, progress=0.0, message="Started")
     )
-    session.commit()
-    return find(session, kind, job_id) if taken.rowcount else None
-
-
-def _change(session: Session, job: Job, states: tuple[str, ...], values: Mapping[str, Any]) -> bool:
-    """Change the row while it is in one of the states; commit. False: it has left them (cancelled, say)."""
-    kind = type(job)
-    changed = session.exec(
-        update(kind)
-        .where(col(kind.job_id) == job.job_id, col(kind.status).in_(states))
-        .values(**values, updated_at=utc_now())
-    )
-    session.commit()
-    session.refresh(job)
-    return bool(changed.rowcount)
-
-
-class JobCancelled(Exception):
-    """The job was cancelled while its run was at work."""
+    return find(session, table, job_id) if taken.rowcount else None
 
 
 def report_progress(session: Session, job: Job, percent: float, message: str) -> None:
-    """Say how far the job is.
+    """Record how far a running job is.
 
     Raises:
-        JobCancelled: nobody waits for it any more.
+        JobCancelled: it is not running any more.
 
     """
     if not _change(session, job, ("running",), {"progress": percent, "message": message}):
@@ -182,10 +189,10 @@ def report_progress(session: Session, job: Job, percent: float, message: str) ->
 
 
 def complete(session: Session, job: Job, message: str, **results: Any) -> None:
-    """Note the result.
+    """Record a job's results; the keywords are columns.
 
     Raises:
-        JobCancelled: nobody waits for it any more.
+        JobCancelled: it has ended already.
 
     """
     if not _end(session, job, {"status": "completed", "progress": 100.0, "message": message, **results}):
@@ -193,12 +200,12 @@ def complete(session: Session, job: Job, message: str, **results: Any) -> None:
 
 
 def fail(session: Session, job: Job, reason: str) -> bool:
-    """Note why there is no result; False when the job was over already."""
+    """Record why a job failed; False if it has ended already."""
     return _end(session, job, {"status": "failed", "message": "Failed", "error_message": reason})
 
 
 def cancel(session: Session, job: Job) -> bool:
-    """Take the job back; False when it was over already."""
+    """Cancel a job; False if it has ended already."""
     return _end(session, job, {"status": "cancelled", "message": "Cancelled"})
 
 
@@ -208,38 +215,13 @@ def _end(session: Session, job: Job, values: dict[str, Any]) -> bool:
     return _change(session, job, ACTIVE, {**values, "completed_at": now, "execution_time_seconds": seconds})
 
 
-def note_launch(session: Session, job: Job, run_id: str | None) -> None:
-    """Count a launch; commit. The run id is known unless a sensor asked for the run."""
-    values: dict[str, Any] = {"launches": job.launches + 1}
-    if run_id:
-        values["run_id"] = run_id
-    _change(session, job, ("pending",), values)
-
-
-def waiting(session: Session, kind: type[JobT], older_than: datetime, limit: int = 50) -> list[JobT]:
-    """Pending jobs that nobody seems to be starting, oldest first."""
-    return list(
-        session.exec(
-            select(kind)
-            .where(col(kind.status) == "pending", col(kind.updated_at) < older_than)
-            .order_by(col(kind.created_at))
-            .limit(limit)
-        )
+def _change(session: Session, job: Job, states: tuple[JobStatus, ...], values: Mapping[str, Any]) -> bool:
+    """Change the job's row if it is in one of the states; False if it is not."""
+    table = type(job)
+    changed = session.exec(
+        update(table)
+        .where(col(table.job_id) == job.job_id, col(table.status).in_(states))
+        .values(**values, updated_at=utc_now())
     )
-
-
-# Dagster knows a job by its row's id in this tag; the other one is what MAX_CONCURRENT_JOBS counts.
-ID_TAG = "energy/job_id"
-KIND_TAG = "energy/job"
-
-
-def run_tags(job: Job, settings: Settings) -> dict[str, str]:
-    """Tags of a run that does the job."""
-    timeout = settings.report_timeout_seconds if isinstance(job, ReportJob) else settings.job_timeout_seconds
-    tags = {ID_TAG: job.job_id, KIND_TAG: job.prefix, "dagster/max_runtime": str(timeout)}
-    return tags if isinstance(job, ExportJob) else {**tags, "dagster/partition": job.device_id}
-
-
-def dagster_job(job: Job) -> str:
-    """The name of the Dagster job that does such jobs."""
-    return f"{job.analysis_type}_job" if isinstance(job, AnalyticsJob) else f"{job.prefix}_job"
+    session.refresh(job)
+    return bool(changed.rowcount)

@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 import yaml
 
-from storage.jobs import KIND_TAG
+from storage.job_runs import JOB_TAG
 from storage.settings import CHECKOUT, Settings
 
 # Exports, and runs that are started in Dagster's UI, run beside the jobs that MAX_CONCURRENT_JOBS limits.
@@ -36,7 +36,7 @@ def prepare(settings: Settings) -> Path:
     else:
         runs["max_concurrent_runs"] = settings.max_concurrent_jobs + RUNS_BESIDE_JOBS
     for limit in runs["tag_concurrency_limits"]:
-        if limit["key"] == KIND_TAG:
+        if limit["key"] == JOB_TAG:
             limit["limit"] = settings.max_concurrent_jobs
     new = home / "dagster.yaml.new"
     new.touch(mode=0o600)

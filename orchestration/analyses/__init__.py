@@ -1,1 +1,1 @@
-"""Analyses as assets, asked for or every night."""
+"""Analyses as assets: on request and every night."""

@@ -1,132 +1,118 @@
-"""Every night the whole fleet is analysed: in runs of many devices, with a job's row and a result for each of them."""
+"""Every night the whole fleet is analysed, in runs of many devices; each analysis has a job's row and a result."""
 
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any
 
 import dagster as dg
 from sqlalchemy.exc import OperationalError
-from sqlmodel import Session, select
+from sqlmodel import Session
 
+from assets.analyses import AnalysisType
 from assets.datasets import NoTelemetry
-from orchestration.analyses.results import do_analysis, new_job
+from orchestration.analyses.results import ANALYSIS_ASSETS, add_job, perform_analysis
+from orchestration.claimed_job import claimed_job
 from orchestration.resources import Platform
-from orchestration.run_job import run_job
 from orchestration.shards import SHARD_TAG, Shard, split
-from storage.devices import Device
+from storage import jobs
+from storage.devices import device_ids
 from storage.jobs import AnalyticsJob
 from storage.objects import ObjectStoreUnavailable
 from storage.telemetry import StoreUnavailable
 from storage.times import midnight
 
-# What needs nothing but a device's past; a prediction needs its recorded failures, which a client gives.
-ASSETS = {"anomaly": dg.AssetKey("anomaly_result"), "forecast": dg.AssetKey("forecast")}
+# Failure predictions need recorded failures, which only a client can send.
+NIGHTLY_ANALYSES: tuple[AnalysisType, ...] = ("anomaly", "forecast")
 DAYS = 28
-# A device whose data do not carry an analysis (too few days, say, or errors in them) is passed over.
-OUTCOMES = ("completed", "passed over", "failed", "cancelled", "without datasets")
+# A device is skipped if its data cannot be analysed, for example because there are too few days.
+OUTCOMES = ("completed", "skipped", "failed", "cancelled", "no datasets")
 MAX_NAMED = 100
+# dagster.yaml limits how many runs with this tag are active.
 NIGHT_TAG = "energy/night"
 
 
 class NightConfig(Shard):
-    """Closed days until `last` are looked at, of the shard's devices."""
+    """The shard's devices and the last closed day (`YYYY-MM-DD`) to analyse."""
 
     last: str
 
 
-class _Night:
-    """What the analyses of one night share."""
+@dataclass
+class Night:
+    """The outcomes of a run: how many analyses had each, and the reasons of those that were skipped or failed."""
 
-    def __init__(self, context: dg.OpExecutionContext, platform: Platform, session: Session, last: date) -> None:
-        self._context, self._platform, self._session, self._last = context, platform, session, last
-        self.counts = dict.fromkeys(OUTCOMES, 0)
-        self.passed_over: list[dg.TableRecord] = []
-        self.unexpected: list[str] = []
+    counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(OUTCOMES, 0))
+    skipped: list[dg.TableRecord] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
 
-    def analyse(self, device_id: str, analysis_type: str) -> None:
-        """As if it had been asked for over REST; one that cannot be done does not hold the others."""
-        if _is_done(self._session, device_id, analysis_type, self._last):
-            return
-        first = self._last - timedelta(days=DAYS - 1)
-        try:
-            job = new_job(self._session, device_id, analysis_type, start=first, end=self._last)
-        except NoTelemetry:
-            self.counts["without datasets"] += 1
-            return
-        self.counts[self._outcome(job)] += 1
-
-    def _outcome(self, job: AnalyticsJob) -> str:
-        """A store that is away ends the night."""
-        try:
-            facts = run_job(self._context, self._platform, AnalyticsJob, job.job_id, do_analysis)
-        except (ObjectStoreUnavailable, StoreUnavailable, OperationalError):
-            raise
-        except dg.Failure as failure:
-            self._pass_over(job, failure.description or "")
-            return "passed over"
-        except Exception as error:
-            self._context.log.exception(f"{job.analysis_type} of {job.device_id}")
-            self.unexpected.append(f"{job.analysis_type} of {job.device_id}: {error}")
-            return "failed"
-        if facts is None:
-            return "cancelled"
-        made = dg.AssetMaterialization(ASSETS[job.analysis_type], partition=job.device_id, metadata=facts)
-        self._context.instance.report_runless_asset_event(made)
-        return "completed"
-
-    def _pass_over(self, job: AnalyticsJob, reason: str) -> None:
-        """A device's data do not carry the analysis: nobody asked for it, so no failed job is left every night."""
-        self._session.delete(job)
-        self._session.commit()
-        self._context.log.info(f"{job.analysis_type} of {job.device_id} is passed over: {reason}")
-        record = {"device": job.device_id, "analysis": job.analysis_type, "why": reason}
-        self.passed_over.append(dg.TableRecord(record))
-
-    @property
-    def summary(self) -> dict[str, Any]:
-        """What Dagster shows of the night."""
-        return {**self.counts, **({"passed over, and why": _table(self.passed_over)} if self.passed_over else {})}
+    def metadata(self) -> dict[str, Any]:
+        if not self.skipped:
+            return {**self.counts}
+        columns = [dg.TableColumn(name) for name in ("device", "analysis", "reason")]
+        table = dg.MetadataValue.table(self.skipped[:MAX_NAMED], schema=dg.TableSchema(columns))
+        return {**self.counts, "skipped analyses": table}
 
 
-@dg.op(description="Analyses a shard's devices, one after the other; repeated, it does what is left.")
+@dg.op(description="Analyses the devices of a shard one by one. A repeated run performs only what is missing.")
 def analyse_shard(context: dg.OpExecutionContext, config: NightConfig, platform: Platform) -> None:
-    """Analyse each device's days."""
+    night, last = Night(), date.fromisoformat(config.last)
+    first, until = last - timedelta(days=DAYS - 1), midnight(last + timedelta(days=1))
     with platform.session() as session:
-        night = _Night(context, platform, session, date.fromisoformat(config.last))
         for device_id in active_devices(session, config):
-            for analysis_type in ASSETS:
-                night.analyse(device_id, analysis_type)
-    context.add_output_metadata(night.summary)
-    if night.unexpected:
-        raise dg.Failure(f"{len(night.unexpected)} analyses broke, among them {night.unexpected[0]}")
+            for analysis_type in NIGHTLY_ANALYSES:
+                if jobs.is_analysed(session, device_id, analysis_type, until):
+                    continue
+                try:
+                    job = add_job(session, device_id, analysis_type, start=first, end=last)
+                except NoTelemetry:
+                    night.counts["no datasets"] += 1
+                    continue
+                session.commit()
+                night.counts[_analyse(context, platform, session, job, night)] += 1
+    context.add_output_metadata(night.metadata())
+    if night.failures:
+        raise dg.Failure(f"{len(night.failures)} analyses failed, the first is {night.failures[0]}")
 
 
-def _table(records: list[dg.TableRecord]) -> dg.TableMetadataValue:
-    columns = [dg.TableColumn(name) for name in ("device", "analysis", "why")]
-    return dg.MetadataValue.table(records[:MAX_NAMED], schema=dg.TableSchema(columns))
+def _analyse(
+    context: dg.OpExecutionContext, platform: Platform, session: Session, job: AnalyticsJob, night: Night
+) -> str:
+    """Perform one analysis and return its outcome. Only a store that is unavailable ends the run."""
+    name = f"{job.analysis_type} of {job.device_id}"
+    try:
+        with claimed_job(context, platform, AnalyticsJob, job.job_id) as claimed:
+            if claimed:
+                metadata, asset = perform_analysis(claimed), ANALYSIS_ASSETS[job.analysis_type]
+                context.instance.report_runless_asset_event(
+                    dg.AssetMaterialization(asset.key, partition=job.device_id, metadata=metadata)
+                )
+                return "completed"
+    except (ObjectStoreUnavailable, StoreUnavailable, OperationalError):
+        raise
+    except dg.Failure as failure:
+        # No client asked for this job, so it does not stay as a failed one every night.
+        session.delete(job)
+        session.commit()
+        context.log.info(f"{name} was skipped: {failure.description}")
+        record = {"device": job.device_id, "analysis": job.analysis_type, "reason": failure.description or ""}
+        night.skipped.append(dg.TableRecord(record))
+        return "skipped"
+    except Exception as error:
+        context.log.exception(f"{name} failed")
+        night.failures.append(f"{name}: {error}")
+        return "failed"
+    return "cancelled"
 
 
 def active_devices(session: Session, shard: Shard) -> list[str]:
-    """Those of the shard."""
-    active = session.exec(select(Device.device_id).where(Device.status == "active").order_by(Device.device_id))
-    return [device_id for device_id in active if shard.holds(device_id)]
-
-
-def _is_done(session: Session, device_id: str, analysis_type: str, last: date) -> bool:
-    """Whether the device's days until that one were analysed already."""
-    end = midnight(last + timedelta(days=1))
-    done = select(AnalyticsJob.id).where(
-        AnalyticsJob.device_id == device_id,
-        AnalyticsJob.analysis_type == analysis_type,
-        AnalyticsJob.status == "completed",
-        AnalyticsJob.date_range_end == end,
-    )
-    return session.exec(done.limit(1)).first() is not None
+    """The shard's active devices."""
+    return [device_id for device_id in device_ids(session, status="active") if shard.holds(device_id)]
 
 
 @dg.job(
     executor_def=dg.in_process_executor,
     tags={"energy/purpose": "analytics", NIGHT_TAG: "yes"},
-    description="Anomalies and forecasts of many devices in one run, over their last 28 closed days.",
+    description="Detects anomalies and makes forecasts for many devices in one run, from their last 28 closed days.",
 )
 def nightly_job() -> None:
     analyse_shard()
@@ -137,14 +123,14 @@ def nightly_job() -> None:
     cron_schedule="30 3 * * *",
     default_status=dg.DefaultScheduleStatus.RUNNING,
     description="Every night at 03:30 UTC: anomalies and forecasts of every active device. Large fleets are split over"
-    " several runs, which follow one another.",
+    " several runs, one after the other.",
 )
 def analyse_fleet(context: dg.ScheduleEvaluationContext, platform: Platform) -> list[dg.RunRequest] | dg.SkipReason:
     last = (context.scheduled_execution_time - timedelta(days=1)).date()
     with platform.session() as session:
         devices = len(active_devices(session, Shard()))
     if not devices:
-        return dg.SkipReason("no device is active")
+        return dg.SkipReason("No device is active.")
     return [
         dg.RunRequest(
             run_key=f"{last} {part.tags[SHARD_TAG]}",

@@ -1,26 +1,27 @@
-"""Analyses as assets: the partition of a device shows its latest result. A job of REST is one run of one partition."""
+"""Analyses as assets: a device's partition shows its latest result. A client's job is one run of one partition."""
 
 from datetime import date, timedelta
 from typing import Any
 
 import dagster as dg
+import pyarrow as pa
 from sqlmodel import Session
 
 from assets import pictures
-from assets.analyses import ANALYSES, analyse
+from assets.analyses import ANALYSES, AnalysisType, analyse
 from assets.datasets import provenance, read_history, select_datasets
+from orchestration.claimed_job import ClaimedJob, claimed_job
 from orchestration.datasets.daily import DEVICE_HISTORY
 from orchestration.metadata import code_version, picture
 from orchestration.partitions import devices
 from orchestration.resources import Platform
-from orchestration.run_job import run_job
 from storage import jobs
-from storage.jobs import ID_TAG, AnalyticsJob
-from storage.stores import Stores
+from storage.job_runs import JOB_ID_TAG, dagster_job_name
+from storage.jobs import AnalyticsJob
 from storage.times import midnight, utc_now
 
 
-def _asset(analysis_type: str, name: str, description: str) -> dg.AssetsDefinition:
+def _asset(analysis_type: AnalysisType, name: str, description: str) -> dg.AssetsDefinition:
     @dg.asset(
         name=name,
         deps=[DEVICE_HISTORY],
@@ -33,24 +34,32 @@ def _asset(analysis_type: str, name: str, description: str) -> dg.AssetsDefiniti
         description=description,
     )
     def result(context: dg.AssetExecutionContext, platform: Platform) -> Any:
-        job_id = context.run.tags.get(ID_TAG)
-        if job_id is None:  # asked for in Dagster, by hand or by a backfill
+        job_id = context.run.tags.get(JOB_ID_TAG)
+        if job_id is None:  # materialized by hand or by a backfill in Dagster
             with platform.session() as session:
-                job_id = new_job(session, context.partition_key, analysis_type).job_id
-        facts = run_job(context, platform, AnalyticsJob, job_id, do_analysis)
-        if facts is not None:
-            yield dg.MaterializeResult(metadata=facts)
+                job_id = add_job(session, context.partition_key, analysis_type).job_id
+                session.commit()
+        with claimed_job(context, platform, AnalyticsJob, job_id) as claimed:
+            if claimed:
+                yield dg.MaterializeResult(metadata=perform_analysis(claimed))
 
     return result
 
 
-def new_job(
-    session: Session, device_id: str, analysis_type: str, *, start: date | None = None, end: date | None = None
+def add_job(
+    session: Session,
+    device_id: str,
+    analysis_type: AnalysisType,
+    *,
+    start: date | None = None,
+    end: date | None = None,
 ) -> AnalyticsJob:
-    """A job over a device's days, all or from start to end, with the first model, as a client would have asked for it.
+    """Add a job over a device's days, all of them or those from start to end, with the default model.
+
+    The caller commits.
 
     Raises:
-        NoTelemetry: there are none.
+        NoTelemetry: the device has no datasets of these days.
 
     """
     days = select_datasets(session, device_id, start=start, end=end)
@@ -64,17 +73,16 @@ def new_job(
         date_range_end=midnight(days[-1].end_date + timedelta(days=1)),
     )
     session.add(job)
-    session.commit()
     return job
 
 
-def do_analysis(stores: Stores, job: AnalyticsJob) -> dict[str, Any]:
-    session = stores.session
-    started = utc_now()
-    jobs.report_progress(session, job, 2.0, "Reading datasets")
+def perform_analysis(claimed: ClaimedJob[AnalyticsJob]) -> dict[str, Any]:
+    """Read the job's datasets, analyse them, complete the job, and return metadata for Dagster."""
+    started, job = utc_now(), claimed.job
+    claimed.report_progress(2.0, "Reading datasets")
     parameters = ANALYSES[job.analysis_type].parameters.model_validate(job.parameters or {})
-    chosen, table = read_history(
-        stores,
+    datasets, table = read_history(
+        claimed.stores,
         job.device_id,
         key=job.dataset_key,
         start=job.date_range_start.date(),
@@ -86,62 +94,70 @@ def do_analysis(stores: Stores, job: AnalyticsJob) -> dict[str, Any]:
         job.model_name,
         table,
         parameters,
-        lambda percent, message: jobs.report_progress(session, job, 5 + 0.9 * percent, message),
+        lambda percent, message: claimed.report_progress(5 + 0.9 * percent, message),
     )
     made_from = {
-        "datasets": provenance(chosen),
+        "datasets": provenance(datasets),
         "rows": len(table),
         "code_version": code_version(),
         "parameters": parameters.model_dump(mode="json"),
     }
     results = {**result.results, "provenance": made_from}
-    seconds = (utc_now() - started).total_seconds()
-    jobs.complete(session, job, "Completed", results=results, accuracy_metrics=result.accuracy_metrics)
+    claimed.complete("Completed", results=results, accuracy_metrics=result.accuracy_metrics)
     return {
         "job": job.job_id,
         "model": job.model_name,
         "dagster/row_count": len(table),
-        "seconds": seconds,
-        "datasets": dg.MetadataValue.json(provenance(chosen)),
+        "seconds": (utc_now() - started).total_seconds(),
+        "datasets": dg.MetadataValue.json(provenance(datasets)),
         **{name: value for name, value in result.accuracy_metrics.items() if isinstance(value, int | float | str)},
-        **_result_facts(job, table, results),
+        **_result_metadata(job, table, results),
     }
 
 
-def _result_facts(job: AnalyticsJob, table: Any, results: dict[str, Any]) -> dict[str, Any]:
+def _result_metadata(job: AnalyticsJob, table: pa.Table, results: dict[str, Any]) -> dict[str, Any]:
     if job.analysis_type == "anomaly":
         return {
             "events": len(results["events"]),
             "anomalous rows": len(results["anomalies"]),
-            "the result": picture(pictures.anomaly_picture(job.device_id, table, results)),
+            "chart": picture(pictures.anomaly_picture(job.device_id, table, results)),
         }
     if job.analysis_type == "forecast":
-        return {"the result": picture(pictures.forecast_picture(job.device_id, results))}
+        return {"chart": picture(pictures.forecast_picture(job.device_id, results))}
     return {
         "failure probability": results["failure_probability"],
-        "the result": picture(pictures.prediction_picture(job.device_id, results)),
+        "chart": picture(pictures.prediction_picture(job.device_id, results)),
     }
 
 
 anomaly_result = _asset(
     "anomaly",
     "anomaly_result",
-    "Readings that deviate from how the device behaved: scores, events, the channel that showed them.",
+    "Readings that differ from the device's usual behaviour: scores, events, and the metrics that caused them.",
 )
 failure_prediction = _asset(
     "prediction",
     "failure_prediction",
-    "How likely the device fails within the horizon, learnt from its recorded failures; without any the job says so.",
+    "The probability that the device fails within the horizon, learned from its recorded failures. A job without"
+    " recorded failures fails and says so.",
 )
 forecast = _asset(
-    "forecast", "forecast", "The next hours of a metric with calibrated bands, beside the seasonal-naive baseline."
+    "forecast",
+    "forecast",
+    "The next hours of a metric with calibrated intervals, compared with a seasonal-naive baseline.",
 )
 
+ANALYSIS_ASSETS: dict[str, dg.AssetsDefinition] = {
+    "anomaly": anomaly_result,
+    "prediction": failure_prediction,
+    "forecast": forecast,
+}
 
-def _job(name: str, asset: dg.AssetsDefinition, description: str) -> Any:
+
+def _job(analysis_type: AnalysisType, description: str) -> Any:
     return dg.define_asset_job(
-        name,
-        selection=[asset],
+        dagster_job_name(analysis_type),
+        selection=[ANALYSIS_ASSETS[analysis_type]],
         executor_def=dg.in_process_executor,
         tags={"energy/purpose": "analytics"},
         description=description,
@@ -149,7 +165,7 @@ def _job(name: str, asset: dg.AssetsDefinition, description: str) -> Any:
 
 
 analysis_jobs = [
-    _job("anomaly_job", anomaly_result, "Anomaly detection of one device (POST /api/v1/analytics/run)."),
-    _job("prediction_job", failure_prediction, "Failure prediction of one device (POST /api/v1/analytics/run)."),
-    _job("forecast_job", forecast, "Forecast of one device (POST /api/v1/analytics/run)."),
+    _job("anomaly", "Detects anomalies of one device (POST /api/v1/analytics/run)."),
+    _job("prediction", "Predicts failures of one device (POST /api/v1/analytics/run)."),
+    _job("forecast", "Forecasts a metric of one device (POST /api/v1/analytics/run)."),
 ]

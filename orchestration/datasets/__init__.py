@@ -1,1 +1,1 @@
-"""When and how datasets are made."""
+"""Datasets as assets: daily and monthly files, their checks, and when they are made."""

@@ -1,145 +1,147 @@
-"""When datasets are made: every minute what telemetry touched, late days when they are quiet, each day as it closes."""
+"""When datasets are made: the open day every minute, late days once they are quiet, and each day as it closes."""
 
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
 import dagster as dg
-from sqlmodel import Session, col, func, select
+from sqlmodel import Session
 
 from orchestration.datasets.daily import ExportConfig, closed_day_job, dataset_job
 from orchestration.partitions import devices, first_day
 from orchestration.resources import Platform
+from orchestration.runs import UNFINISHED
 from orchestration.shards import SHARD_TAG, split
 from storage import catalogue, dirty_days
-from storage.devices import Device
+from storage.devices import device_ids
 from storage.dirty_days import DirtyDay
+from storage.job_runs import DEVICE_PARTITIONS, PARTITION_TAG
 from storage.settings import Settings
 from storage.times import microseconds, midnight, moment, utc_now
 
-# Late days wait until their telemetry is quiet: a device that empties its buffer is one export, not twenty.
-QUIET, MAX_WAIT = timedelta(minutes=5), timedelta(minutes=15)
-# A day whose run failed a moment ago waits: what failed is rarely mended within a minute.
-AFTER_FAILURE = timedelta(minutes=5)
+# Late days wait until no more telemetry arrives: a device that empties its buffer is one export, not twenty.
+QUIET_TIME, MAX_WAIT = timedelta(minutes=5), timedelta(minutes=15)
+# Most causes of a failed run last longer than a minute.
+RETRY_DELAY = timedelta(minutes=5)
 MAX_RUNS_A_TICK = 20
 MAX_DELETED_A_TICK = 500
 JOBS = (dataset_job.name, closed_day_job.name)
-UNFINISHED = [
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-    dg.DagsterRunStatus.CANCELING,
-]
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """A day to be made, and how many of its devices wait."""
+class DueDay:
+    """A day to export, and about how many of its devices."""
 
     day: date
-    waiting: int
+    devices: int
 
 
 @dg.sensor(
     jobs=[dataset_job, closed_day_job],
     minimum_interval_seconds=Settings.load().export_interval_seconds,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Asks for one run per day that telemetry touched: the open day at once, a late day when it is quiet"
-    " (5 minutes, at most 15), each day when it closes. Where nothing was touched it asks for none. Days of large"
-    " fleets are split over several runs.",
+    description="Requests one run per day with new telemetry: for the open day at once, for a late day after 5"
+    " minutes without telemetry (15 at most), and for each day when it closes. Without new telemetry it requests no"
+    " runs. The days of large fleets are split over several runs.",
 )
 def export_touched_days(context: dg.SensorEvaluationContext, platform: Platform) -> dg.SensorResult | dg.SkipReason:
     settings, now = platform.settings, utc_now()
     cursor = context.cursor or look_back(platform, now)
     with platform.session() as session:
-        wanted = days_to_make(session, now)
-    early = [w.day for w in wanted if w.day < first_day]
+        due = due_days(session, now)
+    early = [d.day for d in due if d.day < first_day]
     if early:
-        context.log.warning(f"telemetry before DATASET_START_DATE={first_day} is not exported: {early[0]} and others")
-    busy = _busy(context.instance, now)
+        context.log.warning(
+            f"{len(early)} days before DATASET_START_DATE={first_day} are not exported, the first is {early[0]}."
+            " Set DATASET_START_DATE to an earlier day to export them."
+        )
+    occupied = _occupied_partitions(context.instance, now)
     requests = [
         request
-        for w in wanted
-        if w.day >= first_day
-        for request in _requests(w, now.date(), settings.split_runs_above_devices)
-        if (request.partition_key, request.tags[SHARD_TAG]) not in busy
+        for d in due
+        if d.day >= first_day
+        for request in _requests(d, now.date(), settings.split_runs_above_devices)
+        if (request.partition_key, request.tags[SHARD_TAG]) not in occupied
     ]
-    reason = None if requests else "no telemetry since the last export"
+    reason = None if requests else "There is no new telemetry to export."
     return dg.SensorResult(run_requests=requests[:MAX_RUNS_A_TICK], skip_reason=reason, cursor=cursor)
 
 
 def look_back(platform: Platform, now: datetime) -> str:
-    """At the first tick ever: find telemetry of the last LOOKBACK_HOURS that the ledger does not know."""
+    """Mark days of the last LOOKBACK_HOURS dirty if `dirty_days` does not know them, and return the sensor's cursor.
+
+    The first tick does this, for telemetry that came without being marked.
+    """
     since = microseconds(now - timedelta(hours=platform.settings.lookback_hours))
     with platform.stores() as stores:
         session = stores.session
-        found = stores.telemetry.device_days(since)
-        dirty_days.mark_dirty(session, (d for d in found if session.get(DirtyDay, (d[0], moment(d[1]).date())) is None))
-        stores.session.commit()
+        unknown = [
+            (device_id, time)
+            for device_id, time in stores.telemetry.device_days(since)
+            if session.get(DirtyDay, (device_id, moment(time).date())) is None
+        ]
+        dirty_days.mark_dirty(session, unknown)
+        session.commit()
     return f"looked back at {now.isoformat(timespec='seconds')}"
 
 
-def days_to_make(session: Session, now: datetime) -> list[Wanted]:
-    """Touched days whose time has come, and days that closed since their files were made; oldest first."""
-    day, last, first = col(DirtyDay.day), col(DirtyDay.touched_at), col(DirtyDay.first_touched_at)
-    of_day = select(day, func.count(), func.max(last), func.min(first)).group_by(day)
-    rows = session.exec(of_day.where(dirty_days.waits_for_export()))
-    found = {
-        touched: count
-        for touched, count, latest, earliest in rows
-        if touched >= now.date() or latest < now - QUIET or earliest < now - MAX_WAIT
+def due_days(session: Session, now: datetime) -> list[DueDay]:
+    """The dirty days whose time has come, and the days that closed since they were exported; oldest first."""
+    due = {
+        waiting.day: waiting.devices
+        for waiting in dirty_days.waiting_by_day(session)
+        if waiting.day >= now.date()
+        or waiting.last_marked_at < now - QUIET_TIME
+        or waiting.first_marked_at < now - MAX_WAIT
     }
-    closed_before = now.date() if now - midnight(now.date()) > QUIET else _yesterday(now)
-    for closed, count in catalogue.unchecked(session, before=closed_before).items():
-        found[closed] = found.get(closed, 0) + count
-    return [Wanted(d, found[d]) for d in sorted(found)]
+    open_from = now.date() if now - midnight(now.date()) > QUIET_TIME else now.date() - timedelta(days=1)
+    for closed, count in catalogue.unchecked(session, before=open_from).items():
+        due[closed] = due.get(closed, 0) + count
+    return [DueDay(day, due[day]) for day in sorted(due)]
 
 
-def _yesterday(now: datetime) -> date:
-    return now.date() - timedelta(days=1)
-
-
-def _requests(wanted: Wanted, today: date, most_devices: int) -> list[dg.RunRequest]:
-    """One run, or for many devices several: each takes those whose stable hash is its own."""
-    job = dataset_job if wanted.day >= today else closed_day_job
+def _requests(due: DueDay, today: date, max_devices: int) -> list[dg.RunRequest]:
+    """The requests for one run, or for several if the day has many devices."""
+    job = dataset_job if due.day >= today else closed_day_job
     return [
         dg.RunRequest(
             job_name=job.name,
-            partition_key=wanted.day.isoformat(),
+            partition_key=due.day.isoformat(),
             run_config=dg.RunConfig(
                 ops={"telemetry_dataset": ExportConfig(only_touched=True, shard=part.shard, shards=part.shards)}
             ),
             tags=part.tags,
         )
-        for part in split(wanted.waiting, most_devices)
+        for part in split(due.devices, max_devices)
     ]
 
 
-def _busy(instance: dg.DagsterInstance, now: datetime) -> set[tuple[str | None, str | None]]:
-    """Days with a run that has not ended, which another would only repeat, and closed ones whose run just failed."""
-    at_work = [dg.RunsFilter(job_name=name, statuses=UNFINISHED) for name in JOBS]
-    failed = dg.RunsFilter(
-        job_name=closed_day_job.name, statuses=[dg.DagsterRunStatus.FAILURE], updated_after=now - AFTER_FAILURE
-    )
-    runs = [run for wanted in (*at_work, failed) for run in instance.get_runs(wanted, limit=200)]
-    return {(run.tags.get("dagster/partition"), run.tags.get(SHARD_TAG)) for run in runs}
+def _occupied_partitions(instance: dg.DagsterInstance, now: datetime) -> set[tuple[str | None, str | None]]:
+    """The days and shards with an unfinished run, and those of closed days whose run has just failed."""
+    filters = [
+        *(dg.RunsFilter(job_name=name, statuses=UNFINISHED) for name in JOBS),
+        dg.RunsFilter(
+            job_name=closed_day_job.name, statuses=[dg.DagsterRunStatus.FAILURE], updated_after=now - RETRY_DELAY
+        ),
+    ]
+    runs = [run for filter_ in filters for run in instance.get_runs(filter_, limit=200)]
+    return {(run.tags.get(PARTITION_TAG), run.tags.get(SHARD_TAG)) for run in runs}
 
 
 @dg.sensor(
     minimum_interval_seconds=30,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Keeps the device partitions in step with the registry.",
+    description="Keeps the device partitions in step with the registry: adds new devices and deletes unknown ones.",
 )
 def follow_registry(context: dg.SensorEvaluationContext, platform: Platform) -> dg.SensorResult | dg.SkipReason:
     with platform.session() as session:
-        registered = set(session.exec(select(Device.device_id)))
-    known = set(context.instance.get_dynamic_partitions("devices"))
-    new, gone = sorted(registered - known), sorted(known - registered)
+        registered = set(device_ids(session))
+    partitions = set(context.instance.get_dynamic_partitions(DEVICE_PARTITIONS))
+    new, deleted = sorted(registered - partitions), sorted(partitions - registered)
     if new:
-        # All at once: of a request the daemon looks up each partition by itself, minutes for a new fleet of 10,000.
-        context.instance.add_dynamic_partitions("devices", new)
-    told = f"{len(new)} device partitions added" if new else "the device partitions are in step with the registry"
-    if not gone:
-        return dg.SkipReason(told)
-    requests = [devices.build_delete_request(gone[:MAX_DELETED_A_TICK])]
-    return dg.SensorResult(dynamic_partitions_requests=requests, skip_reason=told)
+        # All at once: from a request the daemon looks each partition up by itself, which takes minutes for 10,000.
+        context.instance.add_dynamic_partitions(DEVICE_PARTITIONS, new)
+    reason = f"{len(new)} device partitions were added." if new else "The device partitions match the registry."
+    if not deleted:
+        return dg.SkipReason(reason)
+    requests = [devices.build_delete_request(deleted[:MAX_DELETED_A_TICK])]
+    return dg.SensorResult(dynamic_partitions_requests=requests, skip_reason=reason)

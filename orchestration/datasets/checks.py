@@ -1,10 +1,11 @@
-"""What Dagster says of a day's quality: one check per kind over all devices, the worst of them named.
+"""The quality checks that Dagster shows of a day: one check per kind over all devices, with the worst devices named.
 
-The figures of each device are measured when its file is made, and stand in the catalogue.
+Each device's figures are measured when its file is made; they are read from the catalogue here.
 """
 
 from collections.abc import Iterator
 from datetime import date
+from typing import Any
 
 import dagster as dg
 
@@ -14,15 +15,16 @@ from orchestration.partitions import days
 from orchestration.resources import Platform
 from storage import catalogue
 from storage.catalogue import Dataset
+from storage.job_runs import PARTITION_TAG
 
 MAX_NAMED = 10
 DESCRIPTIONS: dict[QualityCheck, str] = {
-    "completeness": "How much of the day readings cover, at the device's cadence.",
+    "completeness": "The share of the day that readings cover, at the device's cadence.",
     "gaps": "The longest time without a reading, in minutes.",
-    "duplicates": "The share of readings that only repeat the one before.",
-    "flatline": "How long a metric that is not zero stood still, in minutes.",
+    "duplicates": "The share of readings that repeat the one before.",
+    "flatline": "The longest time that a non-zero metric did not change, in minutes.",
     "out_of_band": "The share of readings outside the device's nominal bands.",
-    "clock_skew": "How far the device's clock seems to be off, in seconds.",
+    "clock_skew": "The estimated offset of the device's clock, in seconds.",
     "power_consistency": "The share of readings whose power exceeds voltage times current.",
 }
 RANKS = ("ok", "warn", "error")
@@ -35,49 +37,43 @@ RANKS = ("ok", "warn", "error")
             kind,
             asset=TELEMETRY_DATASET,
             partitions_def=days,
-            description=f"{DESCRIPTIONS[kind]} Thresholds are those of QUALITY_THRESHOLDS.",
+            description=f"{DESCRIPTIONS[kind]} QUALITY_THRESHOLDS sets the thresholds.",
         )
         for kind in QUALITY_CHECKS
     ],
     can_subset=True,
 )
 def day_quality(context: dg.AssetCheckExecutionContext, platform: Platform) -> Iterator[dg.AssetCheckResult]:
-    """Put together what the catalogue knows of each device's day; days of a range as one."""
+    """Summarize each check over the devices of the run's days."""
     selected = {key.name for key in context.selected_asset_check_keys}
     with platform.session() as session:
-        of_days = [d for key in _partition_keys(context) for d in catalogue.of_day(session, date.fromisoformat(key))]
-    for kind in (k for k in QUALITY_CHECKS if k in selected):
-        yield result(kind, of_days)
+        datasets = [d for key in _partition_keys(context) for d in catalogue.of_day(session, date.fromisoformat(key))]
+    for kind in QUALITY_CHECKS:
+        if kind in selected:
+            yield summarize(kind, datasets)
 
 
-def result(kind: QualityCheck, datasets: list[Dataset]) -> dg.AssetCheckResult:
+def summarize(kind: QualityCheck, datasets: list[Dataset]) -> dg.AssetCheckResult:
     """One kind of check over the devices' days: failed with the severity of the worst of them."""
-    found = [(d, d.checks[kind]) for d in datasets if d.checks and kind in d.checks]
-    bad = sorted(
-        ((d, check) for d, check in found if check["status"] != "ok"),
+    checked = [(dataset, dataset.checks[kind]) for dataset in datasets if dataset.checks and kind in dataset.checks]
+    failed = sorted(
+        ((dataset, check) for dataset, check in checked if check["status"] != "ok"),
         key=lambda item: (-RANKS.index(item[1]["status"]), _badness(kind, item[1]["value"])),
     )
-    errors = sum(check["status"] == "error" for _, check in bad)
-    rows = [
-        dg.TableRecord(
-            {"device": d.device_id, "day": d.start_date.isoformat(), "status": c["status"], "found": c["detail"]}
-        )
-        for d, c in bad[:MAX_NAMED]
-    ]
+    errors = sum(check["status"] == "error" for _, check in failed)
+    metadata: dict[str, Any] = {"checked": len(checked), "errors": errors, "warnings": len(failed) - errors}
+    description = f"All {len(checked)} device-days passed."
+    if failed:
+        metadata["worst devices"] = _table(failed[:MAX_NAMED])
+        dataset, check = failed[0]
+        description = f"{len(failed)} of {len(checked)} device-days failed. {dataset.device_id}: {check['detail']}"
     return dg.AssetCheckResult(
         check_name=kind,
         asset_key=TELEMETRY_DATASET,
-        passed=not bad,
+        passed=not failed,
         severity=dg.AssetCheckSeverity.ERROR if errors else dg.AssetCheckSeverity.WARN,
-        description=f"{len(bad)} of {len(found)} devices' days, worst {bad[0][0].device_id}: {bad[0][1]['detail']}"
-        if bad
-        else f"nothing against {len(found)} devices' days",
-        metadata={
-            "checked": len(found),
-            "errors": errors,
-            "warnings": len(bad) - errors,
-            **({"the worst": dg.MetadataValue.table(rows, schema=_schema())} if rows else {}),
-        },
+        description=description,
+        metadata=metadata,
     )
 
 
@@ -85,16 +81,28 @@ def _badness(kind: QualityCheck, value: float) -> float:
     return value if kind == "completeness" else -value
 
 
-def _schema() -> dg.TableSchema:
-    return dg.TableSchema([dg.TableColumn(name) for name in ("device", "day", "status", "found")])
+def _table(failed: list[tuple[Dataset, dict[str, Any]]]) -> dg.TableMetadataValue:
+    records = [
+        dg.TableRecord(
+            {
+                "device": dataset.device_id,
+                "day": dataset.start_date.isoformat(),
+                "status": check["status"],
+                "detail": check["detail"],
+            }
+        )
+        for dataset, check in failed
+    ]
+    columns = [dg.TableColumn(name) for name in ("device", "day", "status", "detail")]
+    return dg.MetadataValue.table(records, schema=dg.TableSchema(columns))
 
 
 def _partition_keys(context: dg.AssetCheckExecutionContext) -> list[str]:
-    """Of a run over one day, or over a range of them."""
+    """The days of the run: one, or a range."""
     tags = context.run.tags
     if "dagster/asset_partition_range_start" in tags:
         key_range = dg.PartitionKeyRange(
             tags["dagster/asset_partition_range_start"], tags["dagster/asset_partition_range_end"]
         )
         return list(days.get_partition_keys_in_range(key_range))
-    return [tags["dagster/partition"]]
+    return [tags[PARTITION_TAG]]

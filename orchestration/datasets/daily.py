@@ -1,10 +1,10 @@
-"""Telemetry becomes datasets: the daily asset and the two jobs that make it, lean while a day is open."""
+"""Telemetry becomes datasets: the daily asset and its two jobs, one for the open day and one for closed days."""
 
 from datetime import date, timedelta
 from typing import Any
 
 import dagster as dg
-from sqlmodel import Session, col, func, select
+from sqlmodel import Session
 
 from assets.datasets import Exported, export_day
 from assets.pictures import day_picture
@@ -13,8 +13,6 @@ from orchestration.partitions import days, devices
 from orchestration.resources import Platform
 from orchestration.shards import Shard
 from storage import catalogue, dirty_days
-from storage.catalogue import Dataset
-from storage.dirty_days import DirtyDay
 from storage.objects import ObjectStoreUnavailable
 from storage.stores import Stores
 from storage.telemetry import StoreUnavailable
@@ -23,13 +21,13 @@ from storage.times import utc_now
 TELEMETRY = dg.AssetKey("telemetry")
 TELEMETRY_DATASET = dg.AssetKey("telemetry_dataset")
 DEVICE_HISTORY = dg.AssetKey("device_history")
-MAX_NAMED = 5
+MAX_NAMED_ERRORS = 5
 
 
 class ExportConfig(Shard):
-    """Which devices of the day; without any, all of the shard that have telemetry there.
+    """Which of the day's devices to export: those named, or all of the shard that have telemetry.
 
-    `only_touched` leaves out those with nothing new.
+    With `only_touched`, devices without new telemetry are left out.
     """
 
     devices: list[str] = []  # noqa: RUF012 - Pydantic copies defaults
@@ -41,8 +39,8 @@ telemetry = dg.AssetSpec(
     group_name="telemetry",
     kinds={"mqtt"},
     owners=["team:data"],
-    description="Readings as devices published them over MQTT, in the telemetry store (PostgreSQL or InfluxDB): one per"
-    " device and moment, the newest wins.",
+    description="The readings that devices published over MQTT, in the telemetry store (PostgreSQL or InfluxDB)."
+    " There is one reading per device and timestamp; the newest replaces older ones.",
 )
 
 
@@ -59,86 +57,86 @@ telemetry = dg.AssetSpec(
     metadata={
         "dagster/column_schema": dataset_schema(),
         "dagster/column_lineage": dataset_lineage(TELEMETRY),
-        "REST": api_page(),
+        "REST API": api_page(),
     },
-    description="Telemetry of a UTC day: one Parquet file per device, atomic, the same bytes for the same readings."
-    " The open day is brought up to date every minute; late data makes its day again.",
+    description="The telemetry of a UTC day: one Parquet file per device, written atomically. Equal readings give"
+    " identical files. The open day is updated every minute; late data updates its day again.",
 )
 def telemetry_dataset(context: dg.AssetExecutionContext, config: ExportConfig, platform: Platform) -> None:
-    """Bring the day's files up to date, device by device; a range of days is one run."""
+    """Update the day's files, device by device; a range of days is one run."""
     if not context.partition_keys:
-        raise dg.Failure("the range holds no day; give the earlier day first")
+        raise dg.Failure("The partition range is empty. Give the earlier day first.")
     with platform.stores(context.run.run_id) as stores:
-        failed: dict[str, Exception] = {}
+        attempts, errors = 0, dict[str, Exception]()
         for key in context.partition_keys:
             day = date.fromisoformat(key)
-            exported = _export(context, stores, day, devices_of(stores.session, day, config), failed)
-            context.add_asset_metadata(day_facts(stores, day, exported), partition_key=key)
+            device_ids = devices_to_export(stores.session, day, config)
+            exported = _export(context, stores, day, device_ids, errors)
+            context.add_asset_metadata(day_metadata(stores, day, exported), partition_key=key)
             observe_devices(context.instance, stores.session, day, exported)
-        if failed:
-            named = "; ".join(f"{name}: {error}" for name, error in list(failed.items())[:MAX_NAMED])
-            raise dg.Failure(f"{len(failed)} files could not be made, the others are: {named}")
+            attempts += len(device_ids)
+        if errors:
+            named = "; ".join(f"{name}: {error}" for name, error in list(errors.items())[:MAX_NAMED_ERRORS])
+            raise dg.Failure(f"{len(errors)} of {attempts} files could not be exported: {named}")
 
 
 def _export(
-    context: dg.AssetExecutionContext, stores: Stores, day: date, chosen: list[str], failed: dict[str, Exception]
+    context: dg.AssetExecutionContext, stores: Stores, day: date, device_ids: list[str], errors: dict[str, Exception]
 ) -> list[Exported]:
-    """One device that cannot be exported does not hold the others; a store that is away ends the run."""
+    """Export each device; an error of one is added to `errors`, but a store that is unavailable ends the run."""
     exported = []
-    for device_id in chosen:
+    for device_id in device_ids:
         try:
-            made = export_day(stores, device_id, day)
+            file = export_day(stores, device_id, day)
         except (ObjectStoreUnavailable, StoreUnavailable):
             raise
         except Exception as error:
-            context.log.exception(f"{device_id} of {day} could not be exported")
-            failed[f"{device_id} of {day}"] = error
+            context.log.exception(f"{device_id} on {day} could not be exported")
+            errors[f"{device_id} on {day}"] = error
         else:
-            exported += [made] if made else []
+            exported += [file] if file else []
     return exported
 
 
-def devices_of(session: Session, day: date, config: ExportConfig) -> list[str]:
-    """The devices that a run is to export."""
+def devices_to_export(session: Session, day: date, config: ExportConfig) -> list[str]:
+    """The devices that a run with this configuration exports."""
     if config.devices:
         return config.devices
-    found = {row.device_id for row in dirty_days.waiting(session, day=day)}
+    device_ids = {row.device_id for row in dirty_days.waiting(session, day=day)}
     if not config.only_touched:
-        found |= set(session.exec(select(DirtyDay.device_id).where(DirtyDay.day == day)))
+        device_ids.update(dirty_days.devices_of_day(session, day))
     elif day < utc_now().date():
-        found |= set(catalogue.unchecked_devices(session, day))
-    return sorted(d for d in found if config.holds(d))
+        device_ids.update(catalogue.unchecked_devices(session, day))
+    return sorted(device_id for device_id in device_ids if config.holds(device_id))
 
 
-def day_facts(stores: Stores, day: date, exported: list[Exported]) -> dict[str, Any]:
-    """What Dagster shows of a day; the picture only once it is closed, since an open day is made every minute."""
-    rows, size, files = stores.session.exec(
-        select(func.coalesce(func.sum(Dataset.rows), 0), func.coalesce(func.sum(Dataset.bytes), 0), func.count()).where(
-            Dataset.start_date == day, Dataset.kind == "day", col(Dataset.superseded_at).is_(None)
-        )
-    ).one()
-    facts: dict[str, Any] = {
-        "dagster/partition_row_count": int(rows),
-        "bytes": int(size),
-        "devices": files,
-        "files written": sum(e.changed for e in exported),
-        "files unchanged": sum(not e.changed for e in exported),
+def day_metadata(stores: Stores, day: date, exported: list[Exported]) -> dict[str, Any]:
+    """What Dagster shows of a day. An open day has no chart, since it is materialized every minute."""
+    totals = catalogue.day_totals(stores.session, day)
+    metadata: dict[str, Any] = {
+        "dagster/partition_row_count": totals.rows,
+        "bytes": totals.bytes,
+        "devices": totals.files,
+        "files written": sum(file.changed for file in exported),
+        "files unchanged": sum(not file.changed for file in exported),
         "dagster/uri": f"{stores.objects.address}/datasets/*/{day:%Y%m%d}_{day:%Y%m%d}.parquet",
     }
-    if files and day < utc_now().date():
-        facts["the day"] = picture(day_picture(stores, day))
-        facts["dagster/column_lineage"] = dataset_lineage(TELEMETRY)
-    return facts
+    if totals.files and day < utc_now().date():
+        metadata["chart"] = picture(day_picture(stores, day))
+        metadata["dagster/column_lineage"] = dataset_lineage(TELEMETRY)
+    return metadata
 
 
 def observe_devices(instance: dg.DagsterInstance, session: Session, day: date, exported: list[Exported]) -> None:
-    """Tell Dagster which devices' history changed, so that their results are stale; the open day's growth is none."""
+    """Report the new data version of each exported device's history, so that results made from it become stale.
+
+    The open day is not part of the history.
+    """
     today = utc_now().date()
     if day >= today:
         return
-    for device_id in (e.dataset.device_id for e in exported):
-        version = catalogue.history_version(session, device_id, before=today)
-        tags = {"dagster/data_version": version}
+    for device_id in (file.dataset.device_id for file in exported):
+        tags = {"dagster/data_version": catalogue.history_version(session, device_id, before=today)}
         instance.report_runless_asset_event(dg.AssetObservation(DEVICE_HISTORY, partition=device_id, tags=tags))
 
 
@@ -149,8 +147,8 @@ device_history = dg.AssetSpec(
     group_name="datasets",
     kinds={"parquet"},
     owners=["team:data"],
-    description="A device's closed days as a whole. Its version changes with late data and with each day that closes,"
-    " which makes the device's results stale.",
+    description="All closed days of a device. Its data version changes when a day closes and when late data arrives;"
+    " the device's results then become stale.",
 )
 
 dataset_job = dg.define_asset_job(
@@ -158,12 +156,13 @@ dataset_job = dg.define_asset_job(
     selection=dg.AssetSelection.assets(TELEMETRY_DATASET).without_checks(),
     executor_def=dg.in_process_executor,
     tags={"energy/purpose": "export"},
-    description="Brings the files of the open day up to date; the sensor `export_touched_days` asks for it.",
+    description="Updates the files of the open day. The sensor `export_touched_days` requests it.",
 )
 closed_day_job = dg.define_asset_job(
     "closed_day_job",
     selection=dg.AssetSelection.assets(TELEMETRY_DATASET),
     executor_def=dg.in_process_executor,
     tags={"energy/purpose": "export"},
-    description="Makes a day that closed, or that late data touched, and checks it; asked for by the same sensor.",
+    description="Exports and checks a day that has closed or has late data. The sensor `export_touched_days` requests"
+    " it.",
 )

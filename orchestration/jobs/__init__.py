@@ -1,1 +1,1 @@
-"""Jobs asked for over REST: exports, reports, and the sensors that lose none."""
+"""Jobs that clients ask for over REST: exports, reports, and the sensors that launch jobs and end them."""

@@ -1,64 +1,72 @@
-"""Exports that were asked for over REST: a device's touched days, or one file over a range of days."""
+"""Exports that clients ask for over REST: a device's dirty days, or one file over a range of days."""
 
-from collections.abc import Iterator
 from datetime import date
 
 import dagster as dg
 from sqlmodel import Session
 
-from assets.datasets import Exported, NoTelemetry, days_between, export_day, export_range
-from orchestration.datasets.daily import TELEMETRY_DATASET, day_facts, observe_devices
+from assets.datasets import NoTelemetry, days_between, export_day, export_range
+from orchestration.claimed_job import ClaimedJob, claimed_job
+from orchestration.datasets.daily import TELEMETRY_DATASET, day_metadata, observe_devices
 from orchestration.resources import Platform
-from orchestration.run_job import run_job
-from storage import catalogue, dirty_days, jobs
-from storage.jobs import ID_TAG, ExportJob
-from storage.stores import Stores
+from storage import catalogue, dirty_days
+from storage.catalogue import Dataset
+from storage.job_runs import JOB_ID_TAG, dagster_job_name
+from storage.jobs import ExportJob
 
 
-@dg.op(description="Exports one device for a job of `POST /api/v1/exports/run`.")
+@dg.op(description="Exports one device for a job of POST /api/v1/exports/run.")
 def export_device(context: dg.OpExecutionContext, platform: Platform) -> None:
-    """Bring the device's touched days up to date, and make one file over the range if the job names one."""
-    run_job(context, platform, ExportJob, context.run.tags[ID_TAG], lambda w, job: _export(context, w, job))
+    """Export the device's days, and write one file over the range if the job has one."""
+    with claimed_job(context, platform, ExportJob, context.run.tags[JOB_ID_TAG]) as claimed:
+        if claimed:
+            days = _export_days(context, claimed)
+            dataset = _exported_dataset(claimed)
+            results = {"s3_key": dataset.key, "record_count": dataset.rows, "sha256": dataset.sha256, "days": days}
+            claimed.complete(f"{dataset.rows} readings in {dataset.key}", results=results)
 
 
-def _export(context: dg.OpExecutionContext, stores: Stores, job: ExportJob) -> None:
-    session = stores.session
-    wanted = list(_days_of(session, job))
-    newest: Exported | None = None
-    for i, day in enumerate(wanted):
-        jobs.report_progress(session, job, 100.0 * i / (len(wanted) + 1), f"Exporting {day}")
-        exported = export_day(stores, job.device_id, day)
-        newest = exported or newest
-        if exported:
-            facts = day_facts(stores, day, [exported])
-            context.log_event(dg.AssetMaterialization(TELEMETRY_DATASET, partition=day.isoformat(), metadata=facts))
-            observe_devices(context.instance, session, day, [exported])
+def _export_days(context: dg.OpExecutionContext, claimed: ClaimedJob[ExportJob]) -> int:
+    """Export each day of the job that needs it, and return how many those are."""
+    stores, device_id = claimed.stores, claimed.job.device_id
+    days = _days_to_export(stores.session, claimed.job)
+    for number, day in enumerate(days):
+        claimed.report_progress(100.0 * number / (len(days) + 1), f"Exporting {day}")
+        if exported := export_day(stores, device_id, day):
+            metadata = day_metadata(stores, day, [exported])
+            context.log_event(dg.AssetMaterialization(TELEMETRY_DATASET, partition=day.isoformat(), metadata=metadata))
+            observe_devices(context.instance, stores.session, day, [exported])
+    return len(days)
+
+
+def _days_to_export(session: Session, job: ExportJob) -> list[date]:
+    """The device's dirty days; of a range, also the days that have no file yet."""
+    dirty = {row.day for row in dirty_days.waiting(session, device_id=job.device_id)}
+    if not (job.date_range_start and job.date_range_end):
+        return sorted(dirty)
+    start, end = job.date_range_start.date(), job.date_range_end.date()
+    files = catalogue.datasets_of(session, job.device_id, start=start, end=end, kind="day")
+    exported = {dataset.start_date for dataset in files}
+    return [day for day in days_between(start, end) if day in dirty or day not in exported]
+
+
+def _exported_dataset(claimed: ClaimedJob[ExportJob]) -> Dataset:
+    """The file over the job's range, or the device's newest day file."""
+    job = claimed.job
     if job.date_range_start and job.date_range_end:
         start, end = job.date_range_start.date(), job.date_range_end.date()
-        answer = export_range(stores, job.device_id, start, end).dataset
-    elif standing := catalogue.datasets_of(session, job.device_id, kind="day"):
-        answer = standing[-1]
-    else:
-        raise NoTelemetry(f"{job.device_id} has no readings to export; has it sent any?")
-    result = {"s3_key": answer.key, "record_count": answer.rows, "sha256": answer.sha256, "days": len(wanted)}
-    jobs.complete(session, job, f"{answer.rows} readings in {answer.key}", results=result)
-
-
-def _days_of(session: Session, job: ExportJob) -> Iterator[date]:
-    """Touched days; of a range also those that have no file yet."""
-    waiting = {row.day for row in dirty_days.waiting(session, device_id=job.device_id)}
-    if not (job.date_range_start and job.date_range_end):
-        yield from sorted(waiting)
-        return
-    start, end = job.date_range_start.date(), job.date_range_end.date()
-    made = {d.start_date for d in catalogue.datasets_of(session, job.device_id, start=start, end=end, kind="day")}
-    yield from (day for day in days_between(start, end) if day in waiting or day not in made)
+        return export_range(claimed.stores, job.device_id, start, end).dataset
+    datasets = catalogue.datasets_of(claimed.stores.session, job.device_id, kind="day")
+    if not datasets:
+        raise NoTelemetry(f"{job.device_id} has no readings to export")
+    return datasets[-1]
 
 
 @dg.job(
+    name=dagster_job_name("export"),
     executor_def=dg.in_process_executor,
     tags={"energy/purpose": "export"},
-    description="Exports asked for over REST (POST /api/v1/exports/run).",
+    description="Exports one device (POST /api/v1/exports/run).",
 )
 def export_job() -> None:
     export_device()

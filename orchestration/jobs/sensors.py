@@ -1,4 +1,4 @@
-"""Nothing asked for is lost: jobs that nobody started are started, jobs whose run died are told so."""
+"""Sensors that keep jobs going: they launch jobs that have no run, and fail jobs whose run has died."""
 
 import json
 from datetime import timedelta
@@ -7,109 +7,113 @@ import dagster as dg
 from sqlmodel import Session
 
 from orchestration.analyses.results import analysis_jobs
-from orchestration.datasets.cadence import UNFINISHED
 from orchestration.jobs.exports import export_job
 from orchestration.jobs.reports import report_job
-from orchestration.resources import WATCHED_TAG, Platform
+from orchestration.partitions import devices
+from orchestration.resources import Platform
+from orchestration.runs import UNFINISHED, WATCHED_TAG
 from storage import jobs, liveness
-from storage.jobs import ID_TAG, KINDS, MAX_LAUNCHES, Job
+from storage.job_runs import DEVICE_PARTITIONS, JOB_ID_TAG, dagster_job_of, partition_of, run_tags
+from storage.jobs import JOB_TABLES, MAX_LAUNCHES, Job
+from storage.settings import Settings
 from storage.times import utc_now
 
-# Time for the run that the API launched to come up and claim its job.
-PATIENCE = timedelta(seconds=30)
-# A run whose process shows no life for so long has none: longer than a restart of the database takes it.
-SILENCE = timedelta(seconds=8)
-GONE = "the process that did it is gone"
+# The API launches jobs itself. Within this time such a run has started and claimed its job.
+LAUNCH_TIMEOUT = timedelta(seconds=30)
+# A run is dead if its lock is free for so long. A restarted database needs less to get the locks back.
+DEAD_AFTER = timedelta(seconds=8)
+PROCESS_GONE = "the process of the run is gone"
 
 
 @dg.sensor(
     jobs=[export_job, report_job, *analysis_jobs],
     minimum_interval_seconds=10,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Starts the jobs that were asked for while Dagster was away, and those whose run died before it began.",
+    description="Launches jobs that were requested while Dagster was down, and jobs whose run died before it started.",
 )
 def launch_waiting_jobs(context: dg.SensorEvaluationContext, platform: Platform) -> dg.SensorResult | dg.SkipReason:
-    requests: list[dg.RunRequest] = []
-    devices: list[str] = []
     with platform.session() as session:
-        for kind in KINDS.values():
-            for job in jobs.waiting(session, kind, utc_now() - PATIENCE):
-                if _has_run(context.instance, job):
-                    continue
-                if job.launches >= MAX_LAUNCHES:
-                    jobs.fail(session, job, f"its run died {job.launches} times before it began; see Dagster's runs")
-                    continue
-                tags = jobs.run_tags(job, platform.settings)
-                requests.append(
-                    dg.RunRequest(
-                        job_name=jobs.dagster_job(job), partition_key=tags.pop("dagster/partition", None), tags=tags
-                    )
-                )
-                devices.append(job.device_id)
+        before = utc_now() - LAUNCH_TIMEOUT
+        waiting = [job for table in JOB_TABLES for job in jobs.waiting(session, table, before)]
+        without_run = [job for job in waiting if not _has_run(context.instance, job)]
+        for job in without_run:
+            if job.launches < MAX_LAUNCHES:
                 jobs.note_launch(session, job, None)
-    if not requests:
-        return dg.SkipReason("no job waits for a run")
-    known = context.instance.get_dynamic_partitions("devices")
-    new = sorted(set(devices).difference(known))
-    partitions = dg.DynamicPartitionsDefinition(name="devices").build_add_request(new)
-    return dg.SensorResult(run_requests=requests, dynamic_partitions_requests=[partitions])
+            else:
+                jobs.fail(session, job, f"its {MAX_LAUNCHES} runs died before they started; see Dagster's runs")
+        session.commit()
+    launched = [job for job in without_run if job.status == "pending"]
+    if not launched:
+        return dg.SkipReason("No job is waiting for a run.")
+    known = context.instance.get_dynamic_partitions(DEVICE_PARTITIONS)
+    new_devices = sorted({job.device_id for job in launched}.difference(known))
+    return dg.SensorResult(
+        run_requests=[_run_request(job, platform.settings) for job in launched],
+        dynamic_partitions_requests=[devices.build_add_request(new_devices)],
+    )
 
 
 def _has_run(instance: dg.DagsterInstance, job: Job) -> bool:
-    return bool(instance.get_runs(dg.RunsFilter(tags={ID_TAG: job.job_id}, statuses=UNFINISHED), limit=1))
+    return bool(instance.get_runs(dg.RunsFilter(tags={JOB_ID_TAG: job.job_id}, statuses=UNFINISHED), limit=1))
+
+
+def _run_request(job: Job, settings: Settings) -> dg.RunRequest:
+    return dg.RunRequest(job_name=dagster_job_of(job), partition_key=partition_of(job), tags=run_tags(job, settings))
 
 
 @dg.sensor(
     minimum_interval_seconds=10,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Fails runs whose process is gone without a word: killed with all around it, or with its machine.",
+    description="Fails runs whose process is gone without a trace: it was killed together with its parent, or its"
+    " machine failed.",
 )
 def end_dead_runs(context: dg.SensorEvaluationContext, platform: Platform) -> dg.SkipReason:
-    """Fail runs that show no life for a while; the cursor keeps since when they do not."""
-    silent: dict[str, float] = json.loads(context.cursor or "{}")
+    """Fail runs whose lock stays free; the cursor holds since when, by run id."""
+    free_since: dict[str, float] = json.loads(context.cursor or "{}")
     now = utc_now().timestamp()
     started = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED], tags={WATCHED_TAG: "yes"})
-    still: dict[str, float] = {}
+    suspects: dict[str, float] = {}
     with platform.session() as session:
         for run in context.instance.get_runs(started):
             if liveness.is_alive(session, run.run_id):
                 continue
-            since = silent.get(run.run_id, now)
-            if now - since < SILENCE.total_seconds():
-                still[run.run_id] = since
+            since = free_since.get(run.run_id, now)
+            if now - since < DEAD_AFTER.total_seconds():
+                suspects[run.run_id] = since
             else:
-                _fail_jobs(session, run.run_id, GONE)
-                context.instance.report_run_failed(run, GONE)
-    context.update_cursor(json.dumps(still))
-    return dg.SkipReason(f"{len(still)} runs show no life" if still else "every run lives")
-
-
-def _note_death(context: dg.RunStatusSensorContext, platform: Platform) -> None:
-    """Write to the rows of a run's jobs that it ended without saying so itself."""
-    with platform.session() as session:
-        _fail_jobs(session, context.dagster_run.run_id, context.dagster_event.message or "the run ended")
+                _fail_jobs(session, run.run_id, PROCESS_GONE)
+                context.instance.report_run_failed(run, PROCESS_GONE)
+    context.update_cursor(json.dumps(suspects))
+    return dg.SkipReason(f"{len(suspects)} runs may be dead." if suspects else "All runs are alive.")
 
 
 def _fail_jobs(session: Session, run_id: str, reason: str) -> None:
-    for job in jobs.at_work(session, run_id):
+    """Fail and commit the jobs that the run has claimed and not ended."""
+    for job in jobs.claimed_by(session, run_id):
         jobs.fail(session, job, f"its run {run_id} ended: {reason}")
+    session.commit()
+
+
+def _note_end(context: dg.RunStatusSensorContext, platform: Platform) -> None:
+    with platform.session() as session:
+        _fail_jobs(session, context.dagster_run.run_id, context.dagster_event.message or "no reason was given")
 
 
 @dg.run_status_sensor(
     run_status=dg.DagsterRunStatus.FAILURE,
     minimum_interval_seconds=10,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="A job whose run failed or was killed is failed, with the reason.",
+    description="Fails the jobs of a run that failed or was killed, with the reason.",
 )
 def note_failed_runs(context: dg.RunStatusSensorContext, platform: Platform) -> None:
-    _note_death(context, platform)
+    _note_end(context, platform)
 
 
 @dg.run_status_sensor(
     run_status=dg.DagsterRunStatus.CANCELED,
     minimum_interval_seconds=10,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="A job whose run was ended in Dagster is failed, with the reason.",
+    description="Fails the jobs of a run that was canceled in Dagster, with the reason.",
 )
 def note_canceled_runs(context: dg.RunStatusSensorContext, platform: Platform) -> None:
-    _note_death(context, platform)
+    _note_end(context, platform)

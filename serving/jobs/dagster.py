@@ -1,6 +1,6 @@
-"""Dagster as the API uses it: launch a job's run at once, end it; over GraphQL, best effort.
+"""A client of Dagster's GraphQL API that launches and terminates the runs of jobs.
 
-Nothing depends on it: a job that is not launched here is launched by Dagster's own sensor.
+Jobs do not depend on it: the sensor `launch_waiting_jobs` launches those that were not launched here.
 """
 
 import logging
@@ -8,17 +8,20 @@ from typing import Any
 
 import httpx
 
-from storage import jobs
-from storage.jobs import ExportJob, Job
+from storage import job_runs
+from storage.jobs import Job
 from storage.settings import Settings
 
 log = logging.getLogger(__name__)
 
+# The code location of `workspace.yaml`, and the name that Dagster gives to the definitions in it.
 LOCATION = {"repositoryLocationName": "energy", "repositoryName": "__repository__"}
 
 ADD_PARTITION = """
-mutation ($repository: RepositorySelector!, $key: String!) {
-  addDynamicPartition(repositorySelector: $repository, partitionsDefName: "devices", partitionKey: $key) { __typename }
+mutation ($repository: RepositorySelector!, $definition: String!, $key: String!) {
+  addDynamicPartition(repositorySelector: $repository, partitionsDefName: $definition, partitionKey: $key) {
+    __typename
+  }
 }"""
 LAUNCH = """
 mutation ($parameters: ExecutionParams!) {
@@ -41,34 +44,35 @@ class Dagster:
         self._client = httpx.Client(base_url=settings.dagster_address, timeout=5)
 
     def launch(self, job: Job) -> str | None:
-        """Start a run for the job; its id, or None when Dagster does not answer (the sensor will do it)."""
+        """Launch a run for the job and return its id; None if Dagster does not launch it now."""
+        tags = job_runs.run_tags(job, self._settings)
         try:
-            if not isinstance(job, ExportJob):
-                self._ask(ADD_PARTITION, repository=LOCATION, key=job.device_id)
-            tags = [{"key": key, "value": value} for key, value in jobs.run_tags(job, self._settings).items()]
+            if partition := job_runs.partition_of(job):
+                self._execute(ADD_PARTITION, repository=LOCATION, definition=job_runs.DEVICE_PARTITIONS, key=partition)
+                tags[job_runs.PARTITION_TAG] = partition
             parameters = {
-                "selector": {**LOCATION, "jobName": jobs.dagster_job(job)},
+                "selector": {**LOCATION, "jobName": job_runs.dagster_job_of(job)},
                 "runConfigData": {},
-                "executionMetadata": {"tags": tags},
+                "executionMetadata": {"tags": [{"key": key, "value": value} for key, value in tags.items()]},
             }
-            answer = self._ask(LAUNCH, parameters=parameters)["launchRun"]
+            launched = self._execute(LAUNCH, parameters=parameters)["launchRun"]
         except (httpx.HTTPError, ValueError, KeyError) as error:
-            log.warning("%s waits for Dagster's sensor: %r", job.job_id, error)
+            log.warning("%s was not launched; Dagster's sensor will launch it: %r", job.job_id, error)
             return None
-        if answer["__typename"] != "LaunchRunSuccess":
-            log.warning("%s waits for Dagster's sensor: %s", job.job_id, answer)
+        if launched["__typename"] != "LaunchRunSuccess":
+            log.warning("%s was not launched; Dagster's sensor will launch it: %s", job.job_id, launched)
             return None
-        return str(answer["run"]["runId"])
+        return str(launched["run"]["runId"])
 
     def terminate(self, run_id: str) -> None:
-        """End a run, if Dagster answers; a cancelled job's run also finds out by itself."""
+        """Terminate a run if Dagster answers; the run of a cancelled job also ends by itself."""
         try:
-            self._ask(TERMINATE, run=run_id)
+            self._execute(TERMINATE, run=run_id)
         except (httpx.HTTPError, ValueError, KeyError) as error:
-            log.warning("run %s was not ended: %r", run_id, error)
+            log.warning("run %s was not terminated: %r", run_id, error)
 
     def check(self) -> None:
-        """Return when the webserver answers.
+        """Return if the webserver answers.
 
         Raises:
             httpx.HTTPError: it does not.
@@ -79,10 +83,9 @@ class Dagster:
     def close(self) -> None:
         self._client.close()
 
-    def _ask(self, query: str, **variables: Any) -> dict[str, Any]:
-        answer = self._client.post("/graphql", json={"query": query, "variables": variables})
-        answer.raise_for_status()
-        body: dict[str, Any] = answer.json()
+    def _execute(self, query: str, **variables: Any) -> dict[str, Any]:
+        response = self._client.post("/graphql", json={"query": query, "variables": variables}).raise_for_status()
+        body: dict[str, Any] = response.json()
         if body.get("errors"):
             raise ValueError(body["errors"][0]["message"])
         data: dict[str, Any] = body["data"]

@@ -11,7 +11,8 @@ from dagster._core.launcher import LaunchRunContext
 from sqlmodel import Session
 
 from cli.local import dagster_home
-from storage.jobs import ID_TAG, ExportJob, new_job_id
+from storage.job_runs import JOB_ID_TAG
+from storage.jobs import ExportJob, new_job_id
 from storage.settings import CHECKOUT, Settings
 from storage.stores import Stores
 from tests.support.plant import reading, store
@@ -50,7 +51,7 @@ def launch(instance: dg.DagsterInstance, job: ExportJob) -> None:
     repository = ReconstructableRepository.for_module("orchestration.definitions", "defs")
     export_job = repository.get_reconstructable_job("export_job")
     run = instance.create_run_for_job(
-        export_job.get_definition(), tags={ID_TAG: job.job_id}, job_code_origin=export_job.get_python_origin()
+        export_job.get_definition(), tags={JOB_ID_TAG: job.job_id}, job_code_origin=export_job.get_python_origin()
     )
     instance.run_launcher.launch_run(LaunchRunContext(run, None))
 

@@ -1,28 +1,132 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, get_args
 
 import dagster as dg
+import pytest
 from sqlalchemy.orm import configure_mappers
+from syrupy.assertion import SnapshotAssertion
 
-from assets.analyses import ANALYSES
+from assets.analyses import ANALYSES, AnalysisType
 from orchestration.definitions import defs
 from storage import catalogue
-from storage.jobs import AnalyticsJob, ExportJob, Job, ReportJob, dagster_job
+from storage.job_runs import dagster_job_of, partition_of
+from storage.jobs import JOB_TABLES, AnalyticsJob, Job
 from storage.settings import Settings
 from storage.stores import Stores
 from tests.support.plant import DAY_MINUTES, reading, store
 
 
-def test_everything_loads(settings: Settings) -> None:
-    definitions = defs()
-    dg.Definitions.validate_loadable(definitions)
+def partitions(definition: dg.PartitionsDefinition[str] | None) -> str | None:
+    if isinstance(definition, dg.DynamicPartitionsDefinition):
+        return f"dynamic: {definition.name}"
+    if isinstance(definition, dg.TimeWindowPartitionsDefinition):
+        start = f"{definition.start:%Y-%m-%d} {definition.timezone}"
+        return f"{definition.cron_schedule} from {start}, end offset {definition.end_offset}"
+    assert definition is None
+    return None
+
+
+def assets(definitions: dg.Definitions) -> dict[str, Any]:
+    return {
+        spec.key.to_user_string(): {
+            "description": spec.description,
+            "deps": sorted(dep.asset_key.to_user_string() for dep in spec.deps),
+            "partitions": partitions(spec.partitions_def),
+            "group": spec.group_name,
+            "kinds": sorted(spec.kinds),
+            "owners": sorted(spec.owners),
+            "automation": spec.automation_condition and str(spec.automation_condition),
+            "freshness": spec.freshness_policy and type(spec.freshness_policy).__name__,
+            "metadata": sorted(spec.metadata),
+        }
+        for spec in definitions.resolve_all_asset_specs()
+    }
+
+
+def checks(definitions: dg.Definitions) -> dict[str, Any]:
+    return {
+        spec.key.to_user_string(): {
+            "description": spec.description,
+            "partitions": partitions(spec.partitions_def),
+            "blocking": spec.blocking,
+        }
+        for check in definitions.asset_checks or ()
+        for spec in check.check_specs
+    }
+
+
+def jobs(definitions: dg.Definitions) -> dict[str, Any]:
+    return {
+        job.name: {
+            "description": job.description,
+            "tags": dict(job.tags),
+            "assets": sorted(key.to_user_string() for key in job.asset_layer.selected_asset_keys),
+            "checks": sorted(key.name for key in job.asset_layer.asset_graph.asset_check_keys),
+            "ops": {node.name: node.definition.description for node in job.graph.node_dict.values()},
+            "partitions": partitions(job.partitions_def),
+            "executor": job.executor_def.name,
+        }
+        for job in definitions.resolve_all_job_defs()
+        if job.name != "__ASSET_JOB"
+    }
+
+
+def schedules(definitions: dg.Definitions) -> dict[str, Any]:
+    repository = definitions.get_repository_def()
+    return {
+        schedule.name: {
+            "description": schedule.description,
+            "cron": schedule.cron_schedule,
+            "timezone": schedule.execution_timezone,
+            "job": schedule.job_name,
+            "default status": schedule.default_status.name,
+        }
+        for schedule in repository.schedule_defs
+    }
+
+
+def sensors(definitions: dg.Definitions) -> dict[str, Any]:
+    repository = definitions.get_repository_def()
+    return {
+        sensor.name: {
+            "description": sensor.description,
+            "type": sensor.sensor_type.name,
+            "interval": sensor.minimum_interval_seconds,
+            "targets": sorted(target.job_name for target in sensor.targets),
+            "default status": sensor.default_status.name,
+        }
+        for sensor in repository.sensor_defs
+    }
+
+
+@pytest.mark.parametrize("serialize", [assets, checks, jobs, schedules, sensors])
+def test_definitions_are_as_reviewed(
+    serialize: Callable[[dg.Definitions], dict[str, Any]], settings: Settings, snapshot: SnapshotAssertion
+) -> None:
+    """After a change that is meant: `pytest tests/orchestration/test_definitions.py --snapshot-update`."""
+    assert serialize(defs()) == snapshot
+
+
+def test_all_definitions_load(settings: Settings) -> None:
+    dg.Definitions.validate_loadable(defs())
+
+
+def test_every_kind_of_job_has_a_dagster_job_with_its_partitions(settings: Settings) -> None:
     configure_mappers()  # what `model_construct` needs
-    jobs = {job.name for job in definitions.resolve_all_job_defs()}
-    asked: list[Job] = [AnalyticsJob.model_construct(analysis_type=kind) for kind in ANALYSES]
-    asked += [ExportJob.model_construct(), ReportJob.model_construct()]
-    assert {dagster_job(job) for job in asked} <= jobs
+    requested: list[Job] = [AnalyticsJob.model_construct(device_id="D1", analysis_type=kind) for kind in ANALYSES]
+    requested += [table.model_construct(device_id="D1") for table in JOB_TABLES if table is not AnalyticsJob]
+    repository = defs().get_repository_def()
+    for job in requested:
+        definition = repository.get_job(dagster_job_of(job))
+        assert (definition.partitions_def is None) == (partition_of(job) is None), definition.name
+
+
+def test_the_analyses_are_those_that_a_job_can_have() -> None:
+    assert set(ANALYSES) == set(get_args(AnalysisType))
 
 
 def test_a_range_of_days_from_dagsters_command_line(stores: Stores, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobO
 from dagster._core.run_coordinator.base import SubmitRunContext
 
 from orchestration.queue import AT_WORK, PromptRunCoordinator
-from storage.jobs import KIND_TAG
+from storage.job_runs import JOB_TAG
 
 ORIGIN = RemoteJobOrigin(RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("energy"), "__repository__"), "any")
 
@@ -34,15 +34,15 @@ def submitted(instance: dg.DagsterInstance, **tags: str) -> dg.DagsterRun:
 
 
 def test_a_run_begins_at_once_where_there_is_room(kept_instance: dg.DagsterInstance, launched: list[str]) -> None:
-    at_work(kept_instance, 2, **{KIND_TAG: "job"})
-    assert launched == [submitted(kept_instance, **{KIND_TAG: "job"}).run_id]
+    at_work(kept_instance, 2, **{JOB_TAG: "job"})
+    assert launched == [submitted(kept_instance, **{JOB_TAG: "job"}).run_id]
 
 
 def test_jobs_beyond_their_limit_wait_and_hold_nobody_else(
     kept_instance: dg.DagsterInstance, launched: list[str]
 ) -> None:
-    at_work(kept_instance, 3, **{KIND_TAG: "job"})  # MAX_CONCURRENT_JOBS
-    assert submitted(kept_instance, **{KIND_TAG: "job"}).status == dg.DagsterRunStatus.QUEUED
+    at_work(kept_instance, 3, **{JOB_TAG: "job"})  # MAX_CONCURRENT_JOBS
+    assert submitted(kept_instance, **{JOB_TAG: "job"}).status == dg.DagsterRunStatus.QUEUED
     assert launched == [submitted(kept_instance).run_id]
 
 

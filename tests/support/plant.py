@@ -2,6 +2,8 @@
 
 from datetime import UTC, date, datetime
 
+from sqlalchemy import text
+
 from storage import dirty_days
 from storage.stores import Stores
 from storage.telemetry import Reading
@@ -31,3 +33,13 @@ def store(stores: Stores, *readings: Reading) -> None:
     stores.telemetry.write(readings)
     dirty_days.mark_dirty(stores.session, ((r.device_id, r.time) for r in readings))
     stores.session.commit()
+
+
+def telemetry_partitions(stores: Stores) -> list[str]:
+    """The months, as `YYYY_MM`, that the telemetry table has partitions for."""
+    names = stores.session.execute(
+        text(
+            "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'device_telemetry'::regclass ORDER BY 1"
+        )
+    )
+    return [str(name)[-7:] for name in names.scalars()]

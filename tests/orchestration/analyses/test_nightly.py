@@ -12,7 +12,8 @@ from orchestration.resources import Platform
 from orchestration.shards import split
 from storage import jobs
 from storage.devices import Device
-from storage.jobs import ID_TAG, AnalyticsJob
+from storage.job_runs import JOB_ID_TAG
+from storage.jobs import AnalyticsJob
 from storage.stores import Stores
 from storage.times import midnight
 from tests.support.plant import DAY, DAY_MINUTES, reading, store
@@ -44,28 +45,31 @@ def asked_for(platform: Platform, instance: dg.DagsterInstance) -> list[dg.RunRe
 def night(instance: dg.DagsterInstance, request: dg.RunRequest) -> dict[str, Any]:
     job = defs().resolve_job_def("nightly_job")
     result = job.execute_in_process(run_config=request.run_config, instance=instance, tags=request.tags)
-    (told,) = (e.step_output_data.metadata for e in result.all_events if e.is_successful_output)
-    reasons = told["passed over, and why"]
+    (metadata,) = (e.step_output_data.metadata for e in result.all_events if e.is_successful_output)
+    reasons = metadata["skipped analyses"]
     assert isinstance(reasons, dg.TableMetadataValue)
-    return {name: told[name].value for name in nightly.OUTCOMES} | {"why": [r.data for r in reasons.records]}
+    return {name: metadata[name].value for name in nightly.OUTCOMES} | {"reasons": [r.data for r in reasons.records]}
 
 
 def test_a_night_leaves_rows_and_results_and_is_not_repeated(
     fleet: Stores, platform: Platform, kept_instance: dg.DagsterInstance
 ) -> None:
     (request,) = asked_for(platform, kept_instance)
-    told = night(kept_instance, request)
+    outcome = night(kept_instance, request)
     rows = fleet.session.exec(select(AnalyticsJob)).all()
     assert {(r.device_id, r.analysis_type, r.status) for r in rows} == {
         ("D1", kind, "completed") for kind in ("anomaly", "forecast")
     }
-    assert [(why["device"], why["analysis"]) for why in told.pop("why")] == [("D2", "anomaly"), ("D2", "forecast")]
-    counts = {"completed": 2, "passed over": 2, "failed": 0, "cancelled": 0, "without datasets": 2}
-    assert told == counts
-    for key in nightly.ASSETS.values():
-        assert kept_instance.get_materialized_partitions(key) == {"D1"}
+    assert [(skipped["device"], skipped["analysis"]) for skipped in outcome.pop("reasons")] == [
+        ("D2", "anomaly"),
+        ("D2", "forecast"),
+    ]
+    counts = {"completed": 2, "skipped": 2, "failed": 0, "cancelled": 0, "no datasets": 2}
+    assert outcome == counts
+    for key in ("anomaly_result", "forecast"):
+        assert kept_instance.get_materialized_partitions(dg.AssetKey(key)) == {"D1"}
     again = night(kept_instance, request)
-    assert again == {**counts, "completed": 0, "why": again["why"]}
+    assert again == {**counts, "completed": 0, "reasons": again["reasons"]}
     assert len(fleet.session.exec(select(AnalyticsJob)).all()) == len(rows)
 
 
@@ -86,6 +90,7 @@ def test_an_analysis_that_is_cancelled_at_its_end_has_no_result(
 
     def too_late(session: Session, job: jobs.Job, message: str, **results: object) -> None:
         jobs.cancel(session, job)
+        session.commit()
         complete(session, job, message, **results)
 
     monkeypatch.setattr(jobs, "complete", too_late)
@@ -97,7 +102,7 @@ def test_an_analysis_that_is_cancelled_at_its_end_has_no_result(
     fleet.session.add(job)
     fleet.session.commit()
     run = defs().resolve_job_def("anomaly_job").execute_in_process(
-        partition_key="D1", instance=kept_instance, tags={ID_TAG: job.job_id}
+        partition_key="D1", instance=kept_instance, tags={JOB_ID_TAG: job.job_id}
     )  # fmt: skip
     assert run.success
     fleet.session.refresh(job)
@@ -119,7 +124,7 @@ def test_a_refused_analysis_says_why(
     assert told
     assert told.description == row.error_message
     assert {name: value.value for name, value in told.metadata.items()} == {
-        "job": row.job_id, "device": "D2", "refused by": "CannotAnalyse",
+        "job": row.job_id, "device": "D2", "error": "CannotAnalyse",
     }  # fmt: skip
     assert event.step_failure_data.error
     assert event.step_failure_data.error.cause is None

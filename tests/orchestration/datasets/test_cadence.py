@@ -1,4 +1,4 @@
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import dagster as dg
 import pytest
@@ -13,7 +13,7 @@ from storage import catalogue
 from storage.catalogue import Dataset
 from storage.devices import Device
 from storage.stores import Stores
-from storage.times import midnight, utc_now
+from storage.times import utc_now
 from tests.support.plant import DAY, DAY_MINUTES, reading, store
 
 
@@ -58,9 +58,9 @@ def test_the_open_day_is_made_at_once_and_a_late_one_when_it_is_quiet(
 def test_a_late_day_that_never_gets_quiet_waits_no_longer_than_a_quarter_of_an_hour(stores: Stores) -> None:
     store(stores, reading(0))
     now = utc_now()
-    assert not cadence.days_to_make(stores.session, now)
+    assert not cadence.due_days(stores.session, now)
     stores.session.execute(text("UPDATE touched_days SET first_touched_at = now() - interval '16 minutes'"))
-    assert [w.day for w in cadence.days_to_make(stores.session, now)] == [DAY]
+    assert [w.day for w in cadence.due_days(stores.session, now)] == [DAY]
 
 
 def test_a_day_is_made_once_more_when_it_closes(stores: Stores, open_day: date) -> None:
@@ -68,9 +68,9 @@ def test_a_day_is_made_once_more_when_it_closes(stores: Stores, open_day: date) 
     exported = export_day(stores, "D1", open_day)
     assert exported is not None
     assert exported.dataset.checks is None
-    close = midnight(open_day + timedelta(days=1))
-    assert not cadence.days_to_make(stores.session, close + timedelta(minutes=4))
-    assert cadence.days_to_make(stores.session, close + timedelta(minutes=6)) == [cadence.Wanted(open_day, 1)]
+    midnight = datetime.combine(open_day + timedelta(days=1), datetime.min.time(), UTC)
+    assert not cadence.due_days(stores.session, midnight + timedelta(minutes=4))
+    assert cadence.due_days(stores.session, midnight + timedelta(minutes=6)) == [cadence.DueDay(open_day, 1)]
 
 
 def test_a_day_with_a_run_or_one_that_just_failed_is_left_alone(
@@ -103,7 +103,7 @@ def test_the_checks_of_a_closed_day_name_the_worst_devices(
     completeness = found["completeness"]
     assert (completeness.severity, completeness.partition) == (dg.AssetCheckSeverity.ERROR, "2026-02-12")
     assert completeness.description == (
-        "2 of 3 devices' days, worst stopped: 6.2% of the day at one reading each 60 s"
+        "2 of 3 device-days failed. stopped: 6.2% of the day at one reading each 60 s"
     )  # fmt: skip
     assert found["gaps"].severity == dg.AssetCheckSeverity.WARN
     assert (completeness.metadata["errors"].value, completeness.metadata["warnings"].value) == (1, 1)
@@ -123,7 +123,7 @@ def test_a_large_fleet_is_split_over_several_runs(
     requests = tick(instance, platform).run_requests or []
     assert [r.tags["energy/shard"] for r in requests] == ["1 of 3", "2 of 3", "3 of 3"]
     made = [
-        set(daily.devices_of(stores.session, DAY, daily.ExportConfig(only_touched=True, shard=i, shards=3)))
+        set(daily.devices_to_export(stores.session, DAY, daily.ExportConfig(only_touched=True, shard=i, shards=3)))
         for i in range(3)
     ]
     assert set.union(*made) == fleet

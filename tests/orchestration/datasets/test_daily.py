@@ -9,8 +9,7 @@ import dagster as dg
 import pytest
 from sqlmodel import select
 
-from assets.datasets import export_day
-from assets.datasets.export import Exported
+from assets.datasets import Exported, export_day
 from assets.datasets.files import read
 from orchestration.datasets import daily
 from orchestration.datasets.daily import ExportConfig, telemetry_dataset
@@ -19,7 +18,8 @@ from orchestration.resources import Platform
 from storage import dirty_days
 from storage.catalogue import Dataset
 from storage.checkpoints import ExportCheckpoint
-from storage.jobs import ID_TAG, ExportJob, new_job_id
+from storage.job_runs import JOB_ID_TAG
+from storage.jobs import ExportJob, new_job_id
 from storage.objects import ObjectStoreUnavailable
 from storage.settings import Settings
 from storage.stores import Stores
@@ -34,7 +34,7 @@ def export(instance: dg.DagsterInstance, platform: Platform, day: str, **config:
     )  # fmt: skip
 
 
-def test_a_day_becomes_files_with_facts_in_dagster(
+def test_a_day_becomes_files_with_metadata_in_dagster(
     stores: Stores, platform: Platform, kept_instance: dg.DagsterInstance
 ) -> None:
     store(stores, reading(0), reading(1), reading(0, "D2"), reading(DAY_MINUTES, "D2"))
@@ -42,10 +42,10 @@ def test_a_day_becomes_files_with_facts_in_dagster(
     event = kept_instance.get_latest_materialization_event(daily.TELEMETRY_DATASET)
     assert event
     assert event.asset_materialization
-    facts = {name: value.value for name, value in event.asset_materialization.metadata.items()}
+    metadata = {name: value.value for name, value in event.asset_materialization.metadata.items()}
     assert event.asset_materialization.partition == "2026-02-12"
-    assert (facts["dagster/partition_row_count"], facts["devices"], facts["files written"]) == (3, 2, 2)
-    assert "data:image/png;base64" in str(facts["the day"])
+    assert (metadata["dagster/partition_row_count"], metadata["devices"], metadata["files written"]) == (3, 2, 2)
+    assert "data:image/png;base64" in str(metadata["chart"])
     assert [t.day for t in dirty_days.waiting(stores.session)] == [DAY + timedelta(days=1)]
 
 
@@ -90,14 +90,14 @@ def test_an_export_that_was_asked_for(stores: Stores, platform: Platform, instan
     store(stores, reading(0), reading(DAY_MINUTES))
     job = ask_for_export(stores)
     export_job = defs().resolve_job_def("export_job")
-    assert export_job.execute_in_process(instance=instance, tags={ID_TAG: job.job_id}).success
+    assert export_job.execute_in_process(instance=instance, tags={JOB_ID_TAG: job.job_id}).success
     stores.session.refresh(job)
     assert (job.status, job.results and job.results["s3_key"]) == (
         "completed", "datasets/D1/20260213_20260213.parquet"
     )  # fmt: skip
     # A second run of the same job finds it done, and does nothing.
     completed_at = job.completed_at
-    assert export_job.execute_in_process(instance=instance, tags={ID_TAG: job.job_id}).success
+    assert export_job.execute_in_process(instance=instance, tags={JOB_ID_TAG: job.job_id}).success
     stores.session.refresh(job)
     assert job.completed_at == completed_at
 
@@ -106,7 +106,7 @@ def test_an_export_of_a_range_is_one_file(stores: Stores, platform: Platform, in
     store(stores, reading(0), reading(DAY_MINUTES), reading(2 * DAY_MINUTES))
     start = utc_now().replace(2026, 2, 12, 0, 0, 0, 0)
     job = ask_for_export(stores, date_range_start=start, date_range_end=start + timedelta(days=1))
-    defs().resolve_job_def("export_job").execute_in_process(instance=instance, tags={ID_TAG: job.job_id})
+    defs().resolve_job_def("export_job").execute_in_process(instance=instance, tags={JOB_ID_TAG: job.job_id})
     stores.session.refresh(job)
     assert job.results
     assert (job.results["s3_key"], job.results["record_count"]) == ("datasets/D1/20260212_20260213.parquet", 2)
@@ -118,7 +118,7 @@ def test_an_export_without_readings_fails_with_the_reason(
 ) -> None:
     job = ask_for_export(stores)
     with pytest.raises(dg.Failure, match="no readings"):
-        defs().resolve_job_def("export_job").execute_in_process(instance=instance, tags={ID_TAG: job.job_id})
+        defs().resolve_job_def("export_job").execute_in_process(instance=instance, tags={JOB_ID_TAG: job.job_id})
     stores.session.refresh(job)
     assert job.status == "failed"
     assert job.error_message is not None
@@ -136,7 +136,7 @@ def test_a_device_that_cannot_be_exported_does_not_hold_the_others(
         return export_day(stores, device_id, day)
 
     monkeypatch.setattr(daily, "export_day", fails_for_d2)
-    with pytest.raises(dg.Failure, match="1 files could not be made, the others are: D2 of 2026-02-12: cannot be read"):
+    with pytest.raises(dg.Failure, match="1 of 3 files could not be exported: D2 on 2026-02-12: cannot be read"):
         export(instance, platform, "2026-02-12")
     assert {d.device_id for d in stores.session.exec(select(Dataset))} == {"D1", "D3"}
 

@@ -13,11 +13,13 @@ from sqlmodel import Session, select
 
 from assets.datasets.export import export_day
 from assets.reports import FORMATS, sources
+from orchestration.claimed_job import ClaimedJob
 from orchestration.definitions import defs
 from storage import catalogue, dirty_days, jobs
 from storage.alerts import Alert
 from storage.devices import Device
-from storage.jobs import ID_TAG, AnalyticsJob, ReportJob
+from storage.job_runs import JOB_ID_TAG
+from storage.jobs import AnalyticsJob, ReportJob
 from storage.objects import ObjectStore, open_object_store
 from storage.rules import Rule
 from storage.settings import Settings
@@ -124,7 +126,7 @@ def run(
 ) -> dg.ExecuteInProcessResult:
     report_job = defs().resolve_job_def("report_job")
     result = report_job.execute_in_process(
-        partition_key="D1", instance=instance, tags={ID_TAG: job.job_id}, raise_on_error=False
+        partition_key="D1", instance=instance, tags={JOB_ID_TAG: job.job_id}, raise_on_error=False
     )
     assert result.success is ends
     session.refresh(job)
@@ -249,14 +251,15 @@ def test_a_file_that_is_spoiled_fails_the_job_with_the_reason(
 @pytest.fixture(params=["Reading", "Report is ready"])
 def cancelled_midway(request: pytest.FixtureRequest, session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every job is cancelled, as another process would, when it is that far."""
-    report_progress = jobs.report_progress
+    report_progress = ClaimedJob.report_progress
 
-    def then_cancelled(on: Session, job: jobs.Job, percent: float, message: str) -> None:
-        report_progress(on, job, percent, message)
+    def then_cancelled(claimed: ClaimedJob[ReportJob], percent: float, message: str) -> None:
+        report_progress(claimed, percent, message)
         if message == request.param:
-            jobs.cancel(session, session.exec(select(ReportJob).where(ReportJob.job_id == job.job_id)).one())
+            jobs.cancel(session, session.exec(select(ReportJob).where(ReportJob.job_id == claimed.job.job_id)).one())
+            session.commit()
 
-    monkeypatch.setattr(jobs, "report_progress", then_cancelled)
+    monkeypatch.setattr(ClaimedJob, "report_progress", then_cancelled)
 
 
 @pytest.mark.usefixtures("cancelled_midway")

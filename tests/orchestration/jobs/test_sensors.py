@@ -6,7 +6,8 @@ from sqlmodel import Session
 from orchestration.jobs import sensors
 from orchestration.resources import Platform
 from storage import jobs
-from storage.jobs import ID_TAG, MAX_LAUNCHES, AnalyticsJob, ExportJob, Job, new_job_id
+from storage.job_runs import JOB_ID_TAG
+from storage.jobs import MAX_LAUNCHES, AnalyticsJob, ExportJob, Job, new_job_id
 from storage.stores import Stores
 from storage.times import utc_now
 
@@ -41,7 +42,7 @@ def test_jobs_that_nobody_started_are_launched(
     asked(stores.session, ExportJob(job_id=new_job_id(ExportJob), device_id="D1"), seconds_ago=1)
     answer = tick(instance, platform)
     assert isinstance(answer, dg.SensorResult)
-    launched = {r.tags[ID_TAG]: (r.job_name, r.partition_key) for r in answer.run_requests or ()}
+    launched = {r.tags[JOB_ID_TAG]: (r.job_name, r.partition_key) for r in answer.run_requests or ()}
     assert launched == {export.job_id: ("export_job", None), forecast.job_id: ("forecast_job", "D1")}
     assert [list(r.partition_keys) for r in answer.dynamic_partitions_requests or ()] == [["D1"]]
     assert isinstance(tick(instance, platform), dg.SkipReason)  # they were launched a moment ago
@@ -54,7 +55,7 @@ def test_a_job_whose_runs_keep_dying_is_given_up(
     assert isinstance(tick(instance, platform), dg.SkipReason)
     stores.session.refresh(job)
     assert job.status == "failed"
-    assert job.error_message == "its run died 5 times before it began; see Dagster's runs"
+    assert job.error_message == "its 5 runs died before they started; see Dagster's runs"
 
 
 def test_a_job_with_a_run_on_its_way_is_left_alone(
@@ -62,7 +63,7 @@ def test_a_job_with_a_run_on_its_way_is_left_alone(
 ) -> None:
     job = asked(stores.session, ExportJob(job_id=new_job_id(ExportJob), device_id="D1"))
     instance.add_run(
-        dg.DagsterRun(job_name="export_job", status=dg.DagsterRunStatus.STARTED, tags={ID_TAG: job.job_id})
+        dg.DagsterRun(job_name="export_job", status=dg.DagsterRunStatus.STARTED, tags={JOB_ID_TAG: job.job_id})
     )
     assert isinstance(tick(instance, platform), dg.SkipReason)
 
@@ -78,8 +79,9 @@ def test_a_job_is_told_that_its_run_died(stores: Stores, platform: Platform, ins
     def export_job() -> None:
         dies()
 
-    result = export_job.execute_in_process(instance=instance, tags={ID_TAG: job.job_id}, raise_on_error=False)
+    result = export_job.execute_in_process(instance=instance, tags={JOB_ID_TAG: job.job_id}, raise_on_error=False)
     jobs.claim(stores.session, ExportJob, job.job_id, result.run_id)
+    stores.session.commit()
     with dg.build_run_status_sensor_context(
         "note_failed_runs", result.get_run_failure_event(), instance, result.dagster_run,
         resources={"platform": platform},

@@ -47,6 +47,7 @@ def ask(client: TestClient, **changes: Any) -> str:
 def claimed(session: Session, job_id: str) -> ReportJob:
     """The job as the run has it that took it."""
     job = jobs.claim(session, ReportJob, job_id, "run-1")
+    session.commit()
     assert job is not None
     return job
 
@@ -55,6 +56,7 @@ def completed(session: Session, objects: ObjectStore, job_id: str, suffix: str =
     job, key = claimed(session, job_id), f"reports/D1/{job_id}.{suffix}"
     objects.put(key, CONTENT)
     jobs.complete(session, job, "Completed", results={"key": key, "size_bytes": len(CONTENT), "sha256": "ab"})
+    session.commit()
     return key
 
 
@@ -160,6 +162,7 @@ def test_reports_of_nothing_are_not_found(client: TestClient) -> None:
 def test_a_failed_report_says_why(client: TestClient, session: Session) -> None:
     job_id = ask(client)
     jobs.fail(session, claimed(session, job_id), "the report has 120.0 MB")
+    session.commit()
     assert client.get(f"/api/reports/status/{job_id}").json()["error_message"] == "the report has 120.0 MB"
     answer = client.get(f"/api/reports/download/{job_id}")
     assert (answer.status_code, answer.json()["detail"]) == (

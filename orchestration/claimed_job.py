@@ -1,0 +1,88 @@
+"""Runs of jobs that clients asked for: a run claims the job's row, works, and records how the job ended."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import dagster as dg
+
+from assets.analyses import CannotAnalyse
+from assets.datasets import DatasetReplaced, NoTelemetry, UnfitDatasets
+from assets.reports import ReportError
+from orchestration.resources import Platform
+from storage import jobs
+from storage.jobs import Job, JobCancelled
+from storage.stores import Stores
+
+JobT = TypeVar("JobT", bound=Job)
+
+# Errors that a user can fix: the message alone is enough, without a traceback.
+EXPECTED_ERRORS = (CannotAnalyse, DatasetReplaced, NoTelemetry, ReportError, UnfitDatasets)
+
+
+@dataclass(frozen=True)
+class ClaimedJob(Generic[JobT]):
+    """A job that this run has claimed, and the stores to perform it with."""
+
+    stores: Stores
+    job: JobT
+
+    def report_progress(self, percent: float, message: str) -> None:
+        """Record and commit how far the job is.
+
+        Raises:
+            JobCancelled: it was cancelled.
+
+        """
+        jobs.report_progress(self.stores.session, self.job, percent, message)
+        self.stores.session.commit()
+
+    def complete(self, message: str, **results: Any) -> None:
+        """Record and commit the job's results; the keywords are columns of its row.
+
+        Raises:
+            JobCancelled: it was cancelled.
+
+        """
+        jobs.complete(self.stores.session, self.job, message, **results)
+        self.stores.session.commit()
+
+    def fail(self, reason: str) -> None:
+        """Record and commit why the job failed; what the session has not committed is discarded."""
+        self.stores.session.rollback()
+        jobs.fail(self.stores.session, self.job, reason)
+        self.stores.session.commit()
+
+
+@contextmanager
+def claimed_job(
+    context: dg.OpExecutionContext | dg.AssetExecutionContext, platform: Platform, table: type[JobT], job_id: str
+) -> Iterator[ClaimedJob[JobT] | None]:
+    """Claim a job for this run and record how the block ends; None if the job is not pending any more.
+
+    If the job is cancelled, the block ends early and the code behind it goes on.
+
+    Raises:
+        dg.Failure: the job cannot be performed; its row says why.
+
+    """
+    with platform.stores(context.run.run_id) as stores:
+        job = jobs.claim(stores.session, table, job_id, context.run.run_id)
+        stores.session.commit()
+        if job is None:
+            context.log.info(f"{job_id} is not pending any more: it was cancelled, or another run has claimed it")
+            yield None
+            return
+        claimed = ClaimedJob(stores, job)
+        try:
+            yield claimed
+        except JobCancelled:
+            context.log.info(f"{job_id} was cancelled")
+        except EXPECTED_ERRORS as error:
+            claimed.fail(str(error))
+            metadata: dict[str, str] = {"job": job_id, "device": job.device_id, "error": type(error).__name__}
+            raise dg.Failure(str(error), metadata=metadata, allow_retries=False) from None
+        except BaseException as error:
+            claimed.fail(f"{type(error).__name__}: {error}")
+            raise

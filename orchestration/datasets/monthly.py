@@ -1,0 +1,73 @@
+"""Compaction: the files of a closed month's days become one file per device."""
+
+from datetime import date
+from typing import Any
+
+import dagster as dg
+
+from assets.datasets import Exported, export_month, last_of_month
+from orchestration.datasets.daily import TELEMETRY_DATASET
+from orchestration.metadata import code_version, dataset_schema
+from orchestration.partitions import first_day, months
+from orchestration.resources import Platform
+from storage import catalogue
+from storage.stores import Stores
+
+MAX_MONTHS_A_TICK = 12
+
+
+@dg.asset(
+    deps=[TELEMETRY_DATASET],
+    partitions_def=months,
+    backfill_policy=dg.BackfillPolicy.single_run(),
+    group_name="datasets",
+    kinds={"parquet", "pyarrow"},
+    owners=["team:data"],
+    code_version=code_version(),
+    metadata={"dagster/column_schema": dataset_schema()},
+    description="A closed month of a device in one Parquet file, for readers of long ranges. The files of its days are"
+    " kept. The file is made again when late data changes one of its days.",
+)
+def telemetry_monthly(context: dg.AssetExecutionContext, platform: Platform) -> None:
+    """Write one file per device with telemetry in the month."""
+    with platform.stores(context.run.run_id) as stores:
+        for key in context.partition_keys:
+            month = date.fromisoformat(key)
+            device_ids = catalogue.devices_of_days(stores.session, month, last_of_month(month))
+            files = [export_month(stores, device_id, month.year, month.month) for device_id in device_ids]
+            metadata = _month_metadata(stores, month, [file for file in files if file])
+            context.add_asset_metadata(metadata, partition_key=key)
+
+
+def _month_metadata(stores: Stores, month: date, files: list[Exported]) -> dict[str, Any]:
+    return {
+        "dagster/partition_row_count": sum(file.dataset.rows for file in files),
+        "bytes": sum(file.dataset.bytes for file in files),
+        "devices": len(files),
+        "files written": sum(file.changed for file in files),
+        "dagster/uri": f"{stores.objects.address}/datasets/*/{month:%Y%m%d}_{last_of_month(month):%Y%m%d}.parquet",
+    }
+
+
+monthly_job = dg.define_asset_job(
+    "monthly_job",
+    selection=[telemetry_monthly],
+    executor_def=dg.in_process_executor,
+    tags={"energy/purpose": "maintenance"},
+    description="Merges a month's files into one per device. The schedule `close_months` requests it.",
+)
+
+
+@dg.schedule(
+    job=monthly_job,
+    cron_schedule="10 3 * * *",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Every night at 03:10 UTC: merges the files of months that have closed or have late data.",
+)
+def close_months(context: dg.ScheduleEvaluationContext, platform: Platform) -> list[dg.RunRequest] | dg.SkipReason:
+    today = context.scheduled_execution_time.date()
+    with platform.session() as session:
+        due = catalogue.months_to_close(session, first_day, today.replace(day=1))
+    if not due:
+        return dg.SkipReason("No month has closed, and no day of a closed month has changed.")
+    return [dg.RunRequest(partition_key=month.isoformat()) for month in due[:MAX_MONTHS_A_TICK]]

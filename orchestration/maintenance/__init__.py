@@ -1,0 +1,1 @@
+"""Retention: old telemetry, files and runs are deleted every night."""

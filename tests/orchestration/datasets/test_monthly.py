@@ -1,0 +1,51 @@
+from datetime import UTC, date, datetime, timedelta
+
+import dagster as dg
+from sqlmodel import select
+
+from assets.datasets import export_day
+from assets.datasets.files import read
+from orchestration.datasets import monthly
+from orchestration.definitions import defs
+from orchestration.resources import Platform
+from storage import catalogue
+from storage.catalogue import Dataset
+from storage.stores import Stores
+from tests.support.plant import DAY, DAY_MINUTES, reading, store
+
+MARCH = date(2026, 3, 1)
+
+
+def night(platform: Platform, instance: dg.DagsterInstance, day: date) -> list[str]:
+    """The months that the schedule asks for on a night."""
+    with dg.build_schedule_context(
+        instance=instance, scheduled_execution_time=datetime(day.year, day.month, day.day, 3, 10, tzinfo=UTC),
+        resources={"platform": platform},
+    ) as context:  # fmt: skip
+        requests = monthly.close_months(context)
+    return [str(r.partition_key) for r in requests] if isinstance(requests, list) else []
+
+
+def test_a_month_becomes_one_file_and_is_made_again_after_late_data(
+    stores: Stores, platform: Platform, instance: dg.DagsterInstance
+) -> None:
+    store(stores, reading(0), reading(DAY_MINUTES), reading(0, "D2"))
+    for day, device_id in ((DAY, "D1"), (DAY + timedelta(days=1), "D1"), (DAY, "D2")):
+        export_day(stores, device_id, day)
+    assert night(platform, instance, DAY) == []
+    assert night(platform, instance, MARCH) == ["2026-02-01"]
+    job = defs().resolve_job_def("monthly_job")
+    assert job.execute_in_process(partition_key="2026-02-01", instance=instance).success
+    assert night(platform, instance, MARCH) == []
+    months = stores.session.exec(select(Dataset).where(Dataset.kind == "month")).all()
+    assert {(m.key, m.rows) for m in months} == {
+        ("datasets/D1/20260201_20260228.parquet", 2), ("datasets/D2/20260201_20260228.parquet", 1)
+    }  # fmt: skip
+    store(stores, reading(5))
+    export_day(stores, "D1", DAY)
+    assert night(platform, instance, MARCH) == ["2026-02-01"]
+    job.execute_in_process(partition_key="2026-02-01", instance=instance)
+    assert night(platform, instance, MARCH) == []
+    stores.session.rollback()
+    (month,) = catalogue.datasets_of(stores.session, "D1", kind="month")
+    assert read(stores.objects, [month]).num_rows == 3
