@@ -17,14 +17,14 @@ def platform(settings: Settings) -> Platform:
 
 @pytest.fixture
 def instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
-    """A Dagster whose books are in memory."""
+    """A Dagster instance that keeps its storage in memory."""
     with dg.DagsterInstance.ephemeral() as instance:
         yield instance
 
 
 @pytest.fixture
 def kept_instance(settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[dg.DagsterInstance]:
-    """A Dagster as the repository's dagster.yaml has it: its books are in PostgreSQL."""
+    """A Dagster instance of the repository's dagster.yaml, with its storage in PostgreSQL."""
     url = urlsplit(settings.database_url)
     for name, value in (
         ("HOST", url.hostname), ("PORT", url.port), ("USER", url.username), ("PASSWORD", url.password),

@@ -134,7 +134,7 @@ def test_a_large_fleet_is_split_over_several_runs(
     assert not tick(instance, platform).run_requests
 
 
-def test_a_first_start_looks_back_for_telemetry_that_the_ledger_does_not_know(
+def test_the_first_tick_marks_recent_telemetry_that_was_not_marked(
     stores: Stores, platform: Platform, instance: dg.DagsterInstance, open_day: date
 ) -> None:
     recent, old = reading((open_day - DAY).days * DAY_MINUTES), reading(0, "D2")
