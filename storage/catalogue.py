@@ -162,20 +162,11 @@ def of_day(session: Session, day: date) -> list[Dataset]:
     return list(session.exec(query.options(*deferred)))
 
 
-@dataclass(frozen=True)
-class DayTotals:
-    """How many files a day has, and how many readings and bytes are in them."""
-
-    files: int
-    rows: int
-    bytes: int
-
-
-def day_totals(session: Session, day: date) -> DayTotals:
-    """Return the totals of all devices' files of a day."""
+def day_totals(session: Session, day: date) -> tuple[int, int, int]:
+    """The number of files of a day, of the readings in them, and of their bytes."""
     rows, size = func.coalesce(func.sum(Dataset.rows), 0), func.coalesce(func.sum(Dataset.bytes), 0)
-    of_day = select(func.count(), rows, size).where(*_current_days(), Dataset.start_date == day)
-    return DayTotals(*map(int, session.exec(of_day).one()))
+    totals = session.exec(select(func.count(), rows, size).where(*_current_days(), Dataset.start_date == day)).one()
+    return int(totals[0]), int(totals[1]), int(totals[2])
 
 
 def devices_of_days(session: Session, start: date, end: date) -> list[str]:

@@ -112,16 +112,16 @@ def devices_to_export(session: Session, day: date, config: ExportConfig) -> list
 
 def day_metadata(stores: Stores, day: date, exported: list[Exported]) -> dict[str, Any]:
     """What Dagster shows of a day. An open day has no chart, since it is materialized every minute."""
-    totals = catalogue.day_totals(stores.session, day)
+    files, rows, size = catalogue.day_totals(stores.session, day)
     metadata: dict[str, Any] = {
-        "dagster/partition_row_count": totals.rows,
-        "bytes": totals.bytes,
-        "devices": totals.files,
+        "dagster/partition_row_count": rows,
+        "bytes": size,
+        "devices": files,
         "files written": sum(file.changed for file in exported),
         "files unchanged": sum(not file.changed for file in exported),
         "dagster/uri": f"{stores.objects.address}/datasets/*/{day:%Y%m%d}_{day:%Y%m%d}.parquet",
     }
-    if totals.files and day < utc_now().date():
+    if files and day < utc_now().date():
         metadata["chart"] = picture(day_picture(stores, day))
         metadata["dagster/column_lineage"] = dataset_lineage(TELEMETRY)
     return metadata
