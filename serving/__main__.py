@@ -22,57 +22,57 @@ from storage.settings import LOOPBACK, Settings, SettingsError, check_settings
 
 log = logging.getLogger("serving")
 
-# Variables of the handover's services for finding each other.
+# Variables by which the six separate services found each other.
 UNUSED = frozenset(["DEVICE_SERVICE_URL", "RULE_ENGINE_URL"])
 
-OPEN_FILES = 65_536
+MAX_OPEN_FILES = 65_536
+SHUTDOWN_SECONDS = 5
 
 
 def main() -> None:
-    """Serve until SIGTERM or SIGINT; exit code 2 when a variable is wrong.
+    """Serve until SIGTERM or SIGINT. Exits with code 2 if a variable is wrong.
 
-    Then what is being answered has five seconds to end; nothing new is accepted meanwhile.
+    At the end, requests in progress have `SHUTDOWN_SECONDS` to finish, and no new ones are accepted.
     """
     try:
         check_settings()
         settings = Settings.load()
-        refuse_an_open_door(settings)
+        refuse_open_access(settings)
     except SettingsError as error:
         print(f"serving: {error}", file=sys.stderr)
         sys.exit(2)
     logging.basicConfig(level=settings.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
-    logging.getLogger("httpx").setLevel("WARNING")  # it notes every request to Dagster
+    logging.getLogger("httpx").setLevel("WARNING")  # it logs every request to Dagster
     if settings.allow_anonymous:
-        log.warning(
-            "ALLOW_ANONYMOUS is set: whoever reaches %s:%s may do everything", settings.api_host, settings.api_port
-        )
+        address = f"{settings.api_host}:{settings.api_port}"
+        log.warning("ALLOW_ANONYMOUS is set: everybody who reaches %s can do everything", address)
     for name in sorted(UNUSED.intersection(os.environ)):
-        log.info("%s is set and has no use here: the six services are one", name)
-    # Each watcher of the live stream is an open file, and 1,024 is a usual limit.
-    soft, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        log.info("%s is set but not used: the six services are one process", name)
+    # Each client of the live stream is an open file, and the usual limit is 1,024.
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != resource.RLIM_INFINITY:
-        wanted = OPEN_FILES if most == resource.RLIM_INFINITY else min(OPEN_FILES, most)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), most))
+        limit = MAX_OPEN_FILES if hard == resource.RLIM_INFINITY else min(MAX_OPEN_FILES, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, limit), hard))
     config = uvicorn.Config(
         create_app(settings),
         host=settings.api_host,
         port=settings.api_port,
         log_level="warning",
-        timeout_graceful_shutdown=5,
-        # Longer than clients keep an idle connection: else one is closed just when it is used again.
+        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+        # Longer than clients keep idle connections, so that none is closed just when its client uses it again.
         timeout_keep_alive=75,
         server_header=False,
         **SERVER_OPTIONS,
     )
     server = _Server(config)
-    with suppress(KeyboardInterrupt):  # a SIGINT that ended it is raised once more
+    with suppress(KeyboardInterrupt):  # uvicorn raises the SIGINT that stopped it again
         server.run()
     if not server.started:
         sys.exit(STARTUP_FAILURE)
 
 
 class _Server(uvicorn.Server):
-    """What is loaded when it has started stays: else the collector goes through it all in the midst of requests."""
+    """Excludes what is loaded at start from garbage collection, which would otherwise pause requests."""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -81,11 +81,11 @@ class _Server(uvicorn.Server):
         gc.freeze()
 
 
-def refuse_an_open_door(settings: Settings) -> None:
-    """Let pass who listens on loopback, or has a key, or says that no key is needed.
+def refuse_open_access(settings: Settings) -> None:
+    """Check that the API listens on loopback, or has a key, or is allowed to be open.
 
     Raises:
-        SettingsError: the API would be open to a network.
+        SettingsError: The API would be open to a network.
 
     """
     if settings.api_host in LOOPBACK or settings.allow_anonymous or settings.energy_admin_key:
@@ -98,14 +98,14 @@ def refuse_an_open_door(settings: Settings) -> None:
     except SQLAlchemyError as error:
         reason = str(getattr(error, "orig", error)).strip().splitlines()[0]
         raise SettingsError(
-            f"API_HOST={settings.api_host} needs a key, and the database does not tell whether there is one ({reason});"
+            f"API_HOST={settings.api_host} needs a key, and the database that would have it does not answer ({reason});"
             " set ENERGY_ADMIN_KEY, or start the database first"
         ) from None
     finally:
         engine.dispose()
     raise SettingsError(
-        f"API_HOST={settings.api_host} would open the API to the network without any key; make one (`energy keys create"
-        " NAME --role admin`), set ENERGY_ADMIN_KEY, keep 127.0.0.1, or set ALLOW_ANONYMOUS=true if that network is"
+        f"API_HOST={settings.api_host} would open the API to the network without a key; create one (`energy keys create"
+        " NAME --role admin`), set ENERGY_ADMIN_KEY, use 127.0.0.1, or set ALLOW_ANONYMOUS=true if the network is"
         " closed"
     )
 

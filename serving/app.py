@@ -7,8 +7,7 @@ from importlib.metadata import version
 from fastapi import Depends, FastAPI
 
 from assets.datasets import ColumnCache, DatasetReplaced
-from ingest.notify.outbox import Outbox
-from ingest.notify.settings import NotifySettings
+from ingest.notify import NotifySettings, Outbox
 from serving import health
 from serving.alerts import routes as alerts
 from serving.analytics import routes as analytics

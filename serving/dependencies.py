@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from assets.datasets import TelemetryReader
-from ingest.notify.outbox import Outbox
+from ingest.notify import Outbox
 from serving.auth.principal import CurrentPrincipal
 from serving.auth.tenancy import DatabaseSession
 from serving.http.errors import NotFound

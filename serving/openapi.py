@@ -1,4 +1,4 @@
-"""`python -m serving.openapi` writes the API's description to `docs/openapi.json`; a test compares it with the app."""
+"""Writes the API's description to `docs/openapi.json`: `python -m serving.openapi`. A test compares the two."""
 
 import json
 
@@ -9,7 +9,7 @@ FILE = CHECKOUT / "docs" / "openapi.json"
 
 
 def text() -> str:
-    """The description as it stands in the file."""
+    """The text of the file."""
     return json.dumps(create_app(Settings()).openapi(), indent=1, ensure_ascii=False) + "\n"
 
 

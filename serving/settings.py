@@ -1,4 +1,4 @@
-"""What the API alone reads: limits of requests and of rules."""
+"""The settings of the API alone: limits of requests, limits and defaults of rules."""
 
 from typing import Annotated
 
@@ -10,7 +10,7 @@ from storage.settings import EnvironmentSettings
 class ApiSettings(EnvironmentSettings):
     """Limits of requests, and limits and defaults of rules."""
 
-    # Requests a second of one key, or of one address without a key; ten seconds' worth may come at once. 0: no limit.
+    # Requests per second from one key, or from one address without a key; bursts may be ten times as many. 0: no limit.
     api_rate_limit: Annotated[float, Field(ge=0)] = 100
     api_max_body_mb: Annotated[float, Field(gt=0)] = 8
 

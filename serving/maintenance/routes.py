@@ -27,7 +27,7 @@ router = APIRouter(prefix="/api/v1/maintenance-windows", tags=["maintenance"])
 
 @router.get("")
 def list_windows(session: DatabaseSession, query: Annotated[WindowQuery, Query()]) -> Page[WindowPublic]:
-    """List windows, latest first by default. With `device_id`, windows of all devices are included."""
+    """List maintenance windows, latest first by default. With `device_id`, windows of all devices are included."""
     statement = windows(query.device_id, query.at)
     rows, total = paginate(session, statement, query, "tenant_id", columns={"from": "starts_at", "to": "ends_at"})
     return Page[WindowPublic].of(query, [_public(row) for row in rows], total)
@@ -45,14 +45,14 @@ def list_suppressed_alerts(
 
 @router.get("/{window_id}", response_model=WindowAnswer, responses=problems(NotFound) | UNCHANGED)
 def get_window(session: DatabaseSession, response: Response, window_id: UUID, if_none_match: IfNoneMatch = None) -> Any:
-    """One window, with its ETag and Last-Modified."""
+    """One maintenance window, with its ETag and Last-Modified."""
     window = _existing(session, window_id)
     return not_modified(response, window, if_none_match) or WindowAnswer(data=_public(window))
 
 
 @router.post("", status_code=201)
 def create_window(session: DatabaseSession, body: WindowFields) -> WindowAnswer:
-    """Create a window. It may be in the past, for readings that arrive late."""
+    """Create a maintenance window. It may be in the past, for readings that arrive late."""
     window = MaintenanceWindow(**_columns(session, body))
     session.add(window)
     session.commit()
@@ -63,7 +63,7 @@ def create_window(session: DatabaseSession, body: WindowFields) -> WindowAnswer:
 def update_window(
     session: DatabaseSession, window_id: UUID, body: WindowFields, if_match: IfMatch = None
 ) -> WindowAnswer:
-    """Replace a window's fields."""
+    """Replace the fields of a maintenance window."""
     window = _existing(session, window_id, for_update=True)
     refuse_stale(window, if_match)
     for name, value in _columns(session, body).items():
@@ -75,7 +75,7 @@ def update_window(
 
 @router.delete("/{window_id}", status_code=204, responses=problems(NotFound))
 def delete_window(session: DatabaseSession, window_id: UUID) -> None:
-    """Delete a window."""
+    """Delete a maintenance window."""
     session.delete(_existing(session, window_id))
     session.commit()
 

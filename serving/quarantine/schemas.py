@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from ingest.intake.quarantine import MAX_REPLAYED
+from ingest.intake import MAX_REPLAYED
 from serving.devices.schemas import DeviceId
 from serving.http.fields import UNQUOTED, Instant, Moment, Text
 from serving.http.pagination import SORT, PageQuery, TimeRangeQuery

@@ -80,7 +80,7 @@ def get_telemetry(
 @router.post("/query", response_model=TelemetryAnswer, responses=RESPONSES)
 @needs("read")
 def custom_query(request: Request, session: DatabaseSession, reader: Readings, body: TelemetryRequest) -> Response:
-    """The same for several devices at once and with filters. Items of one time are ordered by device."""
+    """Query telemetry of several devices at once, with filters. Items of the same time are ordered by device."""
     device_ids = list(dict.fromkeys(body.device_ids or [body.device_id or ""]))
     if (body.device_id is None) == (body.device_ids is None):
         raise Invalid("send either device_id or device_ids", field="device_ids")

@@ -8,7 +8,7 @@ from starlette.websockets import WebSocketDisconnect
 from typer.testing import CliRunner
 
 from cli.main import app as command
-from serving.__main__ import refuse_an_open_door
+from serving.__main__ import refuse_open_access
 from serving.app import create_app
 from serving.auth.principal import COOKIE
 from serving.http.rate_limits import Buckets
@@ -211,16 +211,16 @@ def test_the_commands(settings: Settings, client: TestClient, tmp_path: Path) ->
 
 
 def test_who_may_listen_beyond_loopback(settings: Settings, session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
-    refuse_an_open_door(Settings.load())
+    refuse_open_access(Settings.load())
     monkeypatch.setenv("API_HOST", "0.0.0.0")
     with pytest.raises(SettingsError, match="energy keys create"):
-        refuse_an_open_door(Settings.load())
+        refuse_open_access(Settings.load())
     with monkeypatch.context() as patch:
         patch.setenv("ALLOW_ANONYMOUS", "true")
-        refuse_an_open_door(Settings.load())
+        refuse_open_access(Settings.load())
     with monkeypatch.context() as patch:
         patch.setenv("ENERGY_ADMIN_KEY", "a-long-enough-secret")
-        refuse_an_open_door(Settings.load())
+        refuse_open_access(Settings.load())
     access.create_key(session, "first", "admin")
     session.commit()
-    refuse_an_open_door(Settings.load())
+    refuse_open_access(Settings.load())
