@@ -1,4 +1,4 @@
-"""Make the bucket that the settings name, where there is none: `python -m storage.bucket`, once per installation."""
+"""Makes the bucket that the settings name, if it is missing: `python -m storage.bucket`, once per installation."""
 
 import sys
 
@@ -10,10 +10,10 @@ from storage.settings import Settings, SettingsError
 
 
 def make_bucket(settings: Settings) -> bool:
-    """Whether it had to be made.
+    """Make the bucket; returns False if it exists already.
 
     Raises:
-        SettingsError: no bucket is named, or the server does not answer or refuses.
+        SettingsError: S3_BUCKET_NAME is not set, or the server does not answer or refuses.
 
     """
     if settings.s3_bucket_name is None:
@@ -26,7 +26,7 @@ def make_bucket(settings: Settings) -> bool:
             return False
         client.create_bucket(Bucket=settings.s3_bucket_name)
     except (BotoCoreError, ClientError) as error:
-        raise SettingsError(f"S3_BUCKET_NAME={settings.s3_bucket_name} could not be made: {error}") from error
+        raise SettingsError(f"S3_BUCKET_NAME={settings.s3_bucket_name} cannot be made: {error}") from error
     return True
 
 

@@ -1,4 +1,4 @@
-"""The registry of machines, and what their metadata says to the platform."""
+"""The registry of machines, the names of metrics, and the metadata that the platform reads."""
 
 import json
 from collections.abc import Sequence
@@ -14,13 +14,13 @@ from storage.database import Timestamp
 from storage.settings import Zone
 from storage.times import utc_now
 
-# No two dots in a row, and no look-around, which Pydantic's engine does not have.
+# Letters, digits, dots, hyphens and underscores, without two dots in a row. Pydantic's engine has no look-around.
 IDENTIFIER = r"^[A-Za-z0-9](?:\.?[A-Za-z0-9_-])*\.?$"
 MAX_IDENTIFIER = 50
 METRIC = r"^[a-z][a-z0-9_]{0,62}$"
 MAX_METADATA_BYTES = 64 * 1024
 
-# Names that a metric cannot have: they are columns of their own.
+# Names that a metric cannot have, because they are other columns.
 RESERVED = frozenset(
     ["time", "timestamp", "device_id", "device_type", "location", "tenant_id", "schema_version", "enrichment_status",
      "received_at", "hour", "day_of_week", "is_weekend", "out_of_band"]
@@ -92,7 +92,7 @@ def _ordered(bounds: tuple[float, float]) -> tuple[float, float]:
 
 def _no_reserved(name: str) -> str:
     if name in RESERVED:
-        raise ValueError(f"{name!r} is a reserved name and no metric")
+        raise ValueError(f"{name!r} is reserved and cannot be the name of a metric")
     return name
 
 
@@ -102,7 +102,7 @@ Bounds = Annotated[tuple[Number, Number], AfterValidator(_ordered)]
 
 
 class Counter(BaseModel):
-    """A register that only rises, such as a kWh meter, until it rolls over at a declared size."""
+    """A register that only rises, such as a kWh meter, until it rolls over at the value `rollover`."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -111,7 +111,7 @@ class Counter(BaseModel):
 
 
 class DeviceMetadata(BaseModel):
-    """The keys of `metadata_json` that the platform reads; others are kept and left alone."""
+    """The keys of `metadata_json` that the platform reads. Other keys are stored unchanged."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -124,7 +124,7 @@ class DeviceMetadata(BaseModel):
 
     @classmethod
     def parse(cls, metadata_json: str | None) -> Self:
-        """Read what a device's row holds; what an older version wrote wrongly counts as not said."""
+        """The metadata in a device's row; the defaults if it is not valid, as older versions may have left it."""
         try:
             return cls.model_validate_json(metadata_json or "{}")
         except ValidationError:
@@ -145,7 +145,7 @@ def metadata_text(metadata: dict[str, Any] | str | None) -> str | None:
     """`metadata_json` as it is stored, from the object or its text.
 
     Raises:
-        ValueError: it is no JSON object, too large, or a key that the platform reads is wrong.
+        ValueError: it is not a JSON object, it is too large, or a key that the platform reads has a wrong value.
 
     """
     if metadata is None:
@@ -154,16 +154,16 @@ def metadata_text(metadata: dict[str, Any] | str | None) -> str | None:
         try:
             parsed = json.loads(metadata)
         except (ValueError, RecursionError):
-            raise ValueError('is no JSON; give an object such as {"timezone": "Europe/Paris"}') from None
+            raise ValueError('is not JSON; give an object such as {"timezone": "Europe/Paris"}') from None
         if not isinstance(parsed, dict):
-            raise ValueError('is no JSON object; give one such as {"timezone": "Europe/Paris"}')  # noqa: TRY004 - a field's wrong value
+            raise ValueError('is not a JSON object; give one such as {"timezone": "Europe/Paris"}')  # noqa: TRY004 - a field's wrong value
         metadata = parsed
     try:
         text = json.dumps(metadata, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     except ValueError:
-        raise ValueError("contains NaN or an infinite number, which JSON has no word for") from None
+        raise ValueError("contains NaN or an infinite number, which JSON cannot express") from None
     if "\\u0000" in text:
-        raise ValueError("contains the character NUL, which the database cannot keep")
+        raise ValueError("contains the character NUL, which the database cannot store")
     if len(text.encode("utf-8", "surrogatepass")) > MAX_METADATA_BYTES:
         raise ValueError(f"is larger than {MAX_METADATA_BYTES // 1024} kB")
     try:

@@ -24,31 +24,31 @@ if TYPE_CHECKING:
     from obstore import GetOptions, ObjectMeta
     from obstore.store import RetryConfig
 
-# A server that restarts is waited for; one that is away is said to be after some seconds, and the caller tries again.
+# Long enough for a server to restart. After that callers hear that the store is unavailable, and try again.
 RETRY_CONFIG: "RetryConfig" = {
     "max_retries": 3,
     "backoff": {"init_backoff": timedelta(milliseconds=100), "max_backoff": timedelta(seconds=1), "base": 2},
     "retry_timeout": timedelta(seconds=10),
 }
-PIECE = 1024 * 1024
+CHUNK_BYTES = 1024 * 1024
 FILES_PATH = "/api/v1/files/"
 
 
 class ObjectStoreUnavailable(Exception):
-    """The object store does not answer; the same call may succeed later."""
+    """The object store does not answer. The same call may succeed later."""
 
 
 class AlreadyThere(Exception):
-    """An object that was to be created stands there already."""
+    """There already is an object under this key."""
 
 
 class LinkRefused(Exception):
-    """A signed link is forged, was changed, or has expired."""
+    """A signed link is forged, changed, or expired."""
 
 
 @dataclass(frozen=True)
 class StoredObject:
-    """What is known of an object without reading it; `size` in bytes, `tag` another one when its content is another."""
+    """An object's key, size in bytes and time of change. `tag` differs if the content differs."""
 
     key: str
     size: int
@@ -57,9 +57,9 @@ class StoredObject:
 
 
 class ObjectStore(ABC):
-    """Whole objects by key. A put replaces atomically: readers see the old object or the new one.
+    """Objects by key. `put` replaces an object atomically: readers see the old one or the new one.
 
-    Every method raises `ObjectStoreUnavailable` when the store does not answer, and `KeyError` for a key it has not.
+    Every method raises `ObjectStoreUnavailable` if the store does not answer, and `KeyError` if it has no such key.
     """
 
     address: str
@@ -68,74 +68,74 @@ class ObjectStore(ABC):
         self._store = store
 
     def put(self, key: str, data: bytes | Path) -> None:
-        """Keep bytes, or what a file holds."""
-        with _translated(key):
+        """Store bytes, or the content of a file."""
+        with _translating_errors(key):
             obstore.put(self._store, key, data)
 
     def create(self, key: str, data: bytes) -> None:
-        """Put an object where there is none, decided by the store itself.
+        """Store an object under a new key; the store itself makes sure that only one writer succeeds.
 
         Raises:
-            AlreadyThere: there is one.
+            AlreadyThere: there is an object under this key.
 
         """
-        with _translated(key):
+        with _translating_errors(key):
             obstore.put(self._store, key, data, mode="create")
 
     def get(self, key: str) -> bytes:
-        with _translated(key):
+        with _translating_errors(key):
             return bytes(obstore.get(self._store, key).bytes())
 
     def stream(self, stored: StoredObject, start: int = 0, end: int | None = None) -> Iterator[bytes]:
-        """The bytes from `start` up to `end` in pieces, of this very object even when it is replaced meanwhile.
+        """The bytes from `start` up to `end`, in chunks, of exactly this object even if it is replaced meanwhile.
 
         Raises:
-            ObjectStoreUnavailable: it was replaced before; what is there now can be asked for.
+            ObjectStoreUnavailable: the object was replaced before the call; `head` finds the new one.
 
         """
         options: GetOptions = {"if_match": stored.tag}
         if (start, end) != (0, None):
             options["range"] = (start, stored.size if end is None else end)
-        with _translated(stored.key):
-            found = obstore.get(self._store, stored.key, options=options)
+        with _translating_errors(stored.key):
+            answer = obstore.get(self._store, stored.key, options=options)
 
-        def pieces() -> Iterator[bytes]:
-            with _translated(stored.key):
-                yield from map(bytes, found.stream(PIECE))
+        def chunks() -> Iterator[bytes]:
+            with _translating_errors(stored.key):
+                yield from map(bytes, answer.stream(CHUNK_BYTES))
 
-        return pieces()
+        return chunks()
 
     def head(self, key: str) -> StoredObject:
-        with _translated(key):
+        with _translating_errors(key):
             meta = obstore.head(self._store, key)
         return _stored(meta)
 
     def delete(self, key: str) -> None:
-        """Remove the object; that it is not there is no error."""
-        with suppress(KeyError), _translated(key):
+        """Delete the object, if there is one."""
+        with suppress(KeyError), _translating_errors(key):
             obstore.delete(self._store, key)
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
-        """Objects below a folder, `prefix` being its key."""
-        with _translated(prefix):
+        """The objects below the folder `prefix`."""
+        with _translating_errors(prefix):
             for page in obstore.list(self._store, prefix):
                 yield from map(_stored, page)
 
     def check(self) -> None:
-        """Return when the store answers."""
-        with _translated("health"):
+        """Return if the store answers."""
+        with _translating_errors("health"):
             next(iter(obstore.list(self._store, "health", chunk_size=1)), None)
 
     @abstractmethod
     def download_url(self, key: str, valid: timedelta) -> str:
-        """A link with which its holder may download this object until it expires.
+        """A link that lets anyone who has it download this object until it expires.
 
-        Where the store is a folder it is a path of the API.
+        For a local folder it is a path of the API.
         """
 
 
 class LocalObjects(ObjectStore):
-    """Objects as files below a folder; the API serves the links."""
+    """Objects as files below a folder. The API serves the links."""
 
     def __init__(self, folder: Path, secret_file: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -148,10 +148,10 @@ class LocalObjects(ObjectStore):
         return f"{FILES_PATH}{quote(key)}?expires={expires}&signature={self._signature(key, expires)}"
 
     def verify(self, key: str, expires: int, signature: str) -> None:
-        """Let a link pass that this store gave out and whose time is not over.
+        """Return if this store issued the link and it has not expired.
 
         Raises:
-            LinkRefused: it is not.
+            LinkRefused: the signature is wrong, or the link has expired.
 
         """
         if not hmac.compare_digest(self._signature(key, expires).encode(), signature.encode("utf-8", "replace")):
@@ -164,7 +164,7 @@ class LocalObjects(ObjectStore):
 
 
 class S3Objects(ObjectStore):
-    """Objects in a bucket; credentials come from the environment (`AWS_*`) alone."""
+    """Objects in a bucket. Credentials come from the environment only (`AWS_*`)."""
 
     def __init__(
         self, bucket: str, endpoint: str | None, public_endpoint: str | None, *, virtual_host: bool = False
@@ -173,16 +173,16 @@ class S3Objects(ObjectStore):
         self.address = f"{endpoint or 's3:/'}/{bucket}"
         store = _bucket(bucket, endpoint, virtual_host=virtual_host)
         super().__init__(store)
-        # Browsers may know the server by another name than we do, and a signature covers the name.
+        # Browsers may know the server by another host name, and signatures cover the host name.
         self._public = _bucket(bucket, public_endpoint, virtual_host=virtual_host) if public_endpoint else store
 
     def download_url(self, key: str, valid: timedelta) -> str:
-        with _translated(key):
+        with _translating_errors(key):
             return obstore.sign(self._public, "GET", key, valid)
 
 
 def open_object_store(settings: Settings) -> LocalObjects | S3Objects:
-    """The store that the settings name."""
+    """The object store that the settings name."""
     if settings.s3_bucket_name:
         return S3Objects(
             settings.s3_bucket_name,
@@ -197,7 +197,7 @@ def _bucket(bucket: str, endpoint: str | None, *, virtual_host: bool) -> S3Store
     if endpoint is None:
         return S3Store(bucket, retry_config=RETRY_CONFIG)
     if virtual_host:
-        # The library takes the endpoint as the bucket's own then.
+        # The library expects the bucket's own endpoint here.
         scheme, _, host = endpoint.partition("://")
         endpoint = f"{scheme}://{bucket}.{host}"
     return S3Store(
@@ -214,7 +214,7 @@ def _stored(meta: "ObjectMeta") -> StoredObject:
 
 
 @contextmanager
-def _translated(key: str) -> Iterator[None]:
+def _translating_errors(key: str) -> Iterator[None]:
     try:
         yield
     except (FileNotFoundError, NotFoundError):
@@ -226,15 +226,15 @@ def _translated(key: str) -> Iterator[None]:
 
 
 def _secret(file: Path) -> bytes:
-    """The signing secret, made by whichever process needs it first."""
+    """The secret that signs links. The process that needs it first makes it."""
     try:
         return file.read_bytes()
     except FileNotFoundError:
         file.parent.mkdir(parents=True, exist_ok=True)
-        made = file.with_name(f"{file.name}.{os.getpid()}.{secrets.token_hex(4)}")
-        made.touch(mode=0o600)
-        made.write_bytes(secrets.token_bytes(32))
-        with suppress(FileExistsError):  # another process was first: then its secret is the secret
-            os.link(made, file)
-        made.unlink()
+        new = file.with_name(f"{file.name}.{os.getpid()}.{secrets.token_hex(4)}")
+        new.touch(mode=0o600)
+        new.write_bytes(secrets.token_bytes(32))
+        with suppress(FileExistsError):  # another process was first, and its secret counts
+            os.link(new, file)
+        new.unlink()
         return file.read_bytes()

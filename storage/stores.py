@@ -1,4 +1,4 @@
-"""The platform's stores, opened by the settings for as long as a piece of work needs them."""
+"""Opens the platform's stores for a unit of work, as the settings say."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,10 +15,10 @@ from storage.telemetry import TelemetryStore
 
 @dataclass(frozen=True)
 class Stores:
-    """One unit of work's session and stores.
+    """The session and the stores of one unit of work.
 
-    `zone` is the site's, for devices that name none. `fetch_rows` is about how many readings are fetched at a time.
-    `run_id` names the Dagster run, if there is one, in what the work records.
+    `zone` is the site's time zone, for devices without one of their own. `run_id` is the Dagster run that does the
+    work, if there is one. `fetch_rows` is about how many readings to fetch at a time.
     """
 
     session: Session
@@ -31,7 +31,7 @@ class Stores:
 
 @contextmanager
 def open_session(settings: Settings) -> Iterator[Session]:
-    """A session of its own engine; the caller commits."""
+    """A session with its own engine. The caller commits."""
     engine = open_engine(settings, pool_size=2)
     try:
         with Session(engine, expire_on_commit=False) as session:
@@ -42,7 +42,7 @@ def open_session(settings: Settings) -> Iterator[Session]:
 
 @contextmanager
 def open_stores(settings: Settings, run_id: str | None = None) -> Iterator[Stores]:
-    """The stores that the settings name, closed when the block ends."""
+    """The stores that the settings name; they are closed when the block ends."""
     telemetry = open_telemetry_store(settings)
     try:
         with open_session(settings) as session:
@@ -54,11 +54,11 @@ def open_stores(settings: Settings, run_id: str | None = None) -> Iterator[Store
 
 
 def open_telemetry_store(settings: Settings) -> TelemetryStore:
-    """The telemetry store that the settings name; its server is not contacted yet."""
+    """The telemetry store that the settings name. It contacts its server on first use."""
     if settings.influxdb_url:
-        from storage.telemetry.influx import InfluxTelemetry  # noqa: PLC0415 - its client costs 60 ms and 20 MB
+        from storage.telemetry.influx import InfluxTelemetry  # noqa: PLC0415 - its client takes 60 ms and 20 MB
 
         return InfluxTelemetry(settings)
-    from storage.telemetry.postgres import PostgresTelemetry  # noqa: PLC0415 - needed only where it is the store
+    from storage.telemetry.postgres import PostgresTelemetry  # noqa: PLC0415 - its libraries are needed only if it is the store
 
     return PostgresTelemetry(settings)

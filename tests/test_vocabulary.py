@@ -66,8 +66,7 @@ SENTENCES_LEFT = {
     "docs/api.md",
     "docs/live.md", "docs/openapi.json",
     "serving/dependencies.py", "serving/files/routes.py", "serving/http/errors.py",
-    "serving/live/hub.py", "serving/live/routes.py", "serving/rules/preview.py", "storage/devices.py",
-    "storage/settings.py",
+    "serving/live/hub.py", "serving/live/routes.py", "serving/rules/preview.py",
 }  # fmt: skip
 
 

@@ -4,7 +4,7 @@ from alembic import context
 from sqlmodel import SQLModel
 
 connection = context.config.attributes["connection"]
-# The telemetry table and its partitions, and the view, are written by hand; Dagster's tables are in their own schema.
+# Migrations write the telemetry table, its partitions and the view by hand. Dagster has a schema of its own.
 BY_HAND = ("device_telemetry", "analytics_results")
 
 context.configure(
