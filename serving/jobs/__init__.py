@@ -1,1 +1,1 @@
-"""Jobs: how they are asked for, launched and cancelled."""
+"""Jobs of any kind: how they are submitted, launched and cancelled."""

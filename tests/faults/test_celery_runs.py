@@ -67,7 +67,7 @@ def test_a_worker_killed_in_an_export_and_the_process_of_another(platform: Local
                 wait_until(lambda: plant.export()["status"] == "failed", "the job is failed", 120)
             told = plant.export()["error_message"]
             assert told.startswith("its run ")
-            assert told.endswith("the process that did it is gone") == whole
+            assert told.endswith("the process of the run is gone") == whole
             plant.assert_files_are_whole()
         plant.post("/api/v1/exports/run", **RANGE)
         wait_until(lambda: plant.export()["status"] == "completed", "the next one completes", 120)

@@ -191,7 +191,7 @@ def test_everything_killed_while_runs_are_at_work(plant: Plant, open_day: date) 
     wait_until(lambda: not plant.platform.processes(), "no process is left")
     plant.process = plant.platform.up()
     wait_until(lambda: plant.analysis(job_id)["status"] == "failed", "the job is failed", 120)
-    assert plant.analysis(job_id)["error_message"].endswith("the process that did it is gone")
+    assert plant.analysis(job_id)["error_message"].endswith("the process of the run is gone")
 
     def exported() -> bool:
         with plant.stores() as stores:

@@ -7,15 +7,17 @@ from typing import Any, get_args
 
 import dagster as dg
 import pytest
+import yaml
 from sqlalchemy.orm import configure_mappers
 from syrupy.assertion import SnapshotAssertion
 
 from assets.analyses import ANALYSES, AnalysisType
+from orchestration.analyses.nightly import NIGHT_TAG
 from orchestration.definitions import defs
 from storage import catalogue
-from storage.job_runs import dagster_job_of, partition_of
+from storage.job_runs import JOB_TAG, dagster_job_of, partition_of
 from storage.jobs import JOB_TABLES, AnalyticsJob, Job
-from storage.settings import Settings
+from storage.settings import CHECKOUT, Settings
 from storage.stores import Stores
 from tests.support.plant import DAY_MINUTES, reading, store
 
@@ -127,6 +129,13 @@ def test_every_kind_of_job_has_a_dagster_job_with_its_partitions(settings: Setti
 
 def test_the_analyses_are_those_that_a_job_can_have() -> None:
     assert set(ANALYSES) == set(get_args(AnalysisType))
+
+
+@pytest.mark.parametrize("file", ["dagster.yaml", "deploy/dagster.celery.yaml"])
+def test_the_limited_tags_are_those_of_runs(file: str) -> None:
+    configuration = yaml.safe_load((CHECKOUT / file).read_text())
+    limits = configuration["concurrency"]["runs"]["tag_concurrency_limits"]
+    assert {limit["key"] for limit in limits} == {JOB_TAG, NIGHT_TAG}
 
 
 def test_a_range_of_days_from_dagsters_command_line(stores: Stores, tmp_path: Path) -> None:
