@@ -46,7 +46,7 @@ def read_history(
 
 @reread_if_replaced
 def read_days(stores: Stores, device_id: str, start: date, end: date) -> tuple[list[Dataset], pa.Table]:
-    """The day files of a range, both ends inclusive, with their rows ascending in time; none if there are none."""
+    """The day files of a range, both ends inclusive, with their rows ascending in time. Both may be empty."""
     datasets = catalogue.datasets_of(stores.session, device_id, start=start, end=end, kind="day")
     return datasets, read(stores.objects, datasets)
 

@@ -296,6 +296,24 @@ def test_a_reader_of_a_file_that_is_being_replaced_chooses_again(stores: Stores)
     assert (len(table), datasets[0].rows, len(selected)) == (2, 2, 2)
 
 
+def test_a_reader_gives_up_if_a_file_never_matches_its_row(stores: Stores) -> None:
+    store(stores, reading(0))
+    exported = export_day(stores, "D1", DAY)
+    assert exported is not None
+    stores.objects.put(exported.dataset.key, b"spoiled")
+    attempts: list[str] = []
+
+    @reread_if_replaced
+    def read_day(stores: Stores) -> pa.Table:
+        datasets = catalogue.datasets_of(stores.session, "D1")
+        attempts.append(datasets[0].key)
+        return read(stores.objects, datasets)
+
+    with pytest.raises(DatasetReplaced, match=r"is being replaced\. Try again in a minute\.$"):
+        read_day(stores)
+    assert len(attempts) == 5
+
+
 @pytest.mark.parametrize("moment", ["put", "put_after", "record", "checkpoint", "read"])
 def test_an_export_that_dies_anywhere_is_completed_by_the_next(
     stores: Stores, moment: str, monkeypatch: pytest.MonkeyPatch
