@@ -5,6 +5,8 @@ import threading
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import replace
+from datetime import datetime
+from uuid import UUID
 
 from sqlalchemy import Engine
 from sqlmodel import Session
@@ -29,6 +31,8 @@ class Registry:
         self.rules: tuple[Rule, ...] = ()
         self._settings = settings
         self._engine = engine
+        self._rows: dict[UUID, Rule] = {}
+        self._versions: dict[UUID, datetime] = {}
         self._profiles: dict[str, DeviceProfile] = {}
         self._unregistered = UNREGISTERED
         self._is_current = True
@@ -81,10 +85,12 @@ class Registry:
     def _load_rules(self, session: Session) -> None:
         """Read only new and edited rules: often one of thousands, while intake needs the processor."""
         versions = active_versions(session)
-        unchanged = [rule for rule in self.rules if versions.get(rule.rule_id) == rule.updated_at]
-        edited = list(versions.keys() - {rule.rule_id for rule in unchanged})
-        if edited or len(unchanged) < len(self.rules):
-            self.rules = (*unchanged, *active_rules(session, edited))
+        rows = {rule_id: row for rule_id, row in self._rows.items() if versions.get(rule_id) == self._versions[rule_id]}
+        edited = list(versions.keys() - rows.keys())
+        if edited or len(rows) < len(self._rows):
+            self._rows = rows | {row.rule_id: row for row in active_rules(session, edited)}
+            self.rules = tuple(self._rows.values())
+        self._versions = versions
 
     def _follow(self) -> None:
         while not self._stopping.is_set():

@@ -69,13 +69,13 @@ class RuleSet:
 
     @classmethod
     def of(cls, rows: Iterable[Rule], previous: "RuleSet | None" = None) -> "RuleSet":
-        """The set of these rules; those that `previous` holds in the same version are taken from it."""
-        built = {rule.rule_id: rule for rule in previous.rules} if previous else {}
+        """The set of these rules; those that `previous` was built from, the same objects, are taken from it."""
+        built = {id(rule.row): rule for rule in previous.rules} if previous else {}
         rules = []
         for row in rows:
-            if row.condition != NO_DATA:
-                rule = built.get(row.rule_id)
-                rules.append(rule if rule and rule.version == row.updated_at else ActiveRule.of(row))
+            rule = built.get(id(row))
+            if rule or row.condition != NO_DATA:
+                rules.append(rule or ActiveRule.of(row))
         return cls(rules)
 
     def watching(self, device_id: str, tenant_id: str | None) -> list[ActiveRule]:
