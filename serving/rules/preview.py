@@ -133,7 +133,7 @@ def _profiles(
                 else DeviceProfile(zone=settings.zone, windows=covering)
             )
     if not profiles and (device_ids is not None or rule.devices is not None):
-        raise Invalid("the rule watches none of these devices; choose others", field="device_ids")
+        raise Invalid("the rule does not watch any of these devices; choose others", field="device_ids")
     return profiles
 
 

@@ -97,7 +97,7 @@ def test_a_part_that_hangs_is_told_of_and_not_asked_twice(monkeypatch: pytest.Mo
     wait_until(lambda: readiness.states()["one"] == "connected", "the part answers again")
 
 
-def test_a_part_whose_own_patience_ends_first_has_no_answer_either() -> None:
+def test_a_part_whose_own_timeout_ends_first_has_no_answer_either() -> None:
     def question() -> None:
         raise TimeoutError
 

@@ -102,7 +102,7 @@ def test_late_readings_of_an_exported_day_count(past: Past) -> None:
     assert [e["time"] for e in past.preview()["items"]] == [at(1, 7)]
 
 
-def test_maintenance_is_held_back_in_the_preview_too(past: Past) -> None:
+def test_the_preview_counts_suppressed_alerts_too(past: Past) -> None:
     past.day(1, {10: 70.0, 60: 70.0})
     window = {"device_id": "D1", "from": at(1, 0), "to": at(1, 30)}
     past.client.post("/api/v1/maintenance-windows", json=window)
@@ -130,7 +130,7 @@ def test_a_rule_that_stands(past: Past) -> None:
         ({}, "either rule_id or rule"),
         ({"rule": RULE, "start_time": "2026-02-01T00:00:00Z", "end_time": "2026-01-01T00:00:00Z"}, "must be before"),
         ({"rule": RULE, "start_time": "1980-01-01T00:00:00Z"}, "Choose fewer devices"),
-        ({"rule": RULE, "device_ids": ["D9"]}, "watches none"),
+        ({"rule": RULE, "device_ids": ["D9"]}, "does not watch any"),
         ({"rule": RULE | {"condition": "no_data", "property": None}}, "a no_data rule has no preview"),
         ({"rule": RULE, "start_time": "2026-02-01T00:00:00"}, "timezone"),
     ],
