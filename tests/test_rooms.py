@@ -23,8 +23,8 @@ FACES = {
     *(f"ingest.{name}" for name in ("devices", "rules", "intake", "notify", "mqtt")),
     *(f"assets.{name}" for name in ("datasets", "energy", "quality", "analyses", "reports")),
 }
-# Libraries that train or draw. They cost seconds and hundreds of MB, which the API does not need.
-HEAVY = {"sklearn", "prophet", "statsmodels", "matplotlib", "scipy"}
+# Libraries that train, draw or query. They cost seconds and hundreds of MB, so they load when they are used.
+HEAVY = {"sklearn", "prophet", "statsmodels", "matplotlib", "scipy", "pandas", "duckdb"}
 # The parts of storage that know no domain word.
 WITHOUT_DOMAIN = {"storage.settings", "storage.times", "storage.database", "storage.arrays"}
 MAX_LINES = 300
