@@ -65,9 +65,7 @@ class IngestMetrics(Collector):
         self._last_commit = time.monotonic()
         self._lag = Histogram("arrival_lag_seconds", "Time from a reading's timestamp to its receipt", LAG_BUCKETS)
         self._commit = Histogram("commit_seconds", "Time from a reading's receipt to its commit", DURATION_BUCKETS)
-        self._store = Histogram(
-            "store_write_seconds", "Time to write a batch to the telemetry store", DURATION_BUCKETS
-        )  # fmt: skip
+        self._store = Histogram("store_write_seconds", "Time to write a batch to the telemetry store", DURATION_BUCKETS)
         self._batch = Histogram("batch_readings", "Readings per committed batch", BATCH_BUCKETS)
 
     def batch_decoded(self, readings: int, *, redelivered: int = 0, ignored_keys: int = 0) -> None:

@@ -64,6 +64,4 @@ def load_pending(
 def save_pending(session: Session, rows: Sequence[PendingRow]) -> None:
     """Insert or replace rows. `clear_at` never goes back while the rule stays the same."""
     rules, devices, versions, since, clear = (list(column) for column in zip(*rows, strict=True))
-    session.execute(
-        _SAVE, {"rules": rules, "devices": devices, "versions": versions, "since": since, "clear": clear}
-    )  # fmt: skip
+    session.execute(_SAVE, {"rules": rules, "devices": devices, "versions": versions, "since": since, "clear": clear})

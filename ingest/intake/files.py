@@ -219,7 +219,7 @@ def _store(
             )
             for r in rejected
         ],
-    )  # fmt: skip
+    )
     dirty_days.mark_dirty(session, ((r.device_id, r.time) for r in readings))
     session.commit()
     _count(result, len(rows), readings, len(rejected))

@@ -21,8 +21,10 @@ from storage.telemetry import Reading
 # Readings times metrics that are evaluated in one piece. Limits memory to 32 MB, whatever a batch holds.
 MAX_CELLS = 4_000_000
 
-# Positions of readings and of rules, and whether the reading meets the rule's condition.
-Pairs = tuple[Indices, Indices, Mask]
+# Positions of readings and of rules, whether the reading meets the rule's condition, and how many pairs were compared.
+# Pairs that do not meet it are there only for rules with a pending period.
+_Compared = tuple[Indices, Indices, Mask, int]
+_NOTHING: _Compared = (np.zeros(0, np.intp), np.zeros(0, np.intp), np.zeros(0, np.bool_), 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,24 +73,7 @@ def evaluate_readings(rules: RuleSet, readings: Sequence[Reading], profiles: Seq
     A reading without a rule's metric does not meet the rule. Breaches within a cooldown that is remembered are left
     out. Rules of all devices are evaluated one by one over whole columns, rules of selected devices pair by pair.
     """
-    carried = set().union(*(reading.metrics for reading in readings))
-    columns = {name: i for i, name in enumerate(name for name in rules.metrics if name in carried)}
-    if not columns:
-        return Evaluated()
-    column_of = np.array([columns.get(name, -1) for name in rules.metrics], np.intp)[rules.metric_of]
-    rows_at_once = max(1, MAX_CELLS // len(columns))
-    evaluations = 0
-    pairs: list[Pairs] = []
-    for start in range(0, len(readings), rows_at_once):
-        part, part_profiles = readings[start : start + rows_at_once], profiles[start : start + rows_at_once]
-        values = np.array([[r.metrics.get(name, np.nan) for name in columns] for r in part], np.float64)
-        for rows, positions, met, compared in (
-            *_of_all_devices(rules, values, column_of, part_profiles),
-            _of_selected_devices(rules, values, column_of, part, part_profiles),
-        ):
-            pairs.append((rows + start, positions, met))
-            evaluations += compared
-    rows, positions, met = (np.concatenate(column) for column in zip(*pairs, strict=True))
+    rows, positions, met, evaluations = _compare(rules, readings, profiles)
     if not len(rows):
         return Evaluated(evaluations=evaluations)
     codes = rules.codes(readings, rows, positions)
@@ -98,9 +83,7 @@ def evaluate_readings(rules: RuleSet, readings: Sequence[Reading], profiles: Seq
     waits = rules.has_pending_period[positions]
     at_once = np.flatnonzero(allowed & ~waits)
     at_once = at_once[np.argsort(rows[at_once], kind="stable")]
-    breaches = [
-        _breach(rules.rules[positions[i]], readings[rows[i]], profiles[rows[i]]) for i in at_once.tolist()
-    ]  # fmt: skip
+    breaches = [_breach(rules.rules[positions[i]], readings[rows[i]], profiles[rows[i]]) for i in at_once.tolist()]
     if not waits.any():
         return Evaluated(breaches, evaluations=evaluations)
     order = np.flatnonzero(waits)
@@ -119,9 +102,27 @@ def evaluate_readings(rules: RuleSet, readings: Sequence[Reading], profiles: Seq
     return Evaluated(breaches, pending, evaluations)
 
 
-# What the two functions below give: pairs that meet the condition, and with a pending period also those that do not;
-# and how many pairs were compared.
-_Compared = tuple[Indices, Indices, Mask, int]
+def _compare(rules: RuleSet, readings: Sequence[Reading], profiles: Sequence[DeviceProfile]) -> _Compared:
+    """Compare every reading with the rules that watch its device, in pieces of `MAX_CELLS`."""
+    carried = set().union(*(reading.metrics for reading in readings))
+    columns = {name: i for i, name in enumerate(name for name in rules.metrics if name in carried)}
+    if not columns:
+        return _NOTHING
+    column_of = np.array([columns.get(name, -1) for name in rules.metrics], np.intp)[rules.metric_of]
+    rows_at_once = max(1, MAX_CELLS // len(columns))
+    evaluations = 0
+    pairs: list[tuple[Indices, Indices, Mask]] = []
+    for start in range(0, len(readings), rows_at_once):
+        part, part_profiles = readings[start : start + rows_at_once], profiles[start : start + rows_at_once]
+        values = np.array([[r.metrics.get(name, np.nan) for name in columns] for r in part], np.float64)
+        for rows, positions, met, compared in (
+            *_of_all_devices(rules, values, column_of, part_profiles),
+            _of_selected_devices(rules, values, column_of, part, part_profiles),
+        ):
+            pairs.append((rows + start, positions, met))
+            evaluations += compared
+    rows, positions, met = (np.concatenate(column) for column in zip(*pairs, strict=True))
+    return rows, positions, met, evaluations
 
 
 def _of_all_devices(

@@ -17,7 +17,7 @@ def test_only_rules_that_changed_are_loaded_and_built_again(
     rules = [
         Rule(rule_name=str(i), scope="all_devices", property="power", condition=">", threshold=1.0 + i)
         for i in range(3)
-    ]  # fmt: skip
+    ]
     session.add_all(rules)
     session.commit()
     registry = Registry(settings, engine)
