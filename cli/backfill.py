@@ -30,6 +30,7 @@ def backfill(
     """Make the datasets of past days. Files that are already up to date are left as they are."""
     from assets.datasets import export_month
     from orchestration.datasets import backfill as making
+    from orchestration.settings import OrchestrationSettings
     from storage import dirty_days
     from storage.stores import open_stores
 
@@ -45,7 +46,7 @@ def backfill(
                 f"energy: there is no telemetry from {first} to {last}; `energy import` loads old files",
                 file=sys.stderr,
             )
-        window = timedelta(days=max(int(settings.max_export_window_hours // 24), 1))
+        window = timedelta(days=max(int(OrchestrationSettings.load().max_export_window_hours // 24), 1))
         with typer.progressbar(length=len(wanted), label=f"{first} to {last}", file=sys.stderr) as bar:
             done = making.backfill(stores, wanted, window, instance, progress=bar.update, window_done=_report_window)
         months = {(d.year, d.month, name) for d, name in wanted} if asset is Asset.telemetry_monthly else set()

@@ -14,14 +14,7 @@ from typing import Annotated, Any, Literal, Self
 from urllib.parse import quote, unquote, urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import (
-    AfterValidator,
-    AliasChoices,
-    Field,
-    SecretStr,
-    ValidationError,
-    model_validator,
-)
+from pydantic import AfterValidator, AliasChoices, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -187,18 +180,10 @@ class Settings(EnvironmentSettings):
         pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$",
     )
 
-    # Exports
+    # Datasets and telemetry
     dataset_start_date: date = date(2020, 1, 1)
-    export_interval_seconds: Annotated[int, Field(ge=5, le=86_400)] = 60
     export_batch_size: Count = 1000
-    lookback_hours: Annotated[float, Field(ge=0)] = 1
-    max_export_window_hours: Annotated[float, Field(ge=24)] = 24
-    split_runs_above_devices: Count = 2000
-
-    # Days that things are kept; 0 keeps them forever
-    telemetry_retention_days: Annotated[int, Field(ge=0)] = 0
-    dataset_retention_days: Annotated[int, Field(ge=0)] = 0
-    run_retention_days: Annotated[int, Field(ge=0)] = 14
+    telemetry_retention_days: Annotated[int, Field(ge=0)] = 0  # 0 keeps readings forever
 
     # Jobs
     max_concurrent_jobs: Count = 3

@@ -5,7 +5,13 @@ from importlib import import_module
 from storage.settings import Settings, check_settings
 
 # The modules with variables that one room alone reads.
-ROOM_SETTINGS = ("assets.quality.settings", "assets.reports.settings", "ingest.notify.settings", "serving.settings")
+ROOM_SETTINGS = (
+    "assets.quality.settings",
+    "assets.reports.settings",
+    "ingest.notify.settings",
+    "orchestration.settings",
+    "serving.settings",
+)
 
 
 def load_settings() -> Settings:

@@ -13,6 +13,7 @@ from assets.datasets import NoTelemetry
 from orchestration.analyses.results import ANALYSIS_ASSETS, add_job, perform_analysis
 from orchestration.claimed_job import claimed_job
 from orchestration.resources import Platform
+from orchestration.settings import OrchestrationSettings
 from orchestration.shards import SHARD_TAG, Shard, split
 from storage import jobs
 from storage.devices import device_ids
@@ -139,5 +140,5 @@ def analyse_fleet(context: dg.ScheduleEvaluationContext, platform: Platform) -> 
             ),
             tags=part.tags,
         )
-        for part in split(devices, platform.settings.split_runs_above_devices)
+        for part in split(devices, OrchestrationSettings.load().split_runs_above_devices)
     ]

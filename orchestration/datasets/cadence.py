@@ -10,12 +10,12 @@ from orchestration.datasets.daily import ExportConfig, closed_day_job, dataset_j
 from orchestration.partitions import devices, first_day
 from orchestration.resources import Platform
 from orchestration.runs import UNFINISHED
+from orchestration.settings import OrchestrationSettings
 from orchestration.shards import SHARD_TAG, split
 from storage import catalogue, dirty_days
 from storage.devices import device_ids
 from storage.dirty_days import DirtyDay
 from storage.job_runs import DEVICE_PARTITIONS, PARTITION_TAG
-from storage.settings import Settings
 from storage.times import microseconds, midnight, moment, utc_now
 
 # Late days wait until no more telemetry arrives: a device that empties its buffer is one export, not twenty.
@@ -37,14 +37,14 @@ class DueDay:
 
 @dg.sensor(
     jobs=[dataset_job, closed_day_job],
-    minimum_interval_seconds=Settings.load().export_interval_seconds,
+    minimum_interval_seconds=OrchestrationSettings.load().export_interval_seconds,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Requests one run per day with new telemetry: for the open day at once, for a late day after 5"
     " minutes without telemetry (15 at most), and for each day when it closes. Without new telemetry it requests no"
     " runs. The days of large fleets are split over several runs.",
 )
 def export_touched_days(context: dg.SensorEvaluationContext, platform: Platform) -> dg.SensorResult | dg.SkipReason:
-    settings, now = platform.settings, utc_now()
+    settings, now = OrchestrationSettings.load(), utc_now()
     cursor = context.cursor or look_back(platform, now)
     with platform.session() as session:
         due = due_days(session, now)
@@ -71,7 +71,7 @@ def look_back(platform: Platform, now: datetime) -> str:
 
     The first tick does this, for telemetry that came without being marked.
     """
-    since = microseconds(now - timedelta(hours=platform.settings.lookback_hours))
+    since = microseconds(now - timedelta(hours=OrchestrationSettings.load().lookback_hours))
     with platform.stores() as stores:
         session = stores.session
         unknown = [

@@ -3,6 +3,23 @@
 from alembic import context
 from sqlmodel import SQLModel
 
+# Every module with tables, so that the metadata has all of them.
+from storage import (  # noqa: F401
+    access,
+    alerts,
+    catalogue,
+    checkpoints,
+    devices,
+    dirty_days,
+    jobs,
+    last_seen,
+    maintenance,
+    notifications,
+    pending,
+    quarantine,
+    rules,
+)
+
 connection = context.config.attributes["connection"]
 # Migrations write the telemetry table, its partitions and the view by hand. Dagster has a schema of its own.
 BY_HAND = ("device_telemetry", "analytics_results")

@@ -33,8 +33,6 @@ def _home(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
         ({"DATABASE_URL": "postgresql://h"}, "DATABASE_URL=…"),
         ({"SITE_TIMEZONE": "Europe/Atlantis"}, "SITE_TIMEZONE=Europe/Atlantis"),
         ({"DATASET_START_DATE": "2999-01-01"}, "DATASET_START_DATE lies in the future"),
-        ({"MAX_EXPORT_WINDOW_HOURS": "1"}, "MAX_EXPORT_WINDOW_HOURS=1"),
-        ({"EXPORT_INTERVAL_SECONDS": "0"}, "EXPORT_INTERVAL_SECONDS=0"),
         ({"LOG_LEVEL": "loud"}, "LOG_LEVEL=loud"),
     ],
 )
@@ -94,13 +92,19 @@ def test_a_home_that_was_never_started_says_so() -> None:
 
 
 def test_every_room_has_its_settings_checked(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert {"Settings", "QualitySettings", "NotifySettings", "ReportSettings", "ApiSettings"} <= {
-        kind.__name__ for kind in settings_classes()
-    }
+    assert {
+        "Settings",
+        "QualitySettings",
+        "NotifySettings",
+        "ReportSettings",
+        "ApiSettings",
+        "OrchestrationSettings",
+    } <= {kind.__name__ for kind in settings_classes()}
     assert settings_modules() == {"storage.settings", *ROOM_SETTINGS}
     names = variables()
     assert {"API_PORT", "PORT", "DATABASE_URL", "NOTIFY_<NAME>", "QUALITY_THRESHOLDS", "MAX_RULES_PER_DEVICE"} <= names
-    wrong = {"API_PORT": "0", "NOTIFICATION_LIMIT_PER_HOUR": "0", "MAX_REPORT_SIZE_MB": "0", "API_RATE_LIMIT": "-1"}
+    wrong = {"API_PORT": "0", "NOTIFICATION_LIMIT_PER_HOUR": "0", "MAX_REPORT_SIZE_MB": "0", "API_RATE_LIMIT": "-1",
+             "MAX_EXPORT_WINDOW_HOURS": "1", "EXPORT_INTERVAL_SECONDS": "0"}  # fmt: skip
     for name, value in wrong.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(SettingsError) as refused:
@@ -123,7 +127,7 @@ PROCESSES = {
     ("-m", "ingest"): "NOTIFICATION_LIMIT_PER_HOUR",
     ("-m", "serving"): "API_RATE_LIMIT",
     ("-m", "cli.main", "up"): "MAX_REPORT_SIZE_MB",
-    ("-c", "from orchestration.definitions import defs; defs()"): "MAX_REPORT_SIZE_MB",
+    ("-c", "from orchestration.definitions import defs; defs()"): "RUN_RETENTION_DAYS",
 }
 
 
