@@ -9,13 +9,14 @@ from serving.devices.schemas import DeviceId
 from serving.http.errors import Invalid
 from serving.http.fields import UNQUOTED, Moment, NotNull, Text
 from serving.http.pagination import SORT, PageQuery
+from storage.comparison import Operator
 from storage.devices import Metric, Number
 from storage.rules import ANY_READING, NO_DATA, ActiveHours, Rule
 
 MAX_NO_DATA_MINUTES = 525_600  # a year
 
 Scope = Literal["all_devices", "selected_devices"]
-Condition = Literal[">", "<", "=", "!=", ">=", "<=", "no_data"]
+Condition = Literal[Operator, "no_data"]
 Status = Literal["active", "paused", "archived"]
 Severity = Literal["low", "medium", "high", "critical"]
 RuleSort = Literal[

@@ -115,8 +115,8 @@ class InfluxServer:
     def _advice(self, status: int | None) -> str:
         if status in (401, 403):
             return (
-                f"; give INFLUXDB_TOKEN a token that may read, write and, if it is missing, make the bucket"
-                f" {self._bucket!r} of the organization {self._org!r}"
+                f"; set INFLUXDB_TOKEN to a token that may read and write the bucket {self._bucket!r}"
+                f" of the organization {self._org!r}, and create it if it is missing"
             )
         if status == 404:
             return f"; check INFLUXDB_ORG ({self._org!r}) and INFLUXDB_BUCKET ({self._bucket!r})"

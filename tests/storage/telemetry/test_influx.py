@@ -201,7 +201,7 @@ def test_what_is_given_up_is_gone_to_the_microsecond(influx: Influx) -> None:
 @pytest.mark.parametrize(
     ("variables", "says"),
     [
-        ({"INFLUXDB_TOKEN": "wrong"}, "INFLUXDB_TOKEN must be one that may read and write"),
+        ({"INFLUXDB_TOKEN": "wrong"}, "set INFLUXDB_TOKEN to a token that may read and write the bucket"),
         ({"INFLUXDB_ORG": "nobodys"}, "INFLUXDB_ORG"),
     ],
 )
