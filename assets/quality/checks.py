@@ -69,12 +69,6 @@ def check_day(
     }
 
 
-def worst_status(checks: Mapping[str, Mapping[str, Any]] | None) -> str:
-    """`error`, `warn` or `ok`; of a day that was not checked yet, `ok`."""
-    statuses = {check["status"] for check in (checks or {}).values()}
-    return next((status for status in ("error", "warn") if status in statuses), "ok")
-
-
 def _timing(times: Times, steps: Times, day: tuple[int, int], declared: float | None) -> Iterator[Finding]:
     if declared is None and not len(steps):
         return

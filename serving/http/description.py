@@ -10,7 +10,6 @@ from fastapi.routing import APIRoute
 from serving.http.errors import ProblemDetails
 
 PROBLEM = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/ProblemDetails"}}}
-Roles = Mapping[tuple[str, str], str | None]
 
 
 def describe(
