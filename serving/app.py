@@ -22,6 +22,7 @@ from serving.http.errors import answer_with_problems
 from serving.http.gateway import Gateway, expect_json
 from serving.jobs.dagster import Dagster
 from serving.live import routes as live
+from serving.live.broker import check_broker
 from serving.live.metrics import LiveMetrics
 from serving.maintenance import routes as maintenance
 from serving.quarantine import routes as quarantine
@@ -97,7 +98,7 @@ def create_app(settings: Settings) -> FastAPI:
                 "database": lambda: check_database(state.engine),
                 "telemetry_store": state.telemetry.check,
                 "object_store": state.objects.check,
-                "broker": lambda: health.check_broker(settings),
+                "broker": lambda: check_broker(settings, health.TIMEOUT_SECONDS),
                 "dagster": state.dagster.check,
             }
         )

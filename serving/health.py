@@ -6,14 +6,11 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from importlib.metadata import version
 from typing import Any, Literal
-from uuid import uuid4
 
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
-from ingest.mqtt import disconnect, new_client
 from serving.auth.principal import public
-from storage.settings import Settings
 
 router = APIRouter(tags=["health"])
 
@@ -129,27 +126,6 @@ def _state(check: Future[None], deadline: float) -> str:
     except TimeoutError as late:
         error = late
     return "connected" if error is None else f"not connected: {_reason(error)}"
-
-
-def check_broker(settings: Settings) -> None:
-    """Log in to the broker: that something listens on the port does not mean that it is a broker and lets us in.
-
-    Raises:
-        OSError, TimeoutError: It does not answer, or refuses the login.
-
-    """
-    connected: Future[Any] = Future()
-    client = new_client(settings, f"energy-ready-{uuid4().hex}")
-    client.on_connect = lambda _client, _data, _flags, reason, _properties: connected.set_result(reason)
-    client.connect_timeout = TIMEOUT_SECONDS
-    client.connect(settings.broker_host, settings.mqtt_broker_port)
-    client.loop_start()
-    try:
-        reason = connected.result(TIMEOUT_SECONDS)
-    finally:
-        disconnect(client)
-    if reason.is_failure:
-        raise ConnectionError(f"the broker refuses the login: {reason}")
 
 
 def _reason(error: BaseException) -> str:

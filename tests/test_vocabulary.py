@@ -54,14 +54,6 @@ PHRASES = {
 }
 PHRASE = re.compile("|".join(f"(?:{pattern})" for pattern in PHRASES.values()))
 
-# Not in order yet. These lists shrink.
-NAMES_LEFT = {
-    "serving/live/hub.py", "serving/live/routes.py", "tests/serving/live/test_live.py",
-}  # fmt: skip
-SENTENCES_LEFT = {
-    "serving/live/hub.py", "serving/live/routes.py",
-}  # fmt: skip
-
 
 def tracked(*patterns: str) -> list[Path]:
     names = subprocess.run(
@@ -89,19 +81,13 @@ def identifiers(file: Path) -> set[str]:
 
 
 def test_no_identifier_has_an_old_name() -> None:
-    files = [file for file in tracked("*.py") if str(file.relative_to(ROOT)) not in NAMES_LEFT]
-    old = {(str(file.relative_to(ROOT)), name) for file in files for name in identifiers(file) if is_old(name)}
+    old = {(str(f.relative_to(ROOT)), name) for f in tracked("*.py") for name in identifiers(f) if is_old(name)}
     assert sorted(old) == []
 
 
 def test_no_text_has_an_old_name() -> None:
     files = tracked("*.md", "*.html", "*.jinja", "*.qmd", "*.typ", "*.lua", "*.yaml", "Makefile")
-    old = {
-        (str(file.relative_to(ROOT)), match.group())
-        for file in files
-        if str(file.relative_to(ROOT)) not in NAMES_LEFT
-        for match in OLD_IN_TEXT.finditer(file.read_text())
-    }
+    old = {(str(f.relative_to(ROOT)), match.group()) for f in files for match in OLD_IN_TEXT.finditer(f.read_text())}
     assert sorted(old) == []
 
 
@@ -129,9 +115,8 @@ def test_messages_and_descriptions_are_plain_english() -> None:
 def complaints(texts: Iterator[tuple[Path, str]]) -> list[str]:
     return sorted(
         {
-            f"{name}: {text[max(0, match.start() - 40) : match.end() + 30]}"
+            f"{file.relative_to(ROOT)}: {text[max(0, match.start() - 40) : match.end() + 30]}"
             for file, text in texts
-            if (name := str(file.relative_to(ROOT))) not in SENTENCES_LEFT
             for match in PHRASE.finditer(re.sub(r"\s+", " ", text))
         }
     )

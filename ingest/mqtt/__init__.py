@@ -1,11 +1,12 @@
 """MQTT: connections to the broker, the subscription of ingestion, and the live stream."""
 
-from ingest.mqtt.client import ConnectionOptions, connect, connection_options, disconnect, new_client
+from ingest.mqtt.client import KEEPALIVE_SECONDS, ConnectionOptions, connect, connection_options, disconnect, new_client
 from ingest.mqtt.live import ANNOUNCE_SECONDS, BATCHES_TOPIC, SUBSCRIBERS_TOPIC, LiveBatch, LiveItem, decode_batch
 
 __all__ = [
     "ANNOUNCE_SECONDS",
     "BATCHES_TOPIC",
+    "KEEPALIVE_SECONDS",
     "SUBSCRIBERS_TOPIC",
     "ConnectionOptions",
     "LiveBatch",

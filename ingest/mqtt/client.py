@@ -1,12 +1,10 @@
 """How every MQTT client of the platform reaches the broker, and a client for everything but the subscription."""
 
-import select
 import ssl
-from contextlib import suppress
 from dataclasses import dataclass, field
 
 import paho.mqtt.client as mqtt
-from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
+from paho.mqtt.enums import CallbackAPIVersion
 
 from storage.settings import Settings
 
@@ -43,44 +41,9 @@ def connection_options(settings: Settings) -> ConnectionOptions:
     )
 
 
-class PollingClient(mqtt.Client):
-    """paho's client for a process with many sockets.
-
-    paho waits with select(), which mistakes a socket above number 1,023 for a lost connection. An API with a thousand
-    subscribers has such sockets. This depends on paho's internals; `requirements.txt` pins its version.
-    """
-
-    def _loop(self, timeout: float = 1.0) -> MQTTErrorCode:
-        """Wait for the socket or for something to send, and handle it: paho's own method with poll() in it."""
-        end, wake = self._sock, self._sockpairR
-        if end is None:
-            return MQTTErrorCode.MQTT_ERR_NO_CONN
-        number, waker = end.fileno(), wake.fileno() if wake else -1
-        if number < 0:  # another thread has just closed it
-            return MQTTErrorCode.MQTT_ERR_CONN_LOST
-        waiting = select.poll()
-        waiting.register(number, select.POLLIN | (select.POLLOUT if self.want_write() else 0))
-        if waker >= 0:
-            waiting.register(waker, select.POLLIN)
-        pending = end.pending() if hasattr(end, "pending") else 0  # TLS has already read it, so poll() does not see it
-        ready = dict(waiting.poll(0 if pending else timeout * 1000))
-        if pending or ready.get(number, 0) & ~select.POLLOUT:
-            outcome = self.loop_read()
-            if outcome or self._sock is None:
-                return outcome
-        if wake and waker in ready:
-            with suppress(BlockingIOError):
-                wake.recv(10_000)
-        if waker in ready or ready.get(number, 0) & select.POLLOUT:
-            outcome = self.loop_write()
-            if outcome or self._sock is None:
-                return outcome
-        return self.loop_misc()
-
-
 def new_client(settings: Settings, client_id: str) -> mqtt.Client:
     """A client with a clean session, not yet connected. The broker drops the older of two with one `client_id`."""
-    client = PollingClient(CallbackAPIVersion.VERSION2, client_id=client_id)
+    client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=client_id)
     log_in(client, settings)
     return client
 

@@ -1,268 +1,180 @@
-"""The live stream's second half: batches from the broker become frames in the bounded queue of each watcher.
+"""The live stream's second half: batches from the broker become frames in the queues of the subscribed WebSockets.
 
-Frames are made once per reading, in the thread of the broker's client, and only for devices that somebody watches. The
-event loop is told once per batch which watchers have something to send; it never waits for the broker nor for a lock
-that is held longer than one append.
+A frame is made once, however many subscribers its device has, and only if it has any.
 """
 
 import asyncio
 import logging
-import threading
-from collections import deque
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
 from uuid import uuid4
 
+import aiomqtt
 import msgspec
-import paho.mqtt.client as mqtt
 
-from ingest import mqtt as broker
-from serving.alerts.schemas import AlertPublic
+from ingest import mqtt
+from serving.live.broker import open_client
+from serving.live.frames import frame_of
+from serving.live.subscriber import Subscriber
 from storage.access import Principal
-from storage.devices import NAMED_METRICS
 from storage.settings import Settings
-from storage.telemetry import Reading
-from storage.times import moment, rfc3339
 
 log = logging.getLogger(__name__)
 
-# A message from a device holds up to 1,000 readings, so that many may come at once.
-QUEUE = 1000
-# Seconds that a client waits for the broker before it is told to come again.
-PATIENCE = 3.0
-
-_decode_reading = msgspec.msgpack.Decoder(Reading).decode
-
-
-class Subscriber:
-    """One WebSocket's queue: filled by the broker's thread, emptied by the event loop; the oldest frame gives way."""
-
-    def __init__(self, device_id: str, principal: Principal) -> None:
-        self.device_id = device_id
-        self.principal = principal
-        self.arrived = asyncio.Event()
-        self.interrupted = False
-        self.turned_away = False
-        self.dropped = 0
-        self._lock = threading.Lock()
-        self._frames: deque[str] = deque()
-        self._untold = 0
-        self._woken = False
-
-    def may_see(self, tenant_id: str | None) -> bool:
-        """A tenant sees its own devices; one that is bound to no tenant sees all."""
-        return self.principal.tenant_id is None or self.principal.tenant_id == tenant_id
-
-    def put(self, frame: str) -> bool:
-        """Add a frame. True: the event loop has to be told, which it was not since it last took everything."""
-        with self._lock:
-            if len(self._frames) == QUEUE:
-                self._frames.popleft()
-                self._untold += 1
-                self.dropped += 1
-            self._frames.append(frame)
-            woken, self._woken = self._woken, True
-            return not woken
-
-    def take(self, most: int) -> list[str]:
-        """Up to `most` frames, oldest first; where some are missing, a frame before them says how many."""
-        with self._lock:
-            frames = [dropped_frame(self._untold)] if self._untold else []
-            self._untold = 0
-            frames.extend(self._frames.popleft() for _ in range(min(most, len(self._frames))))
-            if not self._frames:
-                self._woken = False
-                self.arrived.clear()
-            return frames
-
-    def interrupt(self) -> None:
-        """Something is missing from the stream, and nobody knows how much."""
-        self.interrupted = True
-        self.arrived.set()
-
-    def turn_away(self) -> None:
-        """Whoever watches would not be let in any more."""
-        self.turned_away = True
-        self.arrived.set()
+# How long a WebSocket that connects waits for the broker.
+CONNECT_TIMEOUT_SECONDS = 3.0
+# How long the broker may take to answer.
+ANSWER_TIMEOUT_SECONDS = 10.0
+RECONNECT_SECONDS = 1.0
 
 
 class Hub:
-    """The watchers of this process, and its client of the broker. Methods are for the event loop's thread."""
+    """The subscribers of this process, and its connection to the broker. Use it in the event loop's thread only."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._loop = asyncio.get_running_loop()
-        # Tuples, replaced as a whole: the broker's thread reads them while the event loop changes who watches.
-        self._watching: dict[str, tuple[Subscriber, ...]] = {}
+        self._subscribers: dict[str, list[Subscriber]] = {}
         self._numbers: dict[str, int] = {}
-        self._announced = False
-        self._ticking: asyncio.Task[None] | None = None
-        self._connected = asyncio.Event()
+        self._running: asyncio.Task[None] | None = None
+        self._is_connected = asyncio.Event()
+        self._first_came = asyncio.Event()
+        name = uuid4().hex
+        self._identifier = f"energy-live-{name}"
+        self._topic = f"{mqtt.SUBSCRIBERS_TOPIC}/{name}"
         self.clients = 0
         self.frames = 0
         self.interruptions = 0
         self._dropped = 0
-        name = uuid4().hex
-        self._topic = f"{broker.SUBSCRIBERS_TOPIC}/{name}"
-        self._client = broker.new_client(settings, f"energy-live-{name}")
-        self._client.will_set(self._topic, b"", qos=1, retain=True)
-        self._client.on_connect = self._on_connect
-        self._client.on_disconnect = self._on_disconnect
-        self._client.on_message = self._on_message
 
     async def is_connected(self) -> bool:
-        """Whether the broker's stream can be had. The first to ask has it connected, until the process ends."""
-        if self._ticking is None:
-            self._ticking = asyncio.create_task(self._tick())
-            broker.connect(self._client, self._settings)
+        """Whether the broker answers. The first call connects; the connection is then kept until the process ends."""
+        if self._running is None:
+            self._running = asyncio.create_task(self._run())
         with suppress(TimeoutError):
-            async with asyncio.timeout(PATIENCE):
-                await self._connected.wait()
-        return self._connected.is_set()
+            async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
+                await self._is_connected.wait()
+        return self._is_connected.is_set()
 
     async def stop(self) -> None:
-        """Say that nobody watches any more, and leave."""
-        if self._ticking is None:
-            return
-        self._ticking.cancel()
-        if self._announced:
-            self._client.publish(self._topic, b"", qos=1, retain=True)
-        await asyncio.to_thread(broker.disconnect, self._client)
+        """Announce that nobody is subscribed any more, and disconnect."""
+        if self._running:
+            self._running.cancel()
+            await asyncio.wait([self._running], timeout=ANSWER_TIMEOUT_SECONDS)
 
     @contextmanager
-    def watch(self, device_id: str, principal: Principal) -> Iterator[Subscriber]:
-        """A queue that fills with a device's frames; for a tenant, as long as the device is that tenant's."""
-        watcher = Subscriber(device_id, principal)
-        self._watching[device_id] = (*self._watching.get(device_id, ()), watcher)
+    def subscribe(self, device_id: str, principal: Principal) -> Iterator[Subscriber]:
+        """A queue that is filled with a device's frames while the principal's tenant, if any, owns the device."""
+        subscriber = Subscriber(device_id, principal)
+        if not self._subscribers:
+            self._first_came.set()
+        self._subscribers.setdefault(device_id, []).append(subscriber)
         self.clients += 1
-        if not self._announced:
-            self._announced = True
-            self._announce()
         try:
-            yield watcher
+            yield subscriber
         finally:
-            left = tuple(other for other in self._watching[device_id] if other is not watcher)
-            if left:
-                self._watching[device_id] = left
-            else:
-                del self._watching[device_id]
+            self._subscribers[device_id].remove(subscriber)
+            if not self._subscribers[device_id]:
+                del self._subscribers[device_id]
             self.clients -= 1
-            self._dropped += watcher.dropped
+            self._dropped += subscriber.dropped
 
-    def identities(self) -> set[Principal]:
-        """Who watches."""
-        return {watcher.principal for watcher in self._all()}
+    def principals(self) -> set[Principal]:
+        """The principals of the subscribers."""
+        return {subscriber.principal for subscriber in self._all()}
 
-    def turn_away(self, identities: Collection[Principal]) -> None:
-        """End the streams of these."""
-        for watcher in self._all():
-            if watcher.principal in identities:
-                watcher.turn_away()
+    def refuse(self, principals: Collection[Principal]) -> None:
+        """End the streams of these principals."""
+        for subscriber in self._all():
+            if subscriber.principal in principals:
+                subscriber.refuse()
 
     @property
     def dropped(self) -> int:
-        """Frames that gave way to newer ones because their clients read too slowly."""
-        return self._dropped + sum(watcher.dropped for watcher in self._all())
+        """Frames that were dropped because their clients read too slowly."""
+        return self._dropped + sum(subscriber.dropped for subscriber in self._all())
 
     def _all(self) -> Iterator[Subscriber]:
-        for watchers in list(self._watching.values()):
-            yield from watchers
+        for subscribers in self._subscribers.values():
+            yield from subscribers
 
-    def _announce(self) -> None:
-        """Ask for the stream. Nothing here waits: without a connection it is done when there is one."""
-        self._client.subscribe(broker.BATCHES_TOPIC, qos=0)
-        self._client.publish(self._topic, b"watching", qos=1, retain=True)
-
-    async def _tick(self) -> None:
-        """Say again that there are watchers, or that there are none; a page that is loaded anew is not worth a word."""
+    async def _run(self) -> None:
+        """Stay connected to the broker."""
         while True:
-            await asyncio.sleep(broker.ANNOUNCE_SECONDS)
-            if self._watching:
-                self._client.publish(self._topic, b"watching", qos=1, retain=True)
-            elif self._announced:
-                self._announced = False
-                self._client.unsubscribe(broker.BATCHES_TOPIC)
-                self._client.publish(self._topic, b"", qos=1, retain=True)
+            try:
+                await self._run_once()
+            except* (aiomqtt.MqttError, OSError) as errors:
+                log.warning("the live stream has no connection to the broker: %s", errors.exceptions[0])
+            except* Exception:
+                log.exception("the live stream failed and starts again")
+            await asyncio.sleep(RECONNECT_SECONDS)
+
+    async def _run_once(self) -> None:
+        # The broker clears our announcement if this process dies.
+        will = aiomqtt.Will(self._topic, b"", qos=1, retain=True)
+        async with open_client(self._settings, self._identifier, timeout=ANSWER_TIMEOUT_SECONDS, will=will) as client:
+            self._numbers.clear()
+            self._is_connected.set()
+            try:
+                async with asyncio.TaskGroup() as tasks:
+                    tasks.create_task(self._announce(client))
+                    tasks.create_task(self._receive(client))
+            except asyncio.CancelledError:
+                with suppress(aiomqtt.MqttError):
+                    await client.publish(self._topic, b"", qos=1, retain=True)
+                raise
+            finally:
+                self._is_connected.clear()
+                self._interrupt()
+
+    async def _announce(self, client: aiomqtt.Client) -> None:
+        """Tell ingesters whether there are subscribers: when the first one comes, and every `ANNOUNCE_SECONDS`.
+
+        When the last one has left, they learn it only at the next of these times: a page that reloads comes back soon.
+        """
+        is_announced = False
+        while True:
+            self._first_came.clear()
+            if self._subscribers:
+                if not is_announced:
+                    await client.subscribe(mqtt.BATCHES_TOPIC, qos=0)
+                    is_announced = True
+                await client.publish(self._topic, b"watching", qos=1, retain=True)
+            elif is_announced:
+                is_announced = False
+                await client.unsubscribe(mqtt.BATCHES_TOPIC)
+                await client.publish(self._topic, b"", qos=1, retain=True)
                 self._numbers.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(mqtt.ANNOUNCE_SECONDS):
+                    await self._first_came.wait()
 
-    def _came(self) -> None:
-        self._connected.set()
-        if self._announced:
-            self._announce()
+    async def _receive(self, client: aiomqtt.Client) -> None:
+        async for message in client.messages:
+            try:
+                batch = mqtt.decode_batch(message.payload)
+            except msgspec.DecodeError as error:
+                log.warning("a message on %s is not a batch: %s", message.topic, error)
+                continue
+            try:
+                self._distribute(batch)
+            except Exception:
+                log.exception("a batch of %s has an item that cannot be sent", batch.publisher)
+                self._interrupt()
 
-    def _left(self) -> None:
-        self._connected.clear()
-        self._interrupt()
+    def _distribute(self, batch: mqtt.LiveBatch) -> None:
+        expected = self._numbers.get(batch.publisher, batch.number - 1) + 1
+        self._numbers[batch.publisher] = batch.number
+        if batch.number != expected:
+            self._interrupt()
+        for item in batch.items:
+            subscribers = [s for s in self._subscribers.get(item.device_id, ()) if s.may_see(item.tenant_id)]
+            if subscribers:
+                frame = frame_of(item)
+                self.frames += len(subscribers)
+                for subscriber in subscribers:
+                    subscriber.put(frame)
 
     def _interrupt(self) -> None:
         self.interruptions += 1
-        for watcher in self._all():
-            watcher.interrupt()
-
-    # In the thread of the broker's client
-
-    def _on_connect(self, _: mqtt.Client, __: Any, ___: Any, reason: Any, ____: Any) -> None:
-        if reason.is_failure:
-            log.error("the broker refused the live stream's connection: %s", reason)
-            return
-        self._numbers.clear()
-        self._loop.call_soon_threadsafe(self._came)
-
-    def _on_disconnect(self, *_: Any) -> None:
-        self._loop.call_soon_threadsafe(self._left)
-
-    def _on_message(self, _: mqtt.Client, __: Any, message: mqtt.MQTTMessage) -> None:
-        try:
-            batch = broker.decode_batch(message.payload)
-        except msgspec.DecodeError as error:
-            log.warning("a message on %s is no batch: %s", message.topic, error)
-            return
-        last = self._numbers.get(batch.publisher, batch.number - 1)
-        self._numbers[batch.publisher] = batch.number
-        if batch.number != last + 1:
-            self._loop.call_soon_threadsafe(self._interrupt)
-        woken: list[Subscriber] = []
-        for item in batch.items:
-            watchers = [w for w in self._watching.get(item.device_id, ()) if w.may_see(item.tenant_id)]
-            if watchers:
-                frame = frame_of(item)
-                self.frames += len(watchers)
-                woken.extend(watcher for watcher in watchers if watcher.put(frame))
-        if woken:
-            self._loop.call_soon_threadsafe(_wake, woken)
-
-
-def frame_of(item: broker.LiveItem) -> str:
-    """What clients get, as the contract words it: a reading as REST gives it, or an alert as REST gives it."""
-    if item.kind == "telemetry":
-        return _frame("telemetry", _public(_decode_reading(item.data)))
-    alert = AlertPublic.model_validate(msgspec.msgpack.decode(item.data))
-    return _frame("alert", alert.model_dump(mode="json"))
-
-
-def dropped_frame(count: int) -> str:
-    return msgspec.json.encode({"type": "dropped", "count": count}).decode()
-
-
-def _frame(kind: str, data: dict[str, Any]) -> str:
-    return msgspec.json.encode({"type": kind, "data": data}).decode()
-
-
-def _public(reading: Reading) -> dict[str, Any]:
-    item = {
-        "timestamp": rfc3339(moment(reading.time)),
-        "device_id": reading.device_id,
-        **dict.fromkeys(NAMED_METRICS),
-        **reading.metrics,
-        "device_type": reading.device_type,
-        "location": reading.location,
-        "schema_version": reading.schema_version,
-        "enrichment_status": reading.enrichment_status,
-    }
-    return item | {"out_of_band": reading.out_of_band} if reading.out_of_band else item
-
-
-def _wake(watchers: Iterable[Subscriber]) -> None:
-    for watcher in watchers:
-        watcher.arrived.set()
+        for subscriber in self._all():
+            subscriber.interrupt()

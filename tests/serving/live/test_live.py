@@ -10,14 +10,15 @@ from functools import partial
 from typing import Any
 
 import httpx
+import msgspec
 import psutil
 import pytest
 from sqlmodel import Session
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
-from ingest import mqtt as broker
-from serving.live import hub as hub_module, routes as live_module
+from serving.live import hub as hub_module, routes as live_module, subscriber as subscriber_module
+from serving.live.broker import check_broker, open_client
 from storage import access
 from storage.access import ApiKey
 from storage.devices import Device
@@ -95,20 +96,32 @@ def test_nobody_watches_nothing_is_published(platform: tuple[Settings, Ingester,
 
 
 @both_brokers
-def test_an_api_process_that_is_gone_watches_no_more(platform: tuple[Settings, Ingester, Any]) -> None:
-    settings, ingester, app = platform
+def test_an_api_process_that_is_gone_watches_no_more(
+    platform: tuple[Settings, Ingester, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, ingester, _ = platform
+    clients = []
+
+    def open_and_note(*args: Any, **options: Any) -> Any:
+        clients.append(open_client(*args, **options))
+        return clients[-1]
+
+    monkeypatch.setattr(hub_module, "open_client", open_and_note)
     with watching(settings, "D1"):
         wait_until(lambda: ingester.live.has_subscribers, "the ingester knows of watchers")
-        # As a kill would leave it: no goodbye, so the broker says the last will.
-        app.state.hub._client.socket().shutdown(socket.SHUT_RDWR)
+        # As a kill would leave it: no goodbye, so the broker publishes the last will.
+        end = clients[0]._client.socket()
+        assert isinstance(end, socket.socket)
+        end.shutdown(socket.SHUT_RDWR)
         wait_until(lambda: not ingester.live.has_subscribers, "the last will cleared the message")
-        wait_until(lambda: ingester.live.has_subscribers, "and it came back")
+    with watching(settings, "D1"):
+        wait_until(lambda: ingester.live.has_subscribers, "it came back, with its clients")
 
 
 def test_a_client_that_does_not_read_loses_the_oldest_and_is_told(
     platform: tuple[Settings, Ingester, Any], monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr(hub_module, "QUEUE", 50)
+    monkeypatch.setattr(subscriber_module, "MAX_FRAMES", 50)
     settings, ingester, app = platform
     padding = {f"extra_metric_with_a_long_name_{i}": i for i in range(20)}
     sent = 4000
@@ -143,27 +156,39 @@ def test_a_client_that_does_not_read_loses_the_oldest_and_is_told(
 
 
 def test_the_broker_is_reached_from_a_process_with_many_sockets(settings: Settings) -> None:
-    """Beyond number 1,023 there is nothing that select() can wait for."""
+    """select(), which paho's own loop uses, cannot wait for sockets above number 1,023."""
     soft, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 2_048), most))
-    many = [os.open(os.devnull, os.O_RDONLY) for _ in range(1_030)]
-    heard: list[bytes | bytearray] = []
-    client = broker.new_client(settings, "many")
-    client.on_connect = lambda *_: client.subscribe("energy/live/many") and None
-    client.on_message = lambda _, __, message: heard.append(message.payload)
-    try:
-        with nats_broker(settings):
-            broker.connect(client, settings)
-            wait_until(client.is_connected, "it is connected")
-            end = client.socket()
-            assert end
-            assert end.fileno() > 1_023
-            client.publish("energy/live/many", b"word", qos=1)
-            wait_until(lambda: heard == [b"word"], "it hears itself")
-            broker.disconnect(client)
-    finally:
-        for file in many:
-            os.close(file)
+    with nats_broker(settings), ingesting(settings) as ingester, ExitStack() as stack:
+        register(ingester, "D1")
+        machine = stack.enter_context(device(settings))
+        for _ in range(1_030):
+            stack.callback(os.close, os.open(os.devnull, os.O_RDONLY))
+        stack.enter_context(serving(settings))
+        client = stack.enter_context(watching(settings, "D1"))
+        wait_until(lambda: ingester.live.has_subscribers, "the ingester knows of watchers")
+        connections = psutil.Process().net_connections()
+        assert max(c.fd for c in connections if c.raddr and c.raddr.port == settings.mqtt_broker_port) > 1_023
+        machine.send("D1", reading(5.0))
+        assert frame(client)["data"]["power"] == 5.0
+        check_broker(settings, 3)
+
+
+def test_a_batch_with_a_wrong_item_closes_streams_and_the_next_one_arrives(
+    platform: tuple[Settings, Ingester, Any],
+) -> None:
+    settings, ingester, _ = platform
+    with watching(settings, "D1") as client, device(settings) as machine:
+        wait_until(lambda: ingester.live.has_subscribers, "the ingester knows of watchers")
+        for payload in (b"no batch", msgspec.msgpack.encode(("p", 0, [("D1", None, "alert", {"no": "alert"})]))):
+            machine._client.publish("energy/live/batches", payload, qos=1).wait_for_publish(10)
+        with pytest.raises(ConnectionClosed) as closed:
+            client.recv(timeout=10)
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 1012
+        with watching(settings, "D1") as again:
+            machine.send("D1", reading(5.0))
+            assert frame(again)["data"]["power"] == 5.0
 
 
 @pytest.mark.parametrize("backlog", [0, 200], ids=["idle", "full"])
@@ -173,7 +198,7 @@ def test_a_client_that_answers_nothing_is_gone_after_a_while(
     """As one behind a dead network: by the unanswered ping, or because what it does not read cannot be sent."""
     monkeypatch.setitem(live_module.SERVER_OPTIONS, "ws_ping_interval", 20.0 if backlog else 0.3)
     monkeypatch.setitem(live_module.SERVER_OPTIONS, "ws_ping_timeout", 0.3)
-    monkeypatch.setattr(live_module, "PATIENCE", 0.3)
+    monkeypatch.setattr(live_module, "SEND_TIMEOUT_SECONDS", 0.3)
     with nats_broker(settings), ingesting(settings) as ingester, serving(settings) as app:
         register(ingester, "D1")
         with socket.create_connection(("127.0.0.1", settings.api_port)) as stuck:
@@ -183,10 +208,9 @@ def test_a_client_that_answers_nothing_is_gone_after_a_while(
             )
             hub = app.state.hub
             wait_until(lambda: hub.clients == 1, "it watches")
-            (watcher,) = hub._all()
+            (subscriber,) = hub._all()
             for _ in range(backlog):
-                watcher.put("x" * 100_000)
-            hub._loop.call_soon_threadsafe(watcher.arrived.set)
+                hub._running.get_loop().call_soon_threadsafe(subscriber.put, "x" * 100_000)
             wait_until(lambda: hub.clients == 0, "it watches no more", 10)
             ours = stuck.getsockname()
             wait_until(lambda: not is_open(settings.api_port, ours), "its socket is closed too")
@@ -209,7 +233,7 @@ REFUSALS = [
 
 
 def test_refusals_have_a_code_and_a_reason(settings: Settings, monkeypatch: Any) -> None:
-    monkeypatch.setattr(hub_module, "PATIENCE", 0.1)
+    monkeypatch.setattr(hub_module, "CONNECT_TIMEOUT_SECONDS", 0.1)
     base = f"127.0.0.1:{settings.api_port}"
     with serving(settings) as app, Session(app.state.engine) as session:
         session.add(Device(device_id="D1", device_name="n", device_type="motor"))
@@ -231,7 +255,7 @@ def refusal(url: str, **options: Any) -> tuple[int, str]:
 
 
 def test_heartbeats_come_between_frames(settings: Settings, monkeypatch: Any) -> None:
-    monkeypatch.setattr(live_module, "HEARTBEAT_EVERY", 0.2)
+    monkeypatch.setattr(live_module, "HEARTBEAT_SECONDS", 0.2)
     with nats_broker(settings), ingesting(settings) as ingester, serving(settings):
         register(ingester, "D1")
         with watching(settings, "D1") as client:
@@ -297,7 +321,7 @@ def test_a_tenant_watches_its_own_devices_for_as_long_as_they_are(
 def test_a_stream_ends_with_the_key_that_opened_it(
     settings: Settings, session: Session, key: Callable[..., dict[str, str]], monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr(live_module, "HEARTBEAT_EVERY", 0.2)
+    monkeypatch.setattr(live_module, "HEARTBEAT_SECONDS", 0.2)
     with nats_broker(settings), ingesting(settings) as ingester, serving(settings), ExitStack() as stack:
         register(ingester, "D1")
 
