@@ -3,13 +3,13 @@ import pytest
 from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
 from dagster._core.run_coordinator.base import SubmitRunContext
 
-from orchestration.queue import AT_WORK, PromptRunCoordinator
+from orchestration.queue import ACTIVE, PromptRunCoordinator
 from storage.job_runs import JOB_TAG
 
 ORIGIN = RemoteJobOrigin(RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("energy"), "__repository__"), "any")
 
 
-def at_work(instance: dg.DagsterInstance, count: int, **tags: str) -> None:
+def add_active(instance: dg.DagsterInstance, count: int, **tags: str) -> None:
     for _ in range(count):
         instance.add_run(dg.DagsterRun(job_name="any", status=dg.DagsterRunStatus.STARTED, tags=tags))
 
@@ -17,14 +17,14 @@ def at_work(instance: dg.DagsterInstance, count: int, **tags: str) -> None:
 @pytest.fixture
 def launched(kept_instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The runs that are launched; nothing comes of them."""
-    found: list[str] = []
+    run_ids: list[str] = []
 
     def launch(run_id: str, workspace: object) -> dg.DagsterRun | None:
-        found.append(run_id)
+        run_ids.append(run_id)
         return kept_instance.get_run_by_id(run_id)
 
     monkeypatch.setattr(kept_instance, "launch_run", launch)
-    return found
+    return run_ids
 
 
 def submitted(instance: dg.DagsterInstance, **tags: str) -> dg.DagsterRun:
@@ -34,14 +34,14 @@ def submitted(instance: dg.DagsterInstance, **tags: str) -> dg.DagsterRun:
 
 
 def test_a_run_begins_at_once_where_there_is_room(kept_instance: dg.DagsterInstance, launched: list[str]) -> None:
-    at_work(kept_instance, 2, **{JOB_TAG: "job"})
+    add_active(kept_instance, 2, **{JOB_TAG: "job"})
     assert launched == [submitted(kept_instance, **{JOB_TAG: "job"}).run_id]
 
 
 def test_jobs_beyond_their_limit_wait_and_hold_nobody_else(
     kept_instance: dg.DagsterInstance, launched: list[str]
 ) -> None:
-    at_work(kept_instance, 3, **{JOB_TAG: "job"})  # MAX_CONCURRENT_JOBS
+    add_active(kept_instance, 3, **{JOB_TAG: "job"})  # MAX_CONCURRENT_JOBS
     assert submitted(kept_instance, **{JOB_TAG: "job"}).status == dg.DagsterRunStatus.QUEUED
     assert launched == [submitted(kept_instance).run_id]
 
@@ -49,9 +49,9 @@ def test_jobs_beyond_their_limit_wait_and_hold_nobody_else(
 def test_runs_beyond_all_limits_wait_and_keep_their_turn(
     kept_instance: dg.DagsterInstance, launched: list[str]
 ) -> None:
-    at_work(kept_instance, 5)
+    add_active(kept_instance, 5)
     assert submitted(kept_instance).status == dg.DagsterRunStatus.QUEUED
-    kept_instance.delete_run(kept_instance.get_runs(limit=1, filters=AT_WORK)[0].run_id)
+    kept_instance.delete_run(kept_instance.get_runs(limit=1, filters=ACTIVE)[0].run_id)
     assert submitted(kept_instance).status == dg.DagsterRunStatus.QUEUED
     assert launched == []
 
