@@ -111,7 +111,7 @@ def test_websockets_take_a_header_a_cookie_or_a_ticket_once(
     client: TestClient, key: Key, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who is let in hears that there is no broker here (1013)."""
-    monkeypatch.setattr("serving.live.hub.PATIENCE", 0.1)
+    monkeypatch.setattr("serving.live.hub.CONNECT_TIMEOUT_SECONDS", 0.1)
     secret = key("read", "acme", "mine")["X-API-Key"]
     client.post("/api/v1/devices", json=DEVICE, headers=key("operate", "acme"))
     client.post("/api/v1/devices", json=DEVICE | {"device_id": "D2"}, headers=key("operate", "other"))
