@@ -61,7 +61,7 @@ def claimed_job(
 ) -> Iterator[ClaimedJob[JobT] | None]:
     """Claim a job for this run and record how the block ends; None if the job is not pending any more.
 
-    If the job is cancelled, the block ends early and the code behind it goes on.
+    If the job is cancelled, the block ends early and execution continues after it.
 
     Raises:
         dg.Failure: the job cannot be performed; its row says why.

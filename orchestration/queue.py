@@ -49,7 +49,7 @@ class PromptRunCoordinator(dg.QueuedRunCoordinator):
             return self._instance.get_run_by_id(run_id) or context.dagster_run
 
     def _has_room_for(self, run: dg.DagsterRun) -> bool:
-        """Whether the limits allow the run, and block all runs that wait already."""
+        """Whether the limits allow this run, and block every queued run, so that none is overtaken."""
         limits = self._instance.get_concurrency_config().run_queue_config
         active = self._instance.get_runs(ACTIVE)
         if limits is None or 0 <= limits.max_concurrent_runs <= len(active):

@@ -1,1 +1,1 @@
-"""What clients see: the REST API of all six services of the handover, in one app."""
+"""What clients see: one REST API for clients of the six services that it replaces."""

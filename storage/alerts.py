@@ -26,7 +26,7 @@ class Alert(SQLModel, table=True):
 
     alert_id: UUID = Field(default_factory=uuid4, primary_key=True)
     tenant_id: str | None = Field(default=None, index=True, max_length=50)
-    # RESTRICT, where the handover cascades: history is never deleted with a rule.
+    # RESTRICT: history is never deleted with a rule.
     rule_id: UUID = Field(foreign_key="rules.rule_id", ondelete="RESTRICT", index=True)
     device_id: str = Field(index=True, max_length=50)
     severity: str = Field(max_length=50)

@@ -1,4 +1,4 @@
-"""The handover's table `export_checkpoints`: one row per exported file, with the outcome of its last export."""
+"""The table `export_checkpoints`, which clients read: a row per exported file, with the outcome of the last export."""
 
 from datetime import datetime
 

@@ -31,7 +31,8 @@ class DirtyDay(SQLModel, table=True):
     """A UTC day of a device's telemetry. It is dirty if `dirty_from` is set, and is being exported since `claimed_at`.
 
     `first_touched_at` is when it became dirty, `touched_at` when telemetry last marked it. After `expired_at` the
-    telemetry store may have deleted its readings, so exports add to its file and never replace it.
+    telemetry store may have deleted its readings, so exports add to its file and never replace it. The table keeps the
+    name it was made with.
     """
 
     __tablename__ = "touched_days"

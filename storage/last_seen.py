@@ -11,7 +11,10 @@ from storage.times import microseconds, moment
 
 
 class DeviceLastSeen(SQLModel, table=True):
-    """When a device's last reading was received, and the newest time that a reading of it carried."""
+    """When a device's last reading was received, and the newest time that a reading of it carried.
+
+    The table and the column `heard_at` keep the names they were made with.
+    """
 
     __tablename__ = "device_presence"
 

@@ -47,7 +47,10 @@ def all_windows(session: Session) -> list[MaintenanceWindow]:
 
 
 class SuppressedAlerts(SQLModel, table=True):
-    """How many alerts a rule would have raised for a device if it had not been in maintenance."""
+    """How many alerts a rule would have raised for a device if it had not been in maintenance.
+
+    The table keeps the name it was made with.
+    """
 
     __tablename__ = "held_back_alerts"
 

@@ -15,7 +15,8 @@ class RulePending(SQLModel, table=True):
     """Since when a rule with `for_seconds` is pending for a device. Times are in microseconds.
 
     `since` is the first reading of those that meet the condition without a break, `clear_at` the last known reading
-    that did not meet it. Both belong to one version of the rule (its `updated_at`): an edit starts anew.
+    that did not meet it. Both belong to one version of the rule (its `updated_at`): an edit starts anew. The table
+    keeps the name it was made with.
     """
 
     __tablename__ = "rule_holds"

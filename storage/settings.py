@@ -1,6 +1,7 @@
 """Settings read from environment variables: addresses, secrets, and what several rooms share.
 
-What one room alone reads stands in that room's `settings.py`. The README lists every variable. A host, a URL or a
+The rooms are the packages at the top: storage, ingest, assets, orchestration, serving and cli. Variables that one room
+alone reads stand in that room's `settings.py`. The README lists every variable. A host, a URL or a
 bucket replaces the embedded service; a port alone only moves it.
 """
 

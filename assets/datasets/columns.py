@@ -16,7 +16,7 @@ from storage.times import DAY, HOUR
 MAX_POWER_FACTOR = 1.05  # rounding of V, I and P may raise a true 1.0 so far
 HOURS = DAY // HOUR
 
-# The handover's twelve columns, in their order; further metrics follow by name.
+# The twelve columns that every dataset has, in the order that their readers expect; further metrics follow by name.
 COLUMNS: dict[str, str] = {
     "timestamp": "When the device measured, UTC, to the microsecond",
     "device_id": "The device",

@@ -28,7 +28,7 @@ class DeviceProfile:
     zone: ZoneInfo = UTC
     # The registry's status; None if the device is deleted or not registered.
     status: str | None = None
-    registered_at: int = 0  # or last edited, in microseconds
+    edited_at: int = 0  # when it was registered or last edited, in microseconds
     windows: Sequence[Window] = ()
 
     def in_maintenance(self, time: int) -> bool:
@@ -76,6 +76,6 @@ def profile_of(device: Device, site: ZoneInfo = UTC, windows: Sequence[Window] =
         ignore=frozenset(metadata.ignore),
         zone=metadata.zone(site),
         status=None if deleted else device.status,
-        registered_at=microseconds(device.updated_at),
+        edited_at=microseconds(device.updated_at),
         windows=windows,
     )

@@ -50,7 +50,7 @@ class Rejected:
 
 @dataclass(slots=True)
 class Decoded:
-    """What one message held; `ignored` counts keys that are not metrics."""
+    """What one message held; `ignored` counts keys that are not metrics or that the device's profile ignores."""
 
     readings: list[Reading]
     rejected: list[Rejected]
@@ -127,7 +127,7 @@ def _reading(item: Any, device_id: str, received_at: int, profile: DeviceProfile
         raise _Invalid(f"device_id {_cut(item['device_id'])} differs from the topic's {device_id!r}")
     time = _time(item.get("timestamp"), received_at)
     metrics, out_of_band, ignored = _metrics(item, profile)
-    if out_of_band is None and time < profile.registered_at + MAX_AHEAD:
+    if out_of_band is None and time < profile.edited_at + MAX_AHEAD:
         out_of_band = []  # the device was edited recently, so an earlier delivery may have been flagged by other bands
     version = item.get("schema_version")
     return (

@@ -136,7 +136,7 @@ class Intake:
         evaluated = self._raiser.evaluate(stored)
         with Session(self._engine, expire_on_commit=False) as session:
             mark_dirty(session, ((reading.device_id, reading.time) for reading in stored))
-            outcome = self._raiser.raise_alerts(session, evaluated)
+            outcome = self._raiser.raise_for_batch(session, evaluated)
             add_quarantined(session, [row for item in batch for row in item.quarantined(refused)])
             mark_replayed(session, replayed)
             session.commit()

@@ -1,4 +1,4 @@
-"""The first step of a reading's way: paho's MQTT client, made to read many packets at once.
+"""The first step of a reading's path: paho's MQTT client, made to read many packets at once.
 
 paho reads the socket three times for each packet and writes once for each acknowledgement: 28 µs a message. This client
 reads up to 64 KiB at once and joins acknowledgements: 4 µs (`benchmarks/intake.py`). paho still connects, pings and
@@ -34,7 +34,7 @@ class Publication(NamedTuple):
 
 
 class BulkClient(mqtt.Client):
-    """Passes messages to `receive` in the order of arrival, some hundred at a time, in paho's thread.
+    """Passes messages to `receive` in the order of arrival, a few hundred at a time, in paho's thread.
 
     Nothing is read while `has_room` returns False. It may wait a little before it does.
     """

@@ -26,7 +26,7 @@ from storage.rules import NO_DATA, Rule, record_triggered
 from storage.telemetry import Reading
 from storage.times import microseconds, moment
 
-# The handover's words for what a value did to the threshold.
+# What a value did to the threshold, in the words that clients of alerts know.
 PHRASES = {">": "exceeded", ">=": "reached", "<": "fell below", "<=": "fell to", "=": "equals", "!=": "differs from"}
 
 
@@ -38,7 +38,7 @@ class Outcome:
     in_maintenance: list[Breach] = field(default_factory=list)
     in_cooldown: list[Breach] = field(default_factory=list)
     suppressed: int = 0
-    # For each (device, rule) a breach, and the time (µs) at which the rule last fired or would have.
+    # For each (device, rule): its latest breach, and when (µs) the rule last fired, or below was last suppressed.
     last_fired: dict[Key, tuple[Breach, int]] = field(default_factory=dict)
     last_suppressed: dict[Key, tuple[Breach, int]] = field(default_factory=dict)
 
@@ -67,13 +67,13 @@ class AlertRaiser:
             self.rules, readings, [self._registry.profile(reading.device_id) for reading in readings]
         )
 
-    def raise_alerts(self, session: Session, evaluated: Evaluated) -> Outcome:
-        """Add the alerts that are due to the session, with their notifications; the caller commits."""
+    def raise_for_batch(self, session: Session, evaluated: Evaluated) -> Outcome:
+        """Add the alerts of a batch to the session, with their notifications; the caller commits."""
         return raise_alerts(session, evaluated, self._outbox, self._last_seen.newest)
 
     def remember(self, readings: Sequence[Reading], outcome: Outcome) -> None:
         """After the commit: remember what was decided, and when the devices were seen."""
-        remember(self._rules, outcome)
+        remember_cooldowns(self._rules, outcome)
         self._last_seen.record(readings)
 
 
@@ -112,7 +112,7 @@ def decide(session: Session, breaches: Iterable[Breach], outbox: Outbox) -> Outc
     return outcome
 
 
-def remember(rules: RuleSet, outcome: Outcome) -> None:
+def remember_cooldowns(rules: RuleSet, outcome: Outcome) -> None:
     """After the commit: breaches in the cooldown of these alerts need not be decided again."""
     for breach, time in outcome.last_fired.values():
         rules.remember(breach, time, suppressed=False)
@@ -121,7 +121,7 @@ def remember(rules: RuleSet, outcome: Outcome) -> None:
 
 
 def message_of(breach: Breach) -> str:
-    """The alert's message, as the handover words it."""
+    """The alert's message, in the words that clients of alerts know."""
     rule = breach.rule
     if rule.condition == NO_DATA:
         return f"No data for {breach.value:.1f} minutes; the limit is {_short(rule.threshold)}"
@@ -132,7 +132,7 @@ def message_of(breach: Breach) -> str:
 
 
 def _fire(session: Session, breaches: Sequence[Breach], outcome: Outcome) -> None:
-    """Decide by the cooldown: which breaches are alerts."""
+    """Decide, by the cooldown, which breaches become alerts."""
     if not breaches:
         return
     by_key = {key: list(group) for key, group in groupby(breaches, key=lambda breach: breach.key)}

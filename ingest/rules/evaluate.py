@@ -1,7 +1,7 @@
 """Evaluation of rules, a batch at a time and column by column: which readings breach which rules.
 
-A rule's parts apply in this order: the condition, `for_seconds` (`ingest.rules.pending`), `active_hours`, maintenance
-(`ingest.rules.suppressed`) and cooldown (`ingest.rules.alerts`).
+The outcome is as if a rule's parts applied in this order: the condition, `for_seconds` (`ingest.rules.pending`),
+`active_hours`, maintenance (`ingest.rules.suppressed`) and cooldown (`ingest.rules.alerts`).
 """
 
 from collections.abc import Iterator, Sequence
@@ -173,11 +173,11 @@ def _may_fire(  # noqa: PLR0917 - the columns of the same pairs
     codes: Times,
 ) -> Mask:
     """Of pairs that meet the condition: those within active hours, and outside the cooldowns that are remembered."""
-    fired, suppressed = rules.cooldowns(positions, times, codes)
-    for i in np.flatnonzero(suppressed & ~fired).tolist():
+    in_cooldown, is_suppressed = rules.cooldowns(positions, times, codes)
+    for i in np.flatnonzero(is_suppressed & ~in_cooldown).tolist():
         # The cooldown of a suppressed alert counts only while maintenance lasts.
-        fired[i] = profiles[rows[i]].in_maintenance(int(times[i]))
-    may_fire: Mask = ~fired
+        in_cooldown[i] = profiles[rows[i]].in_maintenance(int(times[i]))
+    may_fire: Mask = ~in_cooldown
     limited = np.flatnonzero(may_fire & rules.hours.limited[positions])
     zones = [profiles[row].zone for row in rows[limited].tolist()]
     for zone in set(zones):

@@ -125,7 +125,7 @@ def find_breaches(
     for device_id, profile in profiles.items():
         if profile.status not in EXPECTED_TO_SEND:
             continue
-        without_data_since = max(last_seen.get(device_id, 0), profile.registered_at)
+        without_data_since = max(last_seen.get(device_id, 0), profile.edited_at)
         ended_maintenance = (end for _, end in profile.windows if end <= now)
         counts_from = max(without_data_since, listening_since, *ended_maintenance)
         for rule in rules:

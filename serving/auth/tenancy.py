@@ -2,7 +2,7 @@
 
 Routes cannot forget either, since both happen here. A tenant's session sees rows with its tenant_id and, in tables
 keyed by device only, rows of its own devices. It sees nothing of tables that have neither column. Rows that it adds get
-its tenant_id.
+its tenant_id. Raw `text()` statements are not limited: they must name the tenant themselves.
 """
 
 from collections.abc import AsyncIterator, Iterator

@@ -1,4 +1,4 @@
-"""Telemetry in InfluxDB 2, with the measurement, tags and fields of the handover; `line_protocol` describes additions.
+"""Telemetry in InfluxDB 2, in the measurement, tags and fields that other readers know; `line_protocol` has more.
 
 Tags are part of a point's identity. A reading that is written again after its device's tags changed is a second point,
 in another series. So every query begins with a cheap one, a `Survey`: which series does the range hold? Nearly always

@@ -134,7 +134,7 @@ def test_bands_flag_and_limits_quarantine() -> None:
 @pytest.mark.parametrize(("edited", "expected"), [(NOW - MAX_AHEAD, None), (NOW - MAX_AHEAD + 1, []), (NOW + 1, [])])
 def test_what_may_have_been_judged_by_other_bands_is_told_so(edited: int, expected: list[str] | None) -> None:
     """A reading may be up to ten minutes ahead of the edit that it came before."""
-    assert taken(GOOD, DeviceProfile(registered_at=edited)).readings[0].out_of_band == expected
+    assert taken(GOOD, DeviceProfile(edited_at=edited)).readings[0].out_of_band == expected
 
 
 def test_an_unregistered_device_is_taken() -> None:

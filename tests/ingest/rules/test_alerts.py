@@ -15,7 +15,7 @@ from ingest.devices.profile import UNREGISTERED, DeviceProfile
 from ingest.notify.outbox import Outbox
 from ingest.notify.settings import NotifySettings
 from ingest.rules.active_rule import ActiveRule
-from ingest.rules.alerts import Outcome, message_of, raise_alerts, remember
+from ingest.rules.alerts import Outcome, message_of, raise_alerts, remember_cooldowns
 from ingest.rules.backtest import Backtest
 from ingest.rules.evaluate import Evaluated, evaluate_readings
 from ingest.rules.rule_set import RuleSet
@@ -98,7 +98,7 @@ def test_cooldown_is_per_device_and_looks_both_ways(session: Session) -> None:
     rules = RuleSet.of([rule])
     for minutes in ([20], [21, 34, 35], [5, 6], [36]):
         evaluated = evaluate_readings(rules, readings_at(minutes), [UNREGISTERED] * len(minutes))
-        remember(rules, raised(session, evaluated))
+        remember_cooldowns(rules, raised(session, evaluated))
     raised(session, breaches(rule, [22], "D2"))
     assert fired_minutes(session) == [5, 20, 35]
     assert fired_minutes(session, "D2") == [22]
@@ -230,7 +230,7 @@ def test_rules_mean_what_they_say_one_by_one(
     for i in range(0, len(came), at_once):
         part = came[i : i + at_once]
         outcome = raised(session, evaluate_readings(rules, part, [profile] * len(part)), newest)
-        remember(rules, outcome)
+        remember_cooldowns(rules, outcome)
         counted += outcome.suppressed
         newest["D1"] = part[-1].time
     assert fired_minutes(session) == expected

@@ -43,7 +43,7 @@ def without_data(
 
 def test_time_counts_from_the_last_reading_and_only_while_somebody_listens() -> None:
     long_ago = NOW - 30 * MINUTE
-    devices = {"D1": ACTIVE, "D2": ACTIVE, "never": replace(ACTIVE, registered_at=NOW - 20 * MINUTE)}
+    devices = {"D1": ACTIVE, "D2": ACTIVE, "never": replace(ACTIVE, edited_at=NOW - 20 * MINUTE)}
     last_seen = {"D1": long_ago, "D2": NOW - 10 * MINUTE - GRACE + 1}
     assert without_data(devices, last_seen) == {"D1": 30.0, "never": 20.0}
     assert without_data(devices, last_seen, listening_since=NOW - 9 * MINUTE) == {}
