@@ -3,7 +3,7 @@
 import dagster as dg
 
 from orchestration.analyses import nightly, results
-from orchestration.datasets import cadence, checks, daily, monthly
+from orchestration.datasets import cadence, checks, daily, energy, monthly
 from orchestration.jobs import exports, reports, sensors
 from orchestration.maintenance import retention
 from orchestration.resources import Platform
@@ -29,6 +29,7 @@ def defs() -> dg.Definitions:
         jobs=[
             daily.dataset_job,
             daily.closed_day_job,
+            energy.energy_job,
             exports.export_job,
             *results.analysis_jobs,
             nightly.nightly_job,
@@ -39,6 +40,7 @@ def defs() -> dg.Definitions:
         sensors=[
             cadence.export_touched_days,
             cadence.follow_registry,
+            energy.refill_energy,
             sensors.launch_waiting_jobs,
             sensors.end_dead_runs,
             sensors.note_failed_runs,

@@ -29,7 +29,7 @@ from serving.quarantine import routes as quarantine
 from serving.reports import routes as reports
 from serving.rules import preview, routes as rules
 from serving.settings import ApiSettings
-from serving.telemetry import routes as telemetry
+from serving.telemetry import energy, routes as telemetry
 from storage.database import ANSWER_TIMEOUT_SECONDS, check_database, open_engine
 from storage.objects import ObjectStoreUnavailable, open_object_store
 from storage.settings import Settings
@@ -57,6 +57,7 @@ ROUTERS = [
     for module in (
         devices,
         telemetry,
+        energy,
         preview,
         rules,
         maintenance,

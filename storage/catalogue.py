@@ -33,6 +33,9 @@ from storage.telemetry import MetricStatistics
 from storage.times import utc_now
 
 _JSON = JSONB(none_as_null=True)
+# The version of `Dataset.energy`; what has another one is made again from its file.
+ENERGY_VERSION = 2
+ENERGY_OUTDATED = f"(energy ->> 'version') IS DISTINCT FROM '{ENERGY_VERSION}'"
 
 
 class Dataset(SQLModel, table=True):
@@ -44,8 +47,7 @@ class Dataset(SQLModel, table=True):
     Files of a day also have (hours and quarter hours are those of the UTC day):
     `first_at`, `last_at`: the first and last reading; null if an older release made the file.
     `hourly`: `{metric: {"count": [24], "min": [24], "max": [24], "sum": [24]}}`, null without values.
-    `energy`: `{"quarters": [96], "source", "first", "last", "gap", "rollover"}`, see
-    `assets.energy.quarters.day_energy`.
+    `energy`: `{"version", "metrics": {metric: …}}`, see `assets.energy.day.day_json`; older versions had no version.
     `checks`: `{kind: {"status", "value", "detail"}}`, see `assets.quality.checks`; null while the day is open.
     """
 
@@ -58,6 +60,11 @@ class Dataset(SQLModel, table=True):
             "datasets_unchecked",
             "start_date",
             postgresql_where=text("superseded_at IS NULL AND kind = 'day' AND checks IS NULL"),
+        ),
+        Index(
+            "datasets_energy_outdated",
+            "start_date",
+            postgresql_where=text(f"superseded_at IS NULL AND kind = 'day' AND {ENERGY_OUTDATED}"),
         ),
     )
 

@@ -3,14 +3,25 @@
 import json
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field as Key, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field as Key,
+    StrictBool,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from sqlmodel import Field, Session, SQLModel, Text, col, or_, select
 from sqlmodel.sql.expression import SelectOfScalar
 
 from storage.database import Timestamp
+from storage.rules import ActiveHours
 from storage.settings import Zone
 from storage.times import utc_now
 
@@ -19,6 +30,8 @@ IDENTIFIER = r"^[A-Za-z0-9](?:\.?[A-Za-z0-9_-])*\.?$"
 MAX_IDENTIFIER = 50
 METRIC = r"^[a-z][a-z0-9_]{0,62}$"
 MAX_METADATA_BYTES = 64 * 1024
+# Plausible current (A) of a device that feeds in.
+EXPORTING_CURRENT = (-10_000.0, 10_000.0)
 
 # Names that a metric cannot have, because they are other columns.
 RESERVED = frozenset(
@@ -102,12 +115,36 @@ Bounds = Annotated[tuple[Number, Number], AfterValidator(_ordered)]
 
 
 class Counter(BaseModel):
-    """A register that only rises, such as a kWh meter, until it rolls over at the value `rollover`."""
+    """A register that only rises, such as a kWh meter, until it rolls over at a declared size.
+
+    A reading times `factor` is an amount in `unit`; of pulses `factor` is the kWh of one. A register that is `net` may
+    fall as well. `role` says what it counts; without one its name does.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
     unit: str = Key(min_length=1, max_length=20)
+    factor: Number | None = Key(None, gt=0)
     rollover: Number | None = Key(None, gt=0)
+    role: Literal["import", "export", "total", "part"] | None = None
+    net: StrictBool = False
+
+    @model_validator(mode="after")
+    def _a_net_register_never_rolls_over(self) -> Self:
+        if self.net and self.rollover is not None:
+            raise ValueError("a net register may fall, so a rollover cannot be told; give one of net and rollover")
+        return self
+
+
+class DeclaredChange(BaseModel):
+    """A change of the meter behind a counter: when, what the old one showed last and the new one first."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    counter: Metric
+    at: AwareDatetime
+    last_old: Number | None = None
+    first_new: Number | None = None
 
 
 class DeviceMetadata(BaseModel):
@@ -121,14 +158,51 @@ class DeviceMetadata(BaseModel):
     ignore: list[Metric] = []
     counters: dict[Metric, Counter] = {}
     cadence_seconds: Number | None = Key(None, gt=0, le=86_400)
+    reporting: dict[Metric, Literal["on_change", "sampled"]] = {}
+    meter_changes: Annotated[list[DeclaredChange], Key(max_length=1000)] = []
+    max_power_w: Number | None = Key(None, gt=0)
+    exports: StrictBool = False
+    off_below_w: Number | None = Key(None, ge=0)
+    idle_below_w: Number | None = Key(None, ge=0)
+    working_hours: Annotated[list[ActiveHours], Key(min_length=1, max_length=20)] | None = None
+    parent_device: Annotated[str, Key(pattern=IDENTIFIER, max_length=MAX_IDENTIFIER)] | None = None
+    tariff: None = None
 
     @classmethod
     def parse(cls, metadata_json: str | None) -> Self:
-        """The metadata in a device's row; the defaults if it is not valid, as older versions may have left it."""
+        """The metadata in a device's row, without keys that are not valid, as older versions may have left them."""
         try:
             return cls.model_validate_json(metadata_json or "{}")
-        except ValidationError:
+        except ValidationError as error:
+            invalid = {part["loc"][0] for part in error.errors(include_url=False) if part["loc"]}
+            return cls._without(invalid, metadata_json or "{}")
+
+    @classmethod
+    def _without(cls, invalid: set[str | int], metadata_json: str) -> Self:
+        try:
+            metadata = json.loads(metadata_json)
+            return cls.model_validate({name: value for name, value in metadata.items() if name not in invalid})
+        except (ValueError, AttributeError):  # what is no JSON object, or contradicts itself
             return cls()
+
+    @field_validator("tariff", mode="before")
+    @classmethod
+    def _tariff_is_reserved(cls, value: object) -> None:
+        if value is not None:
+            raise ValueError("is reserved for energy management, which does not exist yet; leave it out")
+
+    @model_validator(mode="after")
+    def _changed_meters_are_counters(self) -> Self:
+        unknown = {change.counter for change in self.meter_changes} - set(self.counters)
+        if unknown:
+            raise ValueError(f"meter_changes names {', '.join(sorted(unknown))}; declare it under counters")
+        return self
+
+    @model_validator(mode="after")
+    def _off_is_below_idle(self) -> Self:
+        if self.off_below_w is not None and self.idle_below_w is not None and self.off_below_w > self.idle_below_w:
+            raise ValueError("off_below_w is above idle_below_w; a machine that is off draws less than one that idles")
+        return self
 
     @model_validator(mode="after")
     def _ignored_have_no_band(self) -> Self:
@@ -136,6 +210,11 @@ class DeviceMetadata(BaseModel):
         if both:
             raise ValueError(f"{', '.join(sorted(both))} is ignored and has a band or limits; keep one of the two")
         return self
+
+    @property
+    def plausible_limits(self) -> dict[str, Bounds]:
+        """The plausible limits that differ from the usual ones: declared, or of a device that feeds in."""
+        return {**({"current": EXPORTING_CURRENT} if self.exports else {}), **self.limits}
 
     def zone(self, site: ZoneInfo) -> ZoneInfo:
         return ZoneInfo(self.timezone) if self.timezone else site

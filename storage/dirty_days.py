@@ -245,3 +245,15 @@ def known_days(
     if device_ids is not None:
         days = days.where(col(DirtyDay.device_id).in_(device_ids))
     return list(session.exec(days.order_by(col(DirtyDay.day), col(DirtyDay.device_id))).all())
+
+
+def days_before(session: Session, device_id: str, day: date, count: int) -> list[date]:
+    """The nearest days before one for which a device sent something, newest first."""
+    found = select(col(DirtyDay.day)).where(DirtyDay.device_id == device_id, col(DirtyDay.day) < day)
+    return list(session.exec(found.order_by(col(DirtyDay.day).desc()).limit(count)))
+
+
+def days_after(session: Session, device_id: str, day: date, count: int) -> list[date]:
+    """The nearest days after one for which a device sent something, ascending."""
+    found = select(col(DirtyDay.day)).where(DirtyDay.device_id == device_id, col(DirtyDay.day) > day)
+    return list(session.exec(found.order_by(col(DirtyDay.day)).limit(count)))

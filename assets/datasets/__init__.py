@@ -2,7 +2,8 @@
 
 from assets.datasets.column_cache import ColumnCache
 from assets.datasets.columns import COLUMNS
-from assets.datasets.consumption import EnergyFigures, energy_figures
+from assets.datasets.consumption import energy_of
+from assets.datasets.energy import refresh_energy
 from assets.datasets.export import Exported, NoTelemetry, days_between, export_day
 from assets.datasets.files import DatasetReplaced
 from assets.datasets.history import UnfitDatasets, provenance, read_days, read_history, select_datasets
@@ -15,7 +16,6 @@ __all__ = [
     "COLUMNS",
     "ColumnCache",
     "DatasetReplaced",
-    "EnergyFigures",
     "Exported",
     "Filter",
     "NoTelemetry",
@@ -23,7 +23,7 @@ __all__ = [
     "TelemetryReader",
     "UnfitDatasets",
     "days_between",
-    "energy_figures",
+    "energy_of",
     "export_day",
     "export_month",
     "export_range",
@@ -31,6 +31,7 @@ __all__ = [
     "provenance",
     "read_days",
     "read_history",
+    "refresh_energy",
     "retire_datasets",
     "retire_telemetry",
     "select_datasets",

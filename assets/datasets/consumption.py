@@ -1,100 +1,147 @@
-"""What a device used over a range: energy, the highest demand, and what each of its counters counted.
+"""What a device used over a range, from the days that the catalogue and the telemetry store know.
 
-Of days with a file the catalogue has the pieces; of what came since, of other days and of parts of days they are worked
-out from readings.
+Of closed days the catalogue has the figures; of days that a range cuts, of the open day and of days whose figures rest
+on other metadata they are worked out from readings, to the same numbers.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from bisect import bisect_left, bisect_right
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import date
+from typing import Any
 
-import pyarrow as pa
+from sqlmodel import Session
 
 from assets.datasets.read_plan import Segment
 from assets.datasets.reader import TelemetryReader
-from assets.energy.curve import WH_PER_UNIT, gap_rule
-from assets.energy.quarters import POWER, Piece, joined, piece_of, piece_of_day, piece_of_part
-from storage.arrays import Floats, Times
-from storage.catalogue import Dataset
-from storage.devices import Counter
-from storage.times import DAY, QUARTER
+from assets.energy.day import Basis, bases_of, is_current
+from assets.energy.figures import EnergyFigures, energy_figures
+from assets.energy.meters import meters_of
+from assets.energy.samples import Samples, samples_of
+from storage import catalogue, dirty_days
+from storage.devices import Device, DeviceMetadata
+from storage.times import DAY, microseconds, midnight, moment, utc_now
+
+# Days next to a range that are looked up together with it.
+NEAR = 7 * DAY
 
 
-@dataclass(frozen=True)
-class EnergyFigures:
-    """Energy in kWh with its source (`integral:power` or `counter:<name>`), and by the same source the highest demand.
-
-    The demand is the mean power (W) of the clock quarter hour with the most energy, whose start is in µs. What was not
-    measured is None. `consumption` has what each counter counted, with its unit.
-    """
-
-    kwh: float | None
-    source: str | None
-    peak_demand: float | None
-    peak_demand_at: int | None
-    consumption: Mapping[str, tuple[float, str]]
-
-
-def energy_figures(
-    reader: TelemetryReader, device_id: str, start: int, end: int, counters: Mapping[str, Counter]
+def energy_of(
+    session: Session, reader: TelemetryReader, device_id: str, start: int, end: int, *, files_only: bool = False
 ) -> EnergyFigures:
-    """Of a device with these counters over the half-open range in microseconds."""
-    segments = reader.plan(device_id, start, end, by_day=True)
-    counted = {name: _amounts(reader, device_id, segments, name, counter) for name, counter in counters.items()}
-    consumption = {
-        name: (float(amounts.sum()), counters[name].unit) for name, (_, amounts, _) in counted.items() if len(amounts)
-    }
-    source = next((name for name in sorted(consumption) if counters[name].unit in WH_PER_UNIT), None)
-    if source is None:
-        starts, kwh, gap = _amounts(reader, device_id, segments, "power", None)
-    else:
-        starts, amounts, gap = counted[source]
-        kwh = amounts * (WH_PER_UNIT[counters[source].unit] / 1000)
-    if not len(kwh):
-        return EnergyFigures(None, None, None, None, consumption)
-    highest = int(kwh.argmax())
-    # Readings further apart than a quarter hour say nothing of one.
-    is_fine = gap <= 5 * QUARTER
-    return EnergyFigures(
-        kwh=float(kwh.sum()),
-        source=f"counter:{source}" if source else POWER,
-        peak_demand=float(kwh[highest]) * 4000 if is_fine else None,
-        peak_demand_at=int(starts[highest]) if is_fine else None,
-        consumption=consumption,
-    )
+    """Energy of a device over the half-open range (µs), by what its metadata say now.
+
+    With `files_only` days without a file, and readings that came after a file was made, are left out.
+    """
+    device = session.get(Device, device_id)
+    metadata = DeviceMetadata.parse(device.metadata_json if device else None)
+    bases = bases_of(metadata, meters_of(metadata))
+    days = ReaderDays(session, reader, device_id, bases, (start, end), files_only=files_only)
+    energy = energy_figures(days, metadata, start, end, microseconds(utc_now()))
+    outdated = sum(start // DAY * DAY <= day < end for day in days.outdated)
+    return replace(energy, outdated_days=outdated)
 
 
-def _amounts(
-    reader: TelemetryReader, device_id: str, segments: Sequence[Segment], metric: str, counter: Counter | None
-) -> tuple[Times, Floats, int]:
-    """Starts and amounts of the measured quarter hours, and the longest `gap` of a piece."""
-    pieces = [p for s in segments for p in _pieces(reader, device_id, s, metric, counter) if p is not None]
-    return *joined(pieces, counter), max((piece.gap for piece in pieces), default=0)
+class ReaderDays:
+    """A device's days as the energy of a range needs them; see `assets.energy.period.DaySource`."""
+
+    def __init__(
+        self,
+        session: Session,
+        reader: TelemetryReader,
+        device_id: str,
+        bases: Mapping[str, Basis],
+        period: tuple[int, int],
+        *,
+        files_only: bool = False,
+    ) -> None:
+        self._session = session
+        self._reader = reader
+        self._device_id = device_id
+        self._bases = bases
+        self._samples: dict[tuple[int, str], Samples] = {}
+        # Days whose figures in the catalogue are of an older version, or rest on other metadata.
+        self.outdated: set[int] = set()
+        self._from = period[0] // DAY * DAY - NEAR
+        self._until = -(-period[1] // DAY) * DAY + NEAR
+        self._files_only = files_only
+        self._segments = self._plan(self._from, self._until)
+        known = {day for day, segment in self._segments.items() if segment.file is not None}
+        if not files_only:
+            known |= set(self._days_known(self._from, self._until))
+        self._known = sorted(known)
+
+    def days(self, start: int, end: int) -> list[int]:
+        """Days from `start` up to `end` with readings, ascending."""
+        first = start // DAY * DAY
+        if first < self._from or end > self._until:
+            return [day for day in self._days_known(first, end) if self._has_file(day)]
+        return self._known[bisect_left(self._known, first) : bisect_left(self._known, end)]
+
+    def days_before(self, day: int, count: int) -> list[int]:
+        """The nearest days before one that have readings, newest first."""
+        until = bisect_left(self._known, day)
+        near = self._known[max(until - count, 0) : until][::-1]
+        if len(near) == count:
+            return near
+        found = dirty_days.days_before(self._session, self._device_id, moment(day).date(), count)
+        return [day for day in map(_start, found) if self._has_file(day)]
+
+    def days_after(self, day: int, count: int) -> list[int]:
+        """The nearest days after one that have readings, ascending."""
+        since = bisect_right(self._known, day)
+        near = self._known[since : since + count]
+        if len(near) == count:
+            return near
+        found = dirty_days.days_after(self._session, self._device_id, moment(day).date(), count)
+        return [day for day in map(_start, found) if self._has_file(day)]
+
+    def energy(self, day: int) -> Mapping[str, Any] | None:
+        """What the catalogue keeps of the day, if it holds for all of its readings and for the metadata."""
+        segment = self._segment(day)
+        if segment.file is None or not segment.is_of_file:
+            return None
+        energy = segment.file.energy
+        if is_current(energy, self._bases):
+            return energy
+        self.outdated.add(day)
+        return None
+
+    def samples(self, day: int, metric: str) -> Samples:
+        """The day's readings of a metric."""
+        if (day, metric) not in self._samples:
+            segment = self._segment(day)
+            # Of a file each column is read when asked for; the store is asked once for all.
+            metrics = [metric] if segment.file is not None else list(self._bases)
+            # A day that a range cuts is cut again by the next one: its columns stay in memory.
+            rows = self._reader.rows(self._device_id, segment, metrics, keep=True)
+            self._samples |= {(day, name): samples_of(rows, "time", name) for name in metrics}
+        return self._samples[day, metric]
+
+    def _segment(self, day: int) -> Segment:
+        if day not in self._segments:
+            self._segments |= self._plan(day, day + DAY)
+        return self._segments[day]
+
+    def _plan(self, start: int, end: int) -> dict[int, Segment]:
+        """Where each day from `start` up to `end` is read, by the day's start."""
+        if not self._files_only:
+            segments = self._reader.plan(self._device_id, start, end, by_day=True)
+            return {segment.start: segment for segment in segments}
+        first, last = moment(start).date(), moment(end - 1).date()
+        files = catalogue.day_files(self._session, self._device_id, first, last)
+        made = {_start(day.dataset.start_date): day.dataset for day in files}
+        return {day: Segment(day, day + DAY, made.get(day)) for day in range(start, end, DAY)}
+
+    def _has_file(self, day: int) -> bool:
+        """Whether the day counts: each one does, or those with a file."""
+        return not self._files_only or self._segment(day).file is not None
+
+    def _days_known(self, start: int, end: int) -> list[int]:
+        first, last = moment(start).date(), moment(end - 1).date()
+        found = dirty_days.known_days(self._session, first, last, [self._device_id])
+        return [_start(day) for day, _ in found]
 
 
-def _pieces(
-    reader: TelemetryReader, device_id: str, segment: Segment, metric: str, counter: Counter | None
-) -> Iterator[Piece | None]:
-    """Readings are gone through as far as the catalogue says nothing of them, by the same rule for gaps."""
-    file = segment.catalogued or (segment.file if segment.is_in_file else None)
-    day = _of_catalogue(file, segment.start, metric, counter)
-    if day is not None and segment.is_of_file:
-        yield day
-        return
-    rows = reader.rows(device_id, segment, [metric])
-    times, values = rows["time"].cast(pa.int64()).to_numpy(), rows[metric].to_numpy()
-    gap = gap_rule(times)
-    if day is None or not len(times) or gap != day.gap:
-        yield piece_of(times, values, counter, gap)
-    elif segment.store_from is None:
-        yield piece_of_part(times, values, counter, day)
-    else:
-        since = times.searchsorted(segment.store_from)
-        yield day
-        yield piece_of(times[since:], values[since:], counter, gap)
-
-
-def _of_catalogue(file: Dataset | None, at: int, metric: str, counter: Counter | None) -> Piece | None:
-    """What the catalogue knows of the file of the day around a moment, if its energy has this source."""
-    energy = file.energy if file else None
-    source = POWER if counter is None else f"counter:{metric}"
-    return piece_of_day(energy, at // DAY * DAY, counter) if energy and energy["source"] == source else None
+def _start(day: date) -> int:
+    return microseconds(midnight(day))

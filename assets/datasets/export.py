@@ -24,8 +24,9 @@ import pyarrow.compute as pc
 from sqlmodel import Session
 
 from assets.datasets.columns import HOURS, dataset_table, hourly_statistics, metric_statistics, with_units
+from assets.datasets.energy import ONE_DAY, energy_json
 from assets.datasets.files import dataset_key, parquet, read
-from assets.energy.quarters import day_energy
+from assets.energy.day import steps_in
 from assets.quality.checks import check_day
 from assets.quality.settings import QualitySettings
 from storage import catalogue, checkpoints, dirty_days
@@ -134,10 +135,13 @@ def _day_row(
     """The catalogue row of a day's file; quality is checked once the day is over."""
     metadata, start = DeviceMetadata.parse(device.metadata_json), microseconds(midnight(day))
     metrics = metric_statistics(table)
+    yesterday = catalogue.current(stores.session, dataset_key(device.device_id, day - ONE_DAY, day - ONE_DAY))
+    before = yesterday.energy if yesterday else None
     checks = None
     if day < utc_now().date():
         thresholds = QualitySettings.load().thresholds
-        checks = check_day(table, start, metadata, thresholds, readings, first_day=first_day)
+        steps = steps_in(before)
+        checks = check_day(table, start, metadata, thresholds, readings, first_day=first_day, before=steps)
     return Dataset(
         key=dataset_key(device.device_id, day, day),
         kind="day",
@@ -152,7 +156,7 @@ def _day_row(
         sha256=hashlib.sha256(content).hexdigest(),
         metrics=metrics,
         hourly=hourly_statistics(table, start, metrics),
-        energy=day_energy(table, day, metadata.counters),
+        energy=energy_json(table, metadata, before),
         checks=checks,
         run_id=stores.run_id,
         created_at=utc_now(),

@@ -175,13 +175,19 @@ class TelemetryReader:
         return add_statistics(parts)
 
     def rows(
-        self, device_id: str, segment: Segment, metrics: Sequence[str] | None, newest: int | None = None
+        self,
+        device_id: str,
+        segment: Segment,
+        metrics: Sequence[str] | None,
+        newest: int | None = None,
+        *,
+        keep: bool = False,
     ) -> pa.Table:
-        """The readings of one segment of `plan`, all or the newest."""
+        """The readings of one segment of `plan`, all or the newest; `keep` caches the columns of a whole file too."""
         if segment.file is None:
             return self._store.read(device_id, segment.start, segment.end, metrics=metrics, newest=newest)
         try:
-            rows = self._read_file(segment, metrics)
+            rows = self._read_file(segment, metrics, keep=keep)
         except DatasetReplaced:
             if segment.is_expired:
                 raise
@@ -222,14 +228,18 @@ class TelemetryReader:
             rows = having_any(rows, metrics).select(["time", *metrics])
         return newest_rows(rows, newest)
 
-    def _read_file(self, segment: Segment, metrics: Sequence[str] | None, *, context: bool = False) -> pa.Table:
+    def _read_file(
+        self, segment: Segment, metrics: Sequence[str] | None, *, context: bool = False, keep: bool = False
+    ) -> pa.Table:
         """The readings of a segment that come from its file."""
         file = segment.file
         assert file is not None  # noqa: S101 - the callers have checked it
         wanted = order_metrics(_measured(file)) if metrics is None else list(metrics)
         file_context = FILE_CONTEXT if context else ()
         rows = self._file_columns(
-            file, segment, ["timestamp", *file_context, *(n for n in wanted if n in file.metrics)]
+            file,
+            ["timestamp", *file_context, *(n for n in wanted if n in file.metrics)],
+            cached=keep or not segment.is_of_file,
         )
         if not segment.has_whole_file:
             edges = rows["timestamp"].cast(pa.int64()).to_numpy().searchsorted([segment.start, segment.file_end])
@@ -242,13 +252,13 @@ class TelemetryReader:
         rows = with_metrics(rows, wanted, CONTEXT.names if context else ())
         return rows if metrics is None else having_any(rows, wanted)
 
-    def _file_columns(self, file: Dataset, segment: Segment, names: list[str]) -> pa.Table:
-        """Columns of the segment's file, through the cache if the file is read in part."""
+    def _file_columns(self, file: Dataset, names: list[str], *, cached: bool) -> pa.Table:
+        """Columns of a file, through the cache where it is likely to be read again."""
 
         def read(columns: list[str]) -> pa.Table:
             return files.read(self._objects, [file], columns)
 
-        if self._cache is None or segment.is_of_file:
+        if self._cache is None or not cached:
             return read(names)
         return self._cache.columns(file.sha256, names, read)
 

@@ -16,10 +16,13 @@ import pyarrow.fs as pafs
 from sqlmodel import Session
 
 from assets.datasets.columns import dataset_schema
+from assets.datasets.energy_quarters import energy_quarters
 from storage import catalogue
 from storage.objects import LocalObjects, ObjectStore, S3Objects
 from storage.stores import Stores
 from storage.views import VIEWS, view_columns
+
+ENERGY_VIEW = "energy_quarters"
 
 
 class QueryRefused(Exception):
@@ -34,9 +37,9 @@ def query(
     start: date | None = None,
     end: date | None = None,
 ) -> pa.Table:
-    """The result of one SELECT over `datasets`, the rows of the day files, and over `VIEWS`.
+    """The result of one SELECT over `datasets`, the rows of the day files, over `energy_quarters`, and over `VIEWS`.
 
-    `devices`, `start` and `end` (both days inclusive) limit the files of `datasets`.
+    `devices`, `start` and `end` (both days inclusive) limit the days of `datasets` and `energy_quarters`.
 
     Raises:
         QueryRefused: the query does more than read, or DuckDB cannot run it.
@@ -44,10 +47,13 @@ def query(
     """
     with duckdb.connect(config={"python_enable_replacements": False}) as connection:
         _check_reads_only(connection, sql)
-        named = {view for view in ("datasets", *VIEWS) if re.search(rf"\b{view}\b", sql, re.IGNORECASE)}
+        named = {view for view in ("datasets", ENERGY_VIEW, *VIEWS) if re.search(rf"\b{view}\b", sql, re.IGNORECASE)}
         is_overview = not named  # SHOW TABLES, for example: all views are there, without their rows
         if is_overview or "datasets" in named:
             connection.register("datasets", _day_files(stores, devices, start, end))
+        if is_overview or ENERGY_VIEW in named:
+            energy = energy_quarters(stores, [] if is_overview else devices, start, end)
+            connection.register(ENERGY_VIEW, energy)
         for view in VIEWS:
             if is_overview or view in named:
                 connection.register(view, _view_table(stores.session, view, empty=is_overview))
@@ -56,7 +62,7 @@ def query(
             return connection.sql(sql).to_arrow_table()
         except duckdb.CatalogException as error:
             first_line = str(error).splitlines()[0]
-            raise QueryRefused(f"{first_line} The views are datasets, {', '.join(VIEWS)}.") from None
+            raise QueryRefused(f"{first_line} The views are datasets, {ENERGY_VIEW}, {', '.join(VIEWS)}.") from None
         except duckdb.Error as error:
             raise QueryRefused(str(error)) from None
 

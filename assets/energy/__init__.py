@@ -1,1 +1,7 @@
-"""Energy from power or from counters: curves over time, and amounts by the quarter hour."""
+"""Energy of devices: from power and from counters, by the quarter hour and over any range."""
+
+from assets.energy.day import basis_names
+from assets.energy.figures import EnergyFigures, Peak
+from assets.energy.findings import Finding
+
+__all__ = ["EnergyFigures", "Finding", "Peak", "basis_names"]

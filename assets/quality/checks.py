@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from assets.quality.cadence import Steps
+from assets.quality.coverage import Cadences, coverage
 from assets.quality.settings import QUALITY_CHECKS, QualityCheck, Thresholds
 from storage.arrays import Floats, Times
 from storage.devices import NAMED_METRICS, DeviceMetadata
 from storage.times import DAY, MINUTE, SECOND
 
-# A reading that is half a cadence late is late, not missing; one that is five late leaves a gap.
-LATE, GAP, MIN_GAP = 1.5, 5, 5 * MINUTE
 # Rounding of V, I and P may make this much more of a true P = V · I.
 ROUNDING = 1.05
 # Two equal readings closer than this share of the cadence are one that was sent twice.
@@ -43,6 +43,7 @@ def check_day(
     readings: pa.Table,
     *,
     first_day: bool = False,
+    before: Steps = (),
 ) -> dict[str, dict[str, Any]]:
     """Every check that can be made on a UTC day's dataset: `{kind: {"status", "value", "detail"}}`.
 
@@ -53,13 +54,14 @@ def check_day(
         thresholds: by kind, as the settings have them.
         readings: the same rows with their context, as far as the telemetry store still has them.
         first_day: of the device; what lies before its first reading is not missing.
+        before: the steps between the readings of the day before.
 
     """
     times = dataset["timestamp"].cast(pa.int64()).to_numpy()
     steps = np.diff(times)
     begin = int(times[0]) if first_day else start
     found = [
-        *_timing(times, steps, (begin, start + DAY), metadata.cadence_seconds),
+        *_timing(times, (begin, start + DAY), Cadences(metadata.cadence_seconds, times, {start - DAY: before})),
         *_values(dataset, times, steps),
         *_context(readings, times),
     ]
@@ -69,18 +71,15 @@ def check_day(
     }
 
 
-def _timing(times: Times, steps: Times, day: tuple[int, int], declared: float | None) -> Iterator[Finding]:
-    if declared is None and not len(steps):
+def _timing(times: Times, day: tuple[int, int], cadences: Cadences) -> Iterator[Finding]:
+    covered = coverage(times, *day, cadences)
+    if covered.share is None:
         return
-    # Where no cadence is declared it is what nine of ten steps keep to: a device may send faster for a while.
-    step = declared * SECOND if declared else float(np.percentile(steps, 90))
-    lengths = np.concatenate([[times[0] - day[0]], steps, [day[1] - times[-1]]])
-    missing = float((lengths[lengths > LATE * step] - step).sum())
-    share = min(max(1 - missing / (day[1] - day[0]), 0.0), 1.0)
-    yield Finding("completeness", share, f"{share:.1%} of the day at one reading each {step / SECOND:g} s")
-    gaps = lengths[lengths > max(GAP * step, MIN_GAP)]
-    longest = float(gaps.max()) / SECOND if len(gaps) else 0.0
-    yield Finding("gaps", longest / 60, f"{len(gaps)} gaps, the longest {longest / 60:.0f} min")
+    cadence = cadences.cadence(day[1] - DAY) or 0.0
+    detail = f"{covered.share:.1%} of the day at one reading each {cadence:g} s"
+    yield Finding("completeness", covered.share, detail)
+    longest = max(((until - since) / MINUTE for since, until in covered.gaps), default=0.0)
+    yield Finding("gaps", longest, f"{len(covered.gaps)} gaps, the longest {longest:.0f} min")
 
 
 def _values(dataset: pa.Table, times: Times, steps: Times) -> Iterator[Finding]:

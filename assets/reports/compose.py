@@ -3,7 +3,7 @@
 from datetime import UTC
 from importlib.metadata import version
 
-from assets.energy.curve import rule
+from assets.energy.words import rule
 from assets.reports import findings, measures
 from assets.reports.content import Device, Energy, File, Generator, Kpi, Period, ReportContent
 from assets.reports.kpis import kpis
@@ -14,12 +14,12 @@ from assets.reports.quality import quality
 def compose(measured: Measured) -> ReportContent:
     """The content of the report. Equal input gives equal content."""
     data = measured.data
-    data_quality = quality(data, measured.times)
+    energy = measured.energy
+    data_quality = quality(data, measured.times, measured.cadences, energy)
     alerts = findings.alerts(data)
     total = len(alerts) if data.alerts_total is None else data.alerts_total
     anomalies, outside = findings.anomalies(data)
     has_analysis = any(a.type == "anomaly" and a.status == "completed" for a in findings.analyses(data))
-    source = measured.energy_curve[0] if measured.energy_curve else None
     return ReportContent(
         report_id=data.report_id,
         generated_at=data.generated_at.astimezone(UTC),
@@ -42,7 +42,9 @@ def compose(measured: Measured) -> ReportContent:
                 note=None if has_analysis else "this report does not include an anomaly analysis",
             ),
         ],
-        energy=Energy(source=source, rule=rule(source)),
+        energy=Energy(
+            source=energy.source, export_source=energy.export_source, coverage=energy.coverage, rule=rule(energy)
+        ),
         daily=measures.days(measured, data_quality),
         metrics=list(measures.summaries(measured)),
         series=list(measures.series(measured)),

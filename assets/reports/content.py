@@ -50,8 +50,9 @@ class Kpi(Part):
 class Day(Part):
     """A calendar day in the report's time zone, or the part of it within the period.
 
-    `hours` is its length; a day with a clock change has 23 or 25 hours. `energy_kwh` is the energy of the
-    `covered_hours`, the time that readings span without a gap. `completeness` is a share from 0 to 1.
+    `hours` is its length; a day with a clock change has 23 or 25 hours. `energy_kwh` is the energy taken and
+    `energy_export_kwh` the energy fed in; `covered_hours` is the time of which it is known when. `completeness` is a
+    share from 0 to 1.
     """
 
     day: date
@@ -60,6 +61,7 @@ class Day(Part):
     hours: Number
     readings: int
     energy_kwh: Number | None
+    energy_export_kwh: Number | None
     covered_hours: Number
     peak_power_w: Number | None
     peak_at: datetime | None
@@ -172,6 +174,23 @@ class Gap(Part):
     seconds: Number
 
 
+class Finding(Part):
+    """Something noticed about the readings that energy rests on.
+
+    `effect` is the energy (kWh, or the counter's own unit) that it stands for; `counted` says whether the total
+    includes it.
+    """
+
+    metric: str
+    kind: str
+    start: datetime
+    end: datetime
+    value: Number | None
+    effect: Number | None
+    counted: bool
+    detail: str
+
+
 class DataQuality(Part):
     """How complete the readings are.
 
@@ -179,7 +198,7 @@ class DataQuality(Part):
     `measured_until` is earlier than the period's end if the report was generated before that. `gaps` lists the
     times without readings that are longer than `gap_rule_seconds`: at most 1000 of `gaps_total`, longest first.
     `waiting_days` are UTC days with readings that arrived after the day's file was written. A later report will
-    include them.
+    include them. `findings` has the first of `findings_total`, in order of time.
     """
 
     readings: int
@@ -194,6 +213,8 @@ class DataQuality(Part):
     gaps: list[Gap]
     gaps_total: int
     waiting_days: list[date]
+    findings: list[Finding]
+    findings_total: int
 
 
 class File(Part):
@@ -205,9 +226,15 @@ class File(Part):
 
 
 class Energy(Part):
-    """How energy was measured: `source` is `counter:<metric>`, `power` or null, `rule` describes the method."""
+    """How energy was measured. A source is `counter:<metric>` (several are joined by ` + `) or `integral:power`.
+
+    `source` is that of the energy taken, `export_source` that of the energy fed in; null where nothing measures it.
+    `coverage` is the measured share of the period, from 0 to 1, and `rule` describes the method.
+    """
 
     source: str | None
+    export_source: str | None
+    coverage: Number
     rule: str
 
 

@@ -9,7 +9,12 @@ from typing import Any
 from assets.reports.content import Anomaly, Day, Kpi, ReportContent
 from assets.reports.formatting import figure, metric_name, plain
 
-KEY_FIGURES = ("energy", "mean_power", "peak_power", "peak_demand_15min", "load_factor", "running_hours")
+KEY_FIGURES = (
+    "energy", "energy_export", "mean_power", "peak_power", "peak_feed_in", "peak_demand_15min", "peak_feed_in_15min",
+    "load_factor", "running_hours",
+)  # fmt: skip
+# A device that feeds nothing in needs no key figure of it.
+FED_IN = ("energy_export", "peak_feed_in", "peak_feed_in_15min")
 SEVERITIES = ("critical", "high", "medium", "low")
 # With fewer days that can be compared, the highest and the lowest say nothing.
 MIN_COMPARED_DAYS = 3
@@ -41,7 +46,8 @@ class Highlights:
     @classmethod
     def of(cls, content: ReportContent) -> "Highlights":
         """The highlights of a report."""
-        kpis = [content.kpi(key) for key in KEY_FIGURES]
+        feeds_in = bool(content.kpi("energy_export").value)
+        kpis = [content.kpi(key) for key in KEY_FIGURES if feeds_in or key not in FED_IN]
         missing: dict[str, list[str]] = {}
         for kpi in kpis:
             if kpi.value is None and kpi.note:

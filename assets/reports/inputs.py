@@ -9,6 +9,8 @@ from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 
+from assets.energy import EnergyFigures
+from assets.quality.cadence import Steps
 from storage.devices import Counter
 
 REPORT_ID = r"[A-Za-z0-9]+(-[A-Za-z0-9]+)*"
@@ -30,6 +32,8 @@ class ReportInput:
         cadence_seconds: the interval between readings that the device's metadata declare, if any.
         alerts_total: how many alerts there are in the period; None if `alerts` holds them all.
         waiting_days: UTC days with readings that arrived after the day's file was written.
+        energy: of the period, as the catalogue knows it; None to work it out from `readings` alone.
+        steps: the steps between readings of UTC days (µs of their start), as the catalogue knows them.
 
     Raises:
         ValueError: a time is naive, the period is empty, or the report id has other characters.
@@ -55,6 +59,8 @@ class ReportInput:
     code_version: str | None = None
     alerts_total: int | None = None
     waiting_days: Sequence[date] = ()
+    energy: EnergyFigures | None = None
+    steps: Mapping[int, Steps] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not re.fullmatch(REPORT_ID, self.report_id):

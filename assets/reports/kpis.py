@@ -1,70 +1,25 @@
 """The key figures of a report."""
 
 from collections.abc import Iterator
-from datetime import datetime
 
 import numpy as np
 
-from assets.energy.curve import EnergyCurve
+from assets.energy import EnergyFigures
+from assets.energy.meters import POWER
 from assets.reports.content import DataQuality, Kpi
 from assets.reports.measures import Measured, outside_band
-from storage.times import HOUR, QUARTER, moment
+from storage.times import QUARTER, SECOND, moment
 
 RUNNING_SHARE = 0.1  # of the highest demand; the device runs while its power is above it
 
 
 def kpis(measured: Measured, quality: DataQuality) -> list[Kpi]:
     """The key figures, all of them. One that cannot be measured has no value and says why in its note."""
-    times, power = measured.track("power")
-    no_power = None if len(power) else "power was not measured"
-    peak = int(power.argmax()) if len(power) else None
-    demand, demand_at, no_demand = _highest_demand(measured)
-    mean = _mean_power(measured.power_curve)
-    energy = _energy(measured)
-    factor = mean / demand if mean is not None and demand is not None and demand > 0 else None
-    threshold = RUNNING_SHARE * demand if demand is not None and demand > 0 else None
-    running = measured.power_curve.time_above(threshold) / HOUR if threshold is not None else None
+    energy = measured.energy
     return [
-        Kpi(
-            key="energy",
-            label="Energy",
-            value=energy,
-            unit="kWh",
-            note=None if energy is not None else no_power or "two power readings without a gap between them are needed",
-        ),
-        Kpi(key="mean_power", label="Mean power", value=mean, unit="W", note=no_power),
-        Kpi(
-            key="peak_power",
-            label="Highest power",
-            value=float(power[peak]) if peak is not None else None,
-            unit="W",
-            at=moment(times[peak].item()) if peak is not None else None,
-            note=no_power,
-        ),
-        Kpi(
-            key="peak_demand_15min",
-            label="Highest 15-minute demand",
-            value=demand,
-            unit="W",
-            at=demand_at,
-            note=no_power or no_demand,
-        ),
-        Kpi(
-            key="load_factor",
-            label="Load factor",
-            value=factor,
-            unit="1",
-            note=None if factor is not None else no_power or no_demand or "demand was never above zero",
-        ),
-        Kpi(
-            key="running_hours",
-            label="Running time",
-            value=running,
-            unit="h",
-            note="above a tenth of the highest demand"
-            if running is not None
-            else no_power or no_demand or "demand was never above zero",
-        ),
+        *_energy(measured),
+        *_powers(measured),
+        *_demand(energy, quality.cadence_seconds),
         *_voltage(measured),
         Kpi(
             key="completeness",
@@ -77,42 +32,88 @@ def kpis(measured: Measured, quality: DataQuality) -> list[Kpi]:
     ]
 
 
-def _energy(measured: Measured) -> float | None:
-    """The energy of the period in kWh. None if readings cover no time."""
-    if measured.energy_curve is None:
-        return None
-    curve = measured.energy_curve[1]
-    return float(curve.energy[-1]) / 1000 if curve.covered[-1] else None
+def _energy(measured: Measured) -> Iterator[Kpi]:
+    energy = measured.energy
+    no_energy = (
+        "power was not measured" if not energy.sources else "two power readings without a gap between them are needed"
+    )
+    if energy.sources and energy.sources != (POWER,):
+        no_energy = "two readings of the register are needed"
+    yield Kpi(
+        key="energy",
+        label="Energy taken" if energy.export_kwh else "Energy",
+        value=energy.kwh,
+        unit="kWh",
+        note=None if energy.kwh is not None else no_energy,
+    )
+    yield Kpi(
+        key="energy_export",
+        label="Energy fed in",
+        value=energy.export_kwh,
+        unit="kWh",
+        note=None if energy.export_kwh is not None else "nothing measures what is fed in",
+    )
 
 
-def _mean_power(curve: EnergyCurve) -> float | None:
-    """The mean power (W) over the covered time. If readings cover no time, the mean of the readings."""
-    if not len(curve.times):
-        return None
-    if curve.covered[-1]:
-        return float(curve.energy[-1] / (curve.covered[-1] / HOUR))
-    return float(np.mean(curve.power)) if curve.power is not None else None
+def _powers(measured: Measured) -> Iterator[Kpi]:
+    """Mean and highest power. Power fed in counts as negative in the mean, and has a highest value of its own."""
+    energy, (times, power) = measured.energy, measured.track("power")
+    no_power = None if len(power) else "power was not measured"
+    mean = energy.mean_power
+    yield Kpi(
+        key="mean_power",
+        label="Mean power",
+        value=mean if mean is not None or no_power else float(power.mean()),
+        unit="W",
+        note="negative: fed in" if mean is not None and mean < 0 else None if mean is not None else no_power,
+    )
+    for key, label, sign, none in (
+        ("peak_power", "Highest power", 1, "the device only fed in"),
+        ("peak_feed_in", "Highest feed-in", -1, "nothing was fed in"),
+    ):
+        peak = int((sign * power).argmax()) if len(power) else None
+        is_there = peak is not None and (sign * power[peak] > 0 or (sign > 0 and power[peak] == 0))
+        yield Kpi(
+            key=key,
+            label=label,
+            value=float(sign * power[peak]) if is_there and peak is not None else None,
+            unit="W",
+            at=moment(times[peak].item()) if is_there and peak is not None else None,
+            note=None if is_there else no_power or none,
+        )
 
 
-def _highest_demand(measured: Measured) -> tuple[float | None, datetime | None, str | None]:
-    """The highest demand (W) and the start of its quarter hour, else None, None and the reason.
-
-    The demand of a quarter hour is its energy divided by 15 minutes. A gap counts as zero, so that the figure is never
-    too high.
-    """
-    curve = measured.power_curve
-    if len(curve.times) < 2:
-        return None, None, "two power readings without a gap between them are needed"
-    if np.median(np.diff(curve.times)) > QUARTER:
-        return None, None, "readings are more than 15 minutes apart"
-    edges = np.arange(-(-curve.times[0] // QUARTER), curve.times[-1] // QUARTER + 1) * QUARTER
-    if len(edges) < 2:
-        return None, None, "the readings do not span a whole quarter hour"
-    energy, covered = curve.between(edges)
-    if not covered.any():
-        return None, None, "gaps cover every quarter hour"
-    highest = int(np.where(covered > 0, energy, -np.inf).argmax())
-    return float(energy[highest] * 4), moment(edges[highest].item()), None
+def _demand(energy: EnergyFigures, cadence_seconds: float | None) -> Iterator[Kpi]:
+    """The highest quarter hours, and what rests on the highest demand."""
+    demand, fed = energy.peak_demand, energy.peak_feed_in
+    is_coarse = (cadence_seconds or 0) * SECOND > QUARTER
+    coarse = "readings are more than 15 minutes apart: the true one may be higher" if is_coarse else None
+    no_demand = "energy was not measured" if not energy.covered else "no quarter hour was measured well enough"
+    for key, label, peak, none in (
+        ("peak_demand_15min", "Highest 15-minute demand", demand, no_demand),
+        ("peak_feed_in_15min", "Highest 15-minute feed-in", fed, "nothing was fed in"),
+    ):
+        yield Kpi(
+            key=key,
+            label=label,
+            value=peak.watts if peak else None,
+            unit="W",
+            at=moment(peak.at) if peak else None,
+            note=coarse if peak else none,
+        )
+    factor, is_used = energy.load_factor, demand is not None and demand.watts > 0
+    no_factor = no_demand if demand is None else "the device feeds in" if is_used else "demand was never above zero"
+    yield Kpi(
+        key="load_factor", label="Load factor", value=factor, unit="1", note=None if factor is not None else no_factor
+    )
+    running = energy.hours_above(RUNNING_SHARE * demand.watts) if demand is not None and is_used else None
+    yield Kpi(
+        key="running_hours",
+        label="Running time",
+        value=running,
+        unit="h",
+        note="quarter hours above a tenth of the highest demand" if running is not None else no_factor,
+    )
 
 
 def _voltage(measured: Measured) -> Iterator[Kpi]:

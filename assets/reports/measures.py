@@ -10,13 +10,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from assets.energy.curve import EnergyCurve, from_counter, from_power
+from assets.energy import EnergyFigures
+from assets.energy.figures import energy_figures
+from assets.energy.table import TableDays
+from assets.quality.coverage import Cadences, coverage
 from assets.reports.content import DataQuality, Day, MetricSummary, Series
 from assets.reports.errors import ReportError
 from assets.reports.inputs import ReportInput
-from assets.reports.quality import completeness
 from storage.arrays import Floats, Indices, Times
-from storage.devices import NAMED_METRICS, UNITS
+from storage.devices import NAMED_METRICS, UNITS, DeviceMetadata
 from storage.times import HOUR, SECOND, microseconds, moment
 
 MAX_WINDOWS = 1000
@@ -73,18 +75,19 @@ class Measured:
         return (self.times, values) if finite.all() else (self.times[finite], values[finite])
 
     @cached_property
-    def power_curve(self) -> EnergyCurve:
-        return from_power(*self.track("power"))
+    def energy(self) -> EnergyFigures:
+        """Energy of the period: as the input has it, else from its readings."""
+        data = self.data
+        if data.energy is not None:
+            return data.energy
+        metadata = DeviceMetadata(counters=dict(data.counters), cadence_seconds=data.cadence_seconds)
+        start, end, now = (microseconds(moment) for moment in (data.start, data.end, data.generated_at))
+        return energy_figures(TableDays(self.table), metadata, start, end, now)
 
     @cached_property
-    def energy_curve(self) -> tuple[str, EnergyCurve] | None:
-        """The source of energy and its curve: the energy counter if the device has one, else the integral of power."""
-        for name, counter in sorted(self.data.counters.items()):
-            times, values = self.track(name)
-            curve = from_counter(times, values, counter) if len(times) > 1 else None
-            if curve is not None:
-                return f"counter:{name}", curve
-        return ("power", self.power_curve) if len(self.power_curve.times) > 1 else None
+    def cadences(self) -> Cadences:
+        """The cadence of each UTC day of the period."""
+        return Cadences(self.data.cadence_seconds, self.times, self.data.steps)
 
 
 def days(measured: Measured, quality: DataQuality) -> list[Day]:
@@ -92,11 +95,6 @@ def days(measured: Measured, quality: DataQuality) -> list[Day]:
     data = measured.data
     bounds = list(_midnights(data))
     edges = np.array([microseconds(m) for m in bounds])
-    energy, covered = (
-        measured.energy_curve[1].between(edges)
-        if measured.energy_curve
-        else (np.zeros(len(edges) - 1), np.zeros(len(edges) - 1, np.int64))
-    )
     times, power = measured.track("power")
     rows = np.searchsorted(measured.times, edges)
     power_rows = np.searchsorted(times, edges)
@@ -104,7 +102,9 @@ def days(measured: Measured, quality: DataQuality) -> list[Day]:
     for i, (start, end) in enumerate(pairwise(bounds)):
         within = slice(power_rows[i].item(), power_rows[i + 1].item())
         peak = within.start + int(power[within].argmax()) if within.start < within.stop else None
-        until = min(end, quality.measured_until)
+        until = microseconds(max(min(end, quality.measured_until), start))
+        energy = measured.energy.part(int(edges[i]), int(edges[i + 1]))
+        readings = measured.times[rows[i] : rows[i + 1]]
         result.append(
             Day(
                 day=start.astimezone(data.zone).date(),
@@ -112,11 +112,12 @@ def days(measured: Measured, quality: DataQuality) -> list[Day]:
                 end=end,
                 hours=(end - start) / timedelta(hours=1),
                 readings=int(rows[i + 1] - rows[i]),
-                energy_kwh=float(energy[i]) / 1000 if covered[i] else None,
-                covered_hours=covered[i] / HOUR,
+                energy_kwh=energy.kwh,
+                energy_export_kwh=energy.export_kwh,
+                covered_hours=energy.covered / HOUR,
                 peak_power_w=float(power[peak]) if peak is not None else None,
                 peak_at=moment(times[peak].item()) if peak is not None else None,
-                completeness=completeness(measured.times[rows[i] : rows[i + 1]], start, until, quality.cadence_seconds),
+                completeness=coverage(readings, int(edges[i]), until, measured.cadences).share,
             )
         )
     return result

@@ -1,70 +1,49 @@
-"""How complete the readings are: their cadence, gaps, and the share of time that they cover."""
+"""How complete the readings are: their cadence, gaps, the share of time that they cover, and what was noticed."""
 
-from datetime import datetime
-
-import numpy as np
-
-from assets.energy.curve import MIN_GAP
-from assets.reports.content import DataQuality, Gap
+from assets.energy import EnergyFigures
+from assets.quality.coverage import Cadences, coverage
+from assets.reports.content import DataQuality, Finding, Gap
 from assets.reports.inputs import ReportInput
 from storage.arrays import Times
 from storage.times import SECOND, microseconds, moment
 
 MAX_GAPS = 1000
-# A reading is missing, and not only late, if its neighbours are further apart than so many cadences.
-MAX_CADENCES = 1.5
+MAX_FINDINGS = 1000
 
 
-def quality(data: ReportInput, times: Times) -> DataQuality:
+def quality(data: ReportInput, times: Times, cadences: Cadences, energy: EnergyFigures) -> DataQuality:
     """The quality of readings at `times` (µs, ascending), up to the period's end or to `generated_at` if earlier."""
     until = max(min(data.end, data.generated_at), data.start)
-    steps = np.diff(times)
-    cadence = data.cadence_seconds or (float(np.median(steps)) / SECOND if len(steps) else None) or None
-    rule = max(5 * int((cadence or 0) * SECOND), MIN_GAP)
-    start, end = microseconds(data.start), microseconds(until)
-    edges = np.concatenate([[start], times, [max([end, *times[-1:]])]])
-    lengths = np.diff(edges)
-    wide = np.flatnonzero(lengths > rule)
-    longest = wide[np.argsort(-lengths[wide], kind="stable")][:MAX_GAPS]
-    missing = _missing(times, start, end, cadence)
+    covered = coverage(times, microseconds(data.start), microseconds(until), cadences)
+    usual = cadences.usual
     return DataQuality(
         readings=len(times),
         first=moment(times[0].item()) if len(times) else None,
         last=moment(times[-1].item()) if len(times) else None,
-        cadence_seconds=cadence,
-        cadence_source=None if cadence is None else "declared" if data.cadence_seconds else "median",
-        completeness=completeness(times, data.start, until, cadence),
-        missing_seconds=missing / SECOND if missing is not None else None,
+        cadence_seconds=usual,
+        cadence_source=None if usual is None else "declared" if cadences.declared else "median",
+        completeness=covered.share,
+        missing_seconds=covered.missing / SECOND if covered.missing is not None else None,
         measured_until=until,
-        gap_rule_seconds=rule / SECOND,
+        gap_rule_seconds=cadences.limit(usual) / SECOND,
         gaps=[
-            Gap(start=moment(edges[i].item()), end=moment(edges[i + 1].item()), seconds=lengths[i] / SECOND)
-            for i in longest
+            Gap(start=moment(since), end=moment(to), seconds=(to - since) / SECOND)
+            for since, to in covered.gaps[:MAX_GAPS]
         ],
-        gaps_total=len(wide),
+        gaps_total=len(covered.gaps),
         waiting_days=list(data.waiting_days),
-    )
-
-
-def completeness(times: Times, start: datetime, end: datetime, cadence_seconds: float | None) -> float | None:
-    """Share of the time from start to end that readings cover, 0 to 1. None if the cadence is unknown."""
-    missing = _missing(times, microseconds(start), microseconds(end), cadence_seconds)
-    if missing is None or end <= start:
-        return None
-    return min(max(1 - missing / SECOND / (end - start).total_seconds(), 0.0), 1.0)
-
-
-def _missing(times: Times, start: int, end: int, cadence_seconds: float | None) -> float | None:
-    """Microseconds without readings: all beyond one cadence between neighbours and at the edges."""
-    if cadence_seconds is None:
-        return None
-    if not len(times):
-        return float(max(end - start, 0))
-    step = cadence_seconds * SECOND
-    between = np.diff(times)
-    head, tail = int(times[0]) - start, end - int(times[-1])
-    return float(
-        (between[between > MAX_CADENCES * step] - step).sum()
-        + (head if head > MAX_CADENCES * step else 0)
-        + (tail - step if tail > MAX_CADENCES * step else 0)
+        findings=[
+            Finding(
+                metric=f.metric,
+                kind=f.kind,
+                start=moment(f.at),
+                end=moment(f.until),
+                value=f.value,
+                effect=f.effect,
+                counted=f.counted,
+                detail=f.detail,
+            )
+            for f in energy.findings[:MAX_FINDINGS]
+        ],
+        findings_total=len(energy.findings),
     )

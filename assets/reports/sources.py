@@ -6,18 +6,20 @@ from typing import Any
 import pyarrow as pa
 from sqlmodel import Session
 
-from assets.datasets import provenance, read_days
+from assets.datasets import TelemetryReader, energy_of, provenance, read_days
+from assets.energy.day import steps_in
 from assets.reports.inputs import ReportInput
-from storage import dirty_days
+from storage import catalogue, dirty_days
 from storage.alerts import newest_alerts
 from storage.devices import Device, DeviceMetadata
 from storage.jobs import ReportJob, newest_analysis
 from storage.stores import Stores
 from storage.telemetry import TIME
-from storage.times import utc_now
+from storage.times import microseconds, midnight, utc_now
 
 MAX_ALERTS = 10_000
 _OF_ANALYSIS = {"job_id", "model_name", "dataset_key", "results", "accuracy_metrics", "completed_at"}
+ONE_DAY = timedelta(days=1)
 
 
 def gather(stores: Stores, job: ReportJob, code_version: str) -> ReportInput:
@@ -33,6 +35,9 @@ def gather(stores: Stores, job: ReportJob, code_version: str) -> ReportInput:
     # Read before the files: a day that is exported in between is then named without need, instead of not at all.
     waiting = [row.day for row in dirty_days.waiting(session, device_id=job.device_id) if first <= row.day <= last]
     datasets, readings = read_days(stores, job.device_id, first, last)
+    before = catalogue.datasets_of(session, job.device_id, start=first - ONE_DAY, end=first - ONE_DAY, kind="day")
+    reader = TelemetryReader(session, stores.telemetry, stores.objects)
+    energy = energy_of(session, reader, job.device_id, microseconds(start), microseconds(end), files_only=True)
     return ReportInput(
         report_id=job.job_id,
         device_id=job.device_id,
@@ -53,6 +58,8 @@ def gather(stores: Stores, job: ReportJob, code_version: str) -> ReportInput:
         cadence_seconds=metadata.cadence_seconds,
         code_version=code_version,
         waiting_days=waiting,
+        energy=energy,
+        steps={microseconds(midnight(day.start_date)): steps_in(day.energy) for day in (*before, *datasets)},
     )
 
 

@@ -71,7 +71,7 @@ def profile_of(device: Device, site: ZoneInfo = UTC, windows: Sequence[Window] =
         tenant_id=device.tenant_id,
         device_type=None if deleted else device.device_type,
         location=None if deleted else device.location,
-        limits=metadata.limits,
+        limits=metadata.plausible_limits,
         bands=metadata.bands,
         ignore=frozenset(metadata.ignore),
         zone=metadata.zone(site),

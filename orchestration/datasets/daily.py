@@ -6,21 +6,23 @@ from typing import Any
 import dagster as dg
 from sqlmodel import Session
 
-from assets.datasets import Exported, export_day
+from assets.datasets import Exported, TelemetryReader, energy_of, export_day
 from assets.pictures import day_picture
 from orchestration.metadata import api_page, code_version, dataset_lineage, dataset_schema, picture
 from orchestration.partitions import days, devices
 from orchestration.resources import Platform
 from orchestration.shards import Shard
 from storage import catalogue, dirty_days
+from storage.devices import Device, DeviceMetadata
 from storage.objects import ObjectStoreUnavailable
 from storage.stores import Stores
 from storage.telemetry import StoreUnavailable
-from storage.times import utc_now
+from storage.times import DAY, microseconds, midnight, utc_now
 
 TELEMETRY = dg.AssetKey("telemetry")
 TELEMETRY_DATASET = dg.AssetKey("telemetry_dataset")
 DEVICE_HISTORY = dg.AssetKey("device_history")
+MAX_ENERGY_DEVICES = 100
 MAX_NAMED_ERRORS = 5
 
 
@@ -124,7 +126,30 @@ def day_metadata(stores: Stores, day: date, exported: list[Exported]) -> dict[st
     if files and day < utc_now().date():
         metadata["chart"] = picture(day_picture(stores, day))
         metadata["dagster/column_lineage"] = dataset_lineage(TELEMETRY)
+        metadata |= energy_metadata(stores, day)
     return metadata
+
+
+def energy_metadata(stores: Stores, day: date) -> dict[str, Any]:
+    """The day's energy by device, and its sum without submeters. None of a fleet that is too large to list."""
+    device_ids = catalogue.devices_of_days(stores.session, day, day)
+    if len(device_ids) > MAX_ENERGY_DEVICES:
+        return {}
+    start = microseconds(midnight(day))
+    records: list[dict[str, str | float | None]] = []
+    total = 0.0
+    for device_id in device_ids:
+        reader = TelemetryReader(stores.session, stores.telemetry, stores.objects)
+        energy = energy_of(stores.session, reader, device_id, start, start + DAY, files_only=True)
+        if energy.kwh is None:
+            continue
+        device = stores.session.get(Device, device_id)
+        parent = DeviceMetadata.parse(device.metadata_json if device else None).parent_device
+        total += 0.0 if parent in device_ids else energy.kwh
+        records.append({"device": device_id, "kWh": energy.kwh, "coverage": energy.coverage, "source": energy.source})
+    if not records:
+        return {}
+    return {"energy (kWh)": total, "energy": dg.MetadataValue.table([dg.TableRecord(record) for record in records])}
 
 
 def observe_devices(instance: dg.DagsterInstance, session: Session, day: date, exported: list[Exported]) -> None:

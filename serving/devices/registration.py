@@ -6,11 +6,12 @@ from typing import Any
 from pydantic import ValidationError
 from sqlmodel import Session
 
+from assets.energy import basis_names
 from serving.devices.schemas import BulkRow, DeviceCreate, DeviceUpdate
 from serving.http.errors import Conflict, Invalid, NotFound, Problem, Refused, field_errors
-from storage import catalogue, devices
+from storage import catalogue, day_energy, devices
 from storage.access import Principal
-from storage.devices import Device
+from storage.devices import Device, DeviceMetadata
 from storage.dirty_days import devices_with_telemetry
 from storage.times import utc_now
 
@@ -107,10 +108,13 @@ def update(session: Session, principal: Principal, device: Device, body: DeviceU
     if principal.tenant_id is not None and fields.get("tenant_id", device.tenant_id) != device.tenant_id:
         raise Refused(f"the key is bound to the tenant {principal.tenant_id}; leave tenant_id out", field="tenant_id")
     changes = {name: value for name, value in fields.items() if getattr(device, name) != value}
+    basis = basis_names(DeviceMetadata.parse(device.metadata_json))
     for name, value in changes.items():
         setattr(device, name, value)
     if changes:
         device.updated_at = utc_now()
+    if basis_names(DeviceMetadata.parse(device.metadata_json)) != basis:
+        day_energy.expire_energy(session, device.device_id)
     if "tenant_id" in changes:
         _hand_over_datasets(session, [device])
     return bool(changes)

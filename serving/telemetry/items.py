@@ -1,5 +1,6 @@
 """Telemetry as JSON: readings, windows and statistics."""
 
+from collections.abc import Collection, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -7,22 +8,30 @@ import numpy as np
 import pyarrow as pa
 from msgspec import UNSET, defstruct
 
-from assets.datasets import EnergyFigures
+from assets.energy import EnergyFigures, Finding
 from serving.telemetry.schemas import Order
 from storage.devices import NAMED_METRICS
 from storage.telemetry import COUNT, TIME, Statistics
 from storage.times import SECOND, moment
 
+MAX_FINDINGS = 1000
+
 
 def json_items(table: pa.Table, order: Order) -> list[Any]:
     """One object per row. Built by columns: rows of pyarrow would take ten times as long, dictionaries four times."""
     names = [name for name in table.column_names if name not in ("time", "out_of_band", "received_at")]
-    item = _item_class(tuple("count" if name == COUNT else name for name in names))
+    count = count_name(names)
+    item = _item_class(tuple(count if name == COUNT else name for name in names))
     columns = [_rfc3339(table["time"]), *(_values(table[name]) for name in names)]
     if "out_of_band" in table.column_names:
         columns.append([bands or UNSET for bands in table["out_of_band"].to_pylist()])
     items = list(map(item, *columns))
     return items if order == "asc" else items[::-1]
+
+
+def count_name(names: Collection[str]) -> str:
+    """What the number of readings of a window is called beside metrics of these names."""
+    return next(name for name in ("count", "readings_count", COUNT) if name == COUNT or name not in names)
 
 
 @lru_cache(maxsize=100)
@@ -47,6 +56,23 @@ def _values(column: pa.ChunkedArray) -> list[Any]:
     return list(column.to_numpy().tolist() if is_plain else column.to_pylist())
 
 
+def json_findings(findings: Sequence[Finding]) -> list[dict[str, Any]]:
+    """The first of the findings."""
+    return [
+        {
+            "metric": finding.metric,
+            "kind": finding.kind,
+            "start_time": moment(finding.at),
+            "end_time": moment(finding.until),
+            "value": finding.value,
+            "effect": finding.effect,
+            "counted": finding.counted,
+            "detail": finding.detail,
+        }
+        for finding in findings[:MAX_FINDINGS]
+    ]
+
+
 def json_statistics(
     device_id: str, start: int, end: int, statistics: Statistics, energy: EnergyFigures
 ) -> dict[str, Any]:
@@ -62,7 +88,16 @@ def json_statistics(
         "data_points": statistics.readings,
         "energy_kwh": energy.kwh,
         "energy_source": energy.source,
-        "peak_demand_15min": energy.peak_demand,
-        "peak_demand_15min_at": energy.peak_demand_at and moment(energy.peak_demand_at),
+        "energy_export_kwh": energy.export_kwh,
+        "energy_export_source": energy.export_source,
+        "energy_coverage": energy.coverage,
+        "mean_power": energy.mean_power,
+        "load_factor": energy.load_factor,
+        "peak_demand_15min": energy.peak_demand and energy.peak_demand.watts,
+        "peak_demand_15min_at": energy.peak_demand and moment(energy.peak_demand.at),
+        "peak_feed_in_15min": energy.peak_feed_in and energy.peak_feed_in.watts,
+        "peak_feed_in_15min_at": energy.peak_feed_in and moment(energy.peak_feed_in.at),
+        "energy_outdated_days": energy.outdated_days,
+        "energy_findings": json_findings(energy.findings),
         "consumption": {name: {"value": v, "unit": unit} for name, (v, unit) in energy.consumption.items()},
     }

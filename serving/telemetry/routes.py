@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 from sqlmodel import Session
 
-from assets.datasets import Filter, TelemetryReader, energy_figures
+from assets.datasets import Filter, TelemetryReader, energy_of
 from serving.auth.principal import needs
 from serving.auth.tenancy import DatabaseSession
 from serving.dependencies import Readings
@@ -15,7 +15,7 @@ from serving.devices.schemas import DevicePath
 from serving.http.errors import Invalid, NotAcceptable, NotFound, problems
 from serving.http.formats import CONTENT, Format, accepted, json_answer, table_answer
 from serving.http.pagination import Page
-from serving.telemetry.items import json_items, json_statistics
+from serving.telemetry.items import count_name, json_items, json_statistics
 from serving.telemetry.query import TelemetryQuery, read_page
 from serving.telemetry.schemas import (
     Cursor,
@@ -32,7 +32,7 @@ from serving.telemetry.schemas import (
     UnregisteredQuery,
 )
 from storage import dirty_days
-from storage.devices import RESERVED, Device, DeviceMetadata
+from storage.devices import RESERVED
 from storage.telemetry import COUNT, Aggregate
 from storage.times import SECOND, microseconds, utc_now
 
@@ -97,13 +97,11 @@ def get_stats(
     end_time: End = None,
 ) -> Response:
     """Statistics and energy of a device over a range, by default the last 24 hours."""
-    start, end = _range(start_time, end_time)
-    device = session.get(Device, device_id)
+    start, end = requested_range(start_time, end_time)
     statistics = reader.statistics(device_id, start, end)
     if not statistics.readings:
-        _refuse_unknown(session, [device_id])
-    counters = DeviceMetadata.parse(device.metadata_json if device else None).counters
-    energy = energy_figures(reader, device_id, start, end, counters)
+        refuse_unknown(session, [device_id])
+    energy = energy_of(session, reader, device_id, start, end)
     return json_answer({"success": True, "data": json_statistics(device_id, start, end, statistics, energy)})
 
 
@@ -119,7 +117,7 @@ def list_unregistered(
 def _answer(
     format_: Format, session: Session, reader: TelemetryReader, device_ids: list[str], body: TelemetryRequest
 ) -> Response:
-    start, end = _range(body.start_time, body.end_time)
+    start, end = requested_range(body.start_time, body.end_time)
     is_windowed = body.aggregate is not None or body.interval is not None
     query = TelemetryQuery(
         device_ids=device_ids,
@@ -134,24 +132,24 @@ def _answer(
     )
     page = read_page(reader, query.after(body.cursor) if body.cursor else query)
     if not len(page.table):
-        _refuse_unknown(session, device_ids)
+        refuse_unknown(session, device_ids)
     if format_ == "json":
         items = json_items(page.table, body.order)
         return json_answer({"success": True, "data": {"items": items, "next_cursor": page.next_cursor}})
     table = page.table if body.order == "asc" else page.table.sort_by([("time", "descending")])
-    names = {"time": "timestamp", COUNT: "count"}
+    names = {"time": "timestamp", COUNT: count_name(table.column_names)}
     table = table.rename_columns([names.get(name, name) for name in table.column_names])
     headers = {"X-Next-Cursor": page.next_cursor} if page.next_cursor else {}
     return table_answer(table, format_, "telemetry", headers)
 
 
-def _refuse_unknown(session: Session, device_ids: Sequence[str]) -> None:
+def refuse_unknown(session: Session, device_ids: Sequence[str]) -> None:
     """An empty range of a known device is an empty answer; an unknown device is an error."""
     if unknown := dirty_days.unknown_devices(session, sorted(device_ids)):
         raise NotFound(f"there is no device {unknown[0]}, and no telemetry from it")
 
 
-def _range(start: datetime | None, end: datetime | None) -> tuple[int, int]:
+def requested_range(start: datetime | None, end: datetime | None) -> tuple[int, int]:
     until = end or utc_now()
     since = start or until - timedelta(hours=24)
     if since >= until:

@@ -66,12 +66,25 @@ class Consumption(BaseModel):
     unit: str
 
 
+class EnergyFinding(BaseModel):
+    """Something that was noticed: its effect in kWh, or the counter's own unit, and whether the total includes it."""
+
+    metric: str
+    kind: str = Field(examples=["outlier", "meter_change", "gap"])
+    start_time: Moment
+    end_time: Moment
+    value: float | None
+    effect: float | None
+    counted: bool
+    detail: str
+
+
 class StatisticsData(BaseModel, extra="allow"):
     """Statistics; every metric also has `{metric}_min`, `{metric}_max` and `{metric}_avg`.
 
-    `power_total` is the plain sum of the power readings. Energy comes from the device's energy counter if it has one,
-    otherwise from the time-weighted integral of power; `energy_source` says which. The peak demand is the mean power
-    (W) of the clock quarter hour with the most energy.
+    `power_total` is the plain sum of the power readings. Energy comes from the device's import counters if it has any,
+    otherwise from the integral of power; `energy_source` names all that count. The peak demand is the mean power (W)
+    of the clock quarter hour with the most energy.
     """
 
     device_id: str
@@ -81,8 +94,19 @@ class StatisticsData(BaseModel, extra="allow"):
     power_total: float | None
     energy_kwh: float | None
     energy_source: str | None = Field(examples=["integral:power", "counter:energy_total"])
+    energy_export_kwh: float | None = Field(description="Energy fed in; null where nothing measures it")
+    energy_export_source: str | None = Field(examples=["integral:power", "counter:export_kwh"])
+    energy_coverage: float = Field(description="Measured share of the range, as far as it has passed: 0 to 1")
+    mean_power: float | None = Field(description="W over the measured time; what is fed in counts as negative")
+    load_factor: float | None = Field(description="Mean by highest demand, 0 to 1; null for a device that feeds in")
     peak_demand_15min: float | None
     peak_demand_15min_at: Moment | None
+    peak_feed_in_15min: float | None
+    peak_feed_in_15min_at: Moment | None
+    energy_outdated_days: int = Field(
+        description="Days whose figures in the catalogue are still being made again; their energy is from readings"
+    )
+    energy_findings: list[EnergyFinding] = Field(description="What was noticed about the readings that energy rests on")
     consumption: dict[str, Consumption] = Field(description="The consumption by each of the device's counters")
 
 

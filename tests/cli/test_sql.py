@@ -49,6 +49,17 @@ def test_beside_devices_alerts_and_results(plant: Stores) -> None:
     assert ask("SELECT * FROM results WHERE status = 'completed'") == []
 
 
+def test_energy_by_quarter_hours(plant: Stores) -> None:
+    store(plant, *(reading(m, "D3", power=1200.0) for m in range(0, 61, 5)))
+    export_day(plant, "D3", DAY)
+    rows = ask("SELECT * FROM energy_quarters ORDER BY start_time", "--device", "D3")
+    assert [(row["energy_kwh"], row["energy_export_kwh"], row["coverage"]) for row in rows] == [(0.3, 0.0, 1.0)] * 4
+    assert rows[1]["start_time"] == "2026-02-12 00:15:00+00:00"
+    assert {row["source"] for row in rows} == {"integral:power"}
+    assert ask("SELECT sum(energy_kwh) AS kwh FROM energy_quarters WHERE device_id = 'D3'") == [{"kwh": 1.2}]
+    assert ask("SELECT count(*) AS n FROM energy_quarters", "--from", "2026-02-14") == [{"n": 0}]
+
+
 def test_for_people_and_for_spreadsheets(plant: Stores) -> None:
     query = "SELECT timestamp, power FROM datasets WHERE device_id = 'D2'"
     code, out, _ = energy("sql", query)
@@ -68,7 +79,7 @@ def test_for_people_and_for_spreadsheets(plant: Stores) -> None:
         ("SELECT * FROM '/etc/passwd'", "does not exist"),
         ("SELECT nothing FROM datasets", "nothing"),
         ("SELEC", "syntax error"),
-        ("SELECT * FROM telemetry", "The views are datasets, dataset_files, devices, alerts, results"),
+        ("SELECT * FROM telemetry", "The views are datasets, energy_quarters, dataset_files, devices, alerts, results"),
     ],
 )
 def test_what_does_not_only_read_is_refused(plant: Stores, query: str, complaint: str) -> None:
@@ -91,7 +102,14 @@ def test_files_that_cannot_be_meant(stores: Stores, options: tuple[str, ...], co
 
 
 def test_what_there_is(plant: Stores) -> None:
-    assert [row["name"] for row in ask("SHOW TABLES")] == ["alerts", "dataset_files", "datasets", "devices", "results"]
+    assert [row["name"] for row in ask("SHOW TABLES")] == [
+        "alerts",
+        "dataset_files",
+        "datasets",
+        "devices",
+        "energy_quarters",
+        "results",
+    ]
 
 
 def test_a_platform_without_datasets(stores: Stores) -> None:

@@ -23,7 +23,7 @@ from storage.devices import Device
 from storage.dirty_days import DirtyDay
 from storage.jobs import AnalyticsJob, new_job_id
 from storage.stores import Stores
-from storage.times import moment, utc_now
+from storage.times import microseconds, midnight, moment, utc_now
 from tests.support.plant import DAY, reading, store
 
 TWELVE = [
@@ -225,7 +225,7 @@ def test_each_hour_is_in_the_catalogue(stores: Stores) -> None:
     assert (power["min"][:2], power["max"][:2], power["sum"][:2]) == ([-1, None], [5, None], [4, 0])
     assert (power["max"][23], exported.dataset.hourly["voltage"]["sum"][1]) == (7, 230)
     assert exported.dataset.energy is not None
-    assert exported.dataset.energy["source"] == "integral:power"
+    assert exported.dataset.energy["metrics"]["power"]["first"] == (microseconds(midnight(DAY)), 5.0)
 
 
 def result_from(stores: Stores, dataset: Dataset) -> None:

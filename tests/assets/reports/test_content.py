@@ -163,7 +163,7 @@ def test_the_summary() -> None:
         "5 alerts were raised (5 high). 2 are still open.",
         "The anomaly analysis found 1 episode of unusual behaviour. It began on Sat 23 Dec, 13:36 (voltage).",
         "The forecast for the 24 hours from Sun 24 Dec, 00:00 is 76.4 kWh.",
-        "Readings cover 100 % of the period. No gap is longer than 5 min.",
+        "Readings cover 100 % of the period. No gap is longer than 3 min.",
     ]
     empty = content_of(bare(MONDAY, MONDAY + DAY))
     assert summary(empty) == ["This device has no readings in this period.", "No alerts were raised."]

@@ -71,7 +71,7 @@ def test_the_house_for_a_week(tmp_path: Path) -> None:
     assert summary["Device ID"] == ["HOUSE-A"]
     assert str(summary["Period"][0]).startswith("17 ")
     assert summary["Energy"][:2] == [pytest.approx(301.7, abs=0.05), "kWh"]
-    assert str(summary["Energy method"][0]).startswith("Energy is the time-weighted integral of power")
+    assert str(summary["Energy method"][0]).startswith("Energy is the integral of power over time")
     daily = book.rows("Daily")
     assert [row[1] for row in daily[1:]] == pytest.approx([58.1, 35.6, 28.9, 35.1, 30.7, 36.9, 76.4], abs=0.05)
     assert daily[1][0] == excel_time(datetime(2006, 12, 17, tzinfo=PARIS))

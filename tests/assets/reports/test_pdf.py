@@ -113,7 +113,7 @@ def test_a_minute_of_readings(tmp_path: Path) -> None:
     report = pdf(bare(NOON, NOON + MINUTE, table("D1", times, {"power": [1200.0] * 60})), tmp_path)
     text = " ".join(pages(report))
     assert "Period 1 Feb 2026, 13:00" in text
-    assert "the readings do not span a whole quarter hour" in text
+    assert "no quarter hour was measured well enough" in text
 
 
 def test_a_day_of_25_hours(tmp_path: Path) -> None:

@@ -1,0 +1,58 @@
+"""The energy of a day in the catalogue: made with the day's file, and again where it is outdated."""
+
+import logging
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pyarrow as pa
+
+from assets.datasets.files import DatasetReplaced, dataset_key, read
+from assets.energy.day import bases_of, day_json, steps_in
+from assets.energy.meters import meters_of
+from assets.energy.samples import samples_of
+from assets.quality.cadence import steps_of
+from storage import catalogue, day_energy
+from storage.devices import Device, DeviceMetadata
+from storage.stores import Stores
+
+log = logging.getLogger(__name__)
+
+BATCH = 100
+ONE_DAY = timedelta(days=1)
+
+
+def energy_json(table: pa.Table, metadata: DeviceMetadata, before: dict[str, Any] | None) -> dict[str, Any]:
+    """What the catalogue keeps of a day's energy. Without a declared cadence the day before has a part in it."""
+    bases = bases_of(metadata, meters_of(metadata))
+    samples = {name: samples_of(table, "timestamp", name) for name in bases}
+    steps = {name: steps_in(before, name) for name in bases}
+    return day_json(samples, bases, steps, steps_of(table["timestamp"].cast(pa.int64()).to_numpy()))
+
+
+def refresh_energy(stores: Stores, progress: Callable[[int, int], None] = lambda _done, _total: None) -> int:
+    """Make outdated energy of day files again, and commit it file by file; returns how many were made.
+
+    `progress` is told how many days are done, and how many there were. A file that is just being replaced is left to
+    its export, or to the next call.
+    """
+    total, done, after = day_energy.count_outdated_energy(stores.session), 0, 0
+    while batch := day_energy.outdated_energy(stores.session, after=after, limit=BATCH):
+        for dataset in batch:
+            after = dataset.id or after
+            device = stores.session.get(Device, dataset.device_id)
+            metadata = DeviceMetadata.parse(device.metadata_json if device else None)
+            columns = ["timestamp", *bases_of(metadata, meters_of(metadata))]
+            day = dataset.start_date - ONE_DAY
+            before = catalogue.current(stores.session, dataset_key(dataset.device_id, day, day))
+            try:
+                table = read(stores.objects, [dataset], columns)
+            except DatasetReplaced as error:
+                log.warning("the energy of %s is made again later: %s", dataset.key, error)
+                continue
+            energy = energy_json(table, metadata, before.energy if before else None)
+            day_energy.replace_energy(stores.session, dataset, energy)
+            done += 1
+        stores.session.commit()
+        progress(done, total)
+    return done

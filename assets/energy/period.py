@@ -1,0 +1,264 @@
+"""Energy of a device over any range, from its days: what lies within them, between them, and is cut off at the edges.
+
+A day's figures come from the catalogue where it has them, else from the day's readings; both are the same. Days outside
+the range are looked at as far as they tell what happened at its edges, so that parts of a range add up to the whole.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Protocol
+
+import numpy as np
+
+from assets.energy import day as days
+from assets.energy.cells import MILLIONTHS, Cells, Lump, joined
+from assets.energy.day import POWER_METRIC, Basis, PowerDay, RegisterDay
+from assets.energy.findings import Finding
+from assets.energy.judgement import Step, Verdict, judge
+from assets.energy.power import bridges_of, energy_cells, segments_of
+from assets.energy.registers import OUTLIER_READINGS, OUTLIER_TIME, Pace, spread
+from assets.energy.samples import Samples
+from assets.quality.cadence import Steps, steps_of
+from storage.times import DAY, HOUR, QUARTER
+
+# Days before and after a range that are looked at, and days of which a register's usual pace is remembered.
+MAX_CONTEXT, MAX_PAST = 7, 7
+POWER_CONTEXT = 3
+
+
+class DaySource(Protocol):
+    """What is known of a device's UTC days; a day is named by the µs at which it begins."""
+
+    def days(self, start: int, end: int) -> list[int]:
+        """Days from `start` up to `end` with readings, ascending."""
+
+    def days_before(self, day: int, count: int) -> list[int]:
+        """The nearest days before one that have readings, newest first."""
+
+    def days_after(self, day: int, count: int) -> list[int]:
+        """The nearest days after one that have readings, ascending."""
+
+    def energy(self, day: int) -> Mapping[str, Any] | None:
+        """What the catalogue keeps of the day, if it is current."""
+
+    def samples(self, day: int, metric: str) -> Samples:
+        """The day's readings of a metric."""
+
+
+@dataclass(frozen=True)
+class Amounts:
+    """What was counted in a range: by the quarter hour, and over gaps; `is_there` says whether anything was read."""
+
+    cells: Cells
+    lumps: tuple[Lump, ...]
+    findings: tuple[Finding, ...]
+    is_there: bool
+
+    @property
+    def total(self) -> int | None:
+        """In millionths of the unit of account; None if nothing is known of the range."""
+        if not len(self.cells.starts) and not self.lumps:
+            return None
+        return int(self.cells.amounts.sum()) + sum(amount for _, _, amount in self.lumps)
+
+
+class DevicePeriods:
+    """Answers about ranges of one device. `now` (µs) is how far a reading that holds until the next one can reach."""
+
+    def __init__(self, source: DaySource, bases: Mapping[str, Basis], now: int) -> None:
+        self._source = source
+        self._bases = bases
+        self._now = now
+        self._steps: dict[tuple[int, str], Steps] = {}
+        self._whole: dict[tuple[int, str], PowerDay | RegisterDay] = {}
+
+    def power(self, start: int, end: int) -> Amounts:
+        """Energy drawn and fed in, from power, over the half-open range (µs)."""
+        basis, cuts = self._bases[POWER_METRIC], (start, end)
+        first, last = start // DAY * DAY, (end - 1) // DAY * DAY
+        inside = self._source.days(start, end)
+        before = next((d for d in self._source.days_before(first, POWER_CONTEXT) if self._power(d).last), None)
+        after = next((d for d in self._source.days_after(last, POWER_CONTEXT) if self._power(d).first), None)
+        within = [(d, self._power(d, self._cuts(d, start, end))) for d in inside]
+        around = [*([(before, self._power(before))] if before is not None else []), *within]
+        around += [(after, self._power(after))] if after is not None else []
+        known = [(d, of_day) for d, of_day in around if of_day.first is not None]
+        parts = [of_day.cells for _, of_day in within]
+        pairs = [(one.last, other.first, other.limit) for (_, one), (_, other) in pairwise(known)]
+        between = [(a, b, limit) for a, b, limit in pairs if a is not None and b is not None]
+        parts.append(energy_cells(bridges_of(between, steps=basis.on_change), cuts))
+        if known and after is None and basis.on_change:
+            parts.append(_held(known[-1][1], self._now, cuts))
+        findings = [f for _, of_day in within for f in _power_findings(of_day) if start <= f.at < end]
+        cells = joined([part.within(start, end) for part in parts])
+        return Amounts(cells, (), tuple(findings), is_there=bool(known))
+
+    def register(self, metric: str, start: int, end: int) -> Amounts:
+        """What a counter counted over the half-open range (µs), in millionths of its unit of account."""
+        meter = self._bases[metric].meter
+        assert meter is not None  # noqa: S101 - only counters are asked for
+        inside = self._source.days(start, end)
+        before, after = self._context(metric, start // DAY * DAY, (end - 1) // DAY * DAY)
+        of_days = [
+            *((d, self._register(d, metric)) for d in before),
+            *((d, self._register(d, metric, self._cuts(d, start, end))) for d in inside),
+            *((d, self._register(d, metric)) for d in after),
+        ]
+        judged = [(of_day.pace, of_day.levels or ()) for _, of_day in of_days]
+        verdict = judge(judged, meter.rules, lambda moment: self._past(metric, moment))
+        limits = {d: of_day.limit for d, of_day in of_days}
+        cells, lumps = _counted(verdict, limits, start, end)
+        unfit = [_not_a_counter(metric, d) for d, of_day in of_days if of_day.levels is None]
+        gaps = [lump for lump in lumps if lump[1] - lump[0] > limits[lump[1] // DAY * DAY]]
+        findings = [*unfit, *verdict.findings, *(_gap(metric, meter.unit, lump) for lump in gaps)]
+        found = tuple(sorted((f for f in findings if start <= f.at < end or start < f.until < end), key=lambda f: f.at))
+        is_there = any(of_day.levels is None or of_day.levels for _, of_day in of_days)
+        return Amounts(joined(cells), tuple(lumps), found, is_there=is_there)
+
+    def _context(self, metric: str, first: int, last: int) -> tuple[list[int], list[int]]:
+        """Days before and after the range, as many as show a level that is no outlier whatever lies around it."""
+        before: list[int] = []
+        for day in self._source.days_before(first, MAX_CONTEXT):
+            before.insert(0, day)
+            if self._is_firm(day, metric):
+                break
+        after: list[int] = []
+        for day in self._source.days_after(last, MAX_CONTEXT):
+            after.append(day)
+            if self._is_firm(day, metric):
+                break
+        return before, after
+
+    def _is_firm(self, day: int, metric: str) -> bool:
+        levels = self._register(day, metric).levels or ()
+        return any(
+            level.readings > OUTLIER_READINGS and level.last[0] - level.first[0] > OUTLIER_TIME for level in levels
+        )
+
+    def _past(self, metric: str, moment: int) -> Pace | None:
+        past: Pace | None = None
+        for day in self._source.days_before(moment // DAY * DAY, MAX_PAST):
+            past = self._register(day, metric).pace.with_past(past)
+        return past
+
+    def _cuts(self, day: int, start: int, end: int) -> tuple[int, ...]:
+        return tuple(cut for cut in (start, end) if day < cut < day + DAY)
+
+    def _power(self, day: int, cuts: Sequence[int] = ()) -> PowerDay:
+        found = self._of_day(day, POWER_METRIC, cuts)
+        assert isinstance(found, PowerDay)  # noqa: S101 - by its metric
+        return found
+
+    def _register(self, day: int, metric: str, cuts: Sequence[int] = ()) -> RegisterDay:
+        found = self._of_day(day, metric, cuts)
+        assert isinstance(found, RegisterDay)  # noqa: S101 - by its metric
+        return found
+
+    def _of_day(self, day: int, metric: str, cuts: Sequence[int]) -> PowerDay | RegisterDay:
+        """A day's figures: from the catalogue, or from readings where cells are cut or the catalogue cannot tell."""
+        if not cuts and (day, metric) in self._whole:
+            return self._whole[day, metric]
+        basis = self._bases[metric]
+        before = self._steps_of(day - DAY, metric) if basis.cadence is None else ()
+        kept = self._source.energy(day)
+        made: PowerDay | RegisterDay | None = None
+        if kept is not None and not any(cut % QUARTER for cut in cuts):
+            of_metric = kept["metrics"].get(metric)
+            if of_metric is None:
+                made = (
+                    days.power_day(_NOTHING, basis, ())
+                    if basis.meter is None
+                    else days.register_day(_NOTHING, basis, ())
+                )
+            elif of_metric["limit"] == days.limit_of(basis, before, of_metric["steps"]):
+                made = days.power_from(of_metric) if basis.meter is None else days.register_from(of_metric)
+        if made is None:
+            samples = self._source.samples(day, metric)
+            make = days.power_day if basis.meter is None else days.register_day
+            made = make(samples, basis, before, cuts)
+        if not cuts:
+            self._whole[day, metric] = made
+        return made
+
+    def _steps_of(self, day: int, metric: str) -> Steps:
+        if (day, metric) not in self._steps:
+            if not self._source.days(day, day + DAY):
+                steps: Steps = ()
+            elif (kept := self._source.energy(day)) is not None:
+                steps = days.steps_in(kept, metric)
+            else:
+                steps = steps_of(self._source.samples(day, metric).times)
+            self._steps[day, metric] = steps
+        return self._steps[day, metric]
+
+
+_NOTHING = Samples(np.zeros(0, np.int64), np.zeros(0))
+
+
+def _held(last: PowerDay, now: int, cuts: tuple[int, ...]) -> Cells:
+    assert last.last is not None  # noqa: S101 - those without are left out
+    times, power = np.array([last.last[0]]), np.array([last.last[1]])
+    return energy_cells(segments_of(times, power, last.limit, steps=True, until=now), cuts)
+
+
+def _counted(verdict: Verdict, limits: Mapping[int, int], start: int, end: int) -> tuple[list[Cells], list[Lump]]:
+    """Cells and lumps that lie in the range, of the levels and steps that count."""
+    cells: list[Cells] = []
+    lumps: list[Lump] = []
+    for level in verdict.levels:
+        cells.append(level.cells.within(start, end))
+        lumps += level.lumps
+    for step in verdict.steps:
+        if step.counted is not None and step.after[0] > start and step.before[0] < end:
+            counted, over = _of_step(step, limits[step.after[0] // DAY * DAY], (start, end))
+            cells.append(counted.within(start, end))
+            lumps += over
+    return cells, sorted(lump for lump in lumps if start < lump[1] <= end)
+
+
+def _of_step(step: Step, limit: int, cuts: tuple[int, ...]) -> tuple[Cells, tuple[Lump, ...]]:
+    if step.rise:
+        return spread(step.before, step.after, limit, cuts)
+    if step.is_restart:
+        # What it counted before it restarted is not known, so the time is not covered.
+        return Cells.empty(), ((step.before[0], step.after[0], round((step.counted or 0.0) * MILLIONTHS)),)
+    return spread((step.before[0], 0.0), (step.after[0], step.counted or 0.0), limit, cuts)
+
+
+def _gap(metric: str, unit: str, lump: Lump) -> Finding:
+    since, until, counted = lump
+    amount, hours = counted / MILLIONTHS, (until - since) / HOUR
+    detail = (
+        f"nothing was read for {hours:.1f} hours; the register counted {amount:g} {unit} meanwhile, which are in the"
+        " total at the gap's end and in no quarter hour"
+    )
+    return Finding(metric, "gap", since, until, None, amount, counted=True, detail=detail)
+
+
+def _not_a_counter(metric: str, day: int) -> Finding:
+    detail = (
+        'falls again and again, as no counter does; declare it "net": true if it may, nothing of the day is counted'
+    )
+    return Finding(metric, "not_a_counter", day, day + DAY, None, None, counted=False, detail=detail)
+
+
+def _power_findings(day: PowerDay) -> list[Finding]:
+    total = int(day.cells.amounts.sum() + day.cells.out.sum())
+    found = [
+        Finding(
+            POWER_METRIC, "single_reading", s.at, s.at, s.value, s.effect / MILLIONTHS, counted=True,
+            detail=f"one reading of {s.value:,.0f} W is far above all others of its day, perhaps an outlier; it makes"
+            f" {s.effect / total:.0%} of the day's energy, and is counted" if total > 0
+            else f"one reading of {s.value:,.0f} W is far above all others of its day, perhaps an outlier",
+        )
+        for s in day.spikes
+    ]  # fmt: skip
+    found += [
+        Finding(
+            POWER_METRIC, "beyond_max_power", s.at, s.at, s.value, None, counted=False,
+            detail=f"{s.value:,.0f} W is more than the device can use; the reading is left out",
+        )
+        for s in day.left_out
+    ]  # fmt: skip
+    return found

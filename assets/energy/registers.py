@@ -1,0 +1,227 @@
+"""A register's readings of a UTC day as levels: runs in which it only rose, as far as its device can use.
+
+Where a level ends the register fell, or rose further than its device can use. Whether that was a hiccup of the bus, a
+restart or another meter is judged with what comes after (`assets.energy.judgement`), across days.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from assets.energy.cells import MILLIONTHS, Cells, Lump, edges_over, whole
+from storage.arrays import Floats, Mask, Times
+from storage.times import HOUR
+
+# A dip or spike that returns within so many readings, or so much time, is an outlier.
+OUTLIER_READINGS, OUTLIER_TIME = 5, HOUR
+# A rise beyond this many times the usual rate is more than the device can use.
+BEYOND = 10
+USUAL_SHARE = 0.999
+MAX_EXTREMES = 20
+# A register with more falls a day is not a counter.
+MAX_FALLS = 200
+RELATIVE_NOISE = 1e-9
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How fast a register rises: `usual` units an hour (None if unknown), at most `most` where declared.
+
+    `resolution` is the step in which the register counts.
+    """
+
+    usual: float | None
+    resolution: float
+    most: float | None = None
+
+    def allowed(self, hours: float) -> float | None:
+        """The greatest rise in that time that the device can have used; None if nothing is known of it."""
+        found = self.allowed_each(np.array([hours]))
+        return None if found is None else float(found[0])
+
+    def allowed_each(self, hours: Floats) -> Floats | None:
+        """The same for many lengths of time."""
+        if self.most is not None:
+            return self.most * hours + 2 * self.resolution
+        return None if self.usual is None else BEYOND * self.usual * hours + 2 * self.resolution
+
+    def with_past(self, other: "Pace | None") -> "Pace":
+        """The faster of the two."""
+        if other is None:
+            return self
+        rates = [pace.usual for pace in (self, other) if pace.usual is not None]
+        return Pace(max(rates, default=None), max(self.resolution, other.resolution), self.most or other.most)
+
+
+@dataclass(frozen=True)
+class Level:
+    """Readings of one day in which the register rose steadily: the first and last (µs, value), and how many.
+
+    `cells` are what it counted between the first and the last; `lumps` what it counted over gaps.
+    """
+
+    first: tuple[int, float]
+    last: tuple[int, float]
+    readings: int
+    cells: Cells
+    lumps: tuple[Lump, ...] = ()
+
+
+def pace_of(times: Times, values: Floats, step: float, most: float | None, *, net: bool) -> Pace:
+    """The pace of a day's readings; `step` is what one of the register's units counts, `most` what is declared."""
+    rises, hours = np.diff(values), np.diff(times) / HOUR
+    resolution = _resolution(values, step)
+    if net:
+        # A spike and its return say nothing of the pace.
+        back = np.abs(rises[1:] + rises[:-1]) <= np.abs(rises[:-1]) / BEYOND
+        near = np.zeros(len(rises), bool)
+        near[:-1] |= back
+        near[1:] |= back
+        rates = np.abs(rises)[~near] / hours[~near] if (~near).any() else np.abs(rises) / hours
+    else:
+        fell = rises < -_noise(values)
+        near = fell
+        if fell.any():
+            window = np.ones(2 * OUTLIER_READINGS + 1)
+            near = np.convolve(fell, window)[OUTLIER_READINGS : OUTLIER_READINGS + len(fell)] > 0.5
+        rates = (rises / hours)[(rises > 0) & ~near]
+        if not len(rates):
+            rates = (rises / hours)[rises > 0]
+    return Pace(_usual(rates[rates > 0]), resolution, most)
+
+
+def _usual(rates: Floats) -> float | None:
+    """The 99.9th percentile of the rates without those far beyond the others; None of fewer than two."""
+    count = len(rates)
+    # The greatest alone are looked at, since sorting all of a day's rates takes longer than all else.
+    tail = min(count, int((1 - USUAL_SHARE) * count) + MAX_EXTREMES + 3)
+    skipped = count - tail
+    greatest = np.sort(np.partition(rates, skipped)[skipped:]) if skipped > 0 else np.sort(rates)
+
+    def usual_of(number: int) -> float:
+        position = USUAL_SHARE * (number - 1) - skipped
+        low = int(position)
+        high = min(low + 1, number - 1 - skipped)
+        return float(greatest[low] + (greatest[high] - greatest[low]) * (position - low))
+
+    for _ in range(min(MAX_EXTREMES, len(rates) - 1)):
+        if greatest[count - 1 - skipped] <= BEYOND * usual_of(count - 1):
+            break
+        count -= 1
+    return usual_of(count) if count > 1 else None
+
+
+def levels_of(
+    times: Times, values: Floats, pace: Pace, limit: int, *, net: bool, changes: tuple[int, ...], cuts: tuple[int, ...]
+) -> list[Level] | None:
+    """The levels of ascending readings of a day; None if the register falls so often that it is no counter.
+
+    Args:
+        times: in µs.
+        values: in the counter's unit of account (kWh, or its own).
+        pace: of the day.
+        limit: the longest step (µs) within which use is spread evenly.
+        net: the register may fall.
+        changes: moments (µs) at which the meter was changed.
+        cuts: edges (µs) at which cells are divided.
+
+    """
+    breaks = _breaks(times, values, pace, net=net)
+    if breaks is None:
+        return None
+    for change in changes:
+        at = int(times.searchsorted(change)) - 1
+        if 0 <= at < len(breaks):
+            breaks[at] = True
+    ends = np.append(np.flatnonzero(breaks) + 1, len(times))
+    starts = np.concatenate([[0], ends[:-1]])
+    return [_level(times[a:b], values[a:b], limit, cuts) for a, b in zip(starts, ends, strict=True)]
+
+
+def spread(
+    before: tuple[int, float], after: tuple[int, float], limit: int, cuts: tuple[int, ...]
+) -> tuple[Cells, tuple[Lump, ...]]:
+    """What was counted from one reading to the next, as cells, or as a lump where they are too far apart."""
+    level = _level(np.array([before[0], after[0]]), np.array([before[1], after[1]]), limit, cuts)
+    return level.cells, level.lumps
+
+
+def _level(times: Times, values: Floats, limit: int, cuts: tuple[int, ...]) -> Level:
+    first, last = (int(times[0]), float(values[0])), (int(times[-1]), float(values[-1]))
+    if len(times) < 2:
+        return Level(first, last, len(times), Cells.empty())
+    edges = edges_over(first[0], last[0], cuts)
+    counted = whole(values * MILLIONTHS)
+    steps = np.diff(times)
+    known = steps <= limit
+    covered_sum = np.concatenate([[0], np.cumsum(np.where(known, steps, 0))])
+    # Of an edge in a gap the register stands where it was read last.
+    at = np.clip(times.searchsorted(edges, "right") - 1, 0, len(steps) - 1)
+    since = np.minimum(edges - times[at], steps[at])
+    done = edges >= times[at + 1]
+    fraction = np.where(known[at] | done, since / steps[at], 0.0)
+    reached = np.where(done, counted[at + 1], whole((values[at] + np.diff(values)[at] * fraction) * MILLIONTHS))
+    covered = np.diff(covered_sum[at] + np.where(known[at], since, 0))
+    amounts = np.diff(reached)
+    gaps = np.flatnonzero(~known)
+    lumps = tuple((int(times[i]), int(times[i + 1]), int(counted[i + 1] - counted[i])) for i in gaps)
+    for _, until, amount in lumps:
+        amounts[edges.searchsorted(until) - 1] -= amount
+    kept = covered > 0
+    nothing = np.zeros(int(kept.sum()), np.int64)
+    return Level(first, last, len(times), Cells(edges[:-1][kept], amounts[kept], nothing, covered[kept]), lumps)
+
+
+def _breaks(times: Times, values: Floats, pace: Pace, *, net: bool) -> Mask | None:
+    """Where, between a reading and the next, a level ends."""
+    rises, hours = np.diff(values), np.diff(times) / HOUR
+    allowed = pace.allowed_each(hours)
+    if net:
+        return np.abs(rises) > allowed if allowed is not None else np.zeros(len(rises), bool)
+    noise = _noise(values)
+    fell = np.flatnonzero(rises < -noise)
+    if len(fell) > MAX_FALLS:
+        return None
+    breaks = (rises > allowed) if allowed is not None else rises > noise
+    breaks[fell] = True
+    for i in fell.tolist():
+        _mark_return(times, values, i, breaks, noise)
+        _mark_rise(times, values, i, breaks)
+    return np.asarray(breaks)
+
+
+def _mark_return(times: Times, values: Floats, fell: int, breaks: Mask, noise: float) -> None:
+    """After a dip, the step that leads back to where the register was."""
+    before, low = values[fell], fell + 1
+    until = max(low + OUTLIER_READINGS, int(times.searchsorted(times[low] + OUTLIER_TIME, "right")) - 1)
+    back = np.flatnonzero(values[low + 1 : until + 1] >= before - noise)
+    if len(back):
+        step = low + int(back[0])
+        if values[step + 1] - values[step] >= (before - values[low]) / 2:
+            breaks[step] = True
+
+
+def _mark_rise(times: Times, values: Floats, fell: int, breaks: Mask) -> None:
+    """Before a fall back to where the register was, the step that led up to the spike."""
+    after = values[fell + 1]
+    since = min(fell - OUTLIER_READINGS, int(times.searchsorted(times[fell] - OUTLIER_TIME)))
+    low = np.flatnonzero(values[max(since, 0) : fell] <= after)
+    if len(low):
+        step = max(since, 0) + int(low[-1])
+        if after - values[step] <= (values[fell] - values[step]) / BEYOND:
+            breaks[step] = True
+
+
+def _noise(values: Floats) -> float:
+    """What a float's last digits may make of equal values."""
+    return float(np.abs(values).max(initial=0.0)) * RELATIVE_NOISE
+
+
+def _resolution(values: Floats, step: float) -> float:
+    """The coarsest power of ten of `step`, at most `step` itself, of which every value is a multiple."""
+    for digits in range(6):
+        size = step / 10**digits
+        counted = values / size
+        if np.abs(counted - np.rint(counted)).max(initial=0.0) < 1e-4:
+            return float(size)
+    return step / 10**6

@@ -1,0 +1,26 @@
+"""How the energy of a device was worked out, in words."""
+
+from assets.energy.figures import EnergyFigures
+from assets.energy.meters import POWER
+
+_POWER = (
+    "Energy is the integral of power over time. Neighbouring readings are joined by lines (or hold until the next one,"
+    " where the device reports on change). Over gaps of more than 15 minutes, and of more than three reading intervals,"
+    " nothing is assumed: that time counts neither as use nor as rest."
+)
+_REGISTERS = (
+    "Energy is what {names} counted between the period's edges, each edge interpolated from the readings on both sides."
+    " Dips and spikes that return are left out. Rollovers and restarts are counted on. A change of the meter that"
+    " nobody declared, and a jump beyond what the device can use, are not counted and are listed under data quality."
+)
+
+
+def rule(energy: EnergyFigures) -> str:
+    """The method behind the energy taken."""
+    if not energy.sources:
+        return "Energy is unknown: the device sent neither power nor an energy register."
+    if energy.sources == (POWER,):
+        return _POWER
+    names = [source.removeprefix("counter:") for source in energy.sources]
+    kind = "the register " if len(names) == 1 else "the registers "
+    return _REGISTERS.format(names=kind + " and ".join(names))

@@ -1,0 +1,42 @@
+"""Energy in the catalogue that an older version made, or that rests on metadata which have changed, is made again."""
+
+import dagster as dg
+
+from assets.datasets import refresh_energy
+from orchestration.resources import Platform
+from orchestration.runs import UNFINISHED
+from storage import day_energy
+
+
+@dg.op(description="Makes the energy of day files again where it is outdated; the files stay as they are.")
+def refresh(context: dg.OpExecutionContext, platform: Platform) -> None:
+    with platform.stores(context.run.run_id) as stores:
+        done = refresh_energy(
+            stores, lambda done, total: context.log.info(f"The energy of {done} of {total} days is made again.")
+        )
+    context.add_output_metadata({"days": done})
+
+
+@dg.job(
+    executor_def=dg.in_process_executor,
+    tags={"energy/purpose": "maintenance"},
+    description="Refills the catalogue's energy after an upgrade or a change of a device's metadata.",
+)
+def energy_job() -> None:
+    refresh()
+
+
+@dg.sensor(
+    job=energy_job,
+    minimum_interval_seconds=60,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Asks for `energy_job` while the catalogue has outdated energy.",
+)
+def refill_energy(context: dg.SensorEvaluationContext, platform: Platform) -> dg.RunRequest | dg.SkipReason:
+    with platform.session() as session:
+        waiting = day_energy.count_outdated_energy(session)
+    if not waiting:
+        return dg.SkipReason("the catalogue's energy is up to date")
+    if context.instance.get_runs(dg.RunsFilter(job_name=energy_job.name, statuses=UNFINISHED), limit=1):
+        return dg.SkipReason(f"a run is at work; {waiting} days are left")
+    return dg.RunRequest()
