@@ -132,7 +132,7 @@ class Counter(BaseModel):
     @model_validator(mode="after")
     def _a_net_register_never_rolls_over(self) -> Self:
         if self.net and self.rollover is not None:
-            raise ValueError("a net register may fall, so a rollover cannot be told; give one of net and rollover")
+            raise ValueError("a net register may fall, so a fall cannot mean a rollover; give one of net and rollover")
         return self
 
 

@@ -33,7 +33,7 @@ def energy_json(table: pa.Table, metadata: DeviceMetadata, before: dict[str, Any
 def refresh_energy(stores: Stores, progress: Callable[[int, int], None] = lambda _done, _total: None) -> int:
     """Make outdated energy of day files again, and commit it file by file; returns how many were made.
 
-    `progress` is told how many days are done, and how many there were. A file that is just being replaced is left to
+    `progress` gets the number of days done, and of all. A file that is just being replaced is left to
     its export, or to the next call.
     """
     total, done, after = day_energy.count_outdated_energy(stores.session), 0, 0

@@ -78,7 +78,7 @@ class Verdict:
 Past = Callable[[int], Pace | None]
 
 
-def judge(days: Sequence[tuple[Pace, Sequence[Level]]], rules: Rules, past: Past = lambda _: None) -> Verdict:
+def assess(days: Sequence[tuple[Pace, Sequence[Level]]], rules: Rules, past: Past = lambda _: None) -> Verdict:
     """The verdict on the levels of ascending days, each with its pace; `past` is asked about rises that look fast."""
     runs = _runs(days, rules)
     levels: list[Level] = []
@@ -263,7 +263,7 @@ def _outlier(run: Run, before: Run, rules: Rules) -> Finding:
 def _pending(runs: Sequence[Run], rules: Rules) -> list[Finding]:
     first, last = runs[0].first, runs[-1].last
     detail = (
-        f"changed to {first[1]:.10g} {rules.unit}; what that was is told by the readings of the next hour, and until"
+        f"changed to {first[1]:.10g} {rules.unit}; the readings of the next hour will tell what that was, and until"
         " then nothing is counted"
     )
     return [Finding(rules.metric, "pending", first[0], last[0], first[1], None, counted=False, detail=detail)]

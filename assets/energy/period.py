@@ -15,7 +15,7 @@ from assets.energy import day as days
 from assets.energy.cells import MILLIONTHS, Cells, Lump, joined
 from assets.energy.day import POWER_METRIC, Basis, PowerDay, RegisterDay
 from assets.energy.findings import Finding
-from assets.energy.judgement import Step, Verdict, judge
+from assets.energy.judgement import Step, Verdict, assess
 from assets.energy.power import bridges_of, energy_cells, segments_of
 from assets.energy.registers import OUTLIER_READINGS, OUTLIER_TIME, Pace, spread
 from assets.energy.samples import Samples
@@ -106,7 +106,7 @@ class DevicePeriods:
             *((d, self._register(d, metric)) for d in after),
         ]
         judged = [(of_day.pace, of_day.levels or ()) for _, of_day in of_days]
-        verdict = judge(judged, meter.rules, lambda moment: self._past(metric, moment))
+        verdict = assess(judged, meter.rules, lambda moment: self._past(metric, moment))
         limits = {d: of_day.limit for d, of_day in of_days}
         cells, lumps = _counted(verdict, limits, start, end)
         unfit = [_not_a_counter(metric, d) for d, of_day in of_days if of_day.levels is None]

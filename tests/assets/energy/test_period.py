@@ -24,7 +24,7 @@ def metadata_of(**metadata: Any) -> DeviceMetadata:
     return DeviceMetadata.model_validate(metadata)
 
 
-def asker(
+def figures_of(
     readings: dict[str, list[tuple[int, float]]], metadata: DeviceMetadata, *, kept: bool = False
 ) -> Callable[[int, int], EnergyFigures]:
     source = MemoryDays(readings)
@@ -76,7 +76,7 @@ def test_power_adds_up_at_any_cut(
     times = times_of(gaps, offset)
     watts = data.draw(st.lists(st.integers(-5000, 5000), min_size=len(times), max_size=len(times)))
     metadata = metadata_of(**({"reporting": {"power": "on_change"}} if mode == "steps" else {}))
-    ask = asker({"power": list(zip(times, map(float, watts), strict=True))}, metadata, kept=kept)
+    ask = figures_of({"power": list(zip(times, map(float, watts), strict=True))}, metadata, kept=kept)
     whole, parts = whole_and_parts(ask, cuts)
     assert whole == parts
 
@@ -94,7 +94,7 @@ def test_a_register_adds_up_whatever_happens_to_it(
         value = 0.0 if happens == 20 else 300.0 if happens == 19 else value
         values.append({18: 0.0, 17: 90_000.0}.get(happens, value))
     metadata = metadata_of(counters={"kwh": {"unit": "kWh"}})
-    ask = asker({"kwh": list(zip(times, values, strict=True))}, metadata, kept=kept)
+    ask = figures_of({"kwh": list(zip(times, values, strict=True))}, metadata, kept=kept)
     whole, parts = whole_and_parts(ask, cuts)
     assert whole == parts
 
@@ -109,7 +109,7 @@ def test_days_of_23_and_25_hours(zone: str, month: int, day: int) -> None:
     first = datetime(2026, month, day, tzinfo=ZoneInfo(zone))
     midnights = [microseconds(first + timedelta(days=n)) for n in range(-1, 3)]
     readings = [(t, float((t - midnights[0]) // HOUR)) for t in range(midnights[0] - HOUR, midnights[-1] + HOUR, HOUR)]
-    ask = asker({"kwh": readings}, metadata_of(counters={"kwh": {"unit": "kWh"}}), kept=True)
+    ask = figures_of({"kwh": readings}, metadata_of(counters={"kwh": {"unit": "kWh"}}), kept=True)
     for a, b in pairwise(midnights):
         assert ask(a, b).kwh == pytest.approx((b - a) / HOUR)
         assert ask(a, b).coverage == 1
@@ -119,7 +119,7 @@ def test_late_data_changes_the_total_and_nothing_else() -> None:
     readings = steady(10 * MINUTE, 1.0)
     metadata = metadata_of(counters={"kwh": {"unit": "kWh"}})
     without = [r for r in readings if not START + DAY + HOUR < r[0] < START + DAY + 6 * HOUR]
-    before, after = asker({"kwh": without}, metadata), asker({"kwh": readings}, metadata)
+    before, after = figures_of({"kwh": without}, metadata), figures_of({"kwh": readings}, metadata)
     assert (before(START, END).kwh, after(START, END).kwh) == (96, 96)
     assert (before(START + DAY, START + 2 * DAY).coverage, after(START, END).coverage) == (19 / 24, 1)
     assert [f.kind for f in before(START, END).findings] == ["gap"]
@@ -130,7 +130,7 @@ def test_a_register_that_restarts_each_day_with_an_outage_over_midnight(outage: 
     times = range(START, START + 2 * DAY + 1, 10 * MINUTE)
     hidden = range(START + outage[0] * HOUR + 1, START + outage[1] * HOUR)
     readings = [(t, (t - START) % DAY / HOUR) for t in times if t not in hidden]
-    ask = asker({"kwh": readings}, metadata_of(counters={"kwh": {"unit": "kWh"}}))
+    ask = figures_of({"kwh": readings}, metadata_of(counters={"kwh": {"unit": "kWh"}}))
     assert ask(START, START + 2 * DAY).kwh == pytest.approx(outage[0] + 24, abs=0.2)
     assert "reset" in [f.kind for f in ask(START, START + 2 * DAY).findings]
 
@@ -143,7 +143,7 @@ def test_an_outlier_over_midnight(value: float, at_midnight: int, kept: bool) ->
     first = 144 * 2 - at_midnight
     for i in range(first, first + 3):
         readings[i] = (readings[i][0], value)
-    ask = asker({"kwh": readings}, metadata_of(counters={"kwh": {"unit": "kWh"}}), kept=kept)
+    ask = figures_of({"kwh": readings}, metadata_of(counters={"kwh": {"unit": "kWh"}}), kept=kept)
     assert ask(START, END).kwh == pytest.approx(0.6 * 96)
     for n in range(4):
         found = ask(START + n * DAY, START + (n + 1) * DAY)
@@ -158,9 +158,9 @@ def test_a_declared_change_of_the_meter() -> None:
     readings = [(t, v if t < at else v - 990) for t, v in steady(10 * MINUTE, 1.0)]
     counters = {"kwh": {"unit": "kWh"}}
     change = {"counter": "kwh", "at": "2026-02-13T09:55:00Z", "last_old": 1033 + 55 / 60, "first_new": 43 + 55 / 60}
-    ask = asker({"kwh": readings}, metadata_of(counters=counters, meter_changes=[change]))
+    ask = figures_of({"kwh": readings}, metadata_of(counters=counters, meter_changes=[change]))
     assert ask(START, END).kwh == pytest.approx(96)
-    undeclared = asker({"kwh": readings}, metadata_of(counters=counters))
+    undeclared = figures_of({"kwh": readings}, metadata_of(counters=counters))
     assert undeclared(START, END).kwh == pytest.approx(96 - 1 / 6)
     assert [f.kind for f in undeclared(START, END).findings] == ["meter_change"]
 
@@ -168,22 +168,22 @@ def test_a_declared_change_of_the_meter() -> None:
 def test_a_jump_beyond_what_the_device_can_use() -> None:
     readings = [(t, v if t < START + DAY else v + 400) for t, v in steady(10 * MINUTE, 1.0)]
     counters = {"kwh": {"unit": "kWh"}}
-    found = asker({"kwh": readings}, metadata_of(counters=counters))(START, END)
+    found = figures_of({"kwh": readings}, metadata_of(counters=counters))(START, END)
     assert found.kwh == pytest.approx(96 - 1 / 6)
     assert [(f.kind, f.counted) for f in found.findings] == [("jump", False)]
     assert found.findings[0].effect == pytest.approx(400 + 1 / 6)
     small = [(t, v if t < START + DAY else v + 8) for t, v in steady(10 * MINUTE, 1.0)]
-    assert asker({"kwh": small}, metadata_of(counters=counters))(START, END).kwh == pytest.approx(96 - 1 / 6)
+    assert figures_of({"kwh": small}, metadata_of(counters=counters))(START, END).kwh == pytest.approx(96 - 1 / 6)
     usable = metadata_of(counters=counters, max_power_w=50_000)
-    assert asker({"kwh": small}, usable)(START, END).kwh == pytest.approx(96 + 8)
+    assert figures_of({"kwh": small}, usable)(START, END).kwh == pytest.approx(96 + 8)
 
 
 def test_a_register_of_whole_kwh_ticks_faster_than_its_device_draws() -> None:
     readings = [(t, float(int(v))) for t, v in steady(10 * SECOND, 5.0, end=START + 6 * HOUR)]
     metadata = metadata_of(counters={"kwh": {"unit": "kWh"}}, max_power_w=10_000)
-    assert asker({"kwh": readings}, metadata)(START, START + 6 * HOUR).kwh == pytest.approx(30)
+    assert figures_of({"kwh": readings}, metadata)(START, START + 6 * HOUR).kwh == pytest.approx(30)
     jumped = [(t, v if t < START + 3 * HOUR else v + 500) for t, v in readings]
-    assert asker({"kwh": jumped}, metadata)(START, START + 6 * HOUR).kwh == pytest.approx(30, abs=1)
+    assert figures_of({"kwh": jumped}, metadata)(START, START + 6 * HOUR).kwh == pytest.approx(30, abs=1)
 
 
 def test_a_machine_that_starts_is_not_a_jump() -> None:
@@ -193,7 +193,7 @@ def test_a_machine_that_starts_is_not_a_jump() -> None:
     for hour, kwh in enumerate(used):
         readings.append((START + hour * HOUR, value))
         value += kwh
-    ask = asker({"kwh": readings}, metadata_of(counters={"kwh": {"unit": "kWh"}}))
+    ask = figures_of({"kwh": readings}, metadata_of(counters={"kwh": {"unit": "kWh"}}))
     assert ask(START, END).kwh == pytest.approx(sum(used[:-1]))
 
 
@@ -210,14 +210,14 @@ def test_a_machine_that_starts_is_not_a_jump() -> None:
 )
 def test_units_factors_and_rollovers(counter: dict[str, Any], values: list[float], kwh: float) -> None:
     readings = [(START + i * 20 * MINUTE, float(value)) for i, value in enumerate(values)]
-    ask = asker({"kwh": readings}, metadata_of(counters={"kwh": counter}))
+    ask = figures_of({"kwh": readings}, metadata_of(counters={"kwh": counter}))
     assert ask(START, START + HOUR).kwh == pytest.approx(kwh)
 
 
 def test_a_counter_of_water_is_not_energy() -> None:
     readings = [(START + i * 20 * MINUTE, float(i)) for i in range(4)]
     power = [(START + i * MINUTE, 600.0) for i in range(61)]
-    ask = asker({"water": readings, "power": power}, metadata_of(counters={"water": {"unit": "m3"}}))
+    ask = figures_of({"water": readings, "power": power}, metadata_of(counters={"water": {"unit": "m3"}}))
     found = ask(START, START + HOUR)
     assert (found.kwh, found.source) == (0.6, "integral:power")
     assert found.consumption == {"water": (3.0, "m3")}
@@ -226,10 +226,10 @@ def test_a_counter_of_water_is_not_energy() -> None:
 def test_power_beyond_what_the_device_can_use_is_left_out() -> None:
     readings = [(START + i * 5 * MINUTE, 300.0) for i in range(289)]
     readings[100] = (readings[100][0], 9.9e6)
-    found = asker({"power": readings}, metadata_of())(START, START + DAY)
+    found = figures_of({"power": readings}, metadata_of())(START, START + DAY)
     assert [f.kind for f in found.findings] == ["single_reading"]
     assert found.findings[0].effect == pytest.approx((found.kwh or 0) - 7.2, rel=1e-6)
-    declared = asker({"power": readings}, metadata_of(max_power_w=5000))(START, START + DAY)
+    declared = figures_of({"power": readings}, metadata_of(max_power_w=5000))(START, START + DAY)
     assert declared.kwh == pytest.approx(7.2)
     assert [f.kind for f in declared.findings] == ["beyond_max_power"]
 
@@ -237,6 +237,6 @@ def test_power_beyond_what_the_device_can_use_is_left_out() -> None:
 def test_a_reading_that_holds_until_the_next() -> None:
     readings = [(START, 2000.0), (START + 10 * HOUR, 0.0), (START + 11 * HOUR, 500.0)]
     metadata = metadata_of(reporting={"power": "on_change"}, cadence_seconds=4 * 3600)
-    found = asker({"power": readings}, metadata)(START, START + DAY)
+    found = figures_of({"power": readings}, metadata)(START, START + DAY)
     assert found.kwh == pytest.approx(2 * 10 + 0.5 * 12)
     assert found.coverage == pytest.approx(23 / 24)
