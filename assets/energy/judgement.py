@@ -219,11 +219,11 @@ def _fall(run: Run, later: Run, rules: Rules, pace: Pace) -> tuple[Step, list[Fi
         return _restarted(rules, before, after, fell)
     if pace.usual is not None and before[1] - after[1] <= max(pace.usual, 2 * pace.resolution):
         rise = after[1] - before[1]
-        detail = f"{fell}, as a meter does that corrects itself; the fall is subtracted"
+        detail = f"{fell}, as a meter does when it corrects itself; the fall is subtracted"
         return Step(before, after, rise, rise=True), [_finding(rules, "correction", after, rise, detail, counted=True)]
     if is_usable:
         return _restarted(rules, before, after, fell)
-    detail = f"{fell} and stayed there, as after a change of the meter that nobody declared; the fall is not counted"
+    detail = f"{fell} and stayed there, as after an undeclared change of the meter; the fall is not counted"
     return Step(before, after, None), [_finding(rules, "meter_change", after, after[1] - before[1], detail)]
 
 
@@ -243,8 +243,8 @@ def _declared(before: Point, after: Point, rules: Rules) -> tuple[Step, list[Fin
     if change.first_new is not None:
         parts.append(after[1] - change.first_new)
     amount = sum(parts) if parts else None
-    told = f"{amount:g} {rules.unit} are counted" if amount is not None else "what it counted meanwhile is not known"
-    detail = f"the meter was changed, as declared; {told}"
+    result = f"{amount:g} {rules.unit} are counted" if amount is not None else "what it counted in between is unknown"
+    detail = f"the meter was changed, as declared; {result}"
     finding = _finding(rules, "meter_change", after, amount, detail, counted=amount is not None)
     return Step(before, after, amount), [finding]
 
@@ -252,9 +252,7 @@ def _declared(before: Point, after: Point, rules: Rules) -> tuple[Step, list[Fin
 def _outlier(run: Run, before: Run, rules: Rules) -> Finding:
     value, unit = run.first[1], rules.unit
     readings = "one reading" if run.readings == 1 else f"{run.readings} readings"
-    detail = (
-        f"{readings} of {value:.10g} {unit} between {before.last[1]:.10g} and what followed: an outlier, not counted"
-    )
+    detail = f"{readings} of {value:.10g} {unit} after {before.last[1]:.10g}: an outlier, not counted"
     return Finding(
         rules.metric, "outlier", run.first[0], run.last[0], value, value - before.last[1], counted=False, detail=detail
     )

@@ -230,16 +230,14 @@ def _gap(metric: str, unit: str, lump: Lump) -> Finding:
     since, until, counted = lump
     amount, hours = counted / MILLIONTHS, (until - since) / HOUR
     detail = (
-        f"nothing was read for {hours:.1f} hours; the register counted {amount:g} {unit} meanwhile, which are in the"
-        " total at the gap's end and in no quarter hour"
+        f"no reading for {hours:.1f} hours; the register counted {amount:g} {unit} in that time. The total includes it"
+        " at the end of the gap; no quarter hour does"
     )
     return Finding(metric, "gap", since, until, None, amount, counted=True, detail=detail)
 
 
 def _not_a_counter(metric: str, day: int) -> Finding:
-    detail = (
-        'falls again and again, as no counter does; declare it "net": true if it may, nothing of the day is counted'
-    )
+    detail = 'falls again and again; nothing of the day is counted. If the register may fall, declare it "net": true'
     return Finding(metric, "not_a_counter", day, day + DAY, None, None, counted=False, detail=detail)
 
 
@@ -248,9 +246,9 @@ def _power_findings(day: PowerDay) -> list[Finding]:
     found = [
         Finding(
             POWER_METRIC, "single_reading", s.at, s.at, s.value, s.effect / MILLIONTHS, counted=True,
-            detail=f"one reading of {s.value:,.0f} W is far above all others of its day, perhaps an outlier; it makes"
-            f" {s.effect / total:.0%} of the day's energy, and is counted" if total > 0
-            else f"one reading of {s.value:,.0f} W is far above all others of its day, perhaps an outlier",
+            detail=f"one reading of {s.value:,.0f} W is far above all others of the day and may be an outlier; it"
+            f" accounts for {s.effect / total:.0%} of the day's energy and is counted" if total > 0
+            else f"one reading of {s.value:,.0f} W is far above all others of the day and may be an outlier",
         )
         for s in day.spikes
     ]  # fmt: skip

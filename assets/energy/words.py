@@ -5,13 +5,13 @@ from assets.energy.meters import POWER
 
 _POWER = (
     "Energy is the integral of power over time. Neighbouring readings are joined by lines (or hold until the next one,"
-    " where the device reports on change). Over gaps of more than 15 minutes, and of more than three reading intervals,"
-    " nothing is assumed: that time counts neither as use nor as rest."
+    " where the device reports on change). Nothing is assumed for gaps longer than 15 minutes and three reading"
+    " intervals: that time counts neither as use nor as idle."
 )
 _REGISTERS = (
     "Energy is what {names} counted between the period's edges, each edge interpolated from the readings on both sides."
-    " Dips and spikes that return are left out. Rollovers and restarts are counted on. A change of the meter that"
-    " nobody declared, and a jump beyond what the device can use, are not counted and are listed under data quality."
+    " Dips and spikes that return are left out. Counting continues over rollovers and restarts. An undeclared change"
+    " of the meter and a jump beyond what the device can use are not counted; they are listed under data quality."
 )
 
 

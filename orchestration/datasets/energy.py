@@ -1,11 +1,17 @@
 """Energy in the catalogue that an older version made, or that rests on metadata which have changed, is made again."""
 
+from datetime import datetime, timedelta
+
 import dagster as dg
 
 from assets.datasets import refresh_energy
 from orchestration.resources import Platform
 from orchestration.runs import UNFINISHED
 from storage import day_energy
+from storage.times import utc_now
+
+# Days that a run could not refill are tried again so much later.
+RETRY_AFTER = timedelta(hours=1)
 
 
 @dg.op(description="Makes the energy of day files again where it is outdated; the files stay as they are.")
@@ -33,10 +39,16 @@ def energy_job() -> None:
     description="Asks for `energy_job` while the catalogue has outdated energy.",
 )
 def refill_energy(context: dg.SensorEvaluationContext, platform: Platform) -> dg.RunRequest | dg.SkipReason:
+    """Ask for a run; while the same number of days is left over, such as days whose files are lost, once an hour."""
     with platform.session() as session:
         waiting = day_energy.count_outdated_energy(session)
     if not waiting:
         return dg.SkipReason("the catalogue's energy is up to date")
     if context.instance.get_runs(dg.RunsFilter(job_name=energy_job.name, statuses=UNFINISHED), limit=1):
-        return dg.SkipReason(f"a run is at work; {waiting} days are left")
+        return dg.SkipReason(f"a run is active; {waiting} days are left")
+    left, _, asked_at = (context.cursor or "").partition(" ")
+    now = utc_now()
+    if left == str(waiting) and now - datetime.fromisoformat(asked_at) < RETRY_AFTER:
+        return dg.SkipReason(f"the last run left {waiting} days; see its log")
+    context.update_cursor(f"{waiting} {now.isoformat()}")
     return dg.RunRequest()
