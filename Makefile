@@ -10,7 +10,7 @@ READY := $(VENV)/.ready
 PYTEST_OPTIONS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test lint bench lock clean
+.PHONY: help setup demo up test lint bench tour lock clean
 
 help: ## list these commands
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ lint: setup ## run ruff and mypy only
 
 bench: setup ## measure speed against baselines, and the models on real data (a quarter of an hour)
 	@$(BIN)/python -m benchmarks
+
+tour: setup ## take pictures of the demo's pages and report into .tour/, to be looked at
+	@$(BIN)/python -m tests.support.tour .tour
 
 lock: setup ## pin the newest version of every dependency in requirements.txt
 	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --extra dev pyproject.toml -o requirements.txt
