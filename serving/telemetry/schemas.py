@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from serving.devices.schemas import DeviceId
 from serving.http.fields import UNQUOTED, Instant, Moment
 from serving.http.pagination import SORT, PageQuery
+from storage.comparison import Operator
 from storage.devices import METRIC, Metric, Number
 from storage.telemetry import Aggregate
 
@@ -119,7 +120,7 @@ class FilterBody(BaseModel):
     """Only readings whose metric meets this comparison; aggregates too are made of these only."""
 
     field: Annotated[Metric, Field(examples=["power"])]
-    op: Literal[">", "<", ">=", "<=", "=", "!="]
+    op: Operator
     value: Number
 
 

@@ -40,8 +40,8 @@ def _shape(node: Any, components: dict[str, Any]) -> Any:
         return _shape(components[node["$ref"].rsplit("/", 1)[-1]], components)
     shape: dict[str, Any] = {}
     for name, part in node.items():
-        if name == "required" and isinstance(part, list):
-            shape[name] = sorted(part)
+        if name in ("required", "enum") and isinstance(part, list):
+            shape[name] = sorted(part, key=str)
         elif name == "properties":  # a field may have the name of a word, as `title` and `description` have
             shape[name] = {field: _shape(schema, components) for field, schema in part.items()}
         elif name not in WORDS:
