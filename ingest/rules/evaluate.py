@@ -173,10 +173,11 @@ def _may_fire(  # noqa: PLR0917 - the columns of the same pairs
     codes: Times,
 ) -> Mask:
     """Of pairs that meet the condition: those within active hours, and outside the cooldowns that are remembered."""
-    in_cooldown, is_suppressed = rules.cooldowns(positions, times, codes)
-    for i in np.flatnonzero(is_suppressed & ~in_cooldown).tolist():
-        # The cooldown of a suppressed alert counts only while maintenance lasts.
-        in_cooldown[i] = profiles[rows[i]].in_maintenance(int(times[i]))
+    in_cooldown, of_suppressed = rules.cooldowns(positions, times, codes)
+    for i in np.flatnonzero(in_cooldown | of_suppressed).tolist():
+        # In maintenance the cooldown of suppressed alerts counts, otherwise that of alerts.
+        if profiles[rows[i]].in_maintenance(int(times[i])):
+            in_cooldown[i] = of_suppressed[i]
     may_fire: Mask = ~in_cooldown
     limited = np.flatnonzero(may_fire & rules.hours.limited[positions])
     zones = [profiles[row].zone for row in rows[limited].tolist()]

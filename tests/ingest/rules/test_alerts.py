@@ -7,7 +7,7 @@ from typing import Any
 from uuid import uuid4
 
 import numpy as np
-from hypothesis import HealthCheck, given, settings as hypothesis_settings, strategies as st
+from hypothesis import HealthCheck, example, given, settings as hypothesis_settings, strategies as st
 from sqlalchemy import Engine
 from sqlmodel import Session, col, delete, select
 
@@ -203,6 +203,8 @@ moments = st.lists(st.tuples(st.integers(0, 240), st.sampled_from([50.0, 70.0]))
     window=st.none() | st.tuples(st.integers(0, 240), st.integers(1, 120)),
     at_once=st.integers(1, 10),
 )
+# An alert's cooldown does not end the count of suppressed ones.
+@example(readings=[(222, 70.0), (223, 70.0)], cooldown=2, for_minutes=0, hours=None, window=(223, 1), at_once=1)
 def test_rules_mean_what_they_say_one_by_one(
     session: Session,
     *,
