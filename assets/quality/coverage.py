@@ -64,16 +64,15 @@ def coverage(times: Times, start: int, end: int, cadences: Cadences) -> Coverage
     """How readings at ascending `times` cover the half-open range; all in µs."""
     edges = np.concatenate([[start], times, [max([end, *times[-1:].tolist()])]]).astype(np.int64)
     lengths = np.diff(edges)
-    days = np.minimum(edges[1:], max(end - 1, start)) // DAY * DAY
-    by_day = {day: cadences.cadence(day) for day in np.unique(days).tolist()}
-    known = {day: cadence for day, cadence in by_day.items() if cadence is not None}
-    limits = np.array([cadences.limit(by_day[day]) for day in days.tolist()])
+    days, which = np.unique(np.minimum(edges[1:], max(end - 1, start)) // DAY, return_inverse=True)
+    of_days = [cadences.cadence(day) for day in (days * DAY).tolist()]
+    limits = np.array([cadences.limit(cadence) for cadence in of_days])[which]
     wide = np.flatnonzero(lengths > limits)
     longest = wide[np.argsort(-lengths[wide], kind="stable")]
     gaps = [(int(edges[i]), int(edges[i + 1])) for i in longest]
-    if not known or end <= start:
+    if end <= start or all(cadence is None for cadence in of_days):
         return Coverage(None, None, gaps)
-    one = np.array([(by_day[day] or 0.0) * SECOND for day in days.tolist()])
+    one = np.array([(cadence or 0.0) * SECOND for cadence in of_days])[which]
     one[0] = 0.0  # before the first reading none covers anything
     missing = float((lengths[wide] - np.minimum(one[wide], lengths[wide])).sum())
     return Coverage(min(max(1 - missing / (end - start), 0.0), 1.0), missing, gaps)
