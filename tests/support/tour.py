@@ -59,8 +59,9 @@ def main(folder: Path) -> None:
         for name, page in DAGSTER_PAGES.items():
             photograph(f"http://127.0.0.1:{platform.ports['DAGSTER_PORT']}{page}", folder / f"{name}.png")
         download = next(report["download"] for report in summary["reports"] if report["format"] == "pdf")
+        link = httpx.get(download).raise_for_status().json()["download_url"]
         report = folder / "report.pdf"
-        report.write_bytes(httpx.get(httpx.URL(platform.api).join(download)).raise_for_status().content)
+        report.write_bytes(httpx.get(link).raise_for_status().content)
         print_pages(report)
     finally:
         end(process)
