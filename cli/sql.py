@@ -40,7 +40,8 @@ def sql(
 ) -> None:
     """Query the datasets in SQL (DuckDB). Queries can only read.
 
-    Views: datasets (the rows of the day files), dataset_files (the catalogue), devices, alerts, results.
+    Views: datasets (the rows of the day files), energy_quarters, dataset_files (the catalogue), devices, alerts,
+    results.
     """
     from assets.datasets import warehouse
     from storage import dirty_days

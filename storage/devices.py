@@ -111,7 +111,9 @@ def _no_reserved(name: str) -> str:
 
 Metric = Annotated[str, Key(pattern=METRIC), AfterValidator(_no_reserved)]
 Number = Annotated[float, Key(allow_inf_nan=False, strict=True)]
-Bounds = Annotated[tuple[Number, Number], AfterValidator(_ordered)]
+# A number in metadata; greater ones would overflow sums.
+Quantity = Annotated[float, Key(allow_inf_nan=False, strict=True, ge=-1e15, le=1e15)]
+Bounds = Annotated[tuple[Quantity, Quantity], AfterValidator(_ordered)]
 
 
 class Counter(BaseModel):
@@ -124,8 +126,8 @@ class Counter(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     unit: str = Key(min_length=1, max_length=20)
-    factor: Number | None = Key(None, gt=0)
-    rollover: Number | None = Key(None, gt=0)
+    factor: Number | None = Key(None, ge=1e-9, le=1e9)
+    rollover: Number | None = Key(None, gt=0, le=1e15)
     role: Literal["import", "export", "total", "part"] | None = None
     net: StrictBool = False
 
@@ -143,8 +145,8 @@ class DeclaredChange(BaseModel):
 
     counter: Metric
     at: AwareDatetime
-    last_old: Number | None = None
-    first_new: Number | None = None
+    last_old: Quantity | None = None
+    first_new: Quantity | None = None
 
 
 class DeviceMetadata(BaseModel):
@@ -160,7 +162,7 @@ class DeviceMetadata(BaseModel):
     cadence_seconds: Number | None = Key(None, gt=0, le=86_400)
     reporting: dict[Metric, Literal["on_change", "sampled"]] = {}
     meter_changes: Annotated[list[DeclaredChange], Key(max_length=1000)] = []
-    max_power_w: Number | None = Key(None, gt=0)
+    max_power_w: Number | None = Key(None, gt=0, le=1e12)
     exports: StrictBool = False
     off_below_w: Number | None = Key(None, ge=0)
     idle_below_w: Number | None = Key(None, ge=0)

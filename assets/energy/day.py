@@ -25,6 +25,8 @@ from storage.times import DAY, QUARTER
 
 VERSION = ENERGY_VERSION
 POWER_METRIC = "power"
+# Beyond these no machine is: whole numbers of millionths would overflow. Such readings are left out.
+MAX_WATTS, MAX_AMOUNT = 1e12, 1e12
 
 
 @dataclass(frozen=True)
@@ -103,8 +105,8 @@ def power_day(
     steps = steps_of(times)
     limit = gauge_limit(cadence_of(basis.cadence, before, steps))
     left_out: tuple[Spike, ...] = ()
-    if basis.most_kw is not None and len(power):
-        usable = np.abs(power) <= basis.most_kw * 1000
+    usable = np.abs(power) <= (MAX_WATTS if basis.most_kw is None else min(basis.most_kw * 1000, MAX_WATTS))
+    if not usable.all():
         left_out = tuple(Spike(int(t), float(v), 0) for t, v in zip(times[~usable], power[~usable], strict=True))[:5]
         times, power = times[usable], power[usable]
     if not len(times):
@@ -119,7 +121,9 @@ def register_day(samples: Samples, basis: Basis, before: Steps, cuts: Sequence[i
     """A counter's day from its readings, in the meter's unit of account."""
     meter = basis.meter
     assert meter is not None  # noqa: S101 - a counter's basis has its meter
-    times, values = samples.times, samples.values * meter.scale
+    values = samples.values * meter.scale
+    usable = np.abs(values) <= MAX_AMOUNT
+    times, values = samples.times[usable], values[usable]
     steps = steps_of(times)
     limit = register_limit(cadence_of(basis.cadence, before, steps))
     net = meter.rules.net

@@ -55,12 +55,14 @@ class EnergyFigures:
 
     def part(self, start: int, end: int) -> "EnergyFigures":
         """The same of a part of the range, whose edges are quarter hours or the range's own; without counters."""
+        # The range may begin within a quarter hour; its first cell goes by the start of that quarter hour.
+        since = start // QUARTER * QUARTER if start == self.start else start
         return replace(
             self,
             start=start,
             end=end,
             known_until=max(min(end, self.known_until), start),
-            cells=self.cells.within(start, end),
+            cells=self.cells.within(since, end),
             lumps=tuple(lump for lump in self.lumps if start < lump[1] <= end),
             export_lumps=tuple(lump for lump in self.export_lumps if start < lump[1] <= end),
             findings=tuple(finding for finding in self.findings if start <= finding.at < end),
@@ -76,8 +78,8 @@ class EnergyFigures:
 
     @cached_property
     def export_kwh(self) -> float | None:
-        """Energy fed in; None where nothing measures it."""
-        if not self.is_export_known:
+        """Energy fed in; None where nothing measures it, or nothing is known of the range."""
+        if not self.is_export_known or not (len(self.cells.starts) or self.export_lumps):
             return None
         return (int(self.cells.out.sum()) + sum(amount for _, _, amount in self.export_lumps)) / MILLIONTHS
 

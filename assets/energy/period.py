@@ -230,8 +230,8 @@ def _gap(metric: str, unit: str, lump: Lump) -> Finding:
     since, until, counted = lump
     amount, hours = counted / MILLIONTHS, (until - since) / HOUR
     detail = (
-        f"no reading for {hours:.1f} hours; the register counted {amount:g} {unit} in that time. The total includes it"
-        " at the end of the gap; no quarter hour does"
+        f"no reading for {hours:.1f} hours; the register counted {amount:g} {unit} in that time. It is counted at"
+        " the end of the gap"
     )
     return Finding(metric, "gap", since, until, None, amount, counted=True, detail=detail)
 

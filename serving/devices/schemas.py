@@ -18,8 +18,9 @@ Status = Literal["active", "inactive", "maintenance", "error"]
 Metadata = Annotated[
     str | None,
     BeforeValidator(metadata_text, json_schema_input_type=str | dict[str, Any] | None),
-    Field(description="A JSON object, or its text. The platform reads timezone, bands, limits, ignore, counters and "
-                      "cadence_seconds, and keeps other keys", examples=[{"timezone": "Europe/Paris"}]),
+    Field(description="A JSON object, or its text. The platform reads timezone, bands, limits, ignore, counters, "
+                      "meter_changes, cadence_seconds, reporting, max_power_w and exports, and keeps other keys",
+          examples=[{"timezone": "Europe/Paris"}]),
 ]  # fmt: skip
 Sort = Literal[
     "device_id", "-device_id", "device_name", "-device_name", "created_at", "-created_at", "updated_at", "-updated_at"

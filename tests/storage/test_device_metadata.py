@@ -67,3 +67,16 @@ def test_what_an_older_version_kept_wrongly_spoils_nothing_else() -> None:
     assert (list(parsed.counters), parsed.timezone, parsed.exports) == (["kwh"], "Europe/Paris", False)
     assert DeviceMetadata.parse("no JSON") == DeviceMetadata.parse("[1]") == DeviceMetadata()
     assert DeviceMetadata.parse('{"ignore": ["power"], "bands": {"power": [0, 1]}}') == DeviceMetadata()
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {"counters": {"energy_total": {"unit": "kWh", "factor": 1e300}}},
+        {"limits": {"power": [-1e308, 1e308]}},
+        {"max_power_w": 1e300},
+    ],
+)
+def test_numbers_that_would_overflow_are_refused(metadata: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"less than or equal|greater than or equal"):
+        metadata_text(metadata)

@@ -240,3 +240,33 @@ def test_a_reading_that_holds_until_the_next() -> None:
     found = figures_of({"power": readings}, metadata)(START, START + DAY)
     assert found.kwh == pytest.approx(2 * 10 + 0.5 * 12)
     assert found.coverage == pytest.approx(23 / 24)
+
+
+@pytest.mark.parametrize("offset", [0, 433 * SECOND])
+@pytest.mark.parametrize("metric", ["power", "energy_total"])
+def test_intervals_add_up_to_the_total_wherever_the_range_begins(metric: str, offset: int) -> None:
+    """A range may begin and end within a quarter hour, and within one and the same."""
+    metadata = metadata_of(counters={"energy_total": {"unit": "kWh"}} if metric == "energy_total" else {})
+    readings = [(START + i * MINUTE, 6000.0 if metric == "power" else 100 + i / 10) for i in range(200)]
+    ask = figures_of({metric: readings}, metadata)
+    for length in (2 * MINUTE, 30 * MINUTE, 95 * MINUTE):
+        start, end = START + HOUR + offset, START + HOUR + offset + length
+        whole = ask(start, end)
+        edges = [start, *range(start // (15 * MINUTE) * 15 * MINUTE + 15 * MINUTE, end, 15 * MINUTE), end]
+        parts = [whole.part(a, b) for a, b in pairwise(edges)]
+        assert whole.kwh == pytest.approx(length / HOUR * 6)
+        assert sum(round((part.kwh or 0) * 1e6) for part in parts) == round((whole.kwh or 0) * 1e6)
+        assert all(part.coverage == pytest.approx(1) for part in parts)
+
+
+@pytest.mark.parametrize("value", [1e13, -1e13, 1e300])
+def test_readings_beyond_any_machine_overflow_nothing(value: float) -> None:
+    day = [(START + i * MINUTE, 100.0) for i in range(600)]
+    odd = [(START + 600 * MINUTE + i * MINUTE, value) for i in range(10)]
+    power = figures_of({"power": [*day, *odd]}, metadata_of())(START, END)
+    assert power.kwh == pytest.approx(0.1 * 599 / 60, abs=1e-6)
+    assert {finding.kind for finding in power.findings} == {"beyond_max_power"}
+    counter = metadata_of(counters={"energy_total": {"unit": "MWh"}})
+    register = figures_of({"energy_total": odd}, counter)(START, END)
+    assert register.kwh is None
+    assert figures_of({"power": []}, metadata_of())(START, END).export_kwh is None
