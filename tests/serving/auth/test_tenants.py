@@ -1,5 +1,6 @@
 """Another tenant's key, tried on every operation that the API describes: it reads nothing and changes nothing."""
 
+import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
 from typing import Any
@@ -162,7 +163,8 @@ def attempts(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any
 
 
 def leaks(content: bytes) -> bool:
-    return SECRET.encode() in content or b"98765" in content
+    """Whether the tenant's text or number is in an answer; not as digits of another number, such as a metric's."""
+    return SECRET.encode() in content or re.search(rb"(?<![\d.])98765(?!\d)", content) is not None
 
 
 def test_the_owner_sees_what_is_looked_for(alpha: None, api: TestClient, key: Callable[..., dict[str, str]]) -> None:
