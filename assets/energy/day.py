@@ -7,7 +7,7 @@ register's levels mean, is worked out when a range is read (`assets.energy.perio
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -189,11 +189,6 @@ def register_from(day: Mapping[str, Any]) -> RegisterDay:
     pace = Pace(*day["pace"])
     levels = None if day["levels"] is None else tuple(_level_from(level) for level in day["levels"])
     return RegisterDay(_steps(day), day["limit"], pace, levels)
-
-
-def in_range(day: PowerDay, start: int, end: int) -> PowerDay:
-    """The same with the cells of the range alone."""
-    return replace(day, cells=day.cells.within(start, end))
 
 
 def _steps(day: Mapping[str, Any]) -> Steps:

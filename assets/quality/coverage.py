@@ -9,11 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from assets.quality.cadence import Steps, cadence_of, gauge_limit, median_step, steps_of
+from assets.quality.cadence import MAX_CADENCES, Steps, cadence_of, gauge_limit, median_step, steps_of
 from storage.arrays import Times
 from storage.times import DAY, SECOND
-
-MAX_CADENCES = 3
 
 
 class Cadences:
