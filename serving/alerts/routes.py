@@ -30,8 +30,8 @@ router = APIRouter(prefix="/api/v1/alerts", tags=["alerts"])
 def list_alerts(session: DatabaseSession, query: Annotated[AlertQuery, Query()]) -> Page[AlertPublic]:
     """List alerts, newest first by default."""
     filters = ("tenant_id", "device_id", "rule_id", "status", "severity")
-    rows, total = paginate(session, Alert, query, *filters, during="created_at")
-    return Page[AlertPublic].of(query, [_public(row) for row in rows], total)
+    found = paginate(session, Alert, query, *filters, during="created_at")
+    return Page[AlertPublic].of(query, [_public(row) for row in found.rows], found)
 
 
 @router.get("/{alert_id}", responses=problems(NotFound))

@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field
 
 from serving.devices.schemas import DeviceId
 from serving.http.fields import Moment, Text
-from serving.http.pagination import SORT, PageQuery, TimeRangeQuery
+from serving.http.pagination import SORT, CursorQuery, TimeRangeQuery
 from serving.rules.schemas import Severity
 
 Status = Literal["open", "acknowledged", "resolved"]
@@ -38,7 +38,7 @@ class AlertAnswer(BaseModel):
     data: AlertPublic
 
 
-class AlertQuery(PageQuery, TimeRangeQuery):
+class AlertQuery(CursorQuery, TimeRangeQuery):
     """`start_time` and `end_time` apply to the time at which the alert was raised."""
 
     tenant_id: Annotated[Text, Field(max_length=50)] | None = None

@@ -48,14 +48,15 @@ def list_datasets(session: DatabaseSession, device_id: Annotated[DeviceId, Query
 @router.post("/run", status_code=202, responses=problems(NotFound))
 def run_analytics(session: DatabaseSession, dagster: DagsterClient, body: AnalysisRequest) -> JobAccepted:
     """Start an analysis. `GET /api/v1/analytics/status/{job_id}` returns its progress."""
-    parameters = _parameters(body)
+    model_name = body.model_name or ANALYSES[body.analysis_type].models[0]
+    parameters = _parameters(body, model_name)
     start, end, tenant_id = _days(session, body)
     job = AnalyticsJob(
         job_id=jobs.new_job_id(AnalyticsJob),
         tenant_id=tenant_id,
         device_id=body.device_id,
         analysis_type=body.analysis_type,
-        model_name=body.model_name,
+        model_name=model_name,
         dataset_key=body.dataset_key,
         date_range_start=midnight(start),
         date_range_end=midnight(end + timedelta(days=1)),
@@ -85,8 +86,9 @@ def get_analytics_results(session: DatabaseSession, job_id: JobPath) -> JobResul
 def list_jobs(session: DatabaseSession, query: Annotated[JobQuery, Query()]) -> JobList:
     """Jobs, newest first by default."""
     filters = ("tenant_id", "status", "device_id", "analysis_type")
-    rows, total = paginate(session, AnalyticsJob, query, *filters, during="created_at")
-    return JobList(jobs=[JobState.of(job) for job in rows], total=total, limit=query.limit, offset=query.offset)
+    found = paginate(session, AnalyticsJob, query, *filters, during="created_at")
+    rows = [JobState.of(job) for job in found.rows]
+    return JobList(jobs=rows, total=found.total, limit=query.limit, offset=query.offset)
 
 
 @router.post("/jobs/{job_id}/cancel", responses=problems(NotFound))
@@ -97,12 +99,12 @@ def cancel_job(session: DatabaseSession, dagster: DagsterClient, job_id: JobPath
     return JobState.of(job)
 
 
-def _parameters(body: AnalysisRequest) -> Parameters:
+def _parameters(body: AnalysisRequest, model_name: str) -> Parameters:
     """The analysis's parameters, checked together with the model's name."""
     analysis = ANALYSES[body.analysis_type]
-    if body.model_name not in analysis.models:
+    if model_name not in analysis.models:
         raise Invalid(
-            f"there is no model {body.model_name} for {body.analysis_type}; choose {' or '.join(analysis.models)}",
+            f"there is no model {model_name} for {body.analysis_type}; choose {' or '.join(analysis.models)}",
             field="model_name",
         )
     try:

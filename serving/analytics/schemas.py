@@ -4,6 +4,7 @@ from datetime import date
 from typing import Annotated, Any
 
 from pydantic import BaseModel, Field
+from pydantic.json_schema import SkipJsonSchema
 
 from assets.analyses import AnalysisType
 from serving.devices.schemas import DeviceId
@@ -50,7 +51,13 @@ class AnalysisRequest(BaseModel):
 
     device_id: DeviceId
     analysis_type: AnalysisType
-    model_name: Annotated[Text, Field(max_length=100, examples=["isolation_forest"])]
+    model_name: (
+        Annotated[
+            Text,
+            Field(max_length=100, examples=["isolation_forest"], description="By default the analysis's first model"),
+        ]
+        | SkipJsonSchema[None]
+    ) = None
     dataset_key: Annotated[Text, Field(max_length=500)] | None = None
     start_date: Day | None = None
     end_date: Day | None = None

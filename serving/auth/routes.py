@@ -81,9 +81,9 @@ def get_ticket(request: Request, principal: CurrentPrincipal) -> TicketAnswer:
 def list_changes(session: DatabaseSession, query: Annotated[AuditQuery, Query()]) -> Page[AuditPublic]:
     """List changes from the audit log, newest first by default."""
     filters = ("tenant_id", "actor", "entity", "entity_id")
-    rows, total = paginate(session, AuditEntry, query, *filters, during="at")
-    items = [AuditPublic.model_validate(row, from_attributes=True) for row in rows]
-    return Page[AuditPublic].of(query, items, total)
+    found = paginate(session, AuditEntry, query, *filters, during="at")
+    items = [AuditPublic.model_validate(row, from_attributes=True) for row in found.rows]
+    return Page[AuditPublic].of(query, items, found)
 
 
 def _answer(principal: Principal) -> PrincipalAnswer:

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field
 
 from serving.http.fields import Moment, Text
-from serving.http.pagination import SORT, PageQuery, TimeRangeQuery
+from serving.http.pagination import SORT, CursorQuery, TimeRangeQuery
 
 
 class SignIn(BaseModel):
@@ -52,7 +52,7 @@ class AuditPublic(BaseModel):
     change: dict[str, Any]
 
 
-class AuditQuery(PageQuery, TimeRangeQuery):
+class AuditQuery(CursorQuery, TimeRangeQuery):
     tenant_id: Annotated[Text, Field(max_length=50)] | None = None
     actor: Annotated[Text, Field(max_length=100)] | None = None
     entity: Annotated[Text, Field(max_length=63, examples=["devices"])] | None = None

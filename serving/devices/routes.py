@@ -34,11 +34,10 @@ router = APIRouter(prefix="/api/v1/devices", tags=["devices"])
 @router.get("", response_model=Page[DevicePublic])
 def list_devices(session: DatabaseSession, query: Annotated[DeviceQuery, Query()]) -> Response:
     """List devices by id, unless sorted otherwise. Deleted devices are left out."""
-    rows, total = paginate(session, devices.registered(query.search), query, "tenant_id", "device_type", "status")
-    data = [{name: getattr(row, name) for name in DevicePublic.model_fields} for row in rows]
-    return json_answer(
-        {"success": True, "data": data, "total": total, "page": query.page, "page_size": query.page_size}
-    )
+    found = paginate(session, devices.registered(query.search), query, "tenant_id", "device_type", "status")
+    data = [{name: getattr(row, name) for name in DevicePublic.model_fields} for row in found.rows]
+    page = {"total": found.total, "page": query.page, "page_size": query.page_size, "next_cursor": found.next_cursor}
+    return json_answer({"success": True, "data": data, **page})
 
 
 @router.get("/{device_id}", response_model=DeviceAnswer, responses=problems(NotFound) | UNCHANGED)

@@ -7,7 +7,7 @@ from pydantic import BaseModel, BeforeValidator, Field
 
 from serving.http.errors import FieldError
 from serving.http.fields import Moment, NotNull, Text
-from serving.http.pagination import SORT, PageQuery
+from serving.http.pagination import SORT, CursorQuery
 from storage.devices import IDENTIFIER, MAX_IDENTIFIER, metadata_text
 
 MAX_BULK_DEVICES = 1000
@@ -78,7 +78,7 @@ class DeviceAnswer(BaseModel):
     data: DevicePublic
 
 
-class DeviceQuery(PageQuery):
+class DeviceQuery(CursorQuery):
     tenant_id: Annotated[Text, Field(max_length=50)] | None = None
     device_type: Annotated[Text, Field(max_length=100)] | None = None
     status: Status | None = None

@@ -56,8 +56,8 @@ def get_export_status(session: DatabaseSession, device_id: DevicePath) -> Export
 def list_exports(session: DatabaseSession, query: Annotated[ExportQuery, Query()]) -> Page[ExportStatus]:
     """Export jobs, newest first by default."""
     filters = ("tenant_id", "device_id", "status")
-    rows, total = paginate(session, ExportJob, query, *filters, during="created_at")
-    return Page[ExportStatus].of(query, [ExportStatus.of_job(job) for job in rows], total)
+    found = paginate(session, ExportJob, query, *filters, during="created_at")
+    return Page[ExportStatus].of(query, [ExportStatus.of_job(job) for job in found.rows], found)
 
 
 @router.get("/jobs/{job_id}", responses=problems(NotFound))

@@ -6,7 +6,7 @@ from pydantic import BaseModel, Field
 
 from serving.devices.schemas import DeviceId
 from serving.http.fields import Day, Moment, Text
-from serving.http.pagination import SORT, PageQuery, TimeRangeQuery
+from serving.http.pagination import SORT, CursorQuery, TimeRangeQuery
 from serving.jobs.schemas import JobSort
 from storage.checkpoints import ExportCheckpoint
 from storage.jobs import ExportJob, JobStatus
@@ -71,7 +71,7 @@ class ExportStatus(BaseModel):
         )
 
 
-class ExportQuery(PageQuery, TimeRangeQuery):
+class ExportQuery(CursorQuery, TimeRangeQuery):
     """Filters of a list of exports; `start_time` and `end_time` apply to `created_at`."""
 
     tenant_id: Annotated[Text, Field(max_length=50)] | None = None

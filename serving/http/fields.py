@@ -31,6 +31,9 @@ def _storable(text: str) -> str:
 
 def _timestamp_text(value: Any) -> Any:
     """Pydantic also takes numbers and bare dates, and guesses what they mean."""
+    if isinstance(value, str):
+        # A plus that is not written as %2B in a URL arrives as a blank.
+        value = re.sub(r"^(\S+[Tt ][\d:.,]+) (\d\d:?\d\d)$", r"\1+\2", value)
     if isinstance(value, str) and not re.match(r"\d{4}-\d\d-\d\d[Tt ]", value):
         raise ValueError(f"{_shown(value)} is not a timestamp; write it as {EXAMPLES}")
     if not isinstance(value, str | datetime):

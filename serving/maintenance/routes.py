@@ -29,8 +29,8 @@ router = APIRouter(prefix="/api/v1/maintenance-windows", tags=["maintenance"])
 def list_windows(session: DatabaseSession, query: Annotated[WindowQuery, Query()]) -> Page[WindowPublic]:
     """List maintenance windows, latest first by default. With `device_id`, windows of all devices are included."""
     statement = windows(query.device_id, query.at)
-    rows, total = paginate(session, statement, query, "tenant_id", columns={"from": "starts_at", "to": "ends_at"})
-    return Page[WindowPublic].of(query, [_public(row) for row in rows], total)
+    found = paginate(session, statement, query, "tenant_id", columns={"from": "starts_at", "to": "ends_at"})
+    return Page[WindowPublic].of(query, [_public(row) for row in found.rows], found)
 
 
 @router.get("/held-back")
@@ -38,9 +38,9 @@ def list_suppressed_alerts(
     session: DatabaseSession, query: Annotated[SuppressedQuery, Query()]
 ) -> Page[SuppressedPublic]:
     """List suppressed alerts by rule and device, latest first by default."""
-    rows, total = paginate(session, SuppressedAlerts, query, "tenant_id", "device_id", "rule_id")
-    items = [SuppressedPublic.model_validate(row, from_attributes=True) for row in rows]
-    return Page[SuppressedPublic].of(query, items, total)
+    found = paginate(session, SuppressedAlerts, query, "tenant_id", "device_id", "rule_id")
+    items = [SuppressedPublic.model_validate(row, from_attributes=True) for row in found.rows]
+    return Page[SuppressedPublic].of(query, items, found)
 
 
 @router.get("/{window_id}", response_model=WindowAnswer, responses=problems(NotFound) | UNCHANGED)

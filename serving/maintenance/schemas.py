@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from serving.devices.schemas import DeviceId
 from serving.http.errors import Invalid
 from serving.http.fields import Instant, Moment, Text
-from serving.http.pagination import SORT, PageQuery
+from serving.http.pagination import SORT, CursorQuery
 
 Reason = Annotated[Text, Field(max_length=2000, examples=["Bearing change"])]
 
@@ -47,7 +47,7 @@ class WindowAnswer(BaseModel):
     data: WindowPublic
 
 
-class WindowQuery(PageQuery):
+class WindowQuery(CursorQuery):
     tenant_id: Annotated[Text, Field(max_length=50)] | None = None
     device_id: Annotated[DeviceId, Field(description="Windows that cover this device")] | None = None
     at: Annotated[Instant, Field(description="Windows that include this time")] | None = None
@@ -64,7 +64,7 @@ class SuppressedPublic(BaseModel):
     last_reading_time: Moment
 
 
-class SuppressedQuery(PageQuery):
+class SuppressedQuery(CursorQuery):
     tenant_id: Annotated[Text, Field(max_length=50)] | None = None
     device_id: DeviceId | None = None
     rule_id: UUID | None = None

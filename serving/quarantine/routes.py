@@ -36,8 +36,8 @@ def list_quarantine(session: DatabaseSession, query: Annotated[QuarantineQuery, 
         until=query.end_time,
         replayed=query.replayed,
     )
-    rows, total = paginate(session, selection.rows(), query)
-    return Page[QuarantineItem].of(query, [_item(row) for row in rows], total)
+    found = paginate(session, selection.rows(), query)
+    return Page[QuarantineItem].of(query, [_item(row) for row in found.rows], found)
 
 
 @router.post("/quarantine/replay", responses=problems(Conflict))

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from ingest.intake import MAX_REPLAYED
 from serving.devices.schemas import DeviceId
 from serving.http.fields import UNQUOTED, Instant, Moment, Text
-from serving.http.pagination import SORT, PageQuery, TimeRangeQuery
+from serving.http.pagination import SORT, CursorQuery, TimeRangeQuery
 from storage.devices import METRIC
 
 Reason = Annotated[Text, Field(min_length=1, max_length=200, description="Part of the reason's text")]
@@ -29,7 +29,7 @@ class QuarantineItem(BaseModel):
     replayed_at: Moment | None
 
 
-class QuarantineQuery(PageQuery, TimeRangeQuery):
+class QuarantineQuery(CursorQuery, TimeRangeQuery):
     """`start_time` and `end_time` apply to the time at which a message was received."""
 
     device_id: DeviceId | None = None

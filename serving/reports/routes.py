@@ -77,8 +77,8 @@ def get_report_schema() -> dict[str, Any]:
 def list_reports(session: DatabaseSession, query: Annotated[ReportQuery, Query()]) -> Page[ReportState]:
     """Reports, newest first by default."""
     filters = ("tenant_id", "device_id", "status", "format")
-    rows, total = paginate(session, ReportJob, query, *filters, during="created_at")
-    return Page[ReportState].of(query, [ReportState.of(job) for job in rows], total)
+    found = paginate(session, ReportJob, query, *filters, during="created_at")
+    return Page[ReportState].of(query, [ReportState.of(job) for job in found.rows], found)
 
 
 @router.post("/{job_id}/cancel", responses=problems(NotFound))

@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field
 from assets.analyses import AnalysisType
 from serving.devices.schemas import DeviceId
 from serving.http.fields import Instant, Moment, Text
-from serving.http.pagination import SORT, PageQuery, TimeRangeQuery
+from serving.http.pagination import SORT, CursorQuery, TimeRangeQuery
 from serving.jobs.schemas import JobSort
 from storage.jobs import JobStatus, ReportJob
 
@@ -54,7 +54,7 @@ class ReportState(BaseModel):
         )
 
 
-class ReportQuery(PageQuery, TimeRangeQuery):
+class ReportQuery(CursorQuery, TimeRangeQuery):
     """Filters of a list of reports; `start_time` and `end_time` apply to `created_at`."""
 
     tenant_id: Annotated[Text, Field(max_length=50)] | None = None

@@ -49,8 +49,8 @@ router = APIRouter(prefix="/api/v1/rules", tags=["rules"])
 def list_rules(session: DatabaseSession, query: Annotated[RuleQuery, Query()]) -> Page[RulePublic]:
     """List rules, newest first by default. With `device_id`, rules of all devices are included."""
     statement = existing_rules(query.device_id, query.search)
-    rows, total = paginate(session, statement, query, "tenant_id", "status", "property", "severity")
-    return Page[RulePublic].of(query, [_public(row) for row in rows], total)
+    found = paginate(session, statement, query, "tenant_id", "status", "property", "severity")
+    return Page[RulePublic].of(query, [_public(row) for row in found.rows], found)
 
 
 @router.get("/{rule_id}", response_model=RuleAnswer, responses=problems(NotFound) | UNCHANGED)

@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field, model_validator
 from serving.devices.schemas import DeviceId
 from serving.http.errors import Invalid
 from serving.http.fields import UNQUOTED, Moment, NotNull, Text
-from serving.http.pagination import SORT, PageQuery
+from serving.http.pagination import SORT, CursorQuery
 from storage.comparison import Operator
 from storage.devices import Metric, Number
 from storage.rules import ANY_READING, NO_DATA, ActiveHours, Rule
@@ -115,7 +115,7 @@ class RulePublic(BaseModel):
     updated_at: Moment
 
 
-class RuleQuery(PageQuery):
+class RuleQuery(CursorQuery):
     tenant_id: Annotated[Text, Field(max_length=50)] | None = None
     device_id: Annotated[DeviceId, Field(description="Rules that watch this device")] | None = None
     status: Status | None = None

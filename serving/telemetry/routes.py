@@ -14,7 +14,7 @@ from serving.dependencies import Readings
 from serving.devices.schemas import DevicePath
 from serving.http.errors import Invalid, NotAcceptable, NotFound, problems
 from serving.http.formats import CONTENT, Format, accepted, json_answer, table_answer
-from serving.http.pagination import Page
+from serving.http.pagination import Found, Page
 from serving.telemetry.items import count_name, json_items, json_statistics
 from serving.telemetry.query import TelemetryQuery, read_page
 from serving.telemetry.schemas import (
@@ -111,7 +111,7 @@ def list_unregistered(
 ) -> Page[UnregisteredDevice]:
     """List devices that have sent telemetry and are not registered, or are deleted; last received first by default."""
     rows, total = dirty_days.unregistered_devices(session, query.sort, query.offset, query.page_size)
-    return Page[UnregisteredDevice].of(query, [UnregisteredDevice(**row) for row in rows], total)
+    return Page[UnregisteredDevice].of(query, [UnregisteredDevice(**row) for row in rows], Found([], total, None))
 
 
 def _answer(

@@ -99,6 +99,23 @@ def test_questions_that_are_wrong(api: TestClient) -> None:
         refused(api.get(path), "at")
 
 
+def test_a_plus_that_is_not_escaped_is_understood_in_every_parameter(api: TestClient) -> None:
+    paths = api.get("/openapi.json").json()["paths"]
+    asked = [
+        (path, parameter["name"])
+        for path, operations in paths.items()
+        for parameter in operations.get("get", {}).get("parameters", ())
+        if "date-time" in json.dumps(parameter["schema"])
+    ]
+    assert len(asked) >= 15
+    for path, name in asked:
+        url = path.replace("{device_id}", "D1")
+        for moment in ("2026-02-12T10:00:00.5+01:00", "2026-02-12T10:00:00+0100", "2026-02-12 10:00+01:00"):
+            assert api.get(f"{url}?{name}={moment}").status_code == 200, (url, name, moment)
+    day = "start_time=2026-02-12T11:00:00+01:00&end_time=2026-02-12T11:00:01+01:00"
+    assert len(api.get(f"{TELEMETRY}?{day}").json()["data"]["items"]) == 1
+
+
 def test_fields_of_every_item_may_be_named_beside_metrics(api: TestClient) -> None:
     query = "fields=timestamp,device_id,power,enrichment_status&end_time=2026-02-13T00:00:00Z"
     (item,) = api.get(f"{TELEMETRY}?{query}").json()["data"]["items"]

@@ -1,11 +1,13 @@
 """Every list that the API describes is asked alike."""
 
+import base64
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
-from sqlmodel import Session
+from sqlmodel import Session, select
 
 from serving.app import create_app
 from storage import dirty_days
@@ -20,6 +22,7 @@ from storage.settings import Settings
 from storage.times import microseconds
 
 AT = datetime(2026, 2, 12, 10, tzinfo=UTC)
+DAY = timedelta(days=1)
 NUMBERS = (2, 0, 1)
 
 
@@ -88,6 +91,65 @@ def test_lists_are_sorted_and_paged_alike(filled: None, client: TestClient) -> N
             assert present == sorted(present, reverse=sort.startswith("-")), f"{path} {sort}"
             assert values[: len(present)] == present, f"{path} {sort}: what has none comes last"
         assert items(client, path) == items(client, path, sort=schemas["sort"]["default"]), path
+
+
+def test_a_cursor_leads_through_every_list_once(filled: None, client: TestClient) -> None:
+    followed = 0
+    for path, schemas in lists().items():
+        if "cursor" not in schemas:
+            continue
+        for sort in schemas["sort"]["enum"]:
+            found: list[Any] = []
+            cursor = None
+            while cursor or not found:
+                page = client.get(path, params={"sort": sort, "page_size": 1} | ({"cursor": cursor} if cursor else {}))
+                assert page.status_code == 200, page.text
+                found += page.json()["data"]
+                cursor = page.json()["next_cursor"]
+            assert found == items(client, path, sort=sort), f"{path} {sort}"
+            followed += 1
+    assert followed >= 20
+
+
+@pytest.mark.parametrize("sort", ["-created_at", "reading_time", "-reading_time"])
+def test_no_alert_comes_twice_while_new_ones_arrive(
+    sort: str, filled: None, client: TestClient, session: Session
+) -> None:
+    def page(**more: str) -> tuple[list[str], str | None]:
+        body = client.get("/api/v1/alerts", params={"page_size": 2, "sort": sort} | more).json()
+        return [alert["alert_id"] for alert in body["data"]], body["next_cursor"]
+
+    first, cursor = page()
+    (rule, *_) = session.exec(select(Rule)).all()
+    for hours in (-1, 0, 1, 5):
+        at = AT + timedelta(hours=hours)
+        alert: dict[str, Any] = {"severity": "high", "message": "m", "actual_value": 1, "threshold_value": 0}
+        alert |= {"rule_id": rule.rule_id, "rule": {}, "device_id": f"D{hours + 20}", "created_at": at + DAY}
+        session.add(Alert(**alert, reading_time=at))
+    session.commit()
+    found = list(first)
+    while cursor:
+        more, cursor = page(cursor=cursor)
+        found += more
+    assert len(found) == len(set(found))
+    assert len(found) >= 3
+
+
+def test_a_cursor_of_another_list_or_order_is_refused(filled: None, client: TestClient) -> None:
+    alerts, devices = "/api/v1/alerts", "/api/v1/devices"
+    cursor = client.get(alerts, params={"page_size": 1}).json()["next_cursor"]
+    other = client.get(devices, params={"page_size": 1, "sort": "-created_at"}).json()["next_cursor"]
+    odd = [["-created_at", "2026-01-01T00:00:00", "x"], ["-created_at", None, None], {"a": 1}, "x"]
+    made = [base64.urlsafe_b64encode(json.dumps(value).encode()).decode() for value in odd]
+    zero = base64.urlsafe_b64encode(json.dumps(["device_id", "\0", "\0"]).encode()).decode()
+    for path, sort, wrong in [
+        (alerts, "created_at", cursor),
+        *((alerts, "-created_at", cursor) for cursor in (other, "x", "é", *made)),
+        (devices, "device_id", zero),
+    ]:
+        answer = client.get(path, params={"sort": sort, "cursor": wrong})
+        assert answer.status_code == 422, (wrong, answer.text)
+        assert "leave it out" in answer.json()["detail"]
 
 
 def test_filters(filled: None, client: TestClient) -> None:
