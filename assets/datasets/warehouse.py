@@ -1,7 +1,8 @@
 """Datasets as tables for SQL: DuckDB over the files that the catalogue names, beside devices, alerts and results.
 
-Queries cannot change the platform: DuckDB runs in memory and has no access to anything else. Files and tables are
-registered as Arrow, since DuckDB's own readers of S3 and PostgreSQL are extensions that it downloads.
+Queries cannot change the platform: only SELECT is run, DuckDB runs in memory, and it can open no file and no folder.
+Files and tables are registered as Arrow, since DuckDB's own readers of S3 and PostgreSQL are extensions that it
+downloads.
 """
 
 import os
@@ -23,6 +24,13 @@ from storage.stores import Stores
 from storage.views import VIEWS, view_columns
 
 ENERGY_VIEW = "energy_quarters"
+
+EXPLAIN = re.compile(r"\s*EXPLAIN\b(\s*\([^()]*\)|\s+ANALYZE\b)?", re.IGNORECASE)
+# Even without access to files DuckDB allows the folder that it spills to, `.tmp/` in the working folder: it has none.
+SEALED = (
+    "SET TimeZone = 'UTC'; SET temp_directory = ''; SET allowed_directories = []; SET allowed_paths = [];"
+    " SET enable_external_access = false; SET lock_configuration = true"
+)
 
 
 class QueryRefused(Exception):
@@ -57,7 +65,7 @@ def query(
         for view in VIEWS:
             if is_overview or view in named:
                 connection.register(view, _view_table(stores.session, view, empty=is_overview))
-        connection.execute("SET TimeZone = 'UTC'; SET enable_external_access = false; SET lock_configuration = true")
+        connection.execute(SEALED)
         try:
             return connection.sql(sql).to_arrow_table()
         except duckdb.CatalogException as error:
@@ -68,13 +76,19 @@ def query(
 
 
 def _check_reads_only(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
+    types = _statement_types(connection, sql)
+    if types == [duckdb.StatementType.EXPLAIN]:
+        # EXPLAIN ANALYZE runs what it explains, so that must be a SELECT too.
+        types = _statement_types(connection, EXPLAIN.sub("", sql, count=1))
+    if types != [duckdb.StatementType.SELECT]:
+        raise QueryRefused("Give one SELECT statement. The data can be read, not changed.")
+
+
+def _statement_types(connection: duckdb.DuckDBPyConnection, sql: str) -> list[duckdb.StatementType]:
     try:
-        statements = connection.extract_statements(sql)
+        return [statement.type for statement in connection.extract_statements(sql)]
     except duckdb.Error as error:
         raise QueryRefused(str(error)) from None
-    allowed = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
-    if len(statements) != 1 or statements[0].type not in allowed:
-        raise QueryRefused("Give one SELECT statement. The data can be read, not changed.")
 
 
 def _day_files(stores: Stores, devices: Sequence[str] | None, start: date | None, end: date | None) -> pads.Dataset:

@@ -1,9 +1,11 @@
 import csv
 import io
 import json
+from pathlib import Path
 
 import pytest
 
+from assets.datasets import warehouse
 from assets.datasets.export import export_day
 from storage.devices import Device
 from storage.stores import Stores
@@ -86,6 +88,53 @@ def test_what_does_not_only_read_is_refused(plant: Stores, query: str, complaint
     code, out, err = energy("sql", query)
     assert (code, out) == (2, "")
     assert complaint in err
+
+
+ATTACKS = (
+    "EXPLAIN ANALYZE COPY (SELECT 1) TO '.tmp/written.csv'",
+    "EXPLAIN (ANALYZE) COPY (SELECT 1) TO '.tmp/written.csv'",
+    "/* */ EXPLAIN ANALYZE COPY (SELECT 1) TO '.tmp/written.csv'",
+    "EXPLAIN COPY (SELECT 1) TO '.tmp/written.csv'",
+    "EXPLAIN ANALYZE CREATE TABLE t (a int)",
+    "EXPLAIN ANALYZE DELETE FROM devices",
+    "SELECT * FROM query('COPY (SELECT 1) TO ''.tmp/written.csv''')",
+    "EXPORT DATABASE '.tmp/written'",
+    "ATTACH '.tmp/written.db' AS other",
+    "ATTACH 'postgresql://127.0.0.1/energy_platform' AS other (TYPE postgres)",
+    "INSTALL httpfs",
+    "LOAD httpfs",
+    "PRAGMA database_list",
+    "CALL pragma_version()",
+    "SET temp_directory = '/tmp'",
+    "RESET lock_configuration",
+    "CREATE TABLE t AS SELECT 1",
+    "SELECT * FROM '.tmp/secret.csv'",
+    "SELECT * FROM read_csv('.tmp/secret.csv')",
+    "SELECT * FROM read_text('.tmp/secret.csv')",
+    "SELECT * FROM read_blob('.tmp/*')",
+    "SELECT * FROM read_json('.tmp/secret.csv')",
+    "SELECT * FROM parquet_scan('.tmp/secret.csv')",
+    "SELECT * FROM sniff_csv('.tmp/secret.csv')",
+    "SELECT * FROM glob('.tmp/*')",
+    "SELECT * FROM glob('/etc/*')",
+    "SELECT * FROM read_csv('https://127.0.0.1/x.csv')",
+)
+
+
+def test_no_query_reaches_a_file(plant: Stores, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor the folder that DuckDB spills to, which it allows by default."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".tmp").mkdir()
+    (tmp_path / ".tmp" / "secret.csv").write_text("secret\n1\n")
+    for attack in ATTACKS:
+        with pytest.raises(warehouse.QueryRefused):
+            pytest.fail(f"{attack}: {warehouse.query(plant, attack).to_pylist()}")
+    assert [path.name for path in (tmp_path / ".tmp").iterdir()] == ["secret.csv"]
+
+
+def test_explain_shows_how_a_select_is_run(plant: Stores) -> None:
+    for explain in ("EXPLAIN", "explain analyze", "EXPLAIN (FORMAT json)"):
+        assert "explain_value" in ask(f"{explain} SELECT count(*) FROM devices")[0]
 
 
 @pytest.mark.parametrize(
