@@ -11,6 +11,7 @@ import typer
 from cli import devices, keys, quarantine
 from cli.backfill import backfill
 from cli.demo.command import demo
+from cli.evaluate import evaluate
 from cli.import_file import import_file
 from cli.simulate import simulate
 from cli.sql import sql
@@ -33,6 +34,7 @@ app.add_typer(devices.app, name="devices")
 app.command("import")(import_file)
 app.command()(backfill)
 app.command()(sql)
+app.command()(evaluate)
 app.add_typer(quarantine.app, name="quarantine")
 app.command()(simulate)
 

@@ -1,0 +1,111 @@
+"""Runs cases: each model on each case in a process of its own, one after the other, on one thread."""
+
+import multiprocessing
+import os
+import time
+from collections.abc import Iterator, Sequence
+from importlib import import_module
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from assets.evaluation.cases import Case, Evaluation, NoCases
+
+# One protocol a module in this package. Its `cases(folder, every)` returns the cases for which the folder has data;
+# with `every` above 1 they use every such origin or file only.
+PROTOCOLS = ("skab", "nab", "household", "forecasts", "ai4i", "cmapss")
+
+
+def find_cases(folder: Path, every: int = 1) -> list[Case]:
+    """The cases for which the folder has data."""
+    return [case for name in PROTOCOLS for case in _of_protocol(name, folder, every)]
+
+
+def evaluate(
+    folder: Path, cases: Sequence[str] = (), models: Sequence[str] = (), every: int = 1
+) -> Iterator[Evaluation]:
+    """Judge models on the cases of a folder, one after the other.
+
+    Args:
+        folder: data laid out as docs/analytics.md describes.
+        cases: names of cases, or of groups of them (`forecast` stands for `forecast/…`); by default all.
+        models: names of models; by default all.
+        every: above 1, use every such origin or file only. Figures are then rough, and quick.
+
+    Raises:
+        NoCases: the folder has none of the cases, or no case has one of the models.
+
+    """
+    pairs = [
+        (protocol, case.name, model)
+        for protocol in PROTOCOLS
+        for case in _of_protocol(protocol, folder, every)
+        for model in case.models
+    ]
+    for kind, names, known in (
+        ("case", cases, sorted({case for _, case, _ in pairs})),
+        ("model", models, sorted({model for _, _, model in pairs})),
+    ):
+        if unknown := [name for name in names if not any(_is_of(item, name) for item in known)]:
+            raise NoCases(f"there is no {kind} {unknown[0]} in {folder}. There are: {', '.join(known) or 'none'}")
+    if not pairs:
+        raise NoCases(f"{folder} has no data for any case. docs/analytics.md describes the files.")
+    for protocol, case, model in pairs:
+        if (not cases or any(_is_of(case, name) for name in cases)) and (not models or model in models):
+            yield _in_a_process(protocol, folder, every, case, model)
+
+
+def _is_of(case: str, name: str) -> bool:
+    return case == name or case.startswith(f"{name}/")
+
+
+def _of_protocol(protocol: str, folder: Path, every: int) -> list[Case]:
+    found: list[Case] = import_module(f"assets.evaluation.{protocol}").cases(folder, every)
+    return found
+
+
+def _in_a_process(protocol: str, folder: Path, every: int, case: str, model: str) -> Evaluation:
+    """The evaluation, made in a fresh process: its peak of memory is then the model's own."""
+    before = os.environ.get("OMP_NUM_THREADS")
+    os.environ["OMP_NUM_THREADS"] = "1"
+    context = multiprocessing.get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_judge, args=(sender, (protocol, folder, every), case, model), daemon=True)
+    try:
+        process.start()
+    finally:
+        if before is None:
+            del os.environ["OMP_NUM_THREADS"]
+        else:
+            os.environ["OMP_NUM_THREADS"] = before
+    sender.close()
+    try:
+        evaluation: Evaluation = receiver.recv()
+    except EOFError:
+        process.join()
+        reason = f"its process ended with exit code {process.exitcode}"
+        return Evaluation(case, model, {}, 0.0, 0.0, reason)
+    process.join()
+    return evaluation
+
+
+def _judge(sender: Connection, source: tuple[str, Path, int], name: str, model: str) -> None:
+    case = next(case for case in _of_protocol(*source) if case.name == name)
+    started = time.perf_counter()
+    error = None
+    try:
+        figures = case.judge(model)
+    except Exception as failure:  # noqa: BLE001 - one model's failure is a line of its own; the others go on
+        figures, error = {}, f"{type(failure).__name__}: {failure}"
+    sender.send(Evaluation(name, model, figures, time.perf_counter() - started, _peak_mb(), error))
+
+
+def _peak_mb() -> float:
+    """The peak of this process's memory and of the largest process that it started (Prophet's fits are processes)."""
+    import resource  # noqa: PLC0415 - not on every system
+
+    children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    # `ru_maxrss` of a fresh process can be its parent's; the kernel's own figure is not.
+    status = Path("/proc/self/status")
+    lines = status.read_text().splitlines() if status.exists() else []
+    own = next((int(line.split()[1]) for line in lines if line.startswith("VmHWM:")), None)
+    return ((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss if own is None else own) + children) / 1024
