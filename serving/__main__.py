@@ -16,6 +16,7 @@ from uvicorn.config import STARTUP_FAILURE
 
 from serving.app import create_app
 from serving.live.routes import SERVER_OPTIONS
+from serving.settings import ApiSettings
 from storage import access
 from storage.database import open_engine
 from storage.settings import LOOPBACK, Settings, SettingsError, check_settings
@@ -53,7 +54,17 @@ def main() -> None:
     if soft != resource.RLIM_INFINITY:
         limit = MAX_OPEN_FILES if hard == resource.RLIM_INFINITY else min(MAX_OPEN_FILES, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, limit), hard))
-    config = uvicorn.Config(
+    server = _Server(server_config(settings))
+    with suppress(KeyboardInterrupt):  # uvicorn raises the SIGINT that stopped it again
+        server.run()
+    if not server.started:
+        sys.exit(STARTUP_FAILURE)
+
+
+def server_config(settings: Settings) -> uvicorn.Config:
+    """How the server runs the app."""
+    proxies = ApiSettings.load().trusted_proxies
+    return uvicorn.Config(
         create_app(settings),
         host=settings.api_host,
         port=settings.api_port,
@@ -62,13 +73,11 @@ def main() -> None:
         # Longer than clients keep idle connections, so that none is closed just when its client uses it again.
         timeout_keep_alive=75,
         server_header=False,
+        # By default uvicorn believes whoever connects from 127.0.0.1.
+        proxy_headers=bool(proxies),
+        forwarded_allow_ips=list(proxies),
         **SERVER_OPTIONS,
     )
-    server = _Server(config)
-    with suppress(KeyboardInterrupt):  # uvicorn raises the SIGINT that stopped it again
-        server.run()
-    if not server.started:
-        sys.exit(STARTUP_FAILURE)
 
 
 class _Server(uvicorn.Server):

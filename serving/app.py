@@ -69,7 +69,6 @@ ROUTERS = [
         auth,
         health,
         live,
-        metrics,
         quarantine,
     )
 ]

@@ -10,7 +10,9 @@ from typing import Any, Literal
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
-from serving.auth.principal import public
+from serving.auth.principal import CurrentPrincipal, needs, public
+from serving.http.errors import Refused, problems
+from serving.http.metrics import measurements
 
 router = APIRouter(tags=["health"])
 
@@ -98,6 +100,15 @@ def readiness(request: Request, response: Response) -> Ready:
     ready = all(state == "connected" for state in checks.values())
     response.status_code = 200 if ready else 503
     return Ready(ready=ready, checks=checks)
+
+
+@router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}, **problems(Refused)})
+@needs("admin")
+def metrics(request: Request, principal: CurrentPrincipal) -> Response:
+    """Request counts and durations by route and status, and the live stream, since the process started."""
+    if principal.tenant_id is not None:
+        raise Refused("the metrics are those of all tenants; this needs an admin's key without a tenant")
+    return measurements(request.app)
 
 
 def _states(request: Request) -> dict[str, str]:

@@ -1,18 +1,36 @@
-"""The settings of the API alone: limits of requests, limits and defaults of rules."""
+"""The settings of the API alone: limits of requests, trusted proxies, limits and defaults of rules."""
 
-from typing import Annotated
+from ipaddress import ip_network
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
+from pydantic_settings import NoDecode
 
 from storage.settings import EnvironmentSettings
 
 
+def _networks(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    addresses = tuple(part.strip() for part in value.split(",") if part.strip())
+    for address in addresses:
+        try:
+            ip_network(address)
+        except ValueError:
+            raise ValueError(
+                f"{address!r} is not an IP address or network; write them with commas between: 127.0.0.1,10.0.0.0/8"
+            ) from None
+    return addresses
+
+
 class ApiSettings(EnvironmentSettings):
-    """Limits of requests, and limits and defaults of rules."""
+    """Limits of requests, trusted proxies, and limits and defaults of rules."""
 
     # Requests per second from one key, or from one address without a key; bursts may be ten times as many. 0: no limit.
     api_rate_limit: Annotated[float, Field(ge=0)] = 100
     api_max_body_mb: Annotated[float, Field(gt=0)] = 8
+    # Whose X-Forwarded-For and X-Forwarded-Proto count. Anybody else could write any address there.
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_networks)] = ()
 
     notification_cooldown_minutes: Annotated[int, Field(ge=0, le=525_600)] = 15
     rule_evaluation_timeout: Annotated[float, Field(gt=0, le=300)] = 5  # seconds

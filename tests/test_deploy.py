@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from storage.settings import SYNONYMS, Settings
+from tests.support.environment import variables
 
 ROOT = Path(__file__).resolve().parent.parent
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text())
@@ -32,8 +32,7 @@ def test_what_is_mounted_and_started_is_there() -> None:
 
 
 def test_the_platforms_variables_are_known() -> None:
-    known = {field.upper() for field in Settings.model_fields} | {name for pair in SYNONYMS for name in pair}
-    known |= {"POSTGRES_PORT", "DATABASE_URL"}
+    known = variables()
     for name, service in SERVICES.items():
         if service.get("image") == "energy-platform":
             theirs = {v for v in service["environment"] if not v.startswith(("AWS_", "DAGSTER_CODE_"))}

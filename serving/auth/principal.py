@@ -7,7 +7,6 @@ is 404.
 
 import re
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Annotated, Any, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
@@ -40,6 +39,26 @@ class Limits:
     def __init__(self, requests_per_second: float) -> None:
         self.requests = Buckets(requests_per_second, 10 * requests_per_second)
         self.failures = Buckets(1 / 3 if requests_per_second else 0, 20)
+
+    def failed(self, connection: HTTPConnection, error: Unauthenticated) -> Problem:
+        """Count a request with a wrong key, and return the error to answer with.
+
+        The key was looked up before, so other clients' failures at the same address never refuse a valid key.
+        """
+        wait = self.failures.take(_client(connection))
+        return (
+            TooMany("too many wrong keys came from this address; try again later", retry_after=wait) if wait else error
+        )
+
+    def refuse_too_many(self, connection: HTTPConnection, principal: Principal) -> None:
+        """Count a request of the principal.
+
+        Raises:
+            TooMany: It has sent too many.
+
+        """
+        if wait := self.requests.take(principal.name or _client(connection)):
+            raise TooMany("too many requests; slow down (the limit is API_RATE_LIMIT)", retry_after=wait)
 
 
 def public(endpoint: Endpoint) -> Endpoint:
@@ -90,22 +109,16 @@ def _authenticate(connection: HTTPConnection) -> None:
     if role is None:
         return
     limits: Limits = connection.app.state.limits
-    address = connection.client.host if connection.client else ""
-    if limits.failures.is_empty(address):
-        raise TooMany("too many wrong keys came from this address; try again in a minute", retry_after=60)
     with Session(connection.app.state.reading) as session:
         try:
             principal = _identified(connection, session)
             if principal is None:
                 principal = _anonymous(connection, session)
             elif method not in ("GET", "HEAD") and _cookie(connection) and not _key(connection):
-                _refuse_other_sites(connection)
-        except Unauthenticated:
-            limits.failures.take(address)
-            raise
-        wait = limits.requests.take(principal.name or address)
-        if wait:
-            raise TooMany("too many requests; slow down (the limit is API_RATE_LIMIT)", retry_after=wait)
+                refuse_other_sites(connection)
+        except Unauthenticated as error:
+            raise limits.failed(connection, error) from None
+        limits.refuse_too_many(connection, principal)
         if not principal.may(role):
             raise Refused(f"{principal.name} has the role {principal.role}; this needs the role {role}")
         _refuse_other_tenants(session, principal, connection.path_params.get("device_id"))
@@ -127,9 +140,13 @@ CurrentPrincipal = Annotated[Principal, Depends(_principal)]
 
 def principal_if_any(request: Request) -> Principal | None:
     """The sender of a request to a public route; None if it carries no valid key or session."""
-    with suppress(Unauthenticated), Session(request.app.state.reading) as session:
-        return _identified(request, session)
-    return None
+    limits: Limits = request.app.state.limits
+    try:
+        with Session(request.app.state.reading) as session:
+            return _identified(request, session)
+    except Unauthenticated as error:
+        limits.failed(request, error)
+        return None
 
 
 def _identified(connection: HTTPConnection, session: Session) -> Principal | None:
@@ -150,7 +167,7 @@ def _identified(connection: HTTPConnection, session: Session) -> Principal | Non
         session.commit()
     elif cookie is not None:
         if connection.scope["type"] == "websocket":
-            _refuse_other_sites(connection)
+            refuse_other_sites(connection)
         principal = access.principal_of_session(session, settings, cookie)
     else:
         return None
@@ -171,7 +188,7 @@ def _anonymous(connection: HTTPConnection, session: Session) -> Principal:
         if _address(f"//{connection.headers.get('host', '')}").hostname not in LOOPBACK:
             raise Unauthenticated("without a key the API answers only under the names 127.0.0.1 and localhost")
     if connection.scope["type"] == "websocket" or connection.scope["method"] not in ("GET", "HEAD"):
-        _refuse_other_sites(connection)
+        refuse_other_sites(connection)
     return ANONYMOUS
 
 
@@ -189,8 +206,17 @@ def _cookie(connection: HTTPConnection) -> str | None:
     return connection.cookies.get(COOKIE)
 
 
-def _refuse_other_sites(connection: HTTPConnection) -> None:
-    """Browsers send cookies by themselves: those count for our own pages, and for programs, which send no Origin."""
+def _client(connection: HTTPConnection) -> str:
+    return connection.client.host if connection.client else ""
+
+
+def refuse_other_sites(connection: HTTPConnection) -> None:
+    """Browsers send cookies by themselves: those count for our own pages, and for programs, which send no Origin.
+
+    Raises:
+        Refused: The request comes from a page of another site.
+
+    """
     origin = connection.headers.get("origin")
     site = connection.headers.get("sec-fetch-site", "same-origin")
     is_ours = origin is None or _address(origin).netloc == connection.headers.get("host")

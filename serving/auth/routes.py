@@ -2,10 +2,10 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from sqlmodel import Session
 
-from serving.auth.principal import COOKIE, CurrentPrincipal, needs, public
+from serving.auth.principal import COOKIE, CurrentPrincipal, Limits, needs, public, refuse_other_sites
 from serving.auth.schemas import (
     AuditPublic,
     AuditQuery,
@@ -16,7 +16,7 @@ from serving.auth.schemas import (
     TicketAnswer,
 )
 from serving.auth.tenancy import DatabaseSession
-from serving.http.errors import Conflict, TooMany, Unauthenticated, problems
+from serving.http.errors import Conflict, Refused, TooMany, Unauthenticated, problems
 from serving.http.pagination import Page, paginate
 from storage import access
 from storage.access import VALID_FOR, AuditEntry, Principal
@@ -24,7 +24,15 @@ from storage.access import VALID_FOR, AuditEntry, Principal
 router = APIRouter(prefix="/api/v1", tags=["access"])
 
 
-@router.post("/session", responses=problems(Unauthenticated, TooMany))
+async def _not_stored(response: Response) -> None:
+    """Keep answers about keys, sessions and tickets out of every cache."""
+    response.headers["Cache-Control"] = "no-store"
+
+
+NOT_STORED = [Depends(_not_stored)]
+
+
+@router.post("/session", responses=problems(Unauthenticated, TooMany), dependencies=NOT_STORED)
 @public
 def sign_in(request: Request, response: Response, body: SignIn) -> PrincipalAnswer:
     """Exchange a key for a session cookie that scripts cannot read.
@@ -32,13 +40,12 @@ def sign_in(request: Request, response: Response, body: SignIn) -> PrincipalAnsw
     The session lasts 12 hours, or until the key is revoked.
     """
     state = request.app.state
-    address = request.client.host if request.client else ""
-    if wait := state.limits.failures.take(address):
-        raise TooMany("too many attempts from this address; try again later", retry_after=wait)
+    limits: Limits = state.limits
     with Session(state.engine) as session:
         principal = access.principal_of_key(session, state.settings, body.key)
         if principal is None:
-            raise Unauthenticated("the key is unknown, revoked or expired")
+            raise limits.failed(request, Unauthenticated("the key is unknown, revoked or expired"))
+        limits.refuse_too_many(request, principal)
         token = access.issue_token(session, principal, "session")
         session.commit()
     seconds = int(VALID_FOR["session"].total_seconds())
@@ -47,24 +54,25 @@ def sign_in(request: Request, response: Response, body: SignIn) -> PrincipalAnsw
     return _answer(principal)
 
 
-@router.get("/session")
+@router.get("/session", dependencies=NOT_STORED)
 def who_am_i(principal: CurrentPrincipal) -> PrincipalAnswer:
     """The sender of this request: name, role and tenant."""
     return _answer(principal)
 
 
-@router.delete("/session", status_code=204)
+@router.delete("/session", status_code=204, responses=problems(Refused), dependencies=NOT_STORED)
 @public
 def sign_out(request: Request, response: Response) -> None:
     """End the cookie's session."""
     if token := request.cookies.get(COOKIE):
+        refuse_other_sites(request)
         with Session(request.app.state.engine) as session:
             access.end_token(session, token)
             session.commit()
     response.delete_cookie(COOKIE)
 
 
-@router.post("/session/ticket", responses=problems(Conflict))
+@router.post("/session/ticket", responses=problems(Conflict), dependencies=NOT_STORED)
 @needs("read")
 def get_ticket(request: Request, principal: CurrentPrincipal) -> TicketAnswer:
     """Create a ticket for one WebSocket, for browsers that can send neither a header nor this site's cookie."""

@@ -1,4 +1,4 @@
-"""The first step of every request: the gateway's prefixes, the request id, the size limit of bodies.
+"""The first step of every request: the gateway's prefixes, the request id, the size limit of bodies, caching.
 
 Under each prefix the whole app answers as it does at the root, WebSockets and documentation too: the prefix becomes the
 request's root path.
@@ -12,6 +12,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+IDENTIFYING_HEADERS = ("Authorization", "X-API-Key", "Cookie")
 
 
 class Gateway:
@@ -36,6 +38,10 @@ class Gateway:
                 headers = MutableHeaders(scope=message)
                 headers["X-Request-ID"] = request_id
                 headers["X-Content-Type-Options"] = "nosniff"
+                # An answer is one client's own, and caches ask again (with its ETag) before they use it.
+                headers.setdefault("Cache-Control", "private, no-cache")
+                for name in IDENTIFYING_HEADERS:
+                    headers.add_vary_header(name)
             await send(message)
 
         # HEAD is answered as GET; the server knows that it was a HEAD and does not send the body.

@@ -1,9 +1,9 @@
-"""The API's metrics for Prometheus: `GET /metrics`."""
+"""The API's metrics for Prometheus."""
 
 import time
 from collections.abc import Iterable
 
-from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi import FastAPI, Response
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
     CollectorRegistry,
@@ -17,17 +17,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 LATENCY = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
-router = APIRouter(tags=["health"])
 
-
-@router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
-def metrics(request: Request) -> Response:
-    """Request counts and durations by route and status, and the live stream, since the process started."""
-    return Response(generate_latest(request.app.state.metrics), media_type=CONTENT_TYPE_LATEST)
+def measurements(app: FastAPI) -> Response:
+    """What was measured since the process started, as text for Prometheus."""
+    return Response(generate_latest(app.state.metrics), media_type=CONTENT_TYPE_LATEST)
 
 
 def measure(app: FastAPI, collectors: Iterable[Collector] = ()) -> None:
-    """Count all requests of the app, including those without a route; `/metrics` also shows the collectors."""
+    """Count all requests of the app, including those without a route; `measurements` also shows the collectors."""
     app.state.metrics = registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     for collector in collectors:

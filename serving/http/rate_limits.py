@@ -30,10 +30,6 @@ class Buckets:
                 self._buckets.popitem(last=False)  # the least recently used one is the fullest
         return 0
 
-    def is_empty(self, name: str) -> bool:
-        with self._lock:
-            return bool(self._rate) and self._left(name) < 1
-
     def _left(self, name: str) -> float:
         tokens, at = self._buckets.get(name, (self._burst, 0.0))
         return min(self._burst, tokens + (time.monotonic() - at) * self._rate)

@@ -57,6 +57,9 @@ def test_roles(client: TestClient, key: Key) -> None:
     assert client.delete("/api/v1/devices/D1", headers=read).status_code == 403
     assert client.get("/api/v1/audit", headers=operate).status_code == 403
     assert client.get("/api/v1/audit", headers=admin).status_code == 200
+    assert client.get("/metrics", headers=admin).status_code == 200
+    for other in (read, operate, key("admin", "acme")):
+        assert client.get("/metrics", headers=other).status_code == 403
 
 
 def test_keys_are_hashed_end_and_are_revoked(client: TestClient, session: Session, key: Key) -> None:
@@ -103,7 +106,9 @@ def test_a_cookie_works_for_pages_of_this_site_only(client: TestClient, key: Key
     with_key = {"Origin": "http://other.example", "X-API-Key": secret}
     assert client.delete("/api/v1/devices/D1", headers=with_key).status_code == 204
     token = client.cookies[COOKIE]
-    assert client.delete("/api/v1/session").status_code == 204
+    assert client.delete("/api/v1/session", headers={"Origin": "http://attacker.example"}).status_code == 403
+    assert client.get("/api/v1/session").status_code == 200
+    assert client.delete("/api/v1/session", headers={"Origin": BASE}).status_code == 204
     assert client.get("/api/v1/session", cookies={COOKIE: token}).status_code == 401
 
 
