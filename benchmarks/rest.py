@@ -3,9 +3,12 @@
 Readings every second of `--days N` (30) closed and exported days of `--devices N` (10; filling them takes three
 minutes) and of today until now, exported but for the last minute, and `--registered N` (10,000) devices in the
 registry. The API is a process of its own, as `energy up` starts it, asked with a key of the database; PostgreSQL is
-durable as the platform's. `--seconds N` (10) of load per question, after three seconds of warming up.
-`--platform`: beside it runs all that `energy up` runs: broker, ingester, Dagster with its export of each minute, and
-ten machines that send.
+durable as the platform's.
+
+`--at TIME …` (01:30 12:00 23:30) are the times of today, in UTC, at which it is measured: the API's clock is set to
+them. `--runs N` (3) of `--seconds N` (10) of load per question, after three seconds of warming up; the run with the
+median of the 99th percentiles is shown. `--platform`: at the real time, beside all that `energy up` runs: broker,
+ingester, Dagster with its export of each minute, and ten machines that send.
 """
 
 import argparse
@@ -15,10 +18,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
 from unittest import mock
@@ -29,25 +31,19 @@ import psutil
 import psycopg
 from sqlmodel import Session
 
-from assets.datasets.export import export_day
-from benchmarks.datasets import FILL, TOUCH, database, spread, timed
+from benchmarks.datasets import database, spread, timed
+from benchmarks.fleet import TODAY, YEAR, fill_closed_days, fill_today
 from benchmarks.floors import say
-from orchestration.resources import Platform
-from storage import access, dirty_days
+from storage import access
 from storage.database import open_engine
 from storage.settings import Settings
-from storage.times import microseconds, midnight
+from storage.times import midnight
 from tests.support.servers import free_port, started
 
 RATE = 50
-TODAY = datetime.now(UTC).date()
 NAMED = ("voltage", "current", "power", "temperature")
 LATEST = """
 SELECT * FROM device_telemetry WHERE device_id = 'device-1' AND time >= %s AND time < %s ORDER BY time DESC LIMIT 1000
-"""
-REGISTER = """
-INSERT INTO devices (device_id, device_name, device_type, status, created_at, updated_at)
-SELECT 'device-' || i, 'Device ' || i, 'pump', 'active', now(), now() FROM generate_series(1, %s) i
 """
 PAGE = "SELECT *, (SELECT count(*) FROM devices) FROM devices ORDER BY device_id LIMIT 100 OFFSET 4900"
 
@@ -55,47 +51,59 @@ PAGE = "SELECT *, (SELECT count(*) FROM devices) FROM devices ORDER BY device_id
 def main() -> None:
     options = argparse.ArgumentParser(prog="python -m benchmarks rest")
     options.add_argument("--days", type=int, default=30, choices=range(2, 32), metavar="2…31")
-    for name, default in (("devices", 10), ("registered", 10_000), ("seconds", 10)):
+    for name, default in (("devices", 10), ("registered", 10_000), ("runs", 3), ("seconds", 10)):
         options.add_argument(f"--{name}", type=int, default=default)
+    options.add_argument("--at", nargs="+", default=["01:30", "12:00", "23:30"], metavar="TIME")
     options.add_argument("--platform", action="store_true")
     given, _ = options.parse_known_args()
     with database() as url, tempfile.TemporaryDirectory() as folder:
-        seconds = timed(lambda: _fill(url, given.days, given.devices, given.registered))
+        seconds = timed(lambda: fill_closed_days(url, given.days, given.devices, given.registered))
         print(f"filled with {given.devices} devices x {given.days} days in {seconds:.0f} s", flush=True)
-        port = free_port()
-        address = f"http://127.0.0.1:{port}"
         engine = open_engine(Settings.load(), pool_size=1)
         with Session(engine) as session:
             key = access.create_key(session, "benchmark", "read")
             session.commit()
         engine.dispose()
-        run = _platform if given.platform else _alone
-        with (
-            mock.patch.dict(os.environ, API_PORT=str(port), API_RATE_LIMIT="0"),
-            run(address, url, Path(folder)) as process,
-            httpx.Client(
-                base_url=address,
-                headers={"X-API-Key": key},
-                timeout=60,
-                limits=httpx.Limits(max_connections=32, max_keepalive_connections=32),
-            ) as client,
-        ):
-            _ask(client, url, process, given)
-            peak = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{process.pid}/status").read_text())
-            assert peak
-            print(f"API process: {int(peak[1]) / 1000:.0f} MB at most")
+        since = midnight(TODAY)
+        times = [datetime.fromisoformat(f"{TODAY}T{at}Z") for at in sorted(given.at)]
+        for now in [datetime.now(UTC)] if given.platform else times:
+            fill_today(url, given.devices, since, now)
+            since = now
+            print(f"at {now:%H:%M} UTC", flush=True)
+            _measure(url, now, key, Path(folder), given)
+
+
+def _measure(url: str, now: datetime, key: str, folder: Path, given: argparse.Namespace) -> None:
+    port = free_port()
+    address = f"http://127.0.0.1:{port}"
+    run = _platform if given.platform else _alone
+    with (
+        mock.patch.dict(os.environ, API_PORT=str(port), API_RATE_LIMIT="0"),
+        run(address, url, folder, now) as process,
+        httpx.Client(
+            base_url=address,
+            headers={"X-API-Key": key},
+            timeout=60,
+            limits=httpx.Limits(max_connections=32, max_keepalive_connections=32),
+        ) as client,
+    ):
+        _ask(client, url, process, now, given)
+        peak = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{process.pid}/status").read_text())
+        assert peak
+        print(f"API process: {int(peak[1]) / 1000:.0f} MB at most")
 
 
 @contextmanager
-def _alone(address: str, _: str, folder: Path) -> Iterator[psutil.Process]:
-    """The API's process, beside PostgreSQL."""
+def _alone(address: str, _: str, folder: Path, now: datetime) -> Iterator[psutil.Process]:
+    """The API's process, beside PostgreSQL, with its clock set to `now`."""
     ready = lambda: httpx.get(f"{address}/health", timeout=2).raise_for_status()  # noqa: E731
-    with started([sys.executable, "-m", "serving"], ready, folder / "api.log") as process:
+    command = [sys.executable, "-m", "benchmarks.clock", now.isoformat(), "serving"]
+    with started(command, ready, folder / "api.log") as process:
         yield psutil.Process(process.pid)
 
 
 @contextmanager
-def _platform(address: str, url: str, folder: Path) -> Iterator[psutil.Process]:
+def _platform(address: str, url: str, folder: Path, _: datetime) -> Iterator[psutil.Process]:
     """The API's process as one of the platform's, while ten machines send ten readings a second together.
 
     What a start has to do, such as to tell Dagster of every device, has a minute to end in.
@@ -115,45 +123,9 @@ def _platform(address: str, url: str, folder: Path) -> Iterator[psutil.Process]:
         yield next(p for p in psutil.Process(platform.pid).children(recursive=True) if "serving" in p.cmdline())
 
 
-def _fill(url: str, days: int, devices: int, registered: int) -> None:
-    with psycopg.connect(url, autocommit=True) as connection:
-        first = TODAY - timedelta(days=days)
-        for month in {day.replace(day=1) for day in (first, TODAY)}:  # at most 31 days lie in no third month
-            after = (month + timedelta(days=31)).replace(day=1)
-            connection.execute(
-                f"CREATE TABLE device_telemetry_{month:%Y_%m} PARTITION OF device_telemetry"
-                f" FOR VALUES FROM ('{month}') TO ('{after}')"
-            )
-        connection.execute(REGISTER, (registered,))
-        with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
-            for done in [pool.submit(_fill_device, url, i + 1, days) for i in range(devices)]:
-                done.result()
-        # The closed days have been checked, as those of a platform that runs; else it would begin with that.
-        connection.execute("UPDATE datasets SET checks = '{}' WHERE start_date < %s", (TODAY,))
-        connection.execute("VACUUM ANALYZE")
-        connection.execute("CHECKPOINT")
-
-
-def _fill_device(url: str, number: int, days: int) -> None:
-    """Into the store by SQL, from there to its files and the catalogue as the platform does it."""
-    first = TODAY - timedelta(days=days)
-    start = midnight(first)
-    seconds = int((datetime.now(UTC) - start).total_seconds())
-    with psycopg.connect(url, autocommit=True) as connection, Platform().stores() as stores:
-        connection.execute(FILL, {"start": start, "step": 1, "devices": [number], "rows": seconds - 60})
-        connection.execute(TOUCH, {"devices": [number], "first": first, "last": TODAY})
-        for i in range(days + 1):
-            export_day(stores, f"device-{number}", first + timedelta(days=i))
-        newer = start + timedelta(seconds=seconds - 60)
-        connection.execute(FILL, {"start": newer, "step": 1, "devices": [number], "rows": 60})
-        dirty_days.mark_dirty(stores.session, [(f"device-{number}", microseconds(newer))])
-        stores.session.commit()
-
-
-def _ask(client: httpx.Client, url: str, server: psutil.Process, given: argparse.Namespace) -> None:
+def _ask(client: httpx.Client, url: str, server: psutil.Process, now: datetime, given: argparse.Namespace) -> None:
     days, first = given.days, TODAY - timedelta(days=given.days)
     period = f"start_time={first}T00:00:00Z&end_time={TODAY}T00:00:00Z"
-    now = datetime.now(UTC)
     until_now = f"start_time={now - timedelta(days=days):%Y-%m-%dT%H:%M:%SZ}&end_time={now:%Y-%m-%dT%H:%M:%SZ}"
     files = f"'{Settings.load().energy_home}/objects/datasets/device-1/*.parquet'"
     figures = ", ".join(f"count({m}), min({m}), max({m}), avg({m}), sum({m})" for m in NAMED)
@@ -190,8 +162,9 @@ def _ask(client: httpx.Client, url: str, server: psutil.Process, given: argparse
         for name, bar, paths, alone in questions:
             plain = [timed(alone) for _ in range(20)]
             before = sum(server.cpu_times()[:2])
-            took = _load(client, paths, given.seconds)
-            used = (sum(server.cpu_times()[:2]) - before) / len(took)
+            runs = [_load(client, paths, given.seconds) for _ in range(given.runs)]
+            used = (sum(server.cpu_times()[:2]) - before) / sum(map(len, runs))
+            took = sorted(runs, key=_p99)[len(runs) // 2]
             _tell(name, took, bar)
             print(f"    processor of the API {used * 1000:.1f} ms a request")
             print(f"    alone {spread(plain)}; median / alone {median(took) / median(plain):.2f}")
@@ -205,6 +178,15 @@ def _ask(client: httpx.Client, url: str, server: psutil.Process, given: argparse
     say(f"5-minute means of {days} days", spread(answers), "under 1 s", met=max(answers) < 1)
     print(f"    the first of a process {answers[0]:.2f} s, which loads DuckDB")
     print(f"    DuckDB over the files alone {spread(plain)}; median / alone {median(answers) / median(plain):.2f}")
+    year = f"start_time={TODAY - YEAR}T00:00:00Z&end_time={TODAY}T00:00:00Z&interval=day"
+    for name in ("power", "register"):
+        path = f"{data}/energy/year-of-{name}?{year}"
+        answers = [timed(lambda path=path: client.get(path).raise_for_status()) for _ in range(8)]  # type: ignore[misc] # called at once
+        say(f"energy by day over a year, from {name}", spread(answers), "under 0.2 s", met=max(answers) < 0.2)
+
+
+def _p99(took: Sequence[float]) -> float:
+    return sorted(took)[int(len(took) * 0.99)]
 
 
 def _tell(name: str, took: Sequence[float], bar: int) -> None:

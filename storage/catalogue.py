@@ -33,9 +33,9 @@ from storage.telemetry import MetricStatistics
 from storage.times import utc_now
 
 _JSON = JSONB(none_as_null=True)
-# The version of `Dataset.energy`; what has another one is made again from its file.
+# The version of `Dataset.energy`. Days with another one, or whose hours lack the number of readings, are made again.
 ENERGY_VERSION = 2
-ENERGY_OUTDATED = f"(energy ->> 'version') IS DISTINCT FROM '{ENERGY_VERSION}'"
+FIGURES_OUTDATED = f"((energy ->> 'version') IS DISTINCT FROM '{ENERGY_VERSION}' OR (hourly -> 'timestamp') IS NULL)"
 
 
 class Dataset(SQLModel, table=True):
@@ -46,7 +46,8 @@ class Dataset(SQLModel, table=True):
 
     Files of a day also have (hours and quarter hours are those of the UTC day):
     `first_at`, `last_at`: the first and last reading; null if an older release made the file.
-    `hourly`: `{metric: {"count": [24], "min": [24], "max": [24], "sum": [24]}}`, null without values.
+    `hourly`: `{metric: {"count": [24], "min": [24], "max": [24], "sum": [24]}}`; null without values. The count of
+    `timestamp` is that of all readings; older versions lack it.
     `energy`: `{"version", "metrics": {metric: …}}`, see `assets.energy.day.day_json`; older versions had no version.
     `checks`: `{kind: {"status", "value", "detail"}}`, see `assets.quality.checks`; null while the day is open.
     """
@@ -62,9 +63,9 @@ class Dataset(SQLModel, table=True):
             postgresql_where=text("superseded_at IS NULL AND kind = 'day' AND checks IS NULL"),
         ),
         Index(
-            "datasets_energy_outdated",
+            "datasets_outdated",
             "start_date",
-            postgresql_where=text(f"superseded_at IS NULL AND kind = 'day' AND {ENERGY_OUTDATED}"),
+            postgresql_where=text(f"superseded_at IS NULL AND kind = 'day' AND {FIGURES_OUTDATED}"),
         ),
     )
 

@@ -6,10 +6,11 @@ from assets.datasets.consumption import energy_of
 from assets.datasets.energy import refresh_energy
 from assets.datasets.export import Exported, NoTelemetry, days_between, export_day
 from assets.datasets.files import DatasetReplaced
+from assets.datasets.filters import Filter
 from assets.datasets.history import UnfitDatasets, provenance, read_days, read_history, select_datasets
 from assets.datasets.ranges import export_month, export_range, last_of_month
 from assets.datasets.read_plan import Segment
-from assets.datasets.reader import Filter, TelemetryReader
+from assets.datasets.reader import TelemetryReader
 from assets.datasets.retention import retire_datasets, retire_telemetry
 
 __all__ = [

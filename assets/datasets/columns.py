@@ -115,10 +115,11 @@ def metric_statistics(table: pa.Table) -> dict[str, dict[str, float]]:
 def hourly_statistics(table: pa.Table, start: int, metrics: Iterable[str]) -> dict[str, dict[str, list[Any]]]:
     """Count, minimum, maximum and sum of the metrics for each of the 24 UTC hours of a day.
 
-    Minimum and maximum are None in hours without values. `start` is the day's beginning in microseconds.
+    `timestamp` has the count of readings alone. Minimum and maximum are None in hours without values. `start` is the
+    day's beginning in microseconds.
     """
     hours = (table["timestamp"].cast(pa.int64()).to_numpy() - start) // HOUR
-    statistics = {}
+    statistics: dict[str, dict[str, list[Any]]] = {"timestamp": {"count": np.bincount(hours, minlength=HOURS).tolist()}}
     for name in metrics:
         column = table[name].to_numpy()
         is_finite = np.isfinite(column)

@@ -1,4 +1,4 @@
-"""The energy of a day in the catalogue: made with the day's file, and again where it is outdated."""
+"""The energy of a day in the catalogue: made with the day's file; and figures that are outdated, made again."""
 
 import logging
 from collections.abc import Callable
@@ -7,14 +7,16 @@ from typing import Any
 
 import pyarrow as pa
 
+from assets.datasets.columns import HOURS, hourly_statistics
 from assets.datasets.files import DatasetReplaced, dataset_key, read
 from assets.energy.day import bases_of, day_json, steps_in
 from assets.energy.meters import meters_of
 from assets.energy.samples import samples_of
 from assets.quality.cadence import steps_of
-from storage import catalogue, day_energy
+from storage import catalogue, day_figures
 from storage.devices import Device, DeviceMetadata
 from storage.stores import Stores
+from storage.times import microseconds, midnight
 
 log = logging.getLogger(__name__)
 
@@ -31,27 +33,34 @@ def energy_json(table: pa.Table, metadata: DeviceMetadata, before: dict[str, Any
 
 
 def refresh_energy(stores: Stores, progress: Callable[[int, int], None] = lambda _done, _total: None) -> int:
-    """Make outdated energy of day files again, and commit it file by file; returns how many were made.
+    """Make outdated figures of day files again, and commit them file by file; returns of how many days.
 
     `progress` gets the number of days done, and of all. A file that is just being replaced is left to
     its export, or to the next call.
     """
-    total, done, after = day_energy.count_outdated_energy(stores.session), 0, 0
-    while batch := day_energy.outdated_energy(stores.session, after=after, limit=BATCH):
+    total, done, after = day_figures.count_outdated(stores.session), 0, 0
+    while batch := day_figures.outdated_files(stores.session, after=after, limit=BATCH):
         for dataset in batch:
             after = dataset.id or after
             device = stores.session.get(Device, dataset.device_id)
             metadata = DeviceMetadata.parse(device.metadata_json if device else None)
-            columns = ["timestamp", *bases_of(metadata, meters_of(metadata))]
+            # Hours that are complete need no other columns than energy does.
+            lacks_hours = day_figures.statistics_of_hours(dataset, 0, HOURS) is None
+            columns = None if lacks_hours else ["timestamp", *bases_of(metadata, meters_of(metadata))]
             day = dataset.start_date - ONE_DAY
             before = catalogue.current(stores.session, dataset_key(dataset.device_id, day, day))
             try:
                 table = read(stores.objects, [dataset], columns)
             except DatasetReplaced as error:
-                log.warning("the energy of %s is made again later: %s", dataset.key, error)
+                log.warning("the figures of %s are made again later: %s", dataset.key, error)
                 continue
-            energy = energy_json(table, metadata, before.energy if before else None)
-            day_energy.replace_energy(stores.session, dataset, energy)
+            start = microseconds(midnight(dataset.start_date))
+            day_figures.replace_figures(
+                stores.session,
+                dataset,
+                energy=energy_json(table, metadata, before.energy if before else None),
+                hourly=hourly_statistics(table, start, dataset.metrics) if lacks_hours else dataset.hourly,
+            )
             done += 1
         stores.session.commit()
         progress(done, total)

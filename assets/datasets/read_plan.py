@@ -55,11 +55,6 @@ class Segment:
         """Whether the segment has exactly the file's readings."""
         return self.is_in_file and self.has_whole_file
 
-    @property
-    def catalogued(self) -> Dataset | None:
-        """The file, if its figures in the catalogue hold for the part that is read from the file."""
-        return self.file if self.has_whole_file and not self.is_behind else None
-
 
 def read_plan(session: Session, device_id: str, start: int, end: int) -> list[Segment]:
     """The segments of a half-open range in microseconds, in order; neighbouring days of the store are one segment."""

@@ -5,7 +5,7 @@
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 
 import pyarrow as pa
 from sqlmodel import Session
@@ -13,10 +13,11 @@ from sqlmodel import Session
 from assets.datasets import files
 from assets.datasets.column_cache import ColumnCache
 from assets.datasets.files import DatasetReplaced
+from assets.datasets.filters import Filter
 from assets.datasets.read_plan import Segment, read_plan, split_by_day
 from assets.datasets.rows import concatenated, having_any, newest_rows, with_metrics, without_times_of
 from storage.catalogue import Dataset
-from storage.comparison import is_met
+from storage.day_figures import statistics_of_hours
 from storage.devices import order_metrics
 from storage.objects import ObjectStore
 from storage.telemetry import (
@@ -28,24 +29,11 @@ from storage.telemetry import (
     aggregate,
     statistics_of,
 )
+from storage.times import DAY, HOUR
 
 MAX_FILES_IN_MEMORY = 32
+DERIVED = frozenset(["power_factor"])
 FILE_CONTEXT = ("device_type", "location")  # the columns of CONTEXT that files have
-
-
-@dataclass(frozen=True)
-class Filter:
-    """A condition on readings: their metric compares to a value. Readings without the metric do not meet it."""
-
-    metric: str
-    operator: str
-    value: float
-
-    def apply(self, rows: pa.Table) -> pa.Table:
-        """The rows that meet the condition; equality is that of rules."""
-        if self.metric not in rows.column_names:
-            return rows.slice(0, 0)
-        return rows.filter(pa.array(is_met(rows[self.metric].to_numpy(), self.operator, self.value)))
 
 
 class TelemetryReader:
@@ -161,18 +149,38 @@ class TelemetryReader:
         return concatenated(tables, metrics)
 
     def statistics(self, device_id: str, start: int, end: int) -> Statistics:
-        """Statistics of every metric; those of whole files are taken from the catalogue."""
+        """Statistics of every metric; those of whole files, and of whole hours, are taken from the catalogue."""
         parts = []
         for segment in self.plan(device_id, start, end):
             if segment.file is None:
                 parts.append(self._store.statistics(device_id, segment.start, segment.end))
-            elif segment.catalogued:
-                parts.append(_catalogued_statistics(segment.catalogued))
+            elif segment.is_behind:
+                parts.append(statistics_of(self.rows(device_id, segment, None)))
+            else:
+                parts += self._file_statistics(device_id, segment)
                 if segment.store_from is not None:
                     parts.append(statistics_of(self._newer(device_id, segment.store_from, segment.end)))
-            else:
-                parts.append(statistics_of(self.rows(device_id, segment, None)))
         return add_statistics(parts)
+
+    def _file_statistics(self, device_id: str, segment: Segment) -> list[Statistics]:
+        """Statistics of the part of a segment that is read from its file: parts of hours need the file's rows."""
+        file, day = segment.file, segment.start // DAY * DAY
+        assert file is not None  # noqa: S101 - the caller has checked it
+        if segment.has_whole_file:
+            return [_measured(Statistics(file.rows, file.statistics))]
+        first, last = -(-(segment.start - day) // HOUR), (segment.file_end - day) // HOUR
+        of_hours = statistics_of_hours(file, first, last) if first < last else None
+        if of_hours is None:
+            edges = [(segment.start, segment.file_end)]
+        else:
+            edges = [(segment.start, day + first * HOUR), (day + last * HOUR, segment.file_end)]
+        rows = [
+            self.rows(device_id, replace(segment, start=start, end=end, store_from=None), None)
+            for start, end in edges
+            if start < end
+        ]
+        parts = [] if of_hours is None else [_measured(of_hours)]
+        return [*parts, *map(statistics_of, rows)]
 
     def rows(
         self,
@@ -234,7 +242,7 @@ class TelemetryReader:
         """The readings of a segment that come from its file."""
         file = segment.file
         assert file is not None  # noqa: S101 - the callers have checked it
-        wanted = order_metrics(_measured(file)) if metrics is None else list(metrics)
+        wanted = order_metrics(set(file.metrics) - DERIVED) if metrics is None else list(metrics)
         file_context = FILE_CONTEXT if context else ()
         rows = self._file_columns(
             file,
@@ -282,11 +290,6 @@ def _groups(segments: Iterable[Segment], every: int) -> list[list[Segment]]:
     return groups
 
 
-def _measured(file: Dataset) -> set[str]:
-    """The file's metrics without the power factor: files derive it, so it is not a reading's."""
-    return set(file.metrics) - {"power_factor"}
-
-
-def _catalogued_statistics(file: Dataset) -> Statistics:
-    measured = _measured(file)
-    return Statistics(file.rows, {name: metric for name, metric in file.statistics.items() if name in measured})
+def _measured(found: Statistics) -> Statistics:
+    """Without the power factor: files derive it, so it is not a reading's."""
+    return Statistics(found.readings, {name: found.metrics[name] for name in set(found.metrics) - DERIVED})

@@ -9,7 +9,7 @@ from sqlmodel import Session
 from assets.energy import basis_names
 from serving.devices.schemas import BulkRow, DeviceCreate, DeviceUpdate
 from serving.http.errors import Conflict, Invalid, NotFound, Problem, Refused, field_errors
-from storage import catalogue, day_energy, devices
+from storage import catalogue, day_figures, devices
 from storage.access import Principal
 from storage.devices import Device, DeviceMetadata
 from storage.dirty_days import devices_with_telemetry
@@ -114,7 +114,7 @@ def update(session: Session, principal: Principal, device: Device, body: DeviceU
     if changes:
         device.updated_at = utc_now()
     if basis_names(DeviceMetadata.parse(device.metadata_json)) != basis:
-        day_energy.expire_energy(session, device.device_id)
+        day_figures.expire_energy(session, device.device_id)
     if "tenant_id" in changes:
         _hand_over_datasets(session, [device])
     return bool(changes)

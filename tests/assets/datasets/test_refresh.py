@@ -9,7 +9,7 @@ from fastapi.testclient import TestClient
 
 from assets.datasets import export_day, refresh_energy
 from serving.app import create_app
-from storage import catalogue, day_energy
+from storage import catalogue, day_figures
 from storage.settings import Settings
 from storage.stores import Stores
 from storage.times import HOUR, MINUTE
@@ -55,10 +55,27 @@ def test_an_old_catalogue_is_refilled_and_answers_are_right_meanwhile(old_home: 
     assert told[-1] == (DAYS, DAYS)
     after = statistics(client)
     assert after == before | {"energy_outdated_days": 0}
-    assert day_energy.count_outdated_energy(old_home.session) == 0
+    assert day_figures.count_outdated(old_home.session) == 0
     assert refresh_energy(old_home) == 0
     sizes = [row.bytes for row in catalogue.datasets_of(old_home.session, "D1", kind="day")]
     assert len(sizes) == DAYS
+
+
+def test_hours_without_the_number_of_readings_are_refilled_and_answers_are_right_meanwhile(
+    old_home: Stores, client: TestClient
+) -> None:
+    refresh_energy(old_home)
+    row = catalogue.datasets_of(old_home.session, "D1", kind="day")[3]
+    assert row.hourly is not None
+    complete = row.hourly
+    row.hourly = {name: hours for name, hours in complete.items() if name != "timestamp"}
+    old_home.session.commit()
+    before = statistics(client, 3.6)
+    assert (before["data_points"], before["energy_outdated_days"]) == (173, 0)
+    assert refresh_energy(old_home) == 1
+    old_home.session.expire_all()
+    assert row.hourly == complete
+    assert statistics(client, 3.6) == before
 
 
 def test_a_change_of_metadata_changes_the_figures_at_once_and_the_catalogue_later(
@@ -73,7 +90,7 @@ def test_a_change_of_metadata_changes_the_figures_at_once_and_the_catalogue_late
     changed = statistics(client)
     assert (changed["energy_kwh"], changed["energy_source"]) == (DAYS * 48, "counter:kwh")
     old_home.session.expire_all()
-    assert day_energy.count_outdated_energy(old_home.session) == DAYS
+    assert day_figures.count_outdated(old_home.session) == DAYS
     assert refresh_energy(old_home) == DAYS
     assert statistics(client) == changed | {"energy_outdated_days": 0}
     client.patch("/api/v1/devices/D1", json={"device_name": "another"})

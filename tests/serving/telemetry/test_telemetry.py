@@ -16,6 +16,7 @@ from hypothesis import given, strategies as st
 from sqlmodel import Session, text
 
 from assets.datasets.export import export_day
+from assets.datasets.files import DatasetReplaced
 from assets.datasets.reader import TelemetryReader
 from storage import catalogue, dirty_days
 from storage.dirty_days import DirtyDay
@@ -23,7 +24,7 @@ from storage.objects import open_object_store
 from storage.settings import Settings
 from storage.stores import Stores, open_telemetry_store
 from storage.telemetry import Aggregate, Reading
-from storage.times import DAY, MINUTE, SECOND, microseconds, moment
+from storage.times import DAY, HOUR, MINUTE, SECOND, microseconds, moment
 
 START = microseconds(datetime(2026, 2, 12, tzinfo=UTC))
 URL = "/api/v1/data/telemetry/D1"
@@ -133,6 +134,22 @@ def test_one_answer_across_open_and_exported_days(plant: Stores, *, goes_on: boo
     assert list(merged.metrics) == list(statistics.metrics)
     for name, metric in statistics.metrics.items():
         assert vars(merged.metrics[name]) == pytest.approx(vars(metric))
+
+
+def test_statistics_of_whole_hours_need_no_file(plant: Stores) -> None:
+    start, end = START + 3 * HOUR, START + DAY + 7 * HOUR
+    expected = plant.telemetry.statistics("D1", start, end)
+    export(plant, 0, 1)
+    for day in (0, 1):
+        forget(plant, day)
+    for dataset in catalogue.datasets_of(plant.session, "D1"):
+        plant.objects.delete(dataset.key)
+    found = reader(plant).statistics("D1", start, end)
+    assert found.readings == expected.readings
+    assert list(found.metrics) == list(expected.metrics)
+    assert vars(found.metrics["power"]) == pytest.approx(vars(expected.metrics["power"]))
+    with pytest.raises(DatasetReplaced):
+        reader(plant).statistics("D1", start + MINUTE, end)
 
 
 def test_what_came_late_for_a_day_that_retention_took(plant: Stores, client: TestClient) -> None:
