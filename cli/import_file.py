@@ -2,12 +2,15 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from zoneinfo import ZoneInfo
 
 import typer
 
 from storage.settings import Settings, known_zone
+
+if TYPE_CHECKING:
+    from ingest.files import FileMapping, Imported
 
 MAX_NAMED = 5
 
@@ -27,47 +30,96 @@ def import_file(
     ] = None,
     time: Annotated[str, typer.Option(help="The column with the time.")] = "timestamp",
     time_unit: Annotated[str, typer.Option(help="The unit of numeric times (since 1970): s, ms or us.")] = "ms",
+    time_format: Annotated[
+        str | None,
+        typer.Option(help="The format of times that are not ISO 8601, as strptime knows it, e.g. '%d.%m.%Y %H:%M'."),
+    ] = None,
     timezone: Annotated[
         str | None, typer.Option(help="The time zone of times without an offset, e.g. Europe/Berlin.")
     ] = None,
+    decimal: Annotated[str, typer.Option(help="The decimal mark of numbers: '.' or ','.")] = ".",
+    thousands: Annotated[
+        str | None,
+        typer.Option(help="The mark between thousands, e.g. ','. With --decimal ',' points and blanks are such marks."),
+    ] = None,
+    separator: Annotated[
+        str | None, typer.Option(help="The character between columns. Default: what the header shows.")
+    ] = None,
+    encoding: Annotated[
+        str | None, typer.Option(help="The text's encoding, e.g. cp1252. Default: UTF-8, or UTF-16 with its mark.")
+    ] = None,
 ) -> None:
-    """Store the rows of a file as readings. Bad rows are quarantined with the reason. No alerts are raised."""
-    from ingest.intake import files
-    from storage.stores import open_stores
+    """Store the rows of a file as readings. Bad rows are quarantined with the reason. No alerts are raised.
+
+    The exit code is 1 if nothing was stored, and 2 if the file or the options do not fit.
+    """
+    from ingest import files
+    from ingest.intake.decode import is_identifier
 
     settings = Settings.load()
     if (device is None) == (device_column is None):
         raise typer.BadParameter("give either --device or --device-column")
-    if device is not None and not files.is_identifier(device):
+    if device is not None and not is_identifier(device):
         raise typer.BadParameter(f"--device {device!r} is not a device id (letters, digits, _ . -; at most 50)")
+    if decimal not in (".", ",") or (thousands is not None and (decimal in thousands or len(thousands) != 1)):
+        raise typer.BadParameter("--decimal is '.' or ',', and --thousands is one other character")
+    if separator is not None and (len(separator.replace("\\t", "\t")) != 1 or separator in '"\n\r'):
+        raise typer.BadParameter("--separator is one character, such as ';' or '\\t'")
     try:
         zone = ZoneInfo(known_zone(timezone)) if timezone else None
     except ValueError as error:
         raise typer.BadParameter(f"--timezone {error}") from None
     try:
-        metrics = dict(files.metric_column(text) for text in map or ())
-        names, _ = files.batches(file)
         mapping = files.FileMapping(
-            metrics=metrics or files.default_metrics(names),
+            metrics=dict(files.metric_column(text) for text in map or ()),
             time=time,
-            time_unit=time_unit,
-            zone=zone,
+            times=files.TimeFormat(time_unit, time_format, zone),
+            numbers=files.NumberFormat.of(decimal, thousands),
             device_id=device,
             device_column=device_column,
         )
-        files.check(mapping, names)
-        with (
-            open_stores(settings) as stores,
-            typer.progressbar(length=files.count_rows(file), label=file.name, file=sys.stderr) as bar,
-        ):
-            done = files.import_file(file, mapping, stores.telemetry, stores.session, bar.update)
+        separator = separator and separator.replace("\\t", "\t")
+        done = _import(file, mapping, settings, separator, encoding)
     except files.FileRefused as error:
         print(f"energy: {error}", file=sys.stderr)
         raise typer.Exit(2) from None
+    _report(done, settings)
+    if not done.stored:
+        print("energy: nothing was stored", file=sys.stderr)
+        raise typer.Exit(1)
+
+
+def _import(
+    path: Path, mapping: "FileMapping", settings: Settings, separator: str | None, encoding: str | None
+) -> "Imported":
+    from ingest import files
+    from storage.stores import open_stores
+
+    table = files.open_table(path, separator=separator, encoding=encoding)
+    mapping = mapping.for_columns(table.names)
+    survey = files.survey(table.rows(), mapping)
+    with (
+        open_stores(settings) as stores,
+        typer.progressbar(length=survey.rows, label=path.name, file=sys.stderr) as bar,
+    ):
+        importer = files.Importer(mapping, stores.telemetry, stores.session, descending=survey.descending)
+        return importer.run(table.rows(), bar.update)
+
+
+def _report(done: "Imported", settings: Settings) -> None:
+    devices = f"{len(done.devices)} device{'' if len(done.devices) == 1 else 's'}"
     period = f", {done.first:%Y-%m-%d %H:%M} to {done.last:%Y-%m-%d %H:%M} UTC" if done.first and done.last else ""
     print(
-        f"{done.rows} rows: {done.stored} stored, {done.quarantined} quarantined; {len(done.devices)} devices{period}"
+        f"{done.rows} rows: {done.stored} stored, {done.quarantined} quarantined, {done.skipped} skipped"
+        f" (without a value); {devices}{period}"
     )
+    if done.first_reason:
+        print(f"energy: the first quarantined row: {done.first_reason}", file=sys.stderr)
+    if done.dropped:
+        print(
+            f"energy: {done.dropped} values were dropped: beyond ±1e12, or ignored by the device's metadata",
+            file=sys.stderr,
+        )
     if done.unregistered:
         print(
             f"energy: not registered: {', '.join(done.unregistered[:MAX_NAMED])}"

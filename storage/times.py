@@ -1,5 +1,6 @@
 """Time as the platform keeps it: whole microseconds since 1970 in UTC, and aware datetimes at the edges."""
 
+import re
 from datetime import UTC, date, datetime, time, timedelta
 
 # Durations in microseconds.
@@ -10,6 +11,10 @@ HOUR = 60 * MINUTE
 DAY = 24 * HOUR
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+# ISO 8601's other name of midnight, the end of a day: 24:00, with zeros or nothing after it, and an offset.
+_end_of_day = re.compile(r"(\d{4}-?\d\d-?\d\d)[T ]24(?::?00(?::?00(?:[.,]0+)?)?)? ?(Z|[+-][\d:]+)?")
 
 
 def utc_now() -> datetime:
@@ -32,6 +37,24 @@ def microseconds(moment: datetime) -> int:
     if moment.tzinfo is None:
         raise ValueError("the timestamp has no offset; write it as 2026-02-12T10:00:00Z or with +01:00")
     return (moment - EPOCH) // timedelta(microseconds=1)
+
+
+def iso8601(text: str) -> datetime:
+    """The datetime that ISO 8601 text stands for, naive if it has no offset; `24:00` is the next day's 00:00.
+
+    Raises:
+        ValueError, OverflowError: it is not ISO 8601, or lies beyond the year 9999.
+
+    """
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        upper = text.upper()
+        if match := _end_of_day.fullmatch(upper):
+            return datetime.fromisoformat(f"{match[1]}T00{match[2] or ''}") + timedelta(days=1)
+        if upper == text:
+            raise
+        return datetime.fromisoformat(upper)
 
 
 def moment(time: int) -> datetime:

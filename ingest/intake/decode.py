@@ -7,9 +7,8 @@ its *nominal* band is kept and flagged.
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
@@ -18,7 +17,7 @@ import msgspec
 from ingest.devices.profile import DeviceProfile
 from storage.devices import IDENTIFIER, MAX_IDENTIFIER, METRIC, NAMED_METRICS, RESERVED
 from storage.telemetry import Reading
-from storage.times import SECOND, microseconds
+from storage.times import SECOND, iso8601, microseconds
 
 MAX_PAYLOAD_BYTES = 256_000
 MAX_ITEMS = 1000
@@ -27,6 +26,8 @@ MAX_AHEAD = 600 * SECOND
 EARLIEST = 946_684_800 * SECOND  # 2000-01-01
 # In milliseconds, in both directions. Larger numbers lose precision when they are converted.
 MAX_TIMESTAMP = 10**15
+# What other units of time since 1970 are in milliseconds.
+OTHER_UNITS = {"seconds": 1e3, "microseconds": 1e-3, "nanoseconds": 1e-6}
 
 PLAUSIBLE = {"voltage": (0.0, 1_000.0), "current": (0.0, 10_000.0), "power": (-1e7, 1e7), "temperature": (-60.0, 300.0)}
 PLAUSIBLE_EXTRA = (-1e12, 1e12)
@@ -35,6 +36,9 @@ NOMINAL = {"voltage": (200.0, 250.0), "current": (0.0, 2.0), "power": (0.0, 500.
 _identifier = re.compile(IDENTIFIER)
 _metric_name = re.compile(METRIC)
 _schema_version = re.compile(r"[A-Za-z0-9_.-]{1,50}")
+_json_number = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]{1,2})?")
+# Strings too, so that what they hold stays as it is.
+_string_or_not_finite = re.compile(r'"(?:[^"\\]|\\.)*"|[+-]?\b(?:nan|inf(?:inity)?)\b', re.IGNORECASE | re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +54,10 @@ class Rejected:
 
 @dataclass(slots=True)
 class Decoded:
-    """What one message held; `ignored` counts keys that are not metrics or that the device's profile ignores."""
+    """What one message held; `ignored` counts keys that were dropped.
+
+    They are not metrics, or beyond what any metric can be, or the device's profile ignores them.
+    """
 
     readings: list[Reading]
     rejected: list[Rejected]
@@ -74,19 +81,32 @@ def decode_payload(topic: str, device_id: str, payload: bytes, received_at: int,
         profile: the device's profile.
 
     """
-    if not _is_identifier(device_id):
+    if not is_identifier(device_id):
         reason = f"the topic's device id {_cut(device_id)} is not valid. Use at most 50 letters, digits, _ . and -"
         return Decoded([], [Rejected(topic, None, payload, reason)])
     try:
         items = _items(payload)
     except _Invalid as invalid:
         return Decoded([], [Rejected(topic, device_id, payload, invalid.reason)])
+    return decode_items(topic, device_id, items, received_at, profile, payload=payload if len(items) == 1 else None)
+
+
+def decode_items(
+    topic: str,
+    device_id: str,
+    items: Sequence[Any],
+    received_at: int,
+    profile: DeviceProfile,
+    *,
+    payload: bytes | None = None,
+) -> Decoded:
+    """The readings of items that are decoded from JSON; `payload` is what a single item was decoded from."""
     decoded = Decoded([], [])
     for item in items:
         try:
             reading, ignored = _reading(item, device_id, received_at, profile)
         except _Invalid as invalid:
-            own_payload = payload if len(items) == 1 else json.dumps(item).encode()
+            own_payload = json.dumps(item).encode() if payload is None else payload
             decoded.rejected.append(Rejected(topic, device_id, own_payload, invalid.reason, invalid.metric))
         else:
             decoded.readings.append(reading)
@@ -95,7 +115,8 @@ def decode_payload(topic: str, device_id: str, payload: bytes, received_at: int,
 
 
 @lru_cache(maxsize=100_000)
-def _is_identifier(text: str) -> bool:
+def is_identifier(text: str) -> bool:
+    """Whether a text can be a device's id."""
     return len(text) <= MAX_IDENTIFIER and _identifier.fullmatch(text) is not None
 
 
@@ -113,11 +134,20 @@ def _items(payload: bytes) -> list[Any]:
 
 
 def _lenient(payload: bytes) -> Any:
-    """Decode JSON with NaN and Infinity, which some devices send for one broken channel of a good reading."""
+    """Decode JSON with bare nan and inf, which some devices send for one broken channel of a good reading."""
     try:
-        return json.loads(payload)
+        return json.loads(_string_or_not_finite.sub(_as_python_reads_it, payload.decode()))
     except (ValueError, RecursionError) as error:
         raise _Invalid(f"the payload is not valid JSON: {error}") from None
+
+
+def _as_python_reads_it(match: re.Match[str]) -> str:
+    text = match[0]
+    if text.startswith('"'):
+        return text
+    if "nan" in text.lower():
+        return "NaN"
+    return "-Infinity" if text.startswith("-") else "Infinity"
 
 
 def _reading(item: Any, device_id: str, received_at: int, profile: DeviceProfile) -> tuple[Reading, int]:
@@ -147,22 +177,32 @@ def _reading(item: Any, device_id: str, received_at: int, profile: DeviceProfile
 
 
 def _time(value: Any, received_at: int) -> int:
+    number = None
     if isinstance(value, str):
         try:
-            time = microseconds(datetime.fromisoformat(value))
+            time = microseconds(iso8601(value))
         except (ValueError, OverflowError) as error:
-            hint = "" if "offset" in str(error) else ". Send ISO 8601 with an offset, or epoch milliseconds."
-            raise _Invalid(f"timestamp {_cut(value)} cannot be read: {error}{hint}") from None
-    elif _number(value) is not None:
-        time = round(max(-MAX_TIMESTAMP, min(value, MAX_TIMESTAMP)) * 1000)
+            advice = str(error) if "no offset" in str(error) else "send ISO 8601 with an offset, or epoch milliseconds"
+            raise _Invalid(f"timestamp {_cut(value)} cannot be read: {advice}") from None
+    elif (number := _number(value)) is not None:
+        time = round(max(-MAX_TIMESTAMP, min(number, MAX_TIMESTAMP)) * 1000)
     else:
         raise _Invalid("timestamp is missing" if value is None else "timestamp is neither text nor epoch milliseconds")
     if time < EARLIEST:
-        raise _Invalid("timestamp is before 2000-01-01. Send epoch milliseconds, not seconds.")
+        raise _Invalid(f"timestamp is before 2000-01-01{_unit_hint(number, received_at)}")
     if time > received_at + MAX_AHEAD:
         ahead = (time - received_at) / SECOND
-        raise _Invalid(f"timestamp is {ahead:.0f} s in the future; the limit is 600 s. Check the device's clock.")
+        hint = _unit_hint(number, received_at) or ". Check the device's clock."
+        raise _Invalid(f"timestamp is {ahead:.0f} s in the future; the limit is 600 s{hint}")
     return time
+
+
+def _unit_hint(number: float | None, received_at: int) -> str:
+    """Advice about a number that would be a good time in another unit."""
+    for unit, milliseconds in OTHER_UNITS.items():
+        if number is not None and EARLIEST <= number * milliseconds * 1000 <= received_at + MAX_AHEAD:
+            return f". Are these {unit}? Send epoch milliseconds, not {unit}."
+    return ""
 
 
 def _metrics(item: Mapping[str, Any], profile: DeviceProfile) -> tuple[dict[str, float], list[str] | None, int]:
@@ -178,11 +218,12 @@ def _metrics(item: Mapping[str, Any], profile: DeviceProfile) -> tuple[dict[str,
         low, high = (limits and limits.get(name)) or PLAUSIBLE.get(name, PLAUSIBLE_EXTRA)
         # Nearly every value is a number within its limits. NaN is not within any limits.
         if type(value) not in _NUMBERS or not low <= value <= high:
-            number = _number(value)
-            if number is None and name in NAMED_METRICS:
+            if name in NAMED_METRICS and _number(value) is None:
                 raise _Invalid(_not_a_number(name, value), name)
-            if number is not None and _is_metric(name):
-                raise _Invalid(f"{name} = {number:g} is outside its plausible limits {low:g} to {high:g}", name)
+            # A value that is too great for any metric is none, such as an IMEI or a time in milliseconds.
+            has_limits = name in PLAUSIBLE or name in limits
+            if has_limits and type(value) in _NUMBERS and (value < low or value > high):
+                raise _Invalid(f"{name} = {_brief(value)} is outside its plausible limits {low:g} to {high:g}", name)
             ignored += 1
             continue
         band = (bands and bands.get(name)) or NOMINAL.get(name)
@@ -229,10 +270,13 @@ def _not_a_number(name: str, value: Any) -> str:
 
 
 def _is_numeric(text: str) -> bool:
-    try:
-        return len(text) <= 30 and math.isfinite(float(text))
-    except ValueError:
-        return False
+    return len(text) <= 30 and _json_number.fullmatch(text) is not None
+
+
+def _brief(value: float) -> str:
+    """A number as it can stand in a sentence; JSON has whole numbers that no float can hold."""
+    number = _number(value)
+    return f"{value!r}"[:30] if number is None else f"{number:g}"
 
 
 def _cut(value: Any) -> str:

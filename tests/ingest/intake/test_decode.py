@@ -8,7 +8,7 @@ from hypothesis import given, strategies as st
 from ingest.devices.profile import UNREGISTERED, DeviceProfile
 from ingest.intake.decode import MAX_AHEAD, Decoded, decode_payload, payload_of
 from storage.devices import NAMED_METRICS, RESERVED
-from storage.times import SECOND, microseconds
+from storage.times import HOUR, SECOND, microseconds
 
 NOW = microseconds(datetime(2026, 2, 12, 10, tzinfo=UTC))
 GOOD = {"timestamp": "2026-02-12T10:00:00Z", "voltage": 230.5, "current": 1.2, "power": 276.6, "temperature": 45.2}
@@ -48,6 +48,12 @@ def test_the_handovers_payload() -> None:
         (NOW // 1000, NOW),
         (NOW / 1000 + 0.25, NOW + 250),
         ("2026-02-12T10:10:00Z", NOW + MAX_AHEAD),
+        ("2026-02-12t10:00:00z", NOW),
+        ("2026-02-12T11:00:00,25+0100", NOW + 250_000),
+        ("2026-02-11T24:00:00Z", NOW - 10 * HOUR),
+        ("20260211t2400z", NOW - 10 * HOUR),
+        ("2026-02-11 24:00 +01:00", NOW - 11 * HOUR),
+        ("2025-12-31T24:00:00.000Z", microseconds(datetime(2026, 1, 1, tzinfo=UTC))),
     ],
 )
 def test_timestamps(stamp: object, expected: int) -> None:
@@ -60,7 +66,13 @@ def test_timestamps(stamp: object, expected: int) -> None:
         (None, "missing"),
         ("2026-02-12T10:00:00", "no offset"),
         ("yesterday", "cannot be read"),
-        (1_770_890_400, "not seconds"),
+        (1_770_890_400, "Are these seconds? Send epoch milliseconds, not seconds."),
+        (1_770_890_400_000_000, "Are these microseconds? Send epoch milliseconds, not microseconds."),
+        (1_770_890_400_000_000_000, "Are these nanoseconds?"),
+        ("2026-02-11T24:30:00Z", "cannot be read: send ISO 8601"),
+        ("2026-02-11T24:00:00", "no offset"),
+        ("9999-12-31T24:00:00Z", "cannot be read: send ISO 8601"),
+        ("2026-02-12T10:00:00+25:00", "cannot be read: send ISO 8601"),
         ("1999-12-31T23:59:59Z", "before 2000"),
         ("2026-02-12T10:10:01Z", "601 s in the future"),
         (True, "neither text nor epoch milliseconds"),
@@ -84,7 +96,7 @@ def test_timestamps_refused(stamp: object, says: str) -> None:
         ({**GOOD, "current": True}, "current: True is not a number", "current"),
         ({**GOOD, "voltage": 1000.1}, "plausible limits 0 to 1000", "voltage"),
         ({**GOOD, "temperature": -61}, "plausible limits -60 to 300", "temperature"),
-        ({**GOOD, "vibration": 1e13}, "plausible limits", "vibration"),
+        ({**GOOD, "power": 1e13}, "power = 1e+13 is outside its plausible limits", "power"),
         ({"timestamp": GOOD["timestamp"]}, "no metric", None),
         ({"timestamp": GOOD["timestamp"], "voltage": None, "note": "x"}, "no metric", None),
         ({**GOOD, "device_id": "D2"}, "differs from the topic's", None),
@@ -111,6 +123,31 @@ def test_only_the_bad_item_of_an_array_is_refused() -> None:
     decoded = taken([GOOD, bad, {"timestamp": "2026-02-12T10:00:01Z", "voltage": 229}])
     assert [r.time for r in decoded.readings] == [NOW, NOW + SECOND]
     assert decoded.rejected[0].payload == json.dumps(bad).encode()
+
+
+@pytest.mark.parametrize("word", ["nan", "NaN", "-nan", "NAN", "inf", "+inf", "-Inf", "Infinity", "-infinity", "1e999"])
+def test_a_bare_word_for_no_number_costs_its_item_and_no_other(word: str) -> None:
+    items = [GOOD, {**GOOD, "power": "HERE", "note": 'nan, "inf" \\'}, {**GOOD, "x": "HERE", "note": "-inf"}]
+    decoded = taken(json.dumps(items).replace('"HERE"', word).encode())
+    assert [r.metrics.keys() for r in decoded.readings] == [set(NAMED_METRICS)] * 2
+    (rejected,) = decoded.rejected
+    assert rejected.metric == "power"
+    assert json.loads(rejected.payload)["note"] == 'nan, "inf" \\'
+    assert decoded.ignored == 2
+
+
+def test_an_extra_key_beyond_any_metric_is_dropped_alone() -> None:
+    """A time in milliseconds, an IMEI and a number that no float can hold are not measurements."""
+    decoded = taken({**GOOD, "last_seen": 1_770_890_400_000, "imei": 356938035643809, "huge": -(10**400), "oil": 1e12})
+    assert set(decoded.readings[0].metrics) == {*NAMED_METRICS, "oil"}
+    assert decoded.ignored == 3
+
+
+@pytest.mark.parametrize("value", [6, -1, 1e13, math.inf, 10**400])
+def test_an_extra_key_with_limits_of_its_own_costs_the_reading(value: float) -> None:
+    decoded = taken({**GOOD, "oil": value}, DeviceProfile(limits={"oil": (0, 5)}))
+    assert "outside its plausible limits 0 to 5" in decoded.rejected[0].reason
+    assert decoded.rejected[0].metric == "oil"
 
 
 def test_keys_that_are_no_metrics_are_ignored_and_counted() -> None:
@@ -170,6 +207,39 @@ json_values = st.recursive(
     lambda children: st.lists(children) | st.dictionaries(st.text() | st.sampled_from([*GOOD, "device_id"]), children),
     max_leaves=20,
 )
+
+
+@given(
+    moment=st.timedeltas(timedelta(0), timedelta(days=9000)).map(lambda ago: datetime(2026, 2, 12, tzinfo=UTC) - ago),
+    offset=st.sampled_from(["Z", "z", "+00:00", "+0000", "-00:00", "+00"]),
+    separator=st.sampled_from("Tt "),
+    point=st.sampled_from(".,"),
+    digits=st.integers(1, 9),
+)
+def test_a_time_is_the_same_in_every_spelling(
+    moment: datetime, offset: str, separator: str, point: str, digits: int
+) -> None:
+    fraction = f"{moment.microsecond:06d}123"[:digits]
+    text = f"{moment:%Y-%m-%d}{separator}{moment:%H:%M:%S}{point}{fraction}{offset}"
+    expected = microseconds(moment.replace(microsecond=int(fraction[:6].ljust(6, "0"))))
+    assert taken({**GOOD, "timestamp": text}).readings[0].time == expected
+    for unit, factor in (("seconds", 1e-6), ("microseconds", 1), ("nanoseconds", 1000)):
+        assert f"Are these {unit}?" in reason({**GOOD, "timestamp": expected * factor})
+
+
+@given(values=st.lists(st.one_of(st.none(), st.floats(-1e12, 1e12)), min_size=1, max_size=20), data=st.data())
+def test_an_array_loses_what_is_no_number_and_nothing_else(values: list[float | None], data: st.DataObject) -> None:
+    """None stands for a bare word; it costs the reading's named metric, or only an extra one."""
+    name = data.draw(st.sampled_from(["power", "oil"]))
+    words = st.sampled_from(["nan", "NaN", "inf", "-Infinity", "+Inf"])
+    numbers = [data.draw(words) if value is None else json.dumps(value) for value in values]
+    texts = [f'{{"timestamp": {NOW // 1000 - i}, "voltage": 230, "{name}": {n}}}' for i, n in enumerate(numbers)]
+    device = DeviceProfile(limits={"power": (-1e12, 1e12)})
+    decoded = taken(f"[{','.join(texts)}]".encode(), device)
+    good = [value for value in values if value is not None]
+    assert [r.metrics[name] for r in decoded.readings if name in r.metrics] == good
+    assert len(decoded.rejected) == (len(values) - len(good) if name == "power" else 0)
+    assert len(decoded.readings) + len(decoded.rejected) == len(values)
 
 
 @given(json_values)
