@@ -15,6 +15,7 @@ from sqlmodel import Session
 from uvicorn.config import STARTUP_FAILURE
 
 from serving.app import create_app
+from serving.http.protocol import BoundedHttp
 from serving.live.routes import SERVER_OPTIONS
 from serving.settings import ApiSettings
 from storage import access
@@ -76,6 +77,7 @@ def server_config(settings: Settings) -> uvicorn.Config:
         # By default uvicorn believes whoever connects from 127.0.0.1.
         proxy_headers=bool(proxies),
         forwarded_allow_ips=list(proxies),
+        http=BoundedHttp,
         **SERVER_OPTIONS,
     )
 

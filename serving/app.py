@@ -12,7 +12,8 @@ from serving import health
 from serving.alerts import routes as alerts
 from serving.analytics import routes as analytics
 from serving.auth import routes as auth
-from serving.auth.principal import SECURITY_SCHEMES, Limits, authenticate, required_role
+from serving.auth.identified import identify
+from serving.auth.principal import SECURITY_SCHEMES, Limits, required_role
 from serving.devices import routes as devices
 from serving.exports import routes as exports
 from serving.files import routes as files
@@ -114,7 +115,7 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=stores,
         docs_url=None,
         redoc_url=None,
-        dependencies=[Depends(authenticate), Depends(expect_json)],
+        dependencies=[Depends(identify), Depends(expect_json)],
     )
     answer_with_problems(app, ROUTERS, [StoreUnavailable, ObjectStoreUnavailable, DatasetReplaced])
     for router in ROUTERS:

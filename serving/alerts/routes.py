@@ -15,6 +15,7 @@ from serving.alerts.schemas import (
     NotificationList,
     NotificationPublic,
 )
+from serving.auth.identified import IdentifiedRoute
 from serving.auth.principal import CurrentPrincipal
 from serving.auth.tenancy import DatabaseSession
 from serving.http.errors import Conflict, Invalid, NotFound, problems
@@ -23,7 +24,7 @@ from storage.alerts import Alert
 from storage.notifications import attempts_of, notifications_of
 from storage.times import utc_now
 
-router = APIRouter(prefix="/api/v1/alerts", tags=["alerts"])
+router = APIRouter(prefix="/api/v1/alerts", tags=["alerts"], route_class=IdentifiedRoute)
 
 
 @router.get("")

@@ -18,6 +18,7 @@ from serving.analytics.schemas import (
     JobResults,
     JobState,
 )
+from serving.auth.identified import IdentifiedRoute
 from serving.auth.tenancy import DatabaseSession
 from serving.dependencies import DagsterClient
 from serving.devices.schemas import DeviceId
@@ -29,7 +30,7 @@ from storage import catalogue, jobs
 from storage.jobs import AnalyticsJob
 from storage.times import midnight
 
-router = APIRouter(prefix="/api/v1/analytics", tags=["analytics"])
+router = APIRouter(prefix="/api/v1/analytics", tags=["analytics"], route_class=IdentifiedRoute)
 
 
 @router.get("/models")

@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Request, Response
 from sqlmodel import Session
 
+from serving.auth.identified import IdentifiedRoute
 from serving.auth.principal import COOKIE, CurrentPrincipal, Limits, needs, public, refuse_other_sites
 from serving.auth.schemas import (
     AuditPublic,
@@ -21,7 +22,7 @@ from serving.http.pagination import Page, paginate
 from storage import access
 from storage.access import VALID_FOR, AuditEntry, Principal
 
-router = APIRouter(prefix="/api/v1", tags=["access"])
+router = APIRouter(prefix="/api/v1", tags=["access"], route_class=IdentifiedRoute)
 
 
 async def _not_stored(response: Response) -> None:

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 from sqlalchemy.exc import IntegrityError
 
+from serving.auth.identified import IdentifiedRoute
 from serving.auth.principal import CurrentPrincipal
 from serving.auth.tenancy import DatabaseSession
 from serving.devices.registration import Registration, registered_device, update
@@ -28,7 +29,7 @@ from storage import devices, dirty_days
 from storage.devices import IDENTIFIER, Device
 from storage.times import utc_now
 
-router = APIRouter(prefix="/api/v1/devices", tags=["devices"])
+router = APIRouter(prefix="/api/v1/devices", tags=["devices"], route_class=IdentifiedRoute)
 
 
 @router.get("", response_model=Page[DevicePublic])

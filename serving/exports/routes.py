@@ -5,6 +5,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
+from serving.auth.identified import IdentifiedRoute
 from serving.auth.tenancy import DatabaseSession
 from serving.dependencies import DagsterClient, PlatformSettings
 from serving.devices.schemas import DevicePath
@@ -18,7 +19,7 @@ from storage.devices import Device
 from storage.jobs import ExportJob
 from storage.times import midnight
 
-router = APIRouter(prefix="/api/v1/exports", tags=["exports"])
+router = APIRouter(prefix="/api/v1/exports", tags=["exports"], route_class=IdentifiedRoute)
 
 
 @router.post("/run", status_code=202, responses=problems(NotFound))

@@ -14,6 +14,8 @@ from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 IDENTIFYING_HEADERS = ("Authorization", "X-API-Key", "Cookie")
+# The body of a sender who is not known (yet): enough to sign in.
+MAX_UNKNOWN_BODY_BYTES = 16 * 1024
 
 
 class Gateway:
@@ -52,15 +54,17 @@ class Gateway:
     def _bounded(self, scope: Scope, receive: Receive) -> Receive:
         """`receive` that raises 413 for a body that is too large, before reading it if its declared length is."""
         declared = Headers(scope=scope).get("content-length", "0")
-        received = int(declared) if declared.isdigit() and int(declared) > self._max_body else 0
+        expected = int(declared) if declared.isdigit() and len(declared) < 20 else 0
+        received = 0
 
         async def bounded() -> Message:
             nonlocal received
-            if received <= self._max_body:
+            limit = self._max_body if "principal" in scope["state"] else MAX_UNKNOWN_BODY_BYTES
+            if max(received, expected) <= limit:
                 message = await receive()
                 received += len(message.get("body", b"")) if message["type"] == "http.request" else 0
-            if received > self._max_body:
-                raise HTTPException(413, f"the body is larger than {self._max_body} bytes; send it in smaller parts")
+            if max(received, expected) > limit:
+                raise HTTPException(413, f"the body is larger than {limit} bytes; send it in smaller parts")
             return message
 
         return bounded

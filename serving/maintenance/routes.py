@@ -6,6 +6,7 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Response
 from sqlmodel import Session
 
+from serving.auth.identified import IdentifiedRoute
 from serving.auth.tenancy import DatabaseSession
 from serving.http.errors import Invalid, NotFound, PreconditionFailed, problems
 from serving.http.etags import UNCHANGED, IfMatch, IfNoneMatch, not_modified, refuse_stale
@@ -22,7 +23,7 @@ from storage.devices import Device
 from storage.maintenance import MaintenanceWindow, SuppressedAlerts, windows
 from storage.times import utc_now
 
-router = APIRouter(prefix="/api/v1/maintenance-windows", tags=["maintenance"])
+router = APIRouter(prefix="/api/v1/maintenance-windows", tags=["maintenance"], route_class=IdentifiedRoute)
 
 
 @router.get("")

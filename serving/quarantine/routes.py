@@ -6,6 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 
 from ingest.intake import MAX_REPLAYED, ReplayRunning, replay
+from serving.auth.identified import IdentifiedRoute
 from serving.auth.tenancy import DatabaseSession
 from serving.dependencies import PlatformSettings
 from serving.http.errors import Conflict, problems
@@ -20,7 +21,7 @@ from serving.quarantine.schemas import (
 )
 from storage.quarantine import QuarantinedReading, Selection, waiting_ids
 
-router = APIRouter(prefix="/api/v1/data", tags=["telemetry"])
+router = APIRouter(prefix="/api/v1/data", tags=["telemetry"], route_class=IdentifiedRoute)
 
 MAX_REFUSALS = 100
 

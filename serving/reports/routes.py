@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 
 from assets.reports import schema
+from serving.auth.identified import IdentifiedRoute
 from serving.auth.principal import public
 from serving.auth.tenancy import DatabaseSession
 from serving.dependencies import DagsterClient, Objects
@@ -19,7 +20,7 @@ from storage import jobs
 from storage.jobs import ReportJob
 from storage.times import utc_now
 
-router = APIRouter(prefix="/api/reports", tags=["reports"])
+router = APIRouter(prefix="/api/reports", tags=["reports"], route_class=IdentifiedRoute)
 
 MAX_PERIOD = timedelta(days=366)
 LINK_VALIDITY = timedelta(hours=1)

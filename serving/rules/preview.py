@@ -9,6 +9,7 @@ from sqlmodel import Session
 from assets.datasets import TelemetryReader
 from ingest.devices import DeviceProfile, Windows, profile_of
 from ingest.rules import ActiveRule, Backtest, could_meet
+from serving.auth.identified import IdentifiedRoute
 from serving.auth.tenancy import DatabaseSession
 from serving.dependencies import LimitSettings, PlatformSettings, Readings
 from serving.http.errors import Invalid, NotFound, problems
@@ -30,7 +31,7 @@ from storage.rules import NO_DATA, Rule
 from storage.settings import Settings
 from storage.times import DAY, microseconds, midnight, moment, utc_now
 
-router = APIRouter(prefix="/api/v1/rules", tags=["rules"])
+router = APIRouter(prefix="/api/v1/rules", tags=["rules"], route_class=IdentifiedRoute)
 
 MAX_DEVICE_DAYS = 10_000
 DEFAULT_DAYS = 30

@@ -11,6 +11,7 @@ from sqlmodel import Session
 from ingest.devices import DeviceProfile, Windows, profile_of
 from ingest.intake import decode_payload
 from ingest.rules import ActiveRule, Outcome, RuleSet, evaluate_readings, raise_alerts
+from serving.auth.identified import IdentifiedRoute
 from serving.auth.principal import CurrentPrincipal
 from serving.auth.tenancy import DatabaseSession
 from serving.dependencies import LimitSettings, NotificationOutbox, PlatformSettings
@@ -42,7 +43,7 @@ from storage.settings import Settings
 from storage.telemetry import Reading
 from storage.times import microseconds, utc_now
 
-router = APIRouter(prefix="/api/v1/rules", tags=["rules"])
+router = APIRouter(prefix="/api/v1/rules", tags=["rules"], route_class=IdentifiedRoute)
 
 
 @router.get("")

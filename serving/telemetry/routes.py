@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query, Request, Response
 from sqlmodel import Session
 
 from assets.datasets import Filter, TelemetryReader, energy_of
+from serving.auth.identified import IdentifiedRoute
 from serving.auth.principal import needs
 from serving.auth.tenancy import DatabaseSession
 from serving.dependencies import Readings
@@ -36,7 +37,7 @@ from storage.devices import RESERVED
 from storage.telemetry import COUNT, Aggregate
 from storage.times import SECOND, microseconds, utc_now
 
-router = APIRouter(prefix="/api/v1/data", tags=["telemetry"])
+router = APIRouter(prefix="/api/v1/data", tags=["telemetry"], route_class=IdentifiedRoute)
 
 SECONDS_PER_UNIT = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 MAX_RANGE = timedelta(days=3660)

@@ -22,6 +22,7 @@ from ingest.notify.outbox import Outbox
 from ingest.notify.settings import NotifySettings
 from ingest.rules.alerts import AlertRaiser
 from serving.app import create_app
+from serving.http.protocol import BoundedHttp
 from serving.live.routes import SERVER_OPTIONS
 from storage.database import open_engine
 from storage.settings import Settings
@@ -101,7 +102,14 @@ def serving(settings: Settings) -> Iterator[Any]:
     """The API behind a real server; the answer is the app."""
     app = create_app(settings)
     server = uvicorn.Server(
-        uvicorn.Config(app, port=settings.api_port, log_level="warning", timeout_graceful_shutdown=2, **SERVER_OPTIONS)
+        uvicorn.Config(
+            app,
+            port=settings.api_port,
+            log_level="warning",
+            timeout_graceful_shutdown=2,
+            http=BoundedHttp,
+            **SERVER_OPTIONS,
+        )
     )
     thread = threading.Thread(target=server.run)
     thread.start()
