@@ -62,7 +62,7 @@ def run(settings: Settings) -> None:
         last_seen,
         outbox,
         metrics=metrics,
-        is_receiving=lambda: subscription.connected and metrics.is_keeping_up,
+        is_receiving=lambda: subscription.is_receiving and metrics.is_keeping_up,
     )
     live = LivePublisher(settings)
     monitor = Monitor(settings.ingest_metrics_port, subscription, store, metrics)

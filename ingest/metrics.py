@@ -56,6 +56,7 @@ class IngestMetrics(Collector):
         self.quarantined = 0
         self.redelivered = 0
         self.ignored_keys = 0
+        self.retained_copies = 0
         self.alerts = 0
         self.suppressed = 0
         self.notifications: Counter[str] = Counter()
@@ -68,12 +69,15 @@ class IngestMetrics(Collector):
         self._store = Histogram("store_write_seconds", "Time to write a batch to the telemetry store", DURATION_BUCKETS)
         self._batch = Histogram("batch_readings", "Readings per committed batch", BATCH_BUCKETS)
 
-    def batch_decoded(self, readings: int, *, redelivered: int = 0, ignored_keys: int = 0) -> None:
-        """Count readings that are in flight from now on."""
+    def batch_decoded(
+        self, readings: int, *, redelivered: int = 0, ignored_keys: int = 0, retained_copies: int = 0
+    ) -> None:
+        """Count readings that are in flight from now on. Retained copies are left out, and counted apart."""
         with self._lock:
             self.received += readings
             self.redelivered += redelivered
             self.ignored_keys += ignored_keys
+            self.retained_copies += retained_copies
 
     def batch_committed(
         self,
@@ -139,6 +143,7 @@ class IngestMetrics(Collector):
                 "stored": (self.stored, "Readings committed to the telemetry store"),
                 "quarantined": (self.quarantined, "Readings and messages quarantined, with the reason"),
                 "redelivered": (self.redelivered, "Readings that the broker delivered again"),
+                "retained_copies": (self.retained_copies, "Retained readings that were received before"),
                 "ignored_keys": (self.ignored_keys, "Keys of payloads that are not metrics"),
                 "rule_evaluations": (self.evaluations, "Pairs of a rule and a reading that were compared"),
                 "alerts": (self.alerts, "Alerts raised"),

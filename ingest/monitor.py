@@ -2,14 +2,17 @@
 
 import json
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, cast
 from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 from prometheus_client import CollectorRegistry, ProcessCollector, make_wsgi_app
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import ThreadingWSGIServer
+from prometheus_client.registry import Collector
 
 from ingest.metrics import IngestMetrics
+from ingest.mqtt.probe import Probe
 from ingest.mqtt.subscription import Subscription
 from storage.settings import SettingsError
 from storage.telemetry import StoreUnavailable, TelemetryStore
@@ -28,16 +31,44 @@ def readiness(subscription: Subscription, store: TelemetryStore, metrics: Ingest
     idle, in_flight = metrics.idle_seconds, metrics.in_flight
     stuck = in_flight > 0 and idle > STUCK_SECONDS
     checks = {
-        "broker": "connected" if subscription.connected else "not connected",
+        "broker": _broker_state(subscription),
         "telemetry_store": store_state,
         "intake": f"{in_flight} readings have been waiting for {idle:.0f} s" if stuck else "works",
     }
     return {
-        "ready": subscription.connected and store_state == "connected" and not stuck,
+        "ready": subscription.is_receiving and store_state == "connected" and not stuck,
         "checks": checks,
         "last_processed_seconds_ago": round(idle, 1),
         "in_flight": in_flight,
+        "probe_came_back_seconds_ago": round(subscription.probe.age_seconds, 1),
     }
+
+
+def _broker_state(subscription: Subscription) -> str:
+    if not subscription.connected:
+        return "not connected"
+    if not subscription.is_receiving:
+        return f"nothing arrives, not even a probe; the last one came back {subscription.probe.age_seconds:.0f} s ago"
+    if subscription.probe.has_never_returned:
+        return "connected, but it lets no probe through; see the log"
+    return "connected"
+
+
+class _ProbeCollector(Collector):
+    """Metrics of the connection to the broker."""
+
+    def __init__(self, probe: Probe) -> None:
+        self._probe = probe
+
+    def collect(self) -> Iterator[Metric]:
+        probe = self._probe
+        yield CounterMetricFamily("energy_ingest_probes", "Probes that came back from the broker", value=probe.returned)
+        yield CounterMetricFamily(
+            "energy_ingest_probe_reconnects", "Connections given up because nothing came back", value=probe.reconnects
+        )
+        yield GaugeMetricFamily(
+            "energy_ingest_probe_age_seconds", "Seconds since the last probe came back", value=probe.age_seconds
+        )
 
 
 class Monitor:
@@ -46,6 +77,7 @@ class Monitor:
     def __init__(self, port: int, subscription: Subscription, store: TelemetryStore, metrics: IngestMetrics) -> None:
         registry = CollectorRegistry()
         registry.register(metrics)
+        registry.register(_ProbeCollector(subscription.probe))
         ProcessCollector(registry=registry)
         metrics_app = make_wsgi_app(registry)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
 
-from sqlalchemy import BigInteger, Identity, insert, text
+from sqlalchemy import BigInteger, Identity, insert, text, tuple_
 from sqlmodel import Field, Session, SQLModel, Text, col, select, update
 from sqlmodel.sql.expression import SelectOfScalar
 
@@ -71,6 +71,18 @@ def add_quarantined(session: Session, rows: Sequence[QuarantinedReading]) -> Non
     """Add rows, thousands of them in one statement."""
     if rows:
         session.execute(insert(QuarantinedReading), [row.model_dump(exclude={"id"}) for row in rows])
+
+
+def without_known(session: Session, rows: Sequence[QuarantinedReading]) -> list[QuarantinedReading]:
+    """The rows whose payload has not been quarantined on its topic before, whether it was replayed or not."""
+    if not rows:
+        return []
+    row = QuarantinedReading
+    query = select(row.topic, row.payload).where(
+        tuple_(row.topic, row.payload).in_([(r.topic, r.payload) for r in rows])
+    )
+    known = set(session.exec(query))
+    return [r for r in rows if (r.topic, r.payload) not in known]
 
 
 def newest_rows(session: Session, selection: Selection, limit: int) -> list[QuarantinedReading]:

@@ -34,6 +34,12 @@ class LastSeen:
                 if reading.time > self.newest.get(device_id, -1):
                     self.newest[device_id] = reading.time
 
+    def record_retained(self, readings: Iterable[Reading]) -> None:
+        """Record readings that the broker had retained: they say nothing about when their device was last seen."""
+        with self._lock:
+            for reading in readings:
+                self.newest[reading.device_id] = max(reading.time, self.newest.get(reading.device_id, -1))
+
     def save(self, session: Session) -> None:
         """Write what was recorded since the last call to the database, and commit."""
         with self._lock:

@@ -3,12 +3,15 @@
 Telemetry is stored first. Everything else follows in one transaction: dirty days, alerts with their notifications, and
 quarantined items. The acknowledgement comes last. So a crash at any point loses nothing: what was not acknowledged is
 delivered again, and doing a step twice changes nothing.
+
+While a batch is evaluated, committed and acknowledged, a thread of its own writes the telemetry of the next one.
 """
 
 import logging
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
 from sqlalchemy import Engine
@@ -22,8 +25,8 @@ from ingest.mqtt.live import LivePublisher
 from ingest.mqtt.subscription import Message, Subscription
 from ingest.rules.alerts import AlertRaiser
 from storage.dirty_days import mark_dirty
-from storage.quarantine import QuarantinedReading, add_quarantined, mark_replayed
-from storage.telemetry import StoreUnavailable, TelemetryStore
+from storage.quarantine import QuarantinedReading, add_quarantined, mark_replayed, without_known
+from storage.telemetry import Reading, StoreUnavailable, TelemetryStore
 from storage.times import moment
 
 log = logging.getLogger(__name__)
@@ -40,11 +43,15 @@ Refusals = Mapping[tuple[str, int], str]
 
 @dataclass(frozen=True, slots=True)
 class DecodedMessage:
-    """A message and what it holds. `items` counts its readings and rejected items; an undecodable message is one."""
+    """A message and what it holds. `items` counts its readings and rejected items; an undecodable message is one.
+
+    `copies` counts readings that the broker had retained and that were received before; they are left out.
+    """
 
     message: Message
     decoded: Decoded
     items: int
+    copies: int = 0
     has_failed: bool = False  # the platform failed on it, so it goes to quarantine as a whole
 
     def quarantined(self, refused: Refusals) -> Iterator[QuarantinedReading]:
@@ -65,6 +72,23 @@ class DecodedMessage:
             metric=rejected.metric,
             received_at=moment(self.message.received_at),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """The telemetry store's answer to a batch, and how long it took."""
+
+    refused: Refusals
+    seconds: float
+
+
+@dataclass(slots=True)
+class _Begun:
+    """A batch whose telemetry is being written."""
+
+    messages: list[Message]
+    batch: list[DecodedMessage]
+    write: Future[Written]
 
 
 class Intake:
@@ -91,30 +115,76 @@ class Intake:
 
     def run(self, subscription: Subscription, stopping: threading.Event) -> None:
         """Process batches until `stopping` is set. What arrives while one is being kept becomes the next one."""
-        while not stopping.is_set():
-            messages = subscription.take(MAX_BATCH_MESSAGES, MAX_BATCH_BYTES, timeout=1.0)
-            if messages and self.process(messages, stopping):
-                subscription.acknowledge(messages)
-            self._metrics.dropped_by_broker = subscription.dropped
-            if not subscription.alive:
-                raise RuntimeError("the MQTT client's thread has ended; see the log above")
+        with ThreadPoolExecutor(1, "telemetry") as writer:
+            current: _Begun | None = None
+            while current or not stopping.is_set():
+                following = None
+                if not stopping.is_set():
+                    messages = subscription.take(MAX_BATCH_MESSAGES, MAX_BATCH_BYTES, timeout=0.0 if current else 1.0)
+                    following = self._begin(messages, writer) if messages else None
+                if current:
+                    if not self._finish(current, following, writer, stopping):
+                        return
+                    subscription.acknowledge(current.messages)
+                current = following
+                self._metrics.dropped_by_broker = subscription.dropped
+                if not subscription.alive:
+                    raise RuntimeError("the MQTT client's thread has ended; see the log above")
 
     def process(self, messages: Sequence[Message], stopping: threading.Event) -> bool:
         """Decode and keep a batch, however long the stores are away. False if `stopping` was set before it was kept."""
         batch = [self.decode(message) for message in messages]
+        self._count(batch)
+        return self._keep(batch, stopping)
+
+    def _begin(self, messages: list[Message], writer: ThreadPoolExecutor) -> _Begun:
+        batch = [self.decode(message) for message in messages]
+        return _Begun(messages, batch, writer.submit(self._write, batch))
+
+    def _finish(
+        self, current: _Begun, following: _Begun | None, writer: ThreadPoolExecutor, stopping: threading.Event
+    ) -> bool:
+        """Keep a batch whose telemetry is being written. False if `stopping` was set before it was kept.
+
+        If that fails, the next batch waits: its telemetry is written again when this batch is kept, because the newer
+        of two readings for one time must come last.
+        """
+        self._count(current.batch)
+        try:
+            self._settle(current.batch, current.write.result())
+        except STORE_ERRORS:
+            self._metrics.store_failed()
+        except Exception as error:  # noqa: BLE001 - `_keep` finds the message that fails, and logs it
+            log.debug("a batch failed and is tried again: %r", error)
+        else:
+            return True
+        if following and not following.write.cancel():
+            wait([following.write])
+        kept = self._keep(current.batch, stopping)
+        if following and kept:
+            following.write = writer.submit(self._write, following.batch)
+        return kept
+
+    def _count(self, batch: Sequence[DecodedMessage]) -> None:
+        """Count a batch as in flight. Before, it is as uncounted as what waits in the subscription."""
         self._metrics.batch_decoded(
             sum(item.items for item in batch),
             redelivered=sum(item.items for item in batch if item.message.redelivered),
             ignored_keys=sum(item.decoded.ignored for item in batch),
+            retained_copies=sum(item.copies for item in batch),
         )
-        return self._keep(batch, stopping)
 
     def decode(self, message: Message) -> DecodedMessage:
         """Decode a message with what the registry knows about its device now."""
         device_id = message.topic.split("/")[self._device_level]
         profile = self._registry.profile(device_id)
         decoded = decode_payload(message.topic, device_id, message.payload, message.received_at, profile)
-        return DecodedMessage(message, decoded, len(decoded.readings) + len(decoded.rejected))
+        copies = 0
+        if message.retained:
+            new = [reading for reading in decoded.readings if self._raiser.is_newer(reading)]
+            copies = len(decoded.readings) - len(new)
+            decoded.readings = new
+        return DecodedMessage(message, decoded, len(decoded.readings) + len(decoded.rejected), copies)
 
     def commit(self, batch: Sequence[DecodedMessage], *, replayed: Sequence[int] = ()) -> Refusals:
         """Keep a batch, or raise what a store raised.
@@ -127,33 +197,48 @@ class Intake:
             What the telemetry store refused. It is in quarantine.
 
         """
+        written = self._write(batch)
+        self._settle(batch, written, replayed=replayed)
+        return written.refused
+
+    def _write(self, batch: Sequence[DecodedMessage]) -> Written:
+        """Write a batch's telemetry."""
         readings = [reading for item in batch for reading in item.decoded.readings]
         started = time.perf_counter()
         refused = {(r.reading.device_id, r.reading.time): r.reason for r in self._store.write(readings)}
-        store_seconds = time.perf_counter() - started
-        stored = [reading for reading in readings if (reading.device_id, reading.time) not in refused]
+        return Written(refused, time.perf_counter() - started)
 
-        evaluated = self._raiser.evaluate(stored)
+    def _settle(self, batch: Sequence[DecodedMessage], written: Written, *, replayed: Sequence[int] = ()) -> None:
+        """Evaluate and commit a batch whose telemetry is written.
+
+        What the broker had retained is stored, but it may be old: it raises no alerts, and does not count as seen.
+        """
+        refused = written.refused
+        live = [item for item in batch if not item.message.retained]
+        retained = [item for item in batch if item.message.retained]
+        readings, old = _stored(live, refused), _stored(retained, refused)
+        evaluated = self._raiser.evaluate(readings)
         with Session(self._engine, expire_on_commit=False) as session:
-            mark_dirty(session, ((reading.device_id, reading.time) for reading in stored))
+            mark_dirty(session, ((reading.device_id, reading.time) for reading in (*readings, *old)))
             outcome = self._raiser.raise_for_batch(session, evaluated)
-            add_quarantined(session, [row for item in batch for row in item.quarantined(refused)])
+            again = [row for item in retained for row in item.quarantined(refused)]
+            add_quarantined(session, [row for item in live for row in item.quarantined(refused)])
+            add_quarantined(session, without_known(session, again))
             mark_replayed(session, replayed)
             session.commit()
-        self._raiser.remember(stored, outcome)
+        self._raiser.remember(readings, old, outcome)
 
         self._metrics.batch_committed(
-            stored,
-            quarantined=sum(item.items for item in batch) - len(stored),
+            [*readings, *old],
+            quarantined=sum(item.items for item in batch) - len(readings) - len(old),
             alerts=len(outcome.alerts),
             suppressed=outcome.suppressed,
             evaluations=evaluated.evaluations,
-            store_seconds=store_seconds,
+            store_seconds=written.seconds,
         )
         if self._live:
-            tenants = [self._registry.profile(reading.device_id).tenant_id for reading in stored]
-            self._live.publish(stored, tenants, outcome.alerts)
-        return refused
+            tenants = [self._registry.profile(reading.device_id).tenant_id for reading in readings]
+            self._live.publish(readings, tenants, outcome.alerts)
 
     def _keep(self, batch: list[DecodedMessage], stopping: threading.Event) -> bool:
         """Commit a batch, and try again while a store is away. A message that fails by itself is quarantined."""
@@ -183,9 +268,15 @@ class Intake:
             pause = min(2 * pause, MAX_PAUSE_SECONDS)
 
 
+def _stored(items: Iterable[DecodedMessage], refused: Refusals) -> list[Reading]:
+    """The readings of messages, without those that the telemetry store refused."""
+    readings = [reading for item in items for reading in item.decoded.readings]
+    return [r for r in readings if (r.device_id, r.time) not in refused] if refused else readings
+
+
 def _failed(item: DecodedMessage) -> DecodedMessage:
     """The whole message, for the quarantine."""
     message = item.message
     reason = "the platform failed on it; see the log of ingestion"
     rejected = Rejected(message.topic, None, message.payload, reason)
-    return DecodedMessage(message, Decoded([], [rejected]), item.items, has_failed=True)
+    return DecodedMessage(message, Decoded([], [rejected]), item.items, item.copies, has_failed=True)

@@ -18,7 +18,7 @@ from paho.mqtt.exception import MalformedPacket
 MAX_READ_BYTES = 64 * 1024
 
 _PUBLISH, _PUBACK = int(MessageType.PUBLISH), int(MessageType.PUBACK)
-_DUP, _QOS = 0x08, 0x06
+_DUP, _QOS, _RETAIN = 0x08, 0x06, 0x01
 _acknowledgement = struct.Struct("!BBH")
 
 log = logging.getLogger(__name__)
@@ -31,20 +31,27 @@ class Publication(NamedTuple):
     payload: bytes
     packet_id: int
     redelivered: bool
+    retained: bool = False  # the topic's last message, sent because we subscribed
 
 
 class BulkClient(mqtt.Client):
     """Passes messages to `receive` in the order of arrival, a few hundred at a time, in paho's thread.
 
-    Nothing is read while `has_room` returns False. It may wait a little before it does.
+    Nothing is read while `has_room` returns False. It may wait a little before it does. `is_dead` is asked at least
+    once a second; if it returns True, the client connects again.
     """
 
     def __init__(
-        self, client_id: str, receive: Callable[[list[Publication]], None], has_room: Callable[[], bool]
+        self,
+        client_id: str,
+        receive: Callable[[list[Publication]], None],
+        has_room: Callable[[], bool],
+        is_dead: Callable[[], bool] = lambda: False,
     ) -> None:
         super().__init__(CallbackAPIVersion.VERSION2, client_id=client_id, clean_session=False, manual_ack=True)
         self._receive = receive
         self._has_room = has_room
+        self._is_dead = is_dead
         self._unread = b""  # the start of a packet whose end has not arrived
 
     def acknowledge(self, packet_ids: Iterable[int]) -> None:
@@ -90,6 +97,13 @@ class BulkClient(mqtt.Client):
             self._receive(received)
         return self._loop_rc_handle(outcome) if outcome else outcome
 
+    def loop_misc(self) -> MQTTErrorCode:
+        """What paho does between packets, and a look whether the connection is dead."""
+        outcome = super().loop_misc()
+        if outcome == MQTTErrorCode.MQTT_ERR_SUCCESS and self._sock is not None and self._is_dead():
+            return self._loop_rc_handle(MQTTErrorCode.MQTT_ERR_CONN_LOST)
+        return outcome
+
     def _note_sign_of_life(self) -> None:
         """Record that the broker has sent something, so that paho does not take the connection for lost.
 
@@ -130,4 +144,5 @@ def _publication(first: int, data: bytes, start: int, end: int) -> Publication:
     if payload > end:
         raise ValueError("a message is shorter than its topic")
     packet_id = data[topic_end] << 8 | data[topic_end + 1] if first & _QOS else 0
-    return Publication(data[start + 2 : topic_end], data[payload:end], packet_id, bool(first & _DUP))
+    redelivered, retained = bool(first & _DUP), bool(first & _RETAIN)
+    return Publication(data[start + 2 : topic_end], data[payload:end], packet_id, redelivered, retained)

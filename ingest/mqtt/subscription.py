@@ -2,13 +2,17 @@
 
 It uses QoS 1, a persistent session and manual acknowledgement. An acknowledgement is valid only on the connection that
 the message came over: after a reconnect the broker redelivers unacknowledged messages, and may use other packet ids.
+
+A packet id does not name a message. With a long queue, Mosquitto sends more than 65,535 messages ahead of their
+acknowledgements, and so gives two of them one id. Each is then acknowledged, in the order of their arrival: Mosquitto
+takes an acknowledgement for the older one.
 """
 
 import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -16,6 +20,7 @@ import paho.mqtt.client as mqtt
 
 from ingest.mqtt.bulk_client import BulkClient, Publication
 from ingest.mqtt.client import connect, disconnect, log_in
+from ingest.mqtt.probe import Probe
 from storage.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -35,6 +40,7 @@ class Message(msgspec.Struct, frozen=True, gc=False):
     redelivered: bool
     packet_id: int  # 0 for QoS 0, which is not acknowledged
     connection: int
+    retained: bool = False  # the topic's last message, sent because we subscribed
 
 
 class Subscription:
@@ -50,11 +56,14 @@ class Subscription:
         self._changed = threading.Condition()
         self._waiting: deque[Message] = deque()
         self._waiting_bytes = 0
-        self._unacknowledged: set[int] = set()
+        self._being_kept = 0  # messages that were taken and are not acknowledged yet
+        self._unacknowledged: dict[int, Message] = {}  # by packet id; of two with one id, the newer one
         self._connection = 0
         self.connected = False
         self.dropped = 0  # by the broker since it started, for any client
-        self._client = BulkClient(settings.mqtt_client_id, self._receive, self._has_room)
+        self.probe = Probe(settings.mqtt_client_id)
+        self._probing: mqtt.MQTTMessageInfo | None = None
+        self._client = BulkClient(settings.mqtt_client_id, self._receive, self._has_room, self._check_connection)
         self._client.on_connect = self._on_connect
         self._client.on_subscribe = self._on_subscribe
         self._client.on_disconnect = self._on_disconnect
@@ -69,27 +78,56 @@ class Subscription:
         disconnect(self._client)
 
     def take(self, max_messages: int, max_bytes: int, *, timeout: float) -> list[Message]:
-        """Messages that have arrived; none only if none arrives within `timeout` seconds.
+        """Messages that have arrived; none if none arrives within `timeout` seconds.
 
-        Taking stops at `max_messages`, or once the payloads have `max_bytes` together.
+        Taking stops at `max_messages`, or once the payloads have `max_bytes` together. Probes are taken out here, and
+        acknowledged: so few messages are being kept that none of them has a probe's packet id.
         """
         taken: list[Message] = []
+        probes: list[Message] = []
         size = 0
         with self._changed:
             self._changed.wait_for(lambda: self._waiting, timeout)
             while self._waiting and len(taken) < max_messages and size < max_bytes:
-                taken.append(self._waiting.popleft())
-                size += len(taken[-1].payload)
+                message = self._waiting.popleft()
+                size += len(message.payload)
+                (probes if message.topic == self.probe.topic else taken).append(message)
             self._waiting_bytes -= size
+            if taken:
+                self.probe.sign_of_life()
+                self._being_kept += len(taken)
+            if probes:
+                self.probe.came_back()
+                self._acknowledge(probes)
             self._changed.notify_all()
         return taken
 
-    def acknowledge(self, messages: Iterable[Message]) -> None:
+    def acknowledge(self, messages: Sequence[Message]) -> None:
         """Tell the broker that it may forget these messages."""
+        if not messages:
+            return
         with self._changed:
-            packet_ids = [m.packet_id for m in messages if m.packet_id and m.connection == self._connection]
-            self._unacknowledged.difference_update(packet_ids)
-            self._client.acknowledge(packet_ids)
+            self._being_kept -= len(messages)
+            self.probe.sign_of_life()  # nothing else could arrive if they had filled the broker's window
+            self._acknowledge(messages)
+
+    def _acknowledge(self, messages: Sequence[Message]) -> None:
+        current = [m for m in messages if m.packet_id and m.connection == self._connection]
+        for message in current:
+            if self._unacknowledged.get(message.packet_id) is message:
+                del self._unacknowledged[message.packet_id]
+        self._client.acknowledge(message.packet_id for message in current)
+
+    @property
+    def is_receiving(self) -> bool:
+        """Whether what devices send arrives here, as far as we know."""
+        return self.connected and not self.is_dead
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether neither a probe nor a message comes back, although intake has nothing left to do."""
+        with self._changed:
+            return self._is_idle() and bool(self.probe.returned) and self.probe.is_unanswered
 
     @property
     def alive(self) -> bool:
@@ -101,15 +139,16 @@ class Subscription:
         if reason.is_failure:
             log.error("the broker refused the connection: %s", reason)
             return
-        client.subscribe(
-            [(self._filter, 1)] if self._settings.embeds_broker else [(self._filter, 1), (DROPPED_TOPIC, 0)]
-        )
+        filters = [(self._filter, 1), (self.probe.topic, 1)]
+        client.subscribe(filters if self._settings.embeds_broker else [*filters, (DROPPED_TOPIC, 0)])
         log.info("connected to the broker; the session is %s", "resumed" if flags.session_present else "new")
 
     def _on_subscribe(self, _: mqtt.Client, __: Any, ___: int, granted: list[Any], ____: Any) -> None:
         if granted[0].is_failure:
             log.error("the broker refused the subscription to %s: %s", self._filter, granted[0])
             return
+        with self._changed:
+            self.probe.connected()
         self.connected = True
         log.info("subscribed to %s", self._filter)
 
@@ -125,22 +164,41 @@ class Subscription:
             log.warning("lost the connection to the broker: %s", reason)
 
     def _receive(self, received: list[Publication]) -> None:
-        """Queue messages. NATS may redeliver one whose first copy is still being processed; that copy is left out."""
+        """Queue messages, without copies: NATS redelivers what is still being processed over the same connection."""
         now = time.time_ns() // 1000
         with self._changed:
-            unacknowledged = self._unacknowledged
-            for topic, payload, packet_id, redelivered in received:
-                if packet_id in unacknowledged:
-                    continue
-                if packet_id:
-                    unacknowledged.add(packet_id)
+            for topic, payload, packet_id, redelivered, retained in received:
                 name = topic.decode(errors="replace")
                 if name == DROPPED_TOPIC:
                     self._note_dropped(payload)
                     continue
-                self._waiting.append(Message(name, payload, now, redelivered, packet_id, self._connection))
+                message = Message(name, payload, now, redelivered, packet_id, self._connection, retained)
+                if packet_id:
+                    if redelivered and self._is_copy(message):
+                        continue
+                    self._unacknowledged[packet_id] = message
+                self._waiting.append(message)
                 self._waiting_bytes += len(payload)
             self._changed.notify_all()
+
+    def _is_copy(self, message: Message) -> bool:
+        known = self._unacknowledged.get(message.packet_id)
+        return known is not None and known.payload == message.payload and known.topic == message.topic
+
+    def _check_connection(self) -> bool:
+        """Asked by the client's thread at least once a second: send the next probe; True if the connection is dead."""
+        if not self.connected:
+            return False
+        if self.probe.is_due and (self._probing is None or self._probing.is_published()):
+            self._probing = self._client.publish(self.probe.topic, b"probe", qos=1)
+        with self._changed:
+            if self.probe.is_due:
+                self.probe.sent()
+            return self._is_idle() and self.probe.wants_reconnect()
+
+    def _is_idle(self) -> bool:
+        """Whether nothing waits here or is being kept. If a store is away, the broker may have nothing more to send."""
+        return not self._waiting and not self._being_kept
 
     def _note_dropped(self, payload: bytes) -> None:
         count = int(payload) if payload.isdigit() else 0

@@ -71,10 +71,15 @@ class AlertRaiser:
         """Add the alerts of a batch to the session, with their notifications; the caller commits."""
         return raise_alerts(session, evaluated, self._outbox, self._last_seen.newest)
 
-    def remember(self, readings: Sequence[Reading], outcome: Outcome) -> None:
-        """After the commit: remember what was decided, and when the devices were seen."""
+    def is_newer(self, reading: Reading) -> bool:
+        """Whether no reading of the device is known that is as new as this one."""
+        return reading.time > self._last_seen.newest.get(reading.device_id, -1)
+
+    def remember(self, readings: Sequence[Reading], retained: Sequence[Reading], outcome: Outcome) -> None:
+        """After the commit: remember what was decided, when the devices were seen, and what the broker had retained."""
         remember_cooldowns(self._rules, outcome)
         self._last_seen.record(readings)
+        self._last_seen.record_retained(retained)
 
 
 def raise_alerts(session: Session, evaluated: Evaluated, outbox: Outbox, newest: Newest) -> Outcome:

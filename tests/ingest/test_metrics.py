@@ -14,6 +14,7 @@ from sqlmodel import Session
 
 from ingest.metrics import DURATION_BUCKETS, Histogram, IngestMetrics
 from ingest.monitor import STUCK_SECONDS, Monitor, readiness
+from ingest.mqtt.probe import Probe
 from storage.rules import Rule
 from storage.settings import Settings, SettingsError
 from storage.telemetry import StoreUnavailable
@@ -94,6 +95,8 @@ def test_readings_add_up_at_every_scrape_under_load(monitored: tuple[Settings, I
     assert last["alerts_total"] == 1
     assert last["rule_evaluations_total"] == last["stored_total"]
     assert last["ignored_keys_total"] == 1
+    assert last["probe_reconnects_total"] == 0
+    assert last["probe_age_seconds"] < 60
     assert last["commit_seconds_count"] == last["arrival_lag_seconds_count"] == last["stored_total"]
     assert last["batch_readings_sum"] == last["stored_total"]
     assert last["store_write_seconds_count"] == last["batch_readings_count"] > 0
@@ -114,6 +117,7 @@ def test_ready_says_what_is_missing(monitored: tuple[Settings, Ingester, str], m
         "checks": {"broker": "connected", "telemetry_store": "connected", "intake": "works"},
         "last_processed_seconds_ago": pytest.approx(1, abs=5),
         "in_flight": 0,
+        "probe_came_back_seconds_ago": pytest.approx(1, abs=5),
     }
 
     def away() -> None:
@@ -128,7 +132,8 @@ def test_ready_says_what_is_missing(monitored: tuple[Settings, Ingester, str], m
 
 
 class Connected:
-    connected = True
+    connected = is_receiving = True
+    probe = Probe("test")
 
     def check(self) -> None:
         """It answers."""

@@ -29,9 +29,9 @@ def packet(kind: int, body: bytes) -> bytes:
             return bytes([kind]) + length + body
 
 
-def message(topic: str, payload: bytes, number: int) -> bytes:
+def message(topic: str, payload: bytes, number: int, *, retain: bool = False) -> bytes:
     """A PUBLISH of QoS 1 whose packet id follows from its number."""
-    return packet(0x32, field(topic.encode()) + struct.pack("!H", number % ROUND + 1) + payload)
+    return packet(0x32 | retain, field(topic.encode()) + struct.pack("!H", number % ROUND + 1) + payload)
 
 
 class Publisher:

@@ -9,6 +9,7 @@ from typing import Any
 
 import paho.mqtt.client as mqtt
 import uvicorn
+from sqlmodel import Session
 
 from cli.local import nats
 from ingest.devices.last_seen import LastSeen
@@ -68,7 +69,8 @@ class Ingester:
         self.registry = Registry(settings, self.engine)
         self.live = LivePublisher(settings)
         self.subscription = Subscription(settings)
-        raiser = AlertRaiser(self.registry, LastSeen(), Outbox(NotifySettings.load()))
+        self.last_seen = LastSeen()
+        raiser = AlertRaiser(self.registry, self.last_seen, Outbox(NotifySettings.load()))
         self.intake = Intake(
             settings.mqtt_topic, self.store, self.engine, self.registry, self.metrics, raiser=raiser, live=self.live
         )
@@ -80,6 +82,8 @@ def ingesting(settings: Settings, *, connected: bool = True) -> Iterator[Ingeste
     ingester = Ingester(settings)
     stopping = threading.Event()
     thread = threading.Thread(target=ingester.intake.run, args=(ingester.subscription, stopping))
+    with Session(ingester.engine) as session:
+        ingester.last_seen.load(session)
     ingester.registry.start()
     ingester.live.start()
     ingester.subscription.start()
@@ -133,9 +137,9 @@ class Device:
         """Publish one reading or several, and wait for the broker's word."""
         self.post(device_id, payload).wait_for_publish(10)
 
-    def post(self, device_id: str, payload: Any) -> mqtt.MQTTMessageInfo:
+    def post(self, device_id: str, payload: Any, *, retain: bool = False) -> mqtt.MQTTMessageInfo:
         content = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
-        return self._client.publish(f"devices/{device_id}/telemetry", content, qos=1)
+        return self._client.publish(f"devices/{device_id}/telemetry", content, qos=1, retain=retain)
 
     def leave(self) -> None:
         disconnect(self._client)

@@ -22,7 +22,7 @@ MESSAGES = st.lists(
 
 
 def encoded(message: Publication) -> bytes:
-    first = 0x30 | (0x08 if message.redelivered else 0) | (0x02 if message.packet_id else 0)
+    first = 0x30 | (0x08 if message.redelivered else 0) | (0x02 if message.packet_id else 0) | message.retained
     number = struct.pack("!H", message.packet_id) if message.packet_id else b""
     return packet(first, field(message.topic) + number + message.payload)
 
