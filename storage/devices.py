@@ -1,7 +1,7 @@
 """The registry of machines, the names of metrics, and the metadata that the platform reads."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo
@@ -84,6 +84,12 @@ def lock_devices(session: Session, device_ids: Sequence[str]) -> dict[str, Devic
 def existing_ids(session: Session, device_ids: Sequence[str]) -> set[str]:
     """Those of the ids that a device has, deleted or not."""
     return set(session.exec(select(Device.device_id).where(col(Device.device_id).in_(device_ids))))
+
+
+def tenants_devices(session: Session, tenant_id: str, device_ids: Collection[str]) -> set[str]:
+    """Those of the ids that are devices of the tenant, deleted or not."""
+    of_tenant = select(Device.device_id).where(Device.tenant_id == tenant_id)
+    return set(session.exec(of_tenant.where(col(Device.device_id).in_(device_ids))))
 
 
 def all_devices(session: Session) -> list[Device]:

@@ -127,40 +127,51 @@ def rules_for_device(session: Session, device_id: str) -> Sequence[Rule]:
 
 # Two requests that would exceed the limit together wait for each other.
 _LOCK_LIMIT = text("SELECT pg_advisory_xact_lock(hashtext('energy/rules-per-device'))")
-_COUNT_FOR_ALL = text("""
-SELECT tenant_id, count(*)::int AS rules FROM rules
-WHERE scope = 'all_devices' AND status = 'active' AND deleted_at IS NULL AND rule_id <> :rule_id GROUP BY tenant_id
-""")
+# A rule watches a device if it names it or is of all devices, and has the device's tenant or none. NULL among the
+# tenants of a rule of all devices stands for devices that are not registered, or have no tenant.
 _MOST_WATCHED = text("""
-SELECT selected.device_id, count(DISTINCT rule_id) AS rules FROM rules, unnest(device_ids) AS selected (device_id)
-WHERE scope = 'selected_devices' AND status = 'active' AND deleted_at IS NULL AND rule_id <> :rule_id
-  AND (:for_all OR selected.device_id = ANY(CAST(:devices AS text[])))
-  AND (CAST(:tenant AS text) IS NULL
-       OR EXISTS (SELECT FROM devices d WHERE d.device_id = selected.device_id AND d.tenant_id = :tenant))
-GROUP BY selected.device_id ORDER BY rules DESC, selected.device_id LIMIT 1
+WITH others AS MATERIALIZED (
+    SELECT rule_id, tenant_id, scope, device_ids FROM rules
+    WHERE status = 'active' AND deleted_at IS NULL AND rule_id <> :rule_id
+), naming AS (
+    SELECT n.device_id, d.tenant_id, count(DISTINCT o.rule_id) AS rules
+    FROM others o CROSS JOIN unnest(o.device_ids) AS n (device_id) LEFT JOIN devices d ON d.device_id = n.device_id
+    WHERE o.scope = 'selected_devices' AND (o.tenant_id IS NULL OR o.tenant_id = d.tenant_id)
+      AND (:of_all_devices OR n.device_id = ANY(CAST(:devices AS text[])))
+    GROUP BY n.device_id, d.tenant_id
+), watched AS (
+    SELECT device_id, tenant_id, rules FROM naming
+    UNION ALL
+    SELECT n.device_id, d.tenant_id, 0 FROM unnest(CAST(:devices AS text[])) AS n (device_id)
+    LEFT JOIN devices d ON d.device_id = n.device_id WHERE NOT :of_all_devices
+    UNION ALL
+    SELECT NULL, tenant_id, 0 FROM (SELECT tenant_id FROM devices UNION SELECT CAST(:tenant AS text)) t
+    WHERE :of_all_devices
+)
+SELECT w.device_id, w.rules + (
+    SELECT count(*) FROM others o WHERE o.scope = 'all_devices' AND (o.tenant_id IS NULL OR o.tenant_id = w.tenant_id)
+) AS rules
+FROM watched w WHERE CAST(:tenant AS text) IS NULL OR w.tenant_id = :tenant
+ORDER BY rules DESC, w.device_id LIMIT 1
 """)
 
 
 def most_watched_device(session: Session, rule: Rule) -> tuple[str | None, int]:
     """Of the devices that a rule watches, the one that most other active rules watch, and how many these are.
 
-    The device is None if only rules of all devices watch any. Counts rules of all tenants. Holds a lock until the
-    transaction ends, so that two rules that are counted at once do not miss each other.
+    The device is None if it is one that only rules of all devices watch. Rules that name a device of another tenant do
+    not watch it and do not count. Holds a lock until the transaction ends, so that two rules that are counted at once
+    do not miss each other.
     """
     session.execute(_LOCK_LIMIT)
-    rows = session.execute(_COUNT_FOR_ALL, {"rule_id": rule.rule_id})
-    for_all: dict[str | None, int] = {row.tenant_id: row.rules for row in rows}
-    without_tenant = for_all.pop(None, 0)
-    of_tenant = max(for_all.values(), default=0) if rule.tenant_id is None else for_all.get(rule.tenant_id, 0)
     parameters = {
         "rule_id": rule.rule_id,
-        "for_all": rule.scope == "all_devices",
+        "of_all_devices": rule.scope == "all_devices",
         "devices": rule.device_ids,
         "tenant": rule.tenant_id,
     }
     row = session.execute(_MOST_WATCHED, parameters).first()
-    selected = (row.device_id, row.rules) if row else (None, 0)
-    return selected[0], without_tenant + of_tenant + selected[1]
+    return (row.device_id, row.rules) if row else (None, 0)
 
 
 def record_triggered(session: Session, times: Mapping[UUID, datetime]) -> None:

@@ -1,8 +1,9 @@
 """The database session of a request: it sees only the rows of the principal's tenant, and writes the audit log.
 
 Routes cannot forget either, since both happen here. A tenant's session sees rows with its tenant_id and, in tables
-keyed by device only, rows of its own devices. It sees nothing of tables that have neither column. Rows that it adds get
-its tenant_id. Raw `text()` statements are not limited: they must name the tenant themselves.
+keyed by device only, rows of its own devices. It sees nothing of tables that have neither column. Rows that it adds or
+changes have its tenant_id. Raw `text()` statements are not limited: they must name the tenant themselves, and
+`tests/serving/auth/test_raw_sql.py` has the reason for each.
 """
 
 from collections.abc import AsyncIterator, Iterator
@@ -66,8 +67,12 @@ def _scope(state: ORMExecuteState) -> None:
     tenant_id = session.principal.tenant_id
     if tenant_id is None or state.is_column_load or isinstance(state.statement, TextClause):
         return
-    if state.is_select and not state.is_orm_statement:
+    if not state.is_orm_statement:
         raise RuntimeError("select mapped classes, not tables: only classes are limited to a tenant")
+    if state.is_insert:
+        raise RuntimeError("add rows to the session: only those get the tenant")
+    if state.is_update:
+        _own_tenant(tenant_id, state.statement.compile().params.get("tenant_id", tenant_id))  # type: ignore[attr-defined] # as above
     state.statement = state.statement.options(*_criteria(tenant_id))
 
 
@@ -75,17 +80,27 @@ def _scope(state: ORMExecuteState) -> None:
 def _own_and_record(session: Session, _flush: UOWTransaction, _instances: object) -> None:
     assert isinstance(session, RequestSession)  # noqa: S101 - the listener is for this class only
     tenant_id = session.principal.tenant_id
-    for row in session.new:
+    for row in (*session.new, *session.dirty):
         if tenant_id is not None and hasattr(row, "tenant_id"):
-            if row.tenant_id not in (None, tenant_id):
-                raise Refused(f"the key is bound to the tenant {tenant_id}; leave tenant_id out", field="tenant_id")
-            row.tenant_id = tenant_id
+            row.tenant_id = _own_tenant(tenant_id, row.tenant_id)
     for action, rows in (("create", session.new), ("update", session.dirty), ("delete", session.deleted)):
         for row in [row for row in rows if not isinstance(row, UNRECORDED)]:
             change = _change(row, action)
             if change or action == "delete":
                 key = ",".join(str(part) for part in inspect(row).mapper.primary_key_from_instance(row))
                 session.record(action, _table(inspect(row).mapper), key, getattr(row, "tenant_id", None), change)
+
+
+def _own_tenant(own: str, named: str | None) -> str:
+    """The key's own tenant, which a row gets that names none.
+
+    Raises:
+        Refused: The row names another tenant.
+
+    """
+    if named not in (None, own):
+        raise Refused(f"the key is bound to the tenant {own}; leave tenant_id out", field="tenant_id")
+    return own
 
 
 def _change(row: Any, action: str) -> dict[str, Any]:

@@ -54,8 +54,10 @@ def get_window(session: DatabaseSession, response: Response, window_id: UUID, if
 @router.post("", status_code=201)
 def create_window(session: DatabaseSession, body: WindowFields) -> WindowAnswer:
     """Create a maintenance window. It may be in the past, for readings that arrive late."""
-    window = MaintenanceWindow(**_columns(session, body))
+    window = MaintenanceWindow(**body.model_dump())
     session.add(window)
+    session.flush()  # a tenant's window gets its tenant
+    _check_device(session, window)
     session.commit()
     return WindowAnswer(data=_public(window))
 
@@ -64,12 +66,16 @@ def create_window(session: DatabaseSession, body: WindowFields) -> WindowAnswer:
 def update_window(
     session: DatabaseSession, window_id: UUID, body: WindowFields, if_match: IfMatch = None
 ) -> WindowAnswer:
-    """Replace the fields of a maintenance window."""
+    """Replace the fields of a maintenance window; its tenant stays unless a key without a tenant names another."""
     window = _existing(session, window_id, for_update=True)
     refuse_stale(window, if_match)
-    for name, value in _columns(session, body).items():
+    known = window.device_id, window.tenant_id
+    for name, value in body.model_dump(exclude=set() if body.names_tenant else {"tenant_id"}).items():
         setattr(window, name, value)
     window.updated_at = utc_now()
+    session.flush()
+    if known != (window.device_id, window.tenant_id):
+        _check_device(session, window)
     session.commit()
     return WindowAnswer(data=_public(window))
 
@@ -81,12 +87,18 @@ def delete_window(session: DatabaseSession, window_id: UUID) -> None:
     session.commit()
 
 
-def _columns(session: Session, body: WindowFields) -> dict[str, Any]:
-    """The row's values; a tenant's window cannot cover another tenant's device."""
-    device = session.get(Device, body.device_id) if body.device_id else None
-    if device and body.tenant_id not in (None, device.tenant_id):
-        raise Invalid(f"the device {body.device_id} does not belong to {body.tenant_id}", field="device_id")
-    return body.model_dump()
+def _check_device(session: Session, window: MaintenanceWindow) -> None:
+    """Check that a tenant's window covers a device of that tenant, if any; others' ids might as well not exist.
+
+    Raises:
+        Invalid: It does not.
+
+    """
+    if window.device_id is not None and window.tenant_id is not None:
+        device = session.get(Device, window.device_id)
+        if device is None or device.tenant_id != window.tenant_id:
+            detail = f"{window.tenant_id} has no device {window.device_id}; register the device first"
+            raise Invalid(detail, field="device_id")
 
 
 def _existing(session: Session, window_id: UUID, *, for_update: bool = False) -> MaintenanceWindow:

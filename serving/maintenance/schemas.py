@@ -30,6 +30,11 @@ class WindowFields(BaseModel):
             raise Invalid("from must be before to", field="from")
         return self
 
+    @property
+    def names_tenant(self) -> bool:
+        """Whether the body has a `tenant_id`, null included."""
+        return "tenant_id" in self.model_fields_set
+
 
 class WindowPublic(BaseModel):
     window_id: UUID

@@ -1,9 +1,25 @@
-"""The limit on the rules that watch one device: MAX_RULES_PER_DEVICE."""
+"""What a rule may watch: devices of its tenant, with at most MAX_RULES_PER_DEVICE rules each."""
+
+from collections.abc import Collection
 
 from sqlmodel import Session
 
-from serving.http.errors import Conflict
+from serving.http.errors import Conflict, Invalid
+from storage.devices import tenants_devices
 from storage.rules import Rule, most_watched_device
+
+
+def check_devices(session: Session, rule: Rule, device_ids: Collection[str]) -> None:
+    """Check that the ids that a tenant's rule is to watch are devices of the tenant. Deleted ones may come back.
+
+    Raises:
+        Invalid: One is not. Whether another tenant has it is not told.
+
+    """
+    if rule.tenant_id is None:
+        return
+    if unknown := sorted(set(device_ids) - tenants_devices(session, rule.tenant_id, device_ids)):
+        raise Invalid(f"{rule.tenant_id} has no device {unknown[0]}; register the device first", field="device_ids")
 
 
 def check_limit(session: Session, rule: Rule, limit: int) -> None:

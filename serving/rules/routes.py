@@ -18,7 +18,7 @@ from serving.dependencies import LimitSettings, NotificationOutbox, PlatformSett
 from serving.http.errors import Conflict, Invalid, NotFound, PreconditionFailed, Unavailable, problems
 from serving.http.etags import UNCHANGED, IfMatch, IfNoneMatch, not_modified, refuse_stale
 from serving.http.pagination import Page, paginate
-from serving.rules.limit import check_limit
+from serving.rules.limit import check_devices, check_limit
 from serving.rules.schemas import (
     EvaluatedRule,
     Evaluation,
@@ -68,6 +68,7 @@ def create_rule(
     """Create a rule. It is active at once, unless `status` says otherwise."""
     rule = Rule(**body.values(limits.notification_cooldown_minutes))
     rule.tenant_id = rule.tenant_id or principal.tenant_id
+    check_devices(session, rule, rule.device_ids)
     check_limit(session, rule, limits.max_rules_per_device)
     session.add(rule)
     session.commit()
@@ -89,9 +90,12 @@ def update_rule(
         changes.setdefault("property", ANY_READING)
     elif rule.condition == NO_DATA:
         changes.setdefault("property", None)
+    known_ids = set(rule.device_ids)
     for name, value in changes.items():
         setattr(rule, name, value)
     check_rule(rule)
+    with session.no_autoflush:
+        check_devices(session, rule, set(rule.device_ids) - known_ids)
     return _saved(session, limits, rule)
 
 

@@ -8,12 +8,10 @@ from sqlalchemy import Engine
 from ingest.metrics import IngestMetrics
 from ingest.notify.sender import Senders
 from ingest.notify.settings import NotifySettings
-from serving.app import create_app
 from serving.rules.schemas import RuleUpdate
 from serving.settings import ApiSettings
 from storage.settings import Settings
 from storage.times import utc_now
-from tests.serving.conftest import BASE
 
 HOT: dict[str, Any] = {
     "rule_name": "High Temperature Alert",
@@ -210,31 +208,6 @@ def test_evaluate_says_what_held_a_rule_back(client: TestClient) -> None:
     assert "maintenance" in reasons("2026-02-13T21:30:00Z")[night["rule_id"]]
     held = client.get(f"/api/v1/maintenance-windows/held-back?rule_id={night['rule_id']}").json()
     assert (held["total"], held["data"][0]["count"], held["data"][0]["device_id"]) == (1, 1, "D1")
-
-
-def test_a_device_has_no_more_rules_than_the_limit(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MAX_RULES_PER_DEVICE", "3")
-    with TestClient(create_app(settings), base_url=BASE) as client:
-        body = {"device_id": "D1", "device_name": "n", "device_type": "t", "tenant_id": "a"}
-        assert client.post("/api/v1/devices", json=body).status_code == 201
-        made(client, scope="all_devices", device_ids=[])
-        made(client, scope="all_devices", device_ids=[], tenant_id="a")
-        one = made(client, device_ids=["D1", "D1"])
-        refused = client.post("/api/v1/rules", json=HOT | {"tenant_id": "a"})
-        assert refused.status_code == 409
-        assert "3 active rules watch D1" in refused.json()["detail"]
-        assert "MAX_RULES_PER_DEVICE" in refused.json()["detail"]
-        assert client.post("/api/v1/rules", json=HOT | {"scope": "all_devices"}).status_code == 409
-        other = made(client, device_ids=["D2"])
-        two = made(client, device_ids=["D1"], tenant_id="b")
-        path = f"/api/v1/rules/{other['rule_id']}"
-        assert client.put(path, json={"device_ids": ["D2", "D1"], "severity": "low"}).status_code == 409
-        assert client.get(path).json()["data"] == other
-        for rule in (one, two):
-            client.patch(f"/api/v1/rules/{rule['rule_id']}/status", json={"status": "paused"})
-        assert client.put(path, json={"device_ids": ["D2", "D1"]}).status_code == 200
-        resumed = client.patch(f"/api/v1/rules/{one['rule_id']}/status", json={"status": "active"})
-        assert resumed.status_code == 409
 
 
 def test_an_alerts_notifications(client: TestClient, settings: Settings, engine: Engine) -> None:
