@@ -10,8 +10,11 @@ import pyarrow.compute as pc
 from storage.arrays import Indices, Mask, Times
 from storage.rules import ActiveHours
 from storage.telemetry import TIME
+from storage.times import MINUTE
 
 WHOLE_DAY = 1440
+# How much of the past is looked at in one step.
+MINUTES_AT_ONCE = WHOLE_DAY
 
 
 class Hours:
@@ -34,6 +37,31 @@ class Hours:
         today = self._days[rules, days] & (minutes >= since) & (overnight | (minutes < until))
         yesterday = overnight & self._days[rules, (days + 6) % 7] & (minutes < until)
         return today | yesterday
+
+
+def active_since(hours: ActiveHours, zone: ZoneInfo, now: int, duration: int, earliest: int) -> int | None:
+    """The latest moment since which as much active time has passed as `duration`. Times are in microseconds.
+
+    None outside the active hours, and if that moment lies before `earliest`.
+    """
+    rules = np.zeros(MINUTES_AT_ONCE, np.intp)
+    minute = now // MINUTE * MINUTE
+    lengths = np.full(MINUTES_AT_ONCE, MINUTE)
+    lengths[0] = now - minute  # the current minute has just begun
+    while minute + MINUTE > earliest:
+        starts = minute - MINUTE * np.arange(MINUTES_AT_ONCE)
+        active = Hours([hours]).include(rules, *local_time(starts, zone))
+        if minute + MINUTE > now and not active[0]:
+            return None
+        passed = np.cumsum(np.where(active, lengths, 0))
+        first = int(np.searchsorted(passed, duration))
+        if first < MINUTES_AT_ONCE:
+            moment = int(starts[first] + passed[first] - duration)
+            return moment if moment >= earliest else None
+        duration -= int(passed[-1])
+        minute -= MINUTES_AT_ONCE * MINUTE
+        lengths[0] = MINUTE
+    return None
 
 
 def local_time(times: Times, zone: ZoneInfo) -> tuple[Indices, Times]:

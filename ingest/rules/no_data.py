@@ -1,12 +1,15 @@
 """Rules with the condition `no_data`, evaluated every few seconds: devices from which nothing arrives any more.
 
 Time without data counts only while an ingester was listening: if ingestion or its stores were away, no device is to
-blame. Maintenance does not count either. A device raises one alert until it sends again.
+blame. It counts anew after maintenance. Of a rule with active hours, only time within them counts. A device raises one
+alert until it sends again.
 """
 
 import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from uuid import UUID
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
@@ -17,6 +20,7 @@ from ingest.devices.profile import DeviceProfile
 from ingest.devices.registry import Registry
 from ingest.metrics import IngestMetrics
 from ingest.notify.outbox import Outbox
+from ingest.rules.active_hours import active_since
 from ingest.rules.active_rule import ActiveRule, Breach
 from ingest.rules.alerts import decide
 from storage.alerts import last_raised, lock_alerts
@@ -110,7 +114,7 @@ def find_breaches(
     listening_since: int,
     now: int,
 ) -> Iterator[Breach]:
-    """Devices without data for longer than a rule allows, within its active hours. A breach's value is in minutes.
+    """Devices without data for longer than a rule allows. A breach's value is in minutes, of all the time that passed.
 
     Times are in microseconds.
 
@@ -122,6 +126,7 @@ def find_breaches(
         now: the database's time.
 
     """
+    latest: dict[tuple[UUID, str], int | None] = {}
     for device_id, profile in profiles.items():
         if profile.status not in EXPECTED_TO_SEND:
             continue
@@ -129,13 +134,22 @@ def find_breaches(
         ended_maintenance = (end for _, end in profile.windows if end <= now)
         counts_from = max(without_data_since, listening_since, *ended_maintenance)
         for rule in rules:
-            if (
-                now - counts_from >= rule.threshold * MINUTE + GRACE
-                and rule.watches(device_id, profile.tenant_id)
-                and rule.is_active(now, profile.zone)
-            ):
+            if not rule.watches(device_id, profile.tenant_id):
+                continue
+            key = (rule.rule_id, profile.zone.key)
+            if key not in latest:
+                latest[key] = _latest_start(rule, profile.zone, listening_since, now)
+            if (start := latest[key]) is not None and counts_from <= start:
                 minutes = (now - without_data_since) / MINUTE
                 yield Breach(rule, device_id, profile.tenant_id, now, minutes, profile.in_maintenance(now))
+
+
+def _latest_start(rule: ActiveRule, zone: ZoneInfo, listening_since: int, now: int) -> int | None:
+    """When, at the latest, a breach of now must have begun; None if there can be none now."""
+    duration = round(rule.threshold * MINUTE) + GRACE
+    if rule.hours is None:
+        return now - duration
+    return active_since(rule.hours, zone, now, duration, listening_since)
 
 
 def _not_yet_raised(session: Session, breaches: Sequence[Breach], last_seen: Mapping[str, int]) -> list[Breach]:

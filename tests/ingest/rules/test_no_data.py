@@ -1,8 +1,11 @@
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
+import hypothesis
 import pytest
+from hypothesis import assume, example, given, strategies as st
 from sqlalchemy import Engine
 from sqlalchemy.exc import ResourceClosedError
 from sqlmodel import Session, col, select
@@ -22,7 +25,7 @@ from storage.maintenance import SuppressedAlerts
 from storage.rules import Rule
 from storage.settings import Settings
 from storage.telemetry import Reading
-from storage.times import MINUTE, microseconds, utc_now
+from storage.times import HOUR, MINUTE, SECOND, microseconds, utc_now
 
 NOW = 1_770_000_000_000_000
 ACTIVE = DeviceProfile(status="active", enrichment_status="success")
@@ -62,6 +65,55 @@ def test_only_devices_that_are_expected_to_send_are_missed() -> None:
 def test_outside_active_hours_no_device_is_missed() -> None:
     hours = {"days": list(range(7)), "from": "00:00", "to": "00:01"}
     assert without_data({"D1": ACTIVE}, {}, active_hours=hours) == {}
+
+
+@given(
+    since=st.integers(0, 47), length=st.integers(1, 48), days=st.sets(st.integers(0, 6), min_size=1),
+    zone=st.sampled_from(["UTC", "Europe/Berlin", "Asia/Kolkata", "America/St_Johns"]),
+    threshold=st.integers(1, 1000), silent=st.integers(0, 3000), listening=st.integers(0, 3000),
+    now=st.integers(0, 40 * 24 * 60), seconds=st.integers(0, 59),
+)  # fmt: skip
+@hypothesis.settings(max_examples=60)
+@example(since=12, length=1, days={0, 1, 2, 3, 4, 5, 6}, zone="Europe/Berlin", threshold=5, silent=90, listening=3000,
+         now=24 * 24 * 60 + 4 * 60 + 35, seconds=0)  # fmt: skip
+def test_only_minutes_within_the_active_hours_count(
+    *, since: int, length: int, days: set[int], zone: str, threshold: int, silent: int, listening: int, now: int,
+    seconds: int,
+) -> None:  # fmt: skip
+    """A clock that ticks minute by minute counts the same, also over a change of the clocks."""
+    until = since + length
+    hours = {"days": sorted(days), "from": half_hours(since), "to": half_hours(until % 48 if until > 48 else until)}
+    assume(hours["from"] != hours["to"])
+    moment_now = microseconds(datetime(2026, 10, 1, tzinfo=UTC)) + now * MINUTE + seconds * SECOND
+    rule = ActiveRule.of(quiet_rule(threshold=float(threshold), active_hours=hours))
+    profile = replace(ACTIVE, zone=ZoneInfo(zone))
+    begun = moment_now - min(silent, listening) * MINUTE
+    counted, at = 0, begun
+    while at < moment_now:
+        ends = min((at // MINUTE + 1) * MINUTE, moment_now)
+        counted += (ends - at) * rule.is_active(at, profile.zone)
+        at = ends
+    expected = counted >= threshold * MINUTE + GRACE and rule.is_active(moment_now, profile.zone)
+    found = find_breaches(
+        [rule], {"D1": profile}, {"D1": moment_now - silent * MINUTE}, moment_now - listening * MINUTE, moment_now
+    )
+    assert bool(list(found)) == expected
+
+
+def half_hours(count: int) -> str:
+    return f"{count // 2:02d}:{count % 2 * 30:02d}"
+
+
+def test_a_night_without_data_is_not_counted_when_the_hours_open() -> None:
+    """From 22 at night nothing comes; the hours begin at 6."""
+    rule = ActiveRule.of(quiet_rule(active_hours={"days": list(range(7)), "from": "06:00", "to": "18:00"}))
+    opening = microseconds(datetime(2026, 2, 12, 6, tzinfo=UTC))
+    fired = [
+        minute
+        for minute in range(-30, 30)
+        if list(find_breaches([rule], {"D1": ACTIVE}, {"D1": opening - 8 * HOUR}, 0, opening + minute * MINUTE + GRACE))
+    ]
+    assert fired == list(range(10, 30))
 
 
 class Plant:
