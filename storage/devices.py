@@ -24,11 +24,15 @@ from storage.database import Timestamp
 from storage.rules import ActiveHours
 from storage.settings import Zone
 from storage.times import utc_now
+from storage.validation import first_error, form
 
 # Letters, digits, dots, hyphens and underscores, without two dots in a row. Pydantic's engine has no look-around.
-IDENTIFIER = r"^[A-Za-z0-9](?:\.?[A-Za-z0-9_-])*\.?$"
+IDENTIFIER = form(
+    r"^[A-Za-z0-9](?:\.?[A-Za-z0-9_-])*\.?$",
+    "use letters, digits, dots, hyphens and underscores",
+)
 MAX_IDENTIFIER = 50
-METRIC = r"^[a-z][a-z0-9_]{0,62}$"
+METRIC = form(r"^[a-z][a-z0-9_]{0,62}$", "use small letters, digits and underscores, at most 63; begin with a letter")
 MAX_METADATA_BYTES = 64 * 1024
 # Plausible current (A) of a device that feeds in.
 EXPORTING_CURRENT = (-10_000.0, 10_000.0)
@@ -256,7 +260,5 @@ def metadata_text(metadata: dict[str, Any] | str | None) -> str | None:
     try:
         DeviceMetadata.model_validate_json(text)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise ValueError(f"{where}: {first['msg'].removeprefix('Value error, ')}" if where else first["msg"]) from None
+        raise ValueError(first_error(error.errors(include_url=False))) from None
     return text

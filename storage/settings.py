@@ -1,8 +1,7 @@
 """Settings read from environment variables: addresses, secrets, and what several rooms share.
 
-The rooms are the packages at the top: storage, ingest, assets, orchestration, serving and cli. Variables that one room
-alone reads stand in that room's `settings.py`. The README lists every variable. A host, a URL or a
-bucket replaces the embedded service; a port alone only moves it.
+Variables that one room alone reads stand in that room's `settings.py`. The README lists every variable. A host, a URL
+or a bucket replaces the embedded service; a port alone only moves it.
 """
 
 import os
@@ -17,6 +16,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, AliasChoices, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from storage.validation import sentence
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 
@@ -106,8 +107,7 @@ class EnvironmentSettings(BaseSettings):
             _refuse_disagreement(os.environ)
             return cls()
         except ValidationError as error:
-            lines = [_describe_error(e["loc"], e["msg"], e.get("input")) for e in error.errors(include_url=False)]
-            raise SettingsError("\n".join(lines)) from None
+            raise SettingsError("\n".join(map(_describe_error, error.errors(include_url=False)))) from None
 
 
 def check_settings() -> None:
@@ -290,11 +290,10 @@ def _refuse_disagreement(environment: Mapping[str, str]) -> None:
                                 f" {environment[other]!r}); give one of them")  # fmt: skip
 
 
-def _describe_error(location: tuple[int | str, ...], message: str, value: Any) -> str:
+def _describe_error(error: Mapping[str, Any]) -> str:
     """One line that names the variable and its value, unless the value is a secret."""
-    message = message.removeprefix("Value error, ")
-    if not location:
-        return message
-    name = str(location[0]).upper()
-    secret = re.search("PASSWORD|TOKEN|KEY|DATABASE_URL|CELERY", name)
-    return f"{name}={'…' if secret else value}: {message}"
+    if not error["loc"]:
+        return sentence(error)
+    name = str(error["loc"][0]).upper()
+    value = "…" if re.search("PASSWORD|TOKEN|KEY|DATABASE_URL|CELERY", name) else error.get("input")
+    return f"{name}={value}: {sentence({**error, 'input': value})}"

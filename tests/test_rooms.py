@@ -26,7 +26,14 @@ FACES = {
 # Libraries that train, draw or query. They cost seconds and hundreds of MB, so they load when they are used.
 HEAVY = {"sklearn", "prophet", "statsmodels", "matplotlib", "scipy", "pandas", "duckdb"}
 # The parts of storage that know no domain word.
-WITHOUT_DOMAIN = {"storage.settings", "storage.times", "storage.database", "storage.arrays", "storage.comparison"}
+WITHOUT_DOMAIN = {
+    "storage.settings",
+    "storage.times",
+    "storage.validation",
+    "storage.database",
+    "storage.arrays",
+    "storage.comparison",
+}
 MAX_LINES = 300
 
 

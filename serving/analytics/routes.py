@@ -29,6 +29,7 @@ from serving.jobs.schemas import JobPath
 from storage import catalogue, jobs
 from storage.jobs import AnalyticsJob
 from storage.times import midnight
+from storage.validation import field_path, sentence
 
 router = APIRouter(prefix="/api/v1/analytics", tags=["analytics"], route_class=IdentifiedRoute)
 
@@ -112,8 +113,8 @@ def _parameters(body: AnalysisRequest, model_name: str) -> Parameters:
         return analysis.parameters.model_validate(body.parameters or {})
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        field = ".".join(str(part) for part in ("parameters", *first["loc"]))
-        raise Invalid(f"{field}: {first['msg'].removeprefix('Value error, ')}", field=field) from None
+        field = field_path(("parameters", *first["loc"]))
+        raise Invalid(f"{field}: {sentence(first)}", field=field) from None
 
 
 def _days(session: Session, body: AnalysisRequest) -> tuple[date, date, str | None]:

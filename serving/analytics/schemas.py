@@ -4,11 +4,10 @@ from datetime import date
 from typing import Annotated, Any
 
 from pydantic import BaseModel, Field
-from pydantic.json_schema import SkipJsonSchema
 
 from assets.analyses import AnalysisType
 from serving.devices.schemas import DeviceId
-from serving.http.fields import Day, Moment, Text
+from serving.http.fields import Day, Moment, Optional, Text
 from serving.http.pagination import SORT, TimeRangeQuery
 from serving.jobs.schemas import JobSort
 from storage.catalogue import Dataset
@@ -51,13 +50,12 @@ class AnalysisRequest(BaseModel):
 
     device_id: DeviceId
     analysis_type: AnalysisType
-    model_name: (
+    model_name: Optional[
         Annotated[
             Text,
-            Field(max_length=100, examples=["isolation_forest"], description="By default the analysis's first model"),
+            Field(max_length=100, examples=["isolation_forest"], description="By default the first one"),
         ]
-        | SkipJsonSchema[None]
-    ) = None
+    ] = None
     dataset_key: Annotated[Text, Field(max_length=500)] | None = None
     start_date: Day | None = None
     end_date: Day | None = None

@@ -28,6 +28,8 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, Operation
 from starlette.exceptions import HTTPException, WebSocketException
 from starlette.websockets import WebSocketState
 
+from storage.validation import field_path, sentence
+
 log = logging.getLogger(__name__)
 
 
@@ -128,7 +130,7 @@ def problems(*kinds: type[Problem]) -> dict[int | str, dict[str, Any]]:
 
 def field_errors(errors: Sequence[Any]) -> list[FieldError]:
     """The fields that a `ValidationError` of Pydantic names."""
-    return [FieldError(field=".".join(map(str, e["loc"])) or "body", message=_message(e)) for e in errors]
+    return [FieldError(field=field_path(e["loc"]) or "body", message=sentence(e)) for e in errors]
 
 
 def answer_with_problems(
@@ -219,14 +221,7 @@ def _allowed(routes: Sequence[APIRoute], request: Request) -> str:
 
 def _field_error(error: dict[str, Any]) -> FieldError:
     if error["type"] == "json_invalid":
-        return FieldError(field="body", message=f"is not JSON: {error['ctx']['error']} at character {error['loc'][-1]}")
-    return FieldError(field=_field(error["loc"]), message=_message(error))
-
-
-def _field(location: tuple[int | str, ...]) -> str:
-    """`("body", "ids", 0)` as `ids.0`; the whole body as `body`."""
-    return ".".join(str(part) for part in location[1:]) or str(location[0])
-
-
-def _message(error: dict[str, Any]) -> str:
-    return str(error["msg"]).removeprefix("Value error, ")
+        return FieldError(field="body", message=f"is not JSON; look at its character {error['loc'][-1]}")
+    # The first part says whether it stands in the body, the query, the path or a header.
+    where, *location = error["loc"]
+    return FieldError(field=field_path(tuple(location)) or str(where), message=sentence(error))

@@ -8,10 +8,11 @@ from fastapi import Header, Response
 
 from serving.http.errors import PreconditionFailed
 from storage.times import microseconds
+from storage.validation import form
 
 # One ETag, several, or any (RFC 9110, 8.8.3 and 13.1.1).
 TAG = r'(W/)?"[!#-~]*"'
-TAGS = rf"^(\*|{TAG}( *, *{TAG})*)$"
+TAGS = form(rf"^(\*|{TAG}( *, *{TAG})*)$", "send the ETag of an answer, in its quotes, or *")
 # For a route's `responses`.
 UNCHANGED: dict[int | str, dict[str, Any]] = {304: {"description": "The row has not changed"}}
 IfNoneMatch = Annotated[str | None, Header(description="An ETag; the answer is 304 if the row still has it")]

@@ -1,21 +1,15 @@
 """Types of fields and parameters that any API needs: text, numbers, days, timestamps."""
 
-import json
 import re
 from datetime import UTC, date, datetime
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, AwareDatetime, BeforeValidator, PlainSerializer
-from pydantic.json_schema import SkipJsonSchema
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, GetJsonSchemaHandler, PlainSerializer
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from storage.times import rfc3339
-
-EXAMPLES = "2026-02-12T10:00:00Z or 2026-02-12T11:00:00+01:00"
-
-
-def _shown(value: Any) -> str:
-    """The value as JSON, which is ASCII, cut off if it is long."""
-    return json.dumps(value, default=str)[:60]
+from storage.validation import TIMESTAMPS, shown
 
 
 def _storable(text: str) -> str:
@@ -35,9 +29,9 @@ def _timestamp_text(value: Any) -> Any:
         # A plus that is not written as %2B in a URL arrives as a blank.
         value = re.sub(r"^(\S+[Tt ][\d:.,]+) (\d\d:?\d\d)$", r"\1+\2", value)
     if isinstance(value, str) and not re.match(r"\d{4}-\d\d-\d\d[Tt ]", value):
-        raise ValueError(f"{_shown(value)} is not a timestamp; write it as {EXAMPLES}")
+        raise ValueError(f"{shown(value)} is not a timestamp; write it as {TIMESTAMPS}")
     if not isinstance(value, str | datetime):
-        raise ValueError(f"{_shown(value)} is not text; write the timestamp as {EXAMPLES}")  # noqa: TRY004 - a field's wrong value
+        raise ValueError(f"{shown(value)} is not text; write the timestamp as {TIMESTAMPS}")  # noqa: TRY004 - a field's wrong value
     return value
 
 
@@ -45,13 +39,13 @@ def _day_text(value: Any) -> Any:
     """Pydantic also takes numbers, as seconds since 1970."""
     if isinstance(value, str) and re.fullmatch(r"\d{4}-\d\d-\d\d", value):
         return value
-    raise ValueError(f"{_shown(value)} is not a day; write it as 2026-02-12")
+    raise ValueError(f"{shown(value)} is not a day; write it as 2026-02-12")
 
 
 def _unquoted(value: Any) -> Any:
     """Pydantic also turns text and booleans into numbers."""
     if isinstance(value, bool | str):
-        raise ValueError(f"{_shown(value)} is not a number; send a number without quotes")  # noqa: TRY004 - as above
+        raise ValueError(f"{shown(value)} is not a number; send a number without quotes")  # noqa: TRY004 - as above
     return value
 
 
@@ -67,9 +61,20 @@ def _utc(moment: datetime) -> datetime:
     return moment.astimezone(UTC)
 
 
+class _WithoutNull:
+    """Leaves null out of a type's description."""
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        described = handler(schema)
+        (other,) = (part for part in described.pop("anyOf") if part != {"type": "null"})
+        return {**other, **described}
+
+
 T = TypeVar("T")
+# A field that may be left out, or null for the same.
+Optional = Annotated[T | None, _WithoutNull()]
 # A field of an update that may be left out and cannot be null.
-NotNull = Annotated[T | SkipJsonSchema[None], BeforeValidator(_not_null)]
+NotNull = Annotated[T | None, BeforeValidator(_not_null), _WithoutNull()]
 Text = Annotated[str, AfterValidator(_storable)]
 # For whole numbers of a body (15.0 is one); those of a query are text. It stands after the bounds: before them, it
 # would hide them from the description.

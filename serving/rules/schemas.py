@@ -12,6 +12,7 @@ from serving.http.pagination import SORT, CursorQuery
 from storage.comparison import Operator
 from storage.devices import Metric, Number
 from storage.rules import ANY_READING, NO_DATA, ActiveHours, Rule
+from storage.validation import form
 
 MAX_NO_DATA_MINUTES = 525_600  # a year
 
@@ -26,7 +27,8 @@ RuleSort = Literal[
 MetricName = Annotated[Metric, Field(examples=["temperature"])]
 Name = Annotated[Text, Field(min_length=1, max_length=255)]
 DeviceIds = Annotated[list[DeviceId], Field(max_length=10_000)]
-Channel = Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*(_[a-z0-9]+)*$", max_length=50, examples=["email"])]
+CHANNEL = form(r"^[a-z][a-z0-9]*(_[a-z0-9]+)*$", "a channel's name has small letters, digits and single underscores")
+Channel = Annotated[str, Field(pattern=CHANNEL, max_length=50, examples=["email"])]
 Channels = Annotated[list[Channel], Field(max_length=20)]
 CooldownMinutes = Annotated[int, Field(ge=0, le=525_600), UNQUOTED]
 ForSeconds = Annotated[

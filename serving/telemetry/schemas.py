@@ -12,9 +12,13 @@ from serving.http.pagination import SORT, PageQuery
 from storage.comparison import Operator
 from storage.devices import METRIC, Metric, Number
 from storage.telemetry import Aggregate
+from storage.validation import form
 
-FIELDS = r"^ *[a-z][a-z0-9_]{0,62} *(?:, *[a-z][a-z0-9_]{0,62} *)*$"
-INTERVAL = r"^[1-9][0-9]{0,5}[smhd]$"
+FIELDS = form(
+    r"^ *[a-z][a-z0-9_]{0,62} *(?:, *[a-z][a-z0-9_]{0,62} *)*$",
+    "name metrics, separated by commas",
+)
+INTERVAL = form(r"^[1-9][0-9]{0,5}[smhd]$", "give a number and s, m, h or d, such as 5m")
 
 Limit = Annotated[
     int | None,

@@ -138,4 +138,4 @@ def test_a_process_refuses_a_wrong_variable_of_its_rooms(arguments: tuple[str, .
         timeout=60, check=False,
     )  # fmt: skip
     assert process.returncode != 0
-    assert f"{variable}=-1: Input should be greater than" in process.stderr
+    assert f'{variable}=-1: "-1" is out of range; give' in process.stderr

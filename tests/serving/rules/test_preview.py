@@ -132,7 +132,7 @@ def test_a_rule_that_stands(past: Past) -> None:
         ({"rule": RULE, "start_time": "1980-01-01T00:00:00Z"}, "Choose fewer devices"),
         ({"rule": RULE, "device_ids": ["D9"]}, "does not watch any"),
         ({"rule": RULE | {"condition": "no_data", "property": None}}, "a no_data rule has no preview"),
-        ({"rule": RULE, "start_time": "2026-02-01T00:00:00"}, "timezone"),
+        ({"rule": RULE, "start_time": "2026-02-01T00:00:00"}, "has no offset"),
     ],
 )
 def test_refused(past: Past, body: dict[str, Any], says: str) -> None:

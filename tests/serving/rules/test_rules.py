@@ -143,7 +143,7 @@ def test_evaluate_raises_alerts_once_per_cooldown(client: TestClient) -> None:
         ({"timestamp": "2026-02-12T10:00:00"}, "offset"),
         ({"voltage": "high"}, "voltage: 'high' is not a number"),
         ({"temperature": 999}, "plausible limits"),
-        ({"device_id": "a b"}, "pattern"),
+        ({"device_id": "a b"}, "use letters"),
     ],
 )
 def test_evaluate_refuses_what_ingestion_would(client: TestClient, change: dict[str, Any], says: str) -> None:

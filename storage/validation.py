@@ -1,0 +1,156 @@
+"""What is wrong with a value that a model refuses, in plain sentences: the value, and what to do.
+
+Pydantic speaks to programmers ("Input should be a valid integer"). Its kinds of errors are translated here, for the
+answers of the API and for settings alike.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+TIMESTAMPS = "2026-02-12T10:00:00Z or 2026-02-12T11:00:00+01:00"
+MAX_SHOWN = 60
+
+# What a text must look like, by its pattern.
+_FORMS: dict[str, str] = {}
+
+
+def form(pattern: str, sentence: str) -> str:
+    """The pattern itself; `sentence` says what it asks for, such as "use small letters"."""
+    _FORMS[pattern] = sentence
+    return pattern
+
+
+def shown(value: Any) -> str:
+    """The value as JSON, which is ASCII, cut off if it is long."""
+    text = json.dumps(value, default=str)
+    return text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 1] + "…"
+
+
+def sentence(error: Mapping[str, Any]) -> str:
+    """One of `ValidationError.errors()` in plain words, without the field's name."""
+    context = error.get("ctx", {})
+    if error["type"] in _OWN_WORDS:
+        return str(error["msg"]).partition(", ")[2]
+    value = error.get("input")
+    makes = _SENTENCES.get(error["type"])
+    return makes(value, context) if makes else f"{shown(value)} is not possible here; see the description at /docs"
+
+
+def field_path(location: tuple[int | str, ...]) -> str:
+    """`("ids", 0)` as `ids.0`. A key of an object that is itself wrong is named like its value."""
+    return ".".join(str(part) for part in location if part != "[key]")
+
+
+def first_error(errors: list[Any]) -> str:
+    """The first of the errors, with the name of its field."""
+    name, message = field_path(errors[0]["loc"]), sentence(errors[0])
+    return f"{name}: {message}" if name else message
+
+
+Makes = Callable[[Any, Mapping[str, Any]], str]
+
+
+def _not(what: str, remedy: str) -> Makes:
+    return lambda value, _: f"{shown(value)} is not {what}; {remedy}"
+
+
+def _number(value: Any, _: Mapping[str, Any]) -> str:
+    is_quoted = isinstance(value, str) and value.strip().lstrip("+-").replace(".", "", 1).isdigit()
+    return f"{shown(value)} is not a number; give {'it without quotes' if is_quoted else 'a number such as 12.5'}"
+
+
+def _whole_number(value: Any, context: Mapping[str, Any]) -> str:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return f"{shown(value)} is not a whole number; give one such as 12"
+    return _number(value, context).replace("12.5", "12")
+
+
+def _choice(value: Any, context: Mapping[str, Any]) -> str:
+    return f"{shown(value)} is not known; choose {str(context['expected']).replace(chr(39), '')}"
+
+
+def _pattern(value: Any, context: Mapping[str, Any]) -> str:
+    pattern = context["pattern"]
+    return f"{shown(value)} is not valid; {_FORMS.get(pattern, f'it must match {pattern}')}"
+
+
+def _bound(words: str, name: str) -> Makes:
+    return lambda value, context: f"{shown(value)} is out of range; give {words.format(f'{context[name]:.15g}')}"
+
+
+def _short(value: Any, context: Mapping[str, Any]) -> str:
+    least = context["min_length"]
+    return "is empty; give at least one character" if not value else f"is too short; give at least {least} characters"
+
+
+def _few(_: Any, context: Mapping[str, Any]) -> str:
+    least, actual = context["min_length"], context["actual_length"]
+    return f"is empty; give at least {least}" if not actual else f"has {actual} items; give at least {least}"
+
+
+def _many(_: Any, context: Mapping[str, Any]) -> str:
+    return f"has more than {context['max_length']} items; give at most {context['max_length']}"
+
+
+_OWN_WORDS = ("value_error", "assertion_error")
+_OBJECT = _not("a JSON object", 'send one such as {"name": "value"}')
+_LIST = _not("a list", 'send one such as ["a", "b"]')
+_TEXT = _not("text", "send it in quotes")
+_TIMESTAMP = _not("a timestamp", f"write it as {TIMESTAMPS}")
+_DAY = _not("a day", "write it as 2026-02-12")
+_TRUTH = _not("true or false", "send one of the two without quotes")
+_ID = _not("an id", "send one such as 3f2504e0-4f89-41d3-9a0c-0305e82c3301")
+_SENTENCES: dict[str, Makes] = {
+    "missing": lambda _value, _context: "is missing; send it",
+    "extra_forbidden": lambda _value, _context: "is not a known field; check its spelling, or leave it out",
+    "invalid_key": _not("a name", "names are text"),
+    "none_required": _not("null", "leave it out"),
+    "model_type": _OBJECT,
+    "model_attributes_type": _OBJECT,
+    "dict_type": _OBJECT,
+    "mapping_type": _OBJECT,
+    "list_type": _LIST,
+    "tuple_type": _LIST,
+    "set_type": _LIST,
+    "iterable_type": _LIST,
+    "string_type": _TEXT,
+    "string_unicode": _TEXT,
+    "string_too_short": _short,
+    "string_too_long": lambda value, context: f"has {len(value)} characters; give at most {context['max_length']}",
+    "string_pattern_mismatch": _pattern,
+    "too_short": _few,
+    "too_long": _many,
+    "bool_type": _TRUTH,
+    "bool_parsing": _TRUTH,
+    "int_type": _whole_number,
+    "int_parsing": _whole_number,
+    "int_from_float": _whole_number,
+    "int_parsing_size": lambda _value, _context: "has too many digits; give a smaller number",
+    "float_type": _number,
+    "float_parsing": _number,
+    "finite_number": _not("a finite number", "send a number such as 12.5"),
+    "greater_than": _bound("more than {}", "gt"),
+    "greater_than_equal": _bound("{} or more", "ge"),
+    "less_than": _bound("less than {}", "lt"),
+    "less_than_equal": _bound("{} or less", "le"),
+    "multiple_of": _bound("a multiple of {}", "multiple_of"),
+    "literal_error": _choice,
+    "enum": _choice,
+    "date_type": _DAY,
+    "date_parsing": _DAY,
+    "date_from_datetime_parsing": _DAY,
+    "date_from_datetime_inexact": _DAY,
+    "datetime_type": _TIMESTAMP,
+    "datetime_parsing": _TIMESTAMP,
+    "datetime_object_invalid": _TIMESTAMP,
+    "datetime_from_date_parsing": _TIMESTAMP,
+    "timezone_aware": lambda value, _: f"{shown(value)} has no offset; write it as {TIMESTAMPS}",
+    "uuid_type": _ID,
+    "uuid_parsing": _ID,
+    "uuid_version": _ID,
+    "url_type": _not("a URL", "send one such as https://example.com/path"),
+    "url_parsing": _not("a URL", "send one such as https://example.com/path"),
+    "url_scheme": _not("a URL that can be used", "it begins with https://"),
+    "recursion_loop": lambda _value, _context: "is nested too deeply; give a simpler value",
+}
