@@ -2,10 +2,12 @@
 
 import json
 import time
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
 
+from storage.secret_files import internal_headers
 from storage.settings import Settings
 
 
@@ -21,7 +23,8 @@ def status(*, as_json: Annotated[bool, typer.Option("--json", help="Print JSON, 
         else:
             print(f"No platform runs in {settings.energy_home}. `energy up` starts it.")
         raise typer.Exit(1)
-    services = [service_now(service) for service in state["services"]]
+    headers = internal_headers(settings)
+    services = [service_now(service, headers) for service in state["services"]]
     if as_json:
         where = {"home": str(settings.energy_home), "pid": state["pid"]}
         print(json.dumps({"running": True, **where, "parts": services}))
@@ -31,7 +34,7 @@ def status(*, as_json: Annotated[bool, typer.Option("--json", help="Print JSON, 
         raise typer.Exit(1)
 
 
-def service_now(service: dict[str, Any]) -> dict[str, Any]:
+def service_now(service: dict[str, Any], headers: Mapping[str, str]) -> dict[str, Any]:
     """How a service of the platform's state is now: probed, not remembered."""
     import psutil
 
@@ -43,7 +46,7 @@ def service_now(service: dict[str, Any]) -> dict[str, Any]:
         try:
             if psutil.Process(service["pid"]).status() == psutil.STATUS_ZOMBIE:
                 raise psutil.NoSuchProcess(service["pid"])
-            probes.ask(service["probe"], service["started_at"])
+            probes.ask(service["probe"], service["started_at"], headers)
             ready, reason = True, "ready"
         except probes.NotReady as error:
             reason = str(error)

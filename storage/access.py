@@ -23,6 +23,7 @@ Role = Literal["read", "operate", "admin"]
 ROLES: tuple[Role, ...] = get_args(Role)
 TokenKind = Literal["session", "ticket"]
 
+SESSION_COOKIE = "energy_session"
 KEY_PREFIX = "ek_"
 ADMIN_KEY_NAME = "ENERGY_ADMIN_KEY"
 VALID_FOR: dict[TokenKind, timedelta] = {"session": timedelta(hours=12), "ticket": timedelta(seconds=30)}

@@ -2,8 +2,6 @@
 
 import hashlib
 import hmac
-import os
-import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -17,6 +15,7 @@ import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError
 from obstore.store import LocalStore, S3Store
 
+from storage.secret_files import secret_of
 from storage.settings import Settings
 from storage.times import utc_now
 
@@ -160,7 +159,7 @@ class LocalObjects(ObjectStore):
             raise LinkRefused("the link has expired; ask for a new one")
 
     def _signature(self, key: str, expires: int) -> str:
-        return hmac.new(_secret(self._secret_file), f"{key}\n{expires}".encode(), hashlib.sha256).hexdigest()
+        return hmac.new(secret_of(self._secret_file), f"{key}\n{expires}".encode(), hashlib.sha256).hexdigest()
 
 
 class S3Objects(ObjectStore):
@@ -223,18 +222,3 @@ def _translating_errors(key: str) -> Iterator[None]:
         raise AlreadyThere(key) from None
     except (BaseError, OSError) as error:
         raise ObjectStoreUnavailable(f"object store: {str(error).splitlines()[0]}") from error
-
-
-def _secret(file: Path) -> bytes:
-    """The secret that signs links. The process that needs it first makes it."""
-    try:
-        return file.read_bytes()
-    except FileNotFoundError:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        new = file.with_name(f"{file.name}.{os.getpid()}.{secrets.token_hex(4)}")
-        new.touch(mode=0o600)
-        new.write_bytes(secrets.token_bytes(32))
-        with suppress(FileExistsError):  # another process was first, and its secret counts
-            os.link(new, file)
-        new.unlink()
-        return file.read_bytes()

@@ -13,6 +13,7 @@ import http.client
 import json
 import socket
 import time
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -30,8 +31,10 @@ class NotReady(Exception):
     """The service does not answer as it should; the message says what it answered."""
 
 
-def ask(probe: str, started_at: float) -> None:
+def ask(probe: str, started_at: float, headers: Mapping[str, str] | None = None) -> None:
     """Return if the service, started at that time (seconds since 1970), answers as it should.
+
+    `headers` let a probe pass the guard in front of Dagster's webserver.
 
     Raises:
         NotReady: it does not.
@@ -41,15 +44,15 @@ def ask(probe: str, started_at: float) -> None:
     try:
         match url.scheme:
             case "http":
-                _http(url.netloc, "GET", url.path)
+                _http(url.netloc, "GET", url.path, {})
             case "tcp":
                 socket.create_connection((url.hostname, url.port), TIMEOUT_SECONDS).close()
             case "postgresql":
                 _postgres(probe)
             case "dagster-location":
-                _dagster_location(url.netloc)
+                _dagster_location(url.netloc, headers or {})
             case "dagster-daemon":
-                _dagster_daemon(url.netloc, max(started_at, time.time() - MAX_HEARTBEAT_AGE_SECONDS))
+                _dagster_daemon(url.netloc, headers or {}, max(started_at, time.time() - MAX_HEARTBEAT_AGE_SECONDS))
             case _:
                 raise ValueError(f"{probe} is not a probe")
     except TimeoutError:
@@ -58,10 +61,10 @@ def ask(probe: str, started_at: float) -> None:
         raise NotReady(getattr(error, "strerror", None) or repr(error)) from None
 
 
-def _http(address: str, method: str, path: str, body: str | None = None) -> bytes:
+def _http(address: str, method: str, path: str, headers: Mapping[str, str], body: str | None = None) -> bytes:
     connection = http.client.HTTPConnection(address, timeout=TIMEOUT_SECONDS)
     try:
-        connection.request(method, path, body, {"Content-Type": "application/json"} if body else {})
+        connection.request(method, path, body, dict(headers))
         response = connection.getresponse()
         content = response.read()
     finally:
@@ -77,8 +80,8 @@ def _postgres(url: str) -> None:
         raise NotReady("is starting or recovering" if state == pq.Ping.REJECT else "does not answer")
 
 
-def _dagster_location(address: str) -> None:
-    locations = _graphql(address, LOCATIONS)["workspaceOrError"].get("locationEntries", [])
+def _dagster_location(address: str, headers: Mapping[str, str]) -> None:
+    locations = _graphql(address, headers, LOCATIONS)["workspaceOrError"].get("locationEntries", [])
     missing = [
         x["name"] for x in locations if (x["locationOrLoadError"] or {}).get("__typename") != "RepositoryLocation"
     ]
@@ -86,15 +89,16 @@ def _dagster_location(address: str) -> None:
         raise NotReady(f"code location not loaded: {', '.join(missing) or 'no location is known'}")
 
 
-def _dagster_daemon(address: str, since: float) -> None:
-    daemons = _graphql(address, DAEMONS)["instance"]["daemonHealth"]["allDaemonStatuses"]
+def _dagster_daemon(address: str, headers: Mapping[str, str], since: float) -> None:
+    daemons = _graphql(address, headers, DAEMONS)["instance"]["daemonHealth"]["allDaemonStatuses"]
     silent = [x["daemonType"] for x in daemons if x["required"] and (x["lastHeartbeatTime"] or 0) < since]
     if silent or not daemons:
         raise NotReady(f"no heartbeat from {', '.join(silent) or 'the daemon'}")
 
 
-def _graphql(address: str, query: str) -> dict[str, Any]:
-    response = json.loads(_http(address, "POST", "/graphql", json.dumps({"query": query})))
+def _graphql(address: str, headers: Mapping[str, str], query: str) -> dict[str, Any]:
+    body, headers = json.dumps({"query": query}), {**headers, "Content-Type": "application/json"}
+    response = json.loads(_http(address, "POST", "/graphql", headers, body))
     if "errors" in response:
         raise NotReady(str(response["errors"][0].get("message")))
     data: dict[str, Any] = response["data"]

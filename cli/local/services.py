@@ -94,8 +94,7 @@ def _dagster(settings: Settings, code_port: int) -> list[Service]:
         ),
         Service(
             "dagster",
-            lambda: start("dagster-webserver", *workspace, "-h", "127.0.0.1", "-p", str(settings.dagster_port),
-                          "--log-level", "warning"),
+            lambda: start("python", "-m", "orchestration.webserver"),
             f"dagster-location://{web}", ("code",), address=f"http://{web}",
         ),
         Service(

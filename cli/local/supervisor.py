@@ -18,6 +18,7 @@ from pathlib import Path
 from cli.local import home, ports, probes, reaper
 from cli.local.logs import Screen, ServiceLog
 from cli.local.services import CODE, PROGRAMS, STORES, Service, services_of
+from storage.secret_files import internal_headers
 from storage.settings import CHECKOUT, Settings, SettingsError
 
 READY_TIMEOUT_SECONDS = 180.0
@@ -227,11 +228,12 @@ class Supervisor:
     def _probe(self) -> None:
         """Probe the services that are not ready; one that was started again is probed again."""
         announced = False
+        headers = internal_headers(self._settings)
         while not self._stopping.wait(0.2):
             waiting = [r for r in self._running.values() if r.service.probe and r.process and not r.ready.is_set()]
             for running in waiting:
                 try:
-                    probes.ask(running.service.probe or "", running.started_at)
+                    probes.ask(running.service.probe or "", running.started_at, headers)
                 except probes.NotReady as error:
                     running.reason = str(error)
                 else:

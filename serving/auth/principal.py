@@ -19,11 +19,11 @@ from starlette.requests import HTTPConnection
 from serving.http.errors import NotFound, Problem, Refused, TooMany, Unauthenticated
 from serving.http.rate_limits import Buckets
 from storage import access
-from storage.access import ANONYMOUS, Principal, Role
+from storage.access import ANONYMOUS, SESSION_COOKIE, Principal, Role
 from storage.devices import IDENTIFIER, Device
 from storage.settings import LOOPBACK, Settings
 
-COOKIE = "energy_session"
+COOKIE = SESSION_COOKIE
 SECURITY_SCHEMES = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "A key, as `Authorization: Bearer KEY`"},
     "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},

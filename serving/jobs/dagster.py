@@ -10,6 +10,7 @@ import httpx
 
 from storage import job_runs
 from storage.jobs import Job
+from storage.secret_files import internal_headers
 from storage.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -41,7 +42,7 @@ class Dagster:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._client = httpx.Client(base_url=settings.dagster_address, timeout=5)
+        self._client = httpx.Client(base_url=settings.dagster_address, timeout=5, headers=internal_headers(settings))
 
     def launch(self, job: Job) -> str | None:
         """Launch a run for the job and return its id; None if Dagster does not launch it now."""

@@ -16,6 +16,8 @@ import pytest
 
 from cli.local.home import read_state
 from cli.status import service_now
+from storage.secret_files import internal_headers
+from storage.settings import Settings
 from tests.support.servers import free_port, wait_until
 
 ENERGY = str(Path(sysconfig.get_path("scripts")) / "energy")
@@ -62,7 +64,8 @@ class LocalPlatform:
             pytest.fail(f"energy up ended with {process.returncode}: {(self.home / 'up.log').read_text()[-2000:]}")
         # As `energy status` does it, but without a process for each look.
         state = read_state(self.home)
-        return state is not None and all(service_now(service)["ready"] for service in state["services"])
+        headers = internal_headers(Settings(energy_home=self.home))
+        return state is not None and all(service_now(service, headers)["ready"] for service in state["services"])
 
     def status(self) -> dict[str, Any]:
         answer: dict[str, Any] = json.loads(self.run("status", "--json").stdout)

@@ -1,0 +1,1 @@
+"""Dagster's webserver behind a guard that knows the platform's keys."""
