@@ -9,6 +9,7 @@ import threading
 import time
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
+from typing import IO
 
 MAX_BYTES = 5_000_000  # per file; the one before is kept beside it
 COLOURS = (36, 32, 33, 35, 34, 96, 92, 93)
@@ -75,6 +76,12 @@ class ServiceLog:
         self._file.handle(logging.makeLogRecord({"name": self._name, "levelno": logging.INFO, "msg": line}))
         if self._screen:
             self._screen.show(self._name, line)
+
+    def follow(self, output: IO[bytes]) -> None:
+        """Write the lines of a process's output until it ends."""
+        with output:
+            for line in output:
+                self.write(line.decode(errors="replace"))
 
     def close(self) -> None:
         self._file.close()

@@ -216,7 +216,7 @@ class Supervisor:
             running.process, running.started_at, running.reason = process, time.time(), "starts"
             running.starts += 1
         self._note()
-        pump = threading.Thread(target=_pump, args=(process, running.log), daemon=True)
+        pump = threading.Thread(target=running.log.follow, args=(process.stdout,), daemon=True)
         pump.start()
         code = process.wait()
         # What the service had started is in its process group, and would be in the way of its next start.
@@ -286,13 +286,6 @@ def platform(settings: Settings, screen: Screen | None) -> Iterator[Supervisor]:
 def log_folder(settings: Settings) -> Path:
     """The folder with each service's output."""
     return settings.energy_home / "logs"
-
-
-def _pump(process: "subprocess.Popen[bytes]", log: ServiceLog) -> None:
-    if process.stdout:
-        with process.stdout as lines:
-            for line in lines:
-                log.write(line.decode(errors="replace"))
 
 
 def _ending(code: int | None) -> str:
