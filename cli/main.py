@@ -13,6 +13,7 @@ from cli.backfill import backfill
 from cli.demo.command import demo
 from cli.evaluate import evaluate
 from cli.import_file import import_file
+from cli.local.home import keep_private
 from cli.simulate import simulate
 from cli.sql import sql
 from cli.status import status
@@ -45,6 +46,7 @@ def main() -> None:
     An error that the user can correct is one line on standard error and exit code 2. A bug is one line and exit code
     70; LOG_LEVEL=DEBUG shows its traceback.
     """
+    keep_private()
     try:
         app()
     except SettingsError as error:

@@ -137,7 +137,7 @@ class LocalObjects(ObjectStore):
     """Objects as files below a folder. The API serves the links."""
 
     def __init__(self, folder: Path, secret_file: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.address = str(folder)
         self._secret_file = secret_file
         super().__init__(LocalStore(folder))

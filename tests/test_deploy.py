@@ -1,6 +1,8 @@
 """The production profile's files, as far as no container is needed to try them."""
 
 import re
+import subprocess
+from fnmatch import fnmatch
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -37,6 +39,27 @@ def test_the_platforms_variables_are_known() -> None:
         if service.get("image") == "energy-platform":
             theirs = {v for v in service["environment"] if not v.startswith(("AWS_", "DAGSTER_CODE_"))}
             assert theirs - known == set(), name
+
+
+def test_the_image_holds_no_secret_and_all_of_the_code() -> None:
+    """Docker reads the patterns from the top folder, `**` included; none here takes back another."""
+    lines = (ROOT / ".dockerignore").read_text().splitlines()
+    patterns = [line.rstrip("/") for line in lines if line and not line.startswith("#")]
+    assert not [pattern for pattern in patterns if pattern.startswith("!")]
+
+    def is_left_out(path: str) -> bool:
+        parents = ["/".join(path.split("/")[:n]) for n in range(1, path.count("/") + 2)]
+        names = [pattern.removeprefix("**/") for pattern in patterns if pattern.startswith("**/")]
+        return any(fnmatch(part, pattern) for part in parents for pattern in patterns) or any(
+            fnmatch(part, name) for part in path.split("/") for name in names
+        )
+
+    secrets = (".env", ".env.production", "deploy/mosquitto.passwords", "deploy/tls/server.key", ".energy/link-secret",
+               ".git/config", ".venv/bin/python", "deploy/other.pem")  # fmt: skip
+    assert [path for path in secrets if not is_left_out(path)] == []
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    left_out = {path.split("/")[0] for path in listed if is_left_out(path)}
+    assert left_out <= {"tests", ".ci"}
 
 
 def test_every_secret_that_is_asked_for_is_told() -> None:

@@ -13,15 +13,22 @@ from storage.settings import SettingsError
 LOCK_TIMEOUT_SECONDS = 20.0
 
 
+# What PostgreSQL's own user must reach if root starts the platform: that user enters the home but cannot list it.
+OF_THE_SERVER = ("postgres", "postgresql")
+
+
 def make(home: Path) -> None:
-    """Create the folder.
+    """Create the folder, and see to it that nobody else can read what is in it.
 
     Raises:
         SettingsError: it cannot be created or written.
 
     """
     try:
+        usual = os.umask(0o022)  # PostgreSQL's user must be able to pass the folders above
         home.mkdir(parents=True, exist_ok=True)
+        os.umask(usual)
+        _tighten(home)
         trial = home / f".writable-{os.getpid()}"
         trial.write_bytes(b"\0" * 4096)
         trial.unlink()
@@ -32,6 +39,22 @@ def make(home: Path) -> None:
         ) from None
 
 
+def _tighten(home: Path) -> None:
+    """Take from others what they may read. Only homes of earlier releases have such files: see `keep_private`."""
+    home.chmod(0o711 if os.geteuid() == 0 else 0o700)
+    for entry in home.iterdir():
+        if entry.name not in OF_THE_SERVER and not entry.is_symlink() and entry.stat().st_mode & 0o077:
+            for path in entry.rglob("*"):
+                if not path.is_symlink():
+                    path.chmod(path.stat().st_mode & 0o700)
+            entry.chmod(entry.stat().st_mode & 0o700)  # last, so that an interrupted start does it again
+
+
+def keep_private() -> None:
+    """Let files that this process and its children create be readable by their owner only."""
+    os.umask(0o077)
+
+
 def lock(home: Path) -> int:
     """Lock the home for this process. The lock is held until the last copy of the returned file descriptor is closed.
 
@@ -39,7 +62,7 @@ def lock(home: Path) -> int:
         SettingsError: another process holds the lock.
 
     """
-    descriptor = os.open(home / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+    descriptor = os.open(home / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     deadline = time.monotonic() + LOCK_TIMEOUT_SECONDS
     while not _take(descriptor):
         holder = int(os.pread(descriptor, 20, 0) or b"0")

@@ -15,6 +15,7 @@ from typing import Any
 from storage.settings import Settings, SettingsError, can_be_entered
 
 SERVER_USER = "energy-platform"
+SERVER_VARIABLES = ("PATH", "HOME", "LANG", "TZ", "TMPDIR", "LD_LIBRARY_PATH")
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,9 @@ def _identity(home: Path) -> dict[str, Any]:
 def _server_user() -> pwd.struct_passwd:
     with suppress(KeyError):
         return pwd.getpwnam(SERVER_USER)
-    make = ["useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", SERVER_USER]
+    # An account that became root by `su` may have a PATH without the folders of administrators.
+    program = shutil.which("useradd", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin") or "useradd"
+    make = [program, "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", SERVER_USER]
     with Path("/etc/passwd").open() as accounts:
         fcntl.flock(accounts, fcntl.LOCK_EX)  # two first starts may happen at once
         with suppress(KeyError):
@@ -112,6 +115,9 @@ def _binaries(home: Path, identity: dict[str, Any]) -> Path:
     if not copy.exists():
         for folder in (package.parent / f"{package.name}.libs", newest):
             target = home / "postgresql" / folder.relative_to(package.parent)
+            for parent in (home / "postgresql", target.parent):
+                parent.mkdir(exist_ok=True)
+                parent.chmod(0o755)  # programs, no data: the server's user runs them
             shutil.copytree(folder, target.with_name(f"{target.name}.new"), symlinks=True, dirs_exist_ok=True)
             if not target.exists():
                 target.with_name(f"{target.name}.new").rename(target)
@@ -147,6 +153,11 @@ def _initialise(settings: Settings, binaries: Path, data: Path, identity: dict[s
     new.rename(data)
 
 
+def without_secrets() -> dict[str, str]:
+    """The environment of servers that are not ours: nothing of the platform's variables, and so none of its secrets."""
+    return {name: value for name, value in os.environ.items() if name in SERVER_VARIABLES or name.startswith("LC_")}
+
+
 def _run(command: list[str | Path], identity: dict[str, Any], stdin: str = "") -> str:
     try:
         done: subprocess.CompletedProcess[str] = subprocess.run(
@@ -156,6 +167,7 @@ def _run(command: list[str | Path], identity: dict[str, Any], stdin: str = "") -
             text=True,
             check=True,
             cwd="/",
+            env=without_secrets(),
             **identity,
         )
     except (OSError, subprocess.CalledProcessError) as error:

@@ -19,10 +19,11 @@ GIVING_WAY = ("nice", "-n", "10")
 
 @dataclass(frozen=True)
 class Start:
-    """How a service is started; `options` go to `subprocess.Popen`."""
+    """How a service is started; `options` go to `subprocess.Popen`. One that is not ours inherits no secrets."""
 
     command: list[str]
     environment: dict[str, str] = field(default_factory=dict)
+    is_ours: bool = True
     options: dict[str, Any] = field(default_factory=dict)
 
 
@@ -51,7 +52,13 @@ def services_of(settings: Settings, code_port: int) -> list[Service]:
     if settings.embeds_broker:
         address = f"127.0.0.1:{settings.mqtt_broker_port}"
         stores.append(
-            Service("broker", lambda: Start(nats.prepare(settings)), f"tcp://{address}", stage=STORES, address=address)
+            Service(
+                "broker",
+                lambda: Start(nats.prepare(settings), is_ours=False),
+                f"tcp://{address}",
+                stage=STORES,
+                address=address,
+            )
         )
     api = f"{_reachable(settings.api_host)}:{settings.api_port}"
     ingest = f"127.0.0.1:{settings.ingest_metrics_port}"
@@ -107,7 +114,7 @@ def _dagster(settings: Settings, code_port: int) -> list[Service]:
 
 def _postgres(settings: Settings) -> Start:
     server = postgres.prepare(settings)
-    return Start(server.command, options={**server.identity, "cwd": "/"})
+    return Start(server.command, is_ours=False, options={**server.identity, "cwd": "/"})
 
 
 def _python(module: str) -> Start:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from cli.local import home, ports, probes, reaper
 from cli.local.logs import Screen, ServiceLog
+from cli.local.postgres import without_secrets
 from cli.local.services import CODE, PROGRAMS, STORES, Service, services_of
 from storage.secret_files import internal_headers
 from storage.settings import CHECKOUT, Settings, SettingsError
@@ -199,7 +200,8 @@ class Supervisor:
                 self._stopping.wait()
             running.log.write(str(error))
             return None
-        environment = {**os.environ, "PYTHONUNBUFFERED": "1", "ENERGY_HOME": str(self._settings.energy_home)}
+        inherited = os.environ if start.is_ours else without_secrets()
+        environment = {**inherited, "PYTHONUNBUFFERED": "1", "ENERGY_HOME": str(self._settings.energy_home)}
         with self._changing:
             if self._stopping.is_set():
                 return None

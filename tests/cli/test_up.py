@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 import paho.mqtt.client as mqtt
+import psutil
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
@@ -78,6 +79,21 @@ def test_every_part_says_that_it_is_ready(platform: LocalPlatform, running: "sub
     priorities = {part["name"]: os.getpriority(os.PRIO_PROCESS, part["pid"]) for part in status["parts"] if part["pid"]}
     usual = os.getpriority(os.PRIO_PROCESS, 0)
     assert {name for name, priority in priorities.items() if priority > usual} == {"code", "dagster", "daemon"}
+
+
+def test_the_home_is_private_and_servers_know_no_secret(
+    platform: LocalPlatform, running: "subprocess.Popen[bytes]"
+) -> None:
+    other = ("postgres", "postgresql", "up.log")  # PostgreSQL's own, and the test's
+    paths = [
+        path for entry in platform.home.iterdir() if entry.name not in other for path in (entry, *entry.rglob("*"))
+    ]
+    assert len(paths) > 20
+    assert [path for path in paths if not path.is_symlink() and path.stat().st_mode & 0o077] == []
+    pids = {part["name"]: part["pid"] for part in platform.status()["parts"]}
+    for name in ("postgres", "broker"):
+        assert "DAGSTER_PORT" not in psutil.Process(pids[name]).environ()
+    assert "DAGSTER_PORT" in psutil.Process(pids["api"]).environ()
 
 
 def test_a_second_one_in_the_same_home_is_refused(platform: LocalPlatform, running: "subprocess.Popen[bytes]") -> None:
