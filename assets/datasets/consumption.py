@@ -91,21 +91,25 @@ class ReaderDays:
         """The nearest days after one that have readings, ascending."""
         since = bisect_right(self._known, day)
         near = self._known[since : since + count]
-        if len(near) == count:
+        if len(near) == count or self._until > microseconds(utc_now()) + DAY:  # no reading is of a later day
             return near
         found = dirty_days.days_after(self._session, self._device_id, moment(day).date(), count)
         return [day for day in map(_start, found) if self._has_file(day)]
 
     def energy(self, day: int) -> Mapping[str, Any] | None:
-        """What the catalogue keeps of the day, if it holds for all of its readings and for the metadata."""
+        """What the catalogue keeps of the day, if it holds for all readings of its file and for the metadata."""
         segment = self._segment(day)
-        if segment.file is None or not segment.is_of_file:
+        if segment.file is None or segment.is_behind or not segment.has_whole_file:
             return None
         energy = segment.file.energy
         if is_current(energy, self._bases):
             return energy
         self.outdated.add(day)
         return None
+
+    def has_newer(self, day: int) -> bool:
+        """Whether the store may have readings of the day that came after those of its file."""
+        return not self._segment(day).is_in_file
 
     def samples(self, day: int, metric: str) -> Samples:
         """The day's readings of a metric."""

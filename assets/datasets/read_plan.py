@@ -30,6 +30,15 @@ class Segment:
     is_expired: bool = False
     is_behind: bool = False
 
+    def within(self, start: int, end: int) -> "Segment":
+        """The part that lies in a range, which the segment overlaps."""
+        if start <= self.start and self.end <= end:
+            return self
+        start, end, changed_from = max(start, self.start), min(end, self.end), self.store_from
+        if changed_from is None or changed_from >= end:
+            return replace(self, start=start, end=end, store_from=None)
+        return Segment(start, end, None) if changed_from <= start else replace(self, start=start, end=end)
+
     @property
     def file_end(self) -> int:
         """Where the part that is read from the file ends."""
@@ -62,15 +71,29 @@ def read_plan(session: Session, device_id: str, start: int, end: int) -> list[Se
         return []
     days = catalogue.day_files(session, device_id, moment(start).date(), moment(end - 1).date())
     files = {microseconds(midnight(day.dataset.start_date)): day for day in days}
-    segments: list[Segment] = []
-    for day_start, day_end in _days(start, end):
-        file = files.get(day_start // DAY * DAY)
-        segment = _file_segment(file, day_start, day_end) if file else Segment(day_start, day_end, None)
-        if segment.file is None and segments and segments[-1].file is None:
-            segments[-1] = replace(segments[-1], end=day_end)
+    return _joined(
+        _file_segment(file, day_start, day_end)
+        if (file := files.get(day_start // DAY * DAY))
+        else Segment(day_start, day_end, None)
+        for day_start, day_end in _days(start, end)
+    )
+
+
+def plan_within(segments: Iterable[Segment], start: int, end: int) -> list[Segment]:
+    """The plan of a range from that of a wider one."""
+    inside = (segment for segment in segments if segment.start < end and start < segment.end)
+    return _joined(segment.within(start, end) for segment in inside)
+
+
+def _joined(segments: Iterable[Segment]) -> list[Segment]:
+    """The segments in their order; neighbouring ones of the store are one."""
+    joined: list[Segment] = []
+    for segment in segments:
+        if segment.file is None and joined and joined[-1].file is None:
+            joined[-1] = replace(joined[-1], end=segment.end)
         else:
-            segments.append(segment)
-    return segments
+            joined.append(segment)
+    return joined
 
 
 def split_by_day(segments: Iterable[Segment]) -> list[Segment]:

@@ -14,7 +14,7 @@ from assets.datasets import files
 from assets.datasets.column_cache import ColumnCache
 from assets.datasets.files import DatasetReplaced
 from assets.datasets.filters import Filter
-from assets.datasets.read_plan import Segment, read_plan, split_by_day
+from assets.datasets.read_plan import Segment, plan_within, read_plan, split_by_day
 from assets.datasets.rows import concatenated, having_any, newest_rows, with_metrics, without_times_of
 from storage.catalogue import Dataset
 from storage.day_figures import statistics_of_hours
@@ -62,8 +62,8 @@ class TelemetryReader:
         self._objects = objects
         self._permit = permit
         self._cache = cache
-        self._plans: dict[tuple[str, int, int], list[Segment]] = {}
-        self._newer_readings: dict[tuple[str, int, int], pa.Table] = {}
+        self._plans: dict[str, dict[tuple[int, int], list[Segment]]] = {}
+        self._newer_readings: dict[tuple[str, int], pa.Table] = {}
 
     def plan(self, device_id: str, start: int, end: int, *, by_day: bool = False) -> list[Segment]:
         """The segments of a range, in order; `by_day` cuts them at every midnight UTC.
@@ -73,10 +73,12 @@ class TelemetryReader:
 
         """
         self._permit(device_id)
-        key = (device_id, start, end)
-        if key not in self._plans:
-            self._plans[key] = read_plan(self._session, *key)
-        return split_by_day(self._plans[key]) if by_day else self._plans[key]
+        plans = self._plans.setdefault(device_id, {})
+        wider = next((period for period in plans if period[0] <= start and end <= period[1]), None)
+        if wider is None:
+            plans[wider := (start, end)] = read_plan(self._session, device_id, start, end)
+        segments = plan_within(plans[wider], start, end)
+        return split_by_day(segments) if by_day else segments
 
     def read(
         self,
@@ -211,11 +213,12 @@ class TelemetryReader:
         return newest_rows(rows, newest)
 
     def _newer(self, device_id: str, start: int, end: int) -> pa.Table:
-        """The store's readings from where a file ends, kept because statistics and energy both need them."""
-        key = (device_id, start, end)
+        """The store's readings from where a file ends, all of the day's kept: statistics and energy both need them."""
+        key = (device_id, start)
         if key not in self._newer_readings:
-            self._newer_readings[key] = self._store.read(*key)
-        return self._newer_readings[key]
+            self._newer_readings[key] = self._store.read(device_id, start, start // DAY * DAY + DAY)
+        rows = self._newer_readings[key]
+        return rows.slice(0, int(rows["time"].cast(pa.int64()).to_numpy().searchsorted(end)))
 
     def _filtered_rows(
         self,

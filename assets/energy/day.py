@@ -6,8 +6,9 @@ register's levels mean, is worked out when a range is read (`assets.energy.perio
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,8 @@ VERSION = ENERGY_VERSION
 POWER_METRIC = "power"
 # Beyond these no machine is: whole numbers of millionths would overflow. Such readings are left out.
 MAX_WATTS, MAX_AMOUNT = 1e12, 1e12
+# So many of the readings of power that are left out are named.
+MAX_LEFT_OUT = 5
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ class Basis:
     most_kw: float | None
     meter: Meter | None
 
-    @property
+    @cached_property
     def name(self) -> str:
         """A short name for it: figures that were made on another basis are made anew."""
         meter = self.meter
@@ -93,44 +96,58 @@ def basis_names(metadata: DeviceMetadata) -> dict[str, str]:
     return {name: basis.name for name, basis in bases_of(metadata, meters_of(metadata)).items()}
 
 
-def power_day(
-    samples: Samples, basis: Basis, before: Steps, cuts: Sequence[int] = (), until: int | None = None
-) -> PowerDay:
-    """Power of a day's readings (W).
+def power_samples(samples: Samples, basis: Basis) -> Samples:
+    """The readings of power that a device can have: those within what is declared, and what can be counted."""
+    most = MAX_WATTS if basis.most_kw is None else min(basis.most_kw * 1000, MAX_WATTS)
+    usable = np.abs(samples.values) <= most
+    return samples if usable.all() else Samples(samples.times[usable], samples.values[usable])
 
-    `before` are the steps of the day before, `cuts` edges (µs) that divide cells. Where power is reported on change
-    the last reading of all holds `until` then.
-    """
-    times, power = samples.times, samples.values
-    steps = steps_of(times)
+
+def register_samples(samples: Samples, basis: Basis) -> Samples:
+    """The readings of a counter in the meter's unit of account, without those beyond what can be counted."""
+    assert basis.meter is not None  # noqa: S101 - a counter's basis has its meter
+    values = samples.values * basis.meter.scale
+    usable = np.abs(values) <= MAX_AMOUNT
+    return Samples(samples.times, values) if usable.all() else Samples(samples.times[usable], values[usable])
+
+
+def power_day(samples: Samples, basis: Basis, before: Steps) -> PowerDay:
+    """Power of a day's readings (W). `before` are the steps of the day before."""
+    steps = steps_of(samples.times)
     limit = gauge_limit(cadence_of(basis.cadence, before, steps))
+    usable = power_samples(samples, basis)
+    times, power = usable.times, usable.values
     left_out: tuple[Spike, ...] = ()
-    usable = np.abs(power) <= (MAX_WATTS if basis.most_kw is None else min(basis.most_kw * 1000, MAX_WATTS))
-    if not usable.all():
-        left_out = tuple(Spike(int(t), float(v), 0) for t, v in zip(times[~usable], power[~usable], strict=True))[:5]
-        times, power = times[usable], power[usable]
+    if len(times) < len(samples.times):
+        beyond = np.flatnonzero(~np.isin(samples.times, times))[:MAX_LEFT_OUT]
+        left_out = tuple(Spike(int(samples.times[i]), float(samples.values[i]), 0) for i in beyond)
     if not len(times):
         return PowerDay(steps, limit, None, None, Cells.empty(), (), left_out)
-    segments = segments_of(times, power, limit, steps=basis.on_change, until=until)
+    segments = segments_of(times, power, limit, steps=basis.on_change)
     first, last = (int(times[0]), float(power[0])), (int(times[-1]), float(power[-1]))
     spikes = spikes_of(times, power, limit, steps=basis.on_change)
-    return PowerDay(steps, limit, first, last, energy_cells(segments, tuple(cuts)), spikes, left_out)
+    return PowerDay(steps, limit, first, last, energy_cells(segments), spikes, left_out)
 
 
-def register_day(samples: Samples, basis: Basis, before: Steps, cuts: Sequence[int] = ()) -> RegisterDay:
+def register_day(samples: Samples, basis: Basis, before: Steps) -> RegisterDay:
     """A counter's day from its readings, in the meter's unit of account."""
     meter = basis.meter
     assert meter is not None  # noqa: S101 - a counter's basis has its meter
-    values = samples.values * meter.scale
-    usable = np.abs(values) <= MAX_AMOUNT
-    times, values = samples.times[usable], values[usable]
+    usable = register_samples(samples, basis)
+    times, values = usable.times, usable.values
     steps = steps_of(times)
     limit = register_limit(cadence_of(basis.cadence, before, steps))
     net = meter.rules.net
     pace = pace_of(times, values, meter.scale, basis.most_kw, net=net)
     changes = tuple(change.at for change in meter.rules.changes)
-    levels = levels_of(times, values, pace, limit, net=net, changes=changes, cuts=tuple(cuts)) if len(times) else []
+    levels = levels_of(times, values, pace, limit, net=net, changes=changes) if len(times) else []
     return RegisterDay(steps, limit, pace, None if levels is None else tuple(levels))
+
+
+def empty_day(basis: Basis) -> PowerDay | RegisterDay:
+    """A day without readings of the metric."""
+    nothing = Samples(np.zeros(0, np.int64), np.zeros(0))
+    return power_day(nothing, basis, ()) if basis.meter is None else register_day(nothing, basis, ())
 
 
 def limit_of(basis: Basis, before: Steps, steps: Steps) -> int:

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from assets.energy import day as days
+from assets.energy import day as days, splice
 from assets.energy.cells import MILLIONTHS, Cells, Lump, joined
 from assets.energy.day import POWER_METRIC, Basis, PowerDay, RegisterDay
 from assets.energy.findings import Finding
@@ -40,7 +40,10 @@ class DaySource(Protocol):
         """The nearest days after one that have readings, ascending."""
 
     def energy(self, day: int) -> Mapping[str, Any] | None:
-        """What the catalogue keeps of the day, if it is current."""
+        """What the catalogue keeps of the day's first readings, if it is current."""
+
+    def has_newer(self, day: int) -> bool:
+        """Whether the day has readings after those that `energy` knows."""
 
     def samples(self, day: int, metric: str) -> Samples:
         """The day's readings of a metric."""
@@ -156,44 +159,44 @@ class DevicePeriods:
         return found
 
     def _of_day(self, day: int, metric: str, cuts: Sequence[int]) -> PowerDay | RegisterDay:
-        """A day's figures: from the catalogue, or from readings where cells are cut or the catalogue cannot tell."""
-        if not cuts and (day, metric) in self._whole:
-            return self._whole[day, metric]
+        """A day's figures: from the catalogue, or from readings where the catalogue cannot tell; with cells cut."""
+        whole = self._whole.get((day, metric))
+        if whole is None:
+            whole = self._whole[day, metric] = self._whole_day(day, metric)
+        if any(cut % QUARTER for cut in cuts):
+            return splice.cut(whole, self._source.samples(day, metric), self._bases[metric], cuts)
+        return whole
+
+    def _whole_day(self, day: int, metric: str) -> PowerDay | RegisterDay:
         basis = self._bases[metric]
         before = self._steps_of(day - DAY, metric) if basis.cadence is None else ()
         kept = self._source.energy(day)
-        made: PowerDay | RegisterDay | None = None
-        if kept is not None and not any(cut % QUARTER for cut in cuts):
-            of_metric = kept["metrics"].get(metric)
-            if of_metric is None:
-                made = (
-                    days.power_day(_NOTHING, basis, ())
-                    if basis.meter is None
-                    else days.register_day(_NOTHING, basis, ())
-                )
-            elif of_metric["limit"] == days.limit_of(basis, before, of_metric["steps"]):
-                made = days.power_from(of_metric) if basis.meter is None else days.register_from(of_metric)
-        if made is None:
-            samples = self._source.samples(day, metric)
-            make = days.power_day if basis.meter is None else days.register_day
-            made = make(samples, basis, before, cuts)
-        if not cuts:
-            self._whole[day, metric] = made
-        return made
+        has_newer = kept is not None and self._source.has_newer(day)
+        of_metric = None if kept is None else kept["metrics"].get(metric)
+        if kept is not None and of_metric is None and not has_newer:
+            return days.empty_day(basis)
+        if of_metric is not None and of_metric["limit"] == days.limit_of(basis, before, of_metric["steps"]):
+            made = days.power_from(of_metric) if basis.meter is None else days.register_from(of_metric)
+            if not has_newer:
+                return made
+            # A register's newer readings may show that what it did before was an outlier; all of them are looked at.
+            if isinstance(made, PowerDay):
+                newer = splice.extended(made, self._source.samples(day, metric), basis, before)
+                if newer is not None:
+                    return newer
+        make = days.power_day if basis.meter is None else days.register_day
+        return make(self._source.samples(day, metric), basis, before)
 
     def _steps_of(self, day: int, metric: str) -> Steps:
         if (day, metric) not in self._steps:
             if not self._source.days(day, day + DAY):
                 steps: Steps = ()
-            elif (kept := self._source.energy(day)) is not None:
+            elif (kept := self._source.energy(day)) is not None and not self._source.has_newer(day):
                 steps = days.steps_in(kept, metric)
             else:
                 steps = steps_of(self._source.samples(day, metric).times)
             self._steps[day, metric] = steps
         return self._steps[day, metric]
-
-
-_NOTHING = Samples(np.zeros(0, np.int64), np.zeros(0))
 
 
 def _held(last: PowerDay, now: int, cuts: tuple[int, ...]) -> Cells:

@@ -112,7 +112,7 @@ def _usual(rates: Floats) -> float | None:
 
 
 def levels_of(
-    times: Times, values: Floats, pace: Pace, limit: int, *, net: bool, changes: tuple[int, ...], cuts: tuple[int, ...]
+    times: Times, values: Floats, pace: Pace, limit: int, *, net: bool, changes: tuple[int, ...]
 ) -> list[Level] | None:
     """The levels of ascending readings of a day; None if the register falls so often that it is no counter.
 
@@ -123,7 +123,6 @@ def levels_of(
         limit: the longest step (µs) within which use is spread evenly.
         net: the register may fall.
         changes: moments (µs) at which the meter was changed.
-        cuts: edges (µs) at which cells are divided.
 
     """
     breaks = _breaks(times, values, pace, net=net)
@@ -135,18 +134,19 @@ def levels_of(
             breaks[at] = True
     ends = np.append(np.flatnonzero(breaks) + 1, len(times))
     starts = np.concatenate([[0], ends[:-1]])
-    return [_level(times[a:b], values[a:b], limit, cuts) for a, b in zip(starts, ends, strict=True)]
+    return [level_of(times[a:b], values[a:b], limit) for a, b in zip(starts, ends, strict=True)]
 
 
 def spread(
     before: tuple[int, float], after: tuple[int, float], limit: int, cuts: tuple[int, ...]
 ) -> tuple[Cells, tuple[Lump, ...]]:
     """What was counted from one reading to the next, as cells, or as a lump where they are too far apart."""
-    level = _level(np.array([before[0], after[0]]), np.array([before[1], after[1]]), limit, cuts)
+    level = level_of(np.array([before[0], after[0]]), np.array([before[1], after[1]]), limit, cuts)
     return level.cells, level.lumps
 
 
-def _level(times: Times, values: Floats, limit: int, cuts: tuple[int, ...]) -> Level:
+def level_of(times: Times, values: Floats, limit: int, cuts: tuple[int, ...] = ()) -> Level:
+    """Ascending readings in which the register rose steadily, as a level whose cells the cuts (µs) divide."""
     first, last = (int(times[0]), float(values[0])), (int(times[-1]), float(values[-1]))
     if len(times) < 2:
         return Level(first, last, len(times), Cells.empty())

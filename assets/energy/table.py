@@ -31,6 +31,9 @@ class TableDays:
     def energy(self, _: int) -> Mapping[str, Any] | None:
         return None
 
+    def has_newer(self, _: int) -> bool:
+        return False
+
     def samples(self, day: int, metric: str) -> Samples:
         if metric not in self._samples:
             self._samples[metric] = samples_of(self._table, "timestamp", metric)

@@ -99,10 +99,11 @@ def get_stats(
 ) -> Response:
     """Statistics and energy of a device over a range, by default the last 24 hours."""
     start, end = requested_range(start_time, end_time)
+    # Energy comes first, since its plan of the reads covers that of the statistics.
+    energy = energy_of(session, reader, device_id, start, end)
     statistics = reader.statistics(device_id, start, end)
     if not statistics.readings:
         refuse_unknown(session, [device_id])
-    energy = energy_of(session, reader, device_id, start, end)
     return json_answer({"success": True, "data": json_statistics(device_id, start, end, statistics, energy)})
 
 

@@ -10,9 +10,11 @@ from assets.energy.samples import Samples
 from assets.quality.cadence import steps_of
 from storage.times import DAY
 
+NEVER = 2**62
+
 
 class MemoryDays:
-    """Readings by metric as (µs, value); `keep` puts days into the catalogue, as an export does."""
+    """Readings by metric as (µs, value); `keep` puts days into the catalogue, as exports at a moment (µs) do."""
 
     def __init__(self, readings: Mapping[str, list[tuple[int, float]]]) -> None:
         self._samples: dict[str, Samples] = {}
@@ -23,15 +25,24 @@ class MemoryDays:
         times = np.concatenate([s.times for s in self._samples.values()]) if self._samples else np.zeros(0, np.int64)
         self._days: list[int] = np.unique(times // DAY * DAY).tolist()
         self._kept: dict[int, Any] = {}
+        self._until = NEVER
 
-    def keep(self, bases: Mapping[str, Basis]) -> None:
+    def keep(self, bases: Mapping[str, Basis], until: int = NEVER) -> None:
+        self._until = until
         for day in self._days:
-            of_day = {name: self.samples(day, name) for name in self._samples if name in bases}
-            before = {name: steps_of(self.samples(day - DAY, name).times) for name in of_day}
+            of_day = {name: self._until_then(day, name) for name in self._samples if name in bases}
+            if not any(len(of_metric.times) for of_metric in of_day.values()):
+                continue
+            before = {name: steps_of(self._until_then(day - DAY, name).times) for name in of_day}
             self._kept[day] = day_json(of_day, bases, before, ())
             assert is_current(self._kept[day], bases)
             for name, of_metric in of_day.items():
                 assert steps_in(self._kept[day], name) == steps_of(of_metric.times)
+
+    def _until_then(self, day: int, metric: str) -> Samples:
+        found = self.samples(day, metric)
+        count = int(found.times.searchsorted(self._until))
+        return Samples(found.times[:count], found.values[:count])
 
     def days(self, start: int, end: int) -> list[int]:
         return [day for day in self._days if start // DAY * DAY <= day < end]
@@ -44,6 +55,9 @@ class MemoryDays:
 
     def energy(self, day: int) -> Mapping[str, Any] | None:
         return self._kept.get(day)
+
+    def has_newer(self, day: int) -> bool:
+        return self._until < day + DAY
 
     def samples(self, day: int, metric: str) -> Samples:
         if metric not in self._samples:

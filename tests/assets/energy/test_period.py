@@ -99,6 +99,40 @@ def test_a_register_adds_up_whatever_happens_to_it(
     assert whole == parts
 
 
+@settings(max_examples=150)
+@given(
+    gaps=steps,
+    offset=offsets,
+    seconds=st.lists(st.integers(0, 4 * DAY // SECOND), min_size=3, max_size=3),
+    data=st.data(),
+)
+def test_the_catalogue_and_newer_readings_give_what_all_readings_give(
+    gaps: list[int], offset: int, seconds: list[int], data: st.DataObject
+) -> None:
+    times = times_of(gaps, offset)
+
+    def values_of(number: st.SearchStrategy[float]) -> list[float]:
+        return data.draw(st.lists(number, min_size=len(times), max_size=len(times)))
+
+    watts = values_of(st.integers(-5000, 5000).map(float))
+    rises = values_of(st.sampled_from([0.0, 0.5, 2.0, 2.0, -1.0, 500.0]))
+    register = [700 + sum(rises[:i]) for i in range(len(times))]
+    declared: dict[str, Any] = data.draw(
+        st.sampled_from([{}, {"counters": {"kwh": {"unit": "kWh"}}}, {"max_power_w": 4000}])
+    )
+    mode: dict[str, Any] = data.draw(st.sampled_from([{}, {"reporting": {"power": "on_change"}}]))
+    metadata = metadata_of(**declared, **mode)
+    exported = data.draw(st.sampled_from(times)) + 1 if times else START
+    start, end = (START + second * SECOND for second in sorted(seconds))
+    source = MemoryDays({"power": list(zip(times, watts, strict=True)), "kwh": list(zip(times, register, strict=True))})
+    expected = energy_figures(source, metadata, start, end + 1, END)
+    source.keep(bases_of(metadata, meters_of(metadata)), exported)
+    found = energy_figures(source, metadata, start, end + 1, END)
+    for name in ("starts", "amounts", "out", "covered"):
+        assert getattr(found.cells, name).tolist() == getattr(expected.cells, name).tolist(), name
+    assert (found.lumps, found.findings, found.consumption) == (expected.lumps, expected.findings, expected.consumption)
+
+
 def steady(step: int, per_hour: float, start: int = START, end: int = END) -> list[tuple[int, float]]:
     return [(time, 1000 + per_hour * (time - START) / HOUR) for time in range(start, end + 1, step)]
 
