@@ -8,7 +8,7 @@ import sys
 
 import typer
 
-from cli import devices, keys, quarantine
+from cli import broker, devices, keys, quarantine
 from cli.backfill import backfill
 from cli.demo.command import demo
 from cli.evaluate import evaluate
@@ -32,6 +32,7 @@ app.command()(status)
 app.command()(demo)
 app.add_typer(keys.app, name="keys")
 app.add_typer(devices.app, name="devices")
+app.add_typer(broker.app, name="broker")
 app.command("import")(import_file)
 app.command()(backfill)
 app.command()(sql)

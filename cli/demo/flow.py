@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import paho.mqtt.client as mqtt
@@ -218,7 +219,7 @@ class Flow:
         return {**counted, "in_flight": int(samples["energy_ingest_in_flight"])}
 
     def _connect(self) -> mqtt.Client:
-        client = new_client(self._settings, "energy-demo")
+        client = new_client(self._settings, f"energy-demo-{uuid4().hex}")
         client.max_inflight_messages_set(2 * MAX_IN_FLIGHT)
         try:
             client.connect(self._settings.broker_host, self._settings.mqtt_broker_port)

@@ -1,10 +1,16 @@
 """The embedded broker: a NATS server with its MQTT listener, keeping messages and sessions in the home."""
 
 import json
+import os
+import secrets
 import shutil
+import signal
 import sysconfig
 from pathlib import Path
+from typing import Any
 
+from cli.local import broker_logins, home, nats_session
+from ingest.mqtt import session_id
 from storage.settings import Settings, SettingsError
 
 # Messages sent to a subscriber and not acknowledged yet. Ingestion acknowledges after its commit, and gathers a whole
@@ -17,7 +23,7 @@ def prepare(settings: Settings) -> list[str]:
     """Write the server's configuration into the home, and return the command that starts it.
 
     Raises:
-        SettingsError: the server is not installed.
+        SettingsError: the server is not installed, or cannot start on what an earlier release left.
 
     """
     program = shutil.which("nats-server", path=sysconfig.get_path("scripts")) or shutil.which("nats-server")
@@ -25,9 +31,10 @@ def prepare(settings: Settings) -> list[str]:
         raise SettingsError("nats-server is not installed; run `make setup`, or set MQTT_BROKER_HOST")
     folder = settings.energy_home / "broker"
     folder.mkdir(mode=0o700, exist_ok=True)
-    configuration = {
+    _make_login(settings, program)
+    configuration: dict[str, Any] = {
         "server_name": "energy",
-        # The NATS protocol is not used but cannot be switched off: let the server take any free port.
+        # The NATS protocol is not used but cannot be switched off: let the server take any free port. It needs a login.
         "listen": "127.0.0.1:-1",
         "max_payload": MAX_PAYLOAD,
         "jetstream": {
@@ -44,13 +51,44 @@ def prepare(settings: Settings) -> list[str]:
         # The supervisor adds the time.
         "logtime": False,
     }
-    if settings.mqtt_username:
-        password = settings.mqtt_password.get_secret_value() if settings.mqtt_password else ""
-        configuration["authorization"] = {"user": settings.mqtt_username, "password": password}
-    file = folder / "nats.conf"
-    file.touch(mode=0o600)
-    file.write_text(json.dumps(configuration, indent=2))
-    return [program, "--config", str(file)]
+    if settings.allows_anonymous_devices:
+        configuration["mqtt"]["no_auth_user"] = broker_logins.ANONYMOUS
+    configuration["authorization"] = broker_logins.authorization(settings)
+    broker_logins.write_secret(_configuration_file(settings), json.dumps(configuration, indent=2))
+    return [program, "--config", str(_configuration_file(settings))]
+
+
+def apply_logins(settings: Settings) -> None:
+    """Let the server take over the logins of the home. If it does not run, it will read them at its start."""
+    state = home.read_state(settings.energy_home)
+    process = next((s["pid"] for s in state["services"] if s["name"] == "broker"), None) if state else None
+    if process is None:
+        return
+    file = _configuration_file(settings)
+    configuration = json.loads(file.read_text())
+    configuration["authorization"] = broker_logins.authorization(settings)
+    broker_logins.write_secret(file, json.dumps(configuration, indent=2))
+    os.kill(process, signal.SIGHUP)
+
+
+def _make_login(settings: Settings, program: str) -> None:
+    """Make the platform's own login at the first start. What earlier releases left becomes its session."""
+    secret = settings.broker_password_file
+    if secret.exists():
+        return
+    # Kept under another name until the session is moved: if that is interrupted, it goes on with the same password.
+    chosen = secret.with_name("broker-password.chosen")
+    if not chosen.exists():
+        broker_logins.write_secret(chosen, secrets.token_urlsafe(24))
+    store = settings.energy_home / "broker"
+    if (store / "jetstream").exists():
+        new = session_id(settings, chosen.read_text())
+        nats_session.move(program, store, settings.mqtt_client_id, new)
+    chosen.rename(secret)
+
+
+def _configuration_file(settings: Settings) -> Path:
+    return settings.energy_home / "broker" / "nats.conf"
 
 
 def _room(folder: Path) -> int:

@@ -1,11 +1,21 @@
 """MQTT: connections to the broker, the subscription of ingestion, and the live stream."""
 
-from ingest.mqtt.client import KEEPALIVE_SECONDS, ConnectionOptions, connect, connection_options, disconnect, new_client
+from ingest.mqtt.client import (
+    EMBEDDED_LOGIN,
+    KEEPALIVE_SECONDS,
+    ConnectionOptions,
+    connect,
+    connection_options,
+    disconnect,
+    new_client,
+    session_id,
+)
 from ingest.mqtt.live import ANNOUNCE_SECONDS, BATCHES_TOPIC, SUBSCRIBERS_TOPIC, LiveBatch, LiveItem, decode_batch
 
 __all__ = [
     "ANNOUNCE_SECONDS",
     "BATCHES_TOPIC",
+    "EMBEDDED_LOGIN",
     "KEEPALIVE_SECONDS",
     "SUBSCRIBERS_TOPIC",
     "ConnectionOptions",
@@ -16,4 +26,5 @@ __all__ = [
     "decode_batch",
     "disconnect",
     "new_client",
+    "session_id",
 ]

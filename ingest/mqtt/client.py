@@ -1,5 +1,6 @@
 """How every MQTT client of the platform reaches the broker, and a client for everything but the subscription."""
 
+import hashlib
 import ssl
 from dataclasses import dataclass, field
 
@@ -8,6 +9,8 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from storage.settings import Settings
 
+# The platform's login at the embedded broker, unless MQTT_USERNAME gives another.
+EMBEDDED_LOGIN = "platform"
 # After so many silent seconds the client pings the broker; after as many without an answer it reconnects.
 KEEPALIVE_SECONDS = 30
 
@@ -26,19 +29,48 @@ class ConnectionOptions:
 def connection_options(settings: Settings) -> ConnectionOptions:
     """How to reach the broker. With MQTT_TLS_CA, its certificate must be signed by that authority.
 
+    The login of the embedded broker was made at its first start. Who may not read it connects without one.
+
     Raises:
         OSError: the file of the certificate authority cannot be read.
 
     """
     tls_context = ssl.create_default_context(cafile=settings.mqtt_tls_ca) if settings.mqtt_tls_ca else None
-    password = settings.mqtt_password.get_secret_value() if settings.mqtt_password else None
+    username = settings.mqtt_username
+    password = settings.mqtt_password.get_secret_value() if settings.mqtt_password and username else None
+    if username is None and (secret := _embedded_secret(settings)):
+        username, password = EMBEDDED_LOGIN, secret
     return ConnectionOptions(
         host=settings.broker_host,
         port=settings.mqtt_broker_port,
-        username=settings.mqtt_username,
-        password=password if settings.mqtt_username else None,
+        username=username,
+        password=password,
         tls_context=tls_context,
     )
+
+
+def ingester_id(settings: Settings) -> str:
+    """The client id of this ingester, which names its session.
+
+    NATS gives a session to any client that names its id, whatever its login. So at the embedded broker, the id has a
+    part that only those know who can read the platform's secret.
+    """
+    secret = _embedded_secret(settings)
+    return session_id(settings, secret) if secret else settings.mqtt_client_id
+
+
+def session_id(settings: Settings, secret: str) -> str:
+    """The client id of this ingester at an embedded broker with this secret."""
+    return f"{settings.mqtt_client_id}-{hashlib.sha256(f'client id of {secret}'.encode()).hexdigest()[:32]}"
+
+
+def _embedded_secret(settings: Settings) -> str | None:
+    if not settings.embeds_broker:
+        return None
+    try:
+        return settings.broker_password_file.read_text().strip()
+    except OSError:
+        return None
 
 
 def new_client(settings: Settings, client_id: str) -> mqtt.Client:

@@ -85,9 +85,9 @@ class Probe:
             if not self._has_warned:
                 self._has_warned = True
                 log.warning(
-                    "no probe on %s has come back. Allow the platform's login to publish and read energy/probe/#"
-                    " at the broker; until then ingestion cannot notice a connection that delivers nothing",
-                    self.topic,
+                    "no probe has come back. Allow the platform's login to publish and read %s/# at the broker;"
+                    " until then ingestion cannot notice a connection that delivers nothing",
+                    TOPIC,
                 )
             return False
         self.reconnects += 1

@@ -19,7 +19,7 @@ import msgspec
 import paho.mqtt.client as mqtt
 
 from ingest.mqtt.bulk_client import BulkClient, Publication
-from ingest.mqtt.client import connect, disconnect, log_in
+from ingest.mqtt.client import connect, disconnect, ingester_id, log_in
 from ingest.mqtt.probe import Probe
 from storage.settings import Settings
 
@@ -61,9 +61,10 @@ class Subscription:
         self._connection = 0
         self.connected = False
         self.dropped = 0  # by the broker since it started, for any client
-        self.probe = Probe(settings.mqtt_client_id)
+        client_id = ingester_id(settings)
+        self.probe = Probe(client_id)
         self._probing: mqtt.MQTTMessageInfo | None = None
-        self._client = BulkClient(settings.mqtt_client_id, self._receive, self._has_room, self._check_connection)
+        self._client = BulkClient(client_id, self._receive, self._has_room, self._check_connection)
         self._client.on_connect = self._on_connect
         self._client.on_subscribe = self._on_subscribe
         self._client.on_disconnect = self._on_disconnect

@@ -43,8 +43,10 @@ class Plant:
         engine.dispose()
 
     def publisher(self) -> Publisher:
-        login = SOURCE if self.stack.profile == "production" else None
-        return Publisher(self.stack.servers["broker"].port, login, window=5_000)
+        broker = self.stack.servers["broker"]
+        if self.stack.profile == "production":
+            return Publisher(broker.devices_port, SOURCE, window=5_000)
+        return Publisher(broker.port, window=5_000)
 
     def stored(self, since_tick: int) -> list[int]:
         """The numbers of the readings that are there, from a moment on; one that is there twice is named twice."""

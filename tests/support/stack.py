@@ -39,6 +39,7 @@ class Server:
     ready: Callable[[], object]
     env: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
+    devices_port: int = 0  # of a broker with another door for devices
 
     def running(self) -> AbstractContextManager[subprocess.Popen[bytes]]:
         return started(self.command, self.ready, self.log, env=self.env, **self.options)
@@ -67,8 +68,8 @@ def set_up_influxdb(server: Server) -> dict[str, str]:
 
 
 def mosquitto(folder: Path, passwords: Mapping[str, str], more_acl: str = "") -> Server:
-    """Mosquitto with the production profile's own configuration, its paths and port adapted; `more_acl` is added."""
-    port = free_port()
+    """Mosquitto with the production profile's own configuration, its paths and ports adapted; `more_acl` is added."""
+    devices, port = free_port(), free_port()
     logins = folder / "passwords"
     logins.write_text("".join(f"{user}:{password}\n" for user, password in passwords.items()))
     subprocess.run([program("mosquitto_passwd"), "-U", logins], check=True)
@@ -76,7 +77,8 @@ def mosquitto(folder: Path, passwords: Mapping[str, str], more_acl: str = "") ->
     acl.write_text((DEPLOY / "mosquitto.acl").read_text() + more_acl)
     given = (DEPLOY / "mosquitto.conf").read_text()
     for theirs, ours in (
-        ("listener 1883\n", f"listener {port} 127.0.0.1\n"),
+        ("listener 1883\n", f"listener {devices} 127.0.0.1\n"),
+        ("listener 1884\n", f"listener {port} 127.0.0.1\n"),
         ("/mosquitto/config/passwords", str(logins)),
         ("/mosquitto/config/acl", str(acl)),
         ("/mosquitto/data/", f"{folder}/"),
@@ -87,7 +89,8 @@ def mosquitto(folder: Path, passwords: Mapping[str, str], more_acl: str = "") ->
     (folder / "mosquitto.conf").write_text(f"{given}\nuser {getpass.getuser()}\n")
     command: list[str | Path] = [program("mosquitto"), "-c", folder / "mosquitto.conf"]
     log = folder / "mosquitto.log"
-    return Server(command, port, log, lambda: can_connect(port), options={"start_new_session": True})
+    options = {"start_new_session": True}
+    return Server(command, port, log, lambda: can_connect(port), options=options, devices_port=devices)
 
 
 def can_log_in(url: str) -> bool:

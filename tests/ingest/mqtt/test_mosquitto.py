@@ -3,7 +3,9 @@
 from collections.abc import Iterator
 from contextlib import closing, suppress
 
+import paho.mqtt.client as mqtt
 import pytest
+from paho.mqtt.enums import CallbackAPIVersion
 
 from ingest.mqtt.subscription import Message, Subscription
 from storage.settings import Settings
@@ -12,12 +14,12 @@ from tests.support.publisher import Publisher, message
 from tests.support.servers import wait_until
 from tests.support.stack import PLATFORM, Server, mosquitto
 
-DEVICE = ("M-0001", "its-password")
+DEVICE, STRANGER = ("M-0001", "its-password"), ("M-0666", "another-password")
 
 
 @pytest.fixture(scope="module")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    server = mosquitto(tmp_path_factory.mktemp("mosquitto"), dict([PLATFORM, DEVICE]))
+    server = mosquitto(tmp_path_factory.mktemp("mosquitto"), dict([PLATFORM, DEVICE, STRANGER]))
     with server.running():
         yield server
 
@@ -62,6 +64,30 @@ def test_a_device_publishes_under_its_own_name_only(broker: Server, monkeypatch:
     publish(broker, "energy/live", [b"forged"])
     publish(broker, "devices/M-0001/telemetry", [b"own"])
     assert [(m.topic, m.payload) for m in take_all(source, 1)] == [("devices/M-0001/telemetry", b"own")]
+    source.stop()
+
+
+def test_a_device_that_names_the_ingesters_client_id_takes_nothing(
+    broker: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the devices' door a login is the client id, so a device can only take the place of itself."""
+    source = subscription(broker, monkeypatch)
+    stranger = mqtt.Client(CallbackAPIVersion.VERSION2, client_id="energy-ingest", clean_session=True)
+    stranger.username_pw_set(*STRANGER)
+    stranger.connect("127.0.0.1", broker.devices_port)
+    stranger.loop_start()
+    wait_until(stranger.is_connected, "the stranger is connected")
+    with closing(Publisher(broker.devices_port, DEVICE)) as publisher:
+        for i in range(600):
+            publisher.publish([i], message("devices/M-0001/telemetry", b"%d" % i, i))
+            assert publisher.settle()
+    assert stranger.is_connected()
+    stranger.disconnect()
+    stranger.loop_stop()
+    taken = take_all(source, 600)
+    source.acknowledge(taken)
+    assert [m.payload for m in taken] == [b"%d" % i for i in range(600)]
+    assert source._connection == 0
     source.stop()
 
 
