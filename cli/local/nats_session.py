@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from cli.local.ports import free_port
+from cli.local.postgres import without_secrets
 from storage.settings import SettingsError
 
 START_TIMEOUT_SECONDS = 120.0
@@ -104,7 +105,10 @@ def _server(program: str, store: Path) -> Iterator[_Connection]:
         json.dump(configuration, file)
         file.flush()
         process = subprocess.Popen(
-            [program, "--config", file.name], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            [program, "--config", file.name],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=without_secrets(),
         )
         try:
             with _connected(process, port) as one, one.makefile("rwb") as stream:
