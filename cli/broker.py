@@ -51,12 +51,13 @@ def add(
 def list_logins() -> None:
     """List the logins, and which devices each publishes for."""
     from cli.local import broker_logins
+    from cli.local.settings import allows_anonymous_devices
 
     settings = _settings()
     print(f"{'NAME':32} PUBLISHES FOR")
     for login in broker_logins.read(settings):
         print(f"{login.name:32} {'every device' if login.devices is None else ', '.join(login.devices)}")
-    if settings.allows_anonymous_devices:
+    if allows_anonymous_devices(settings):
         print(f"{'(without a login)':32} every device")
 
 

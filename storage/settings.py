@@ -167,8 +167,6 @@ class Settings(EnvironmentSettings):
     mqtt_password: SecretStr | None = None
     mqtt_topic: Annotated[str, AfterValidator(_topic_filter)] = "devices/+/telemetry"
     mqtt_tls_ca: Path | None = None
-    # The embedded broker: whether clients without a login may publish telemetry. Not given: unless MQTT_USERNAME is.
-    mqtt_anonymous_devices: bool | None = None
     # Several ingesters side by side share a group, and each has its own client id.
     mqtt_shared_group: str | None = Field(None, pattern=r"^[A-Za-z0-9_-]{1,50}$")
     mqtt_client_id: str = Field("energy-ingest", pattern=r"^[A-Za-z0-9_.-]{1,65}$")
@@ -232,17 +230,6 @@ class Settings(EnvironmentSettings):
     @property
     def broker_host(self) -> str:
         return self.mqtt_broker_host or "127.0.0.1"
-
-    @property
-    def broker_password_file(self) -> Path:
-        """The password of the platform's login at the embedded broker."""
-        return self.energy_home / "broker-password"
-
-    @property
-    def allows_anonymous_devices(self) -> bool:
-        """Whether the embedded broker takes telemetry from clients without a login."""
-        given = self.mqtt_anonymous_devices
-        return self.mqtt_username is None if given is None else given
 
     @property
     def dagster_home(self) -> Path:

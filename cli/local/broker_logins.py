@@ -9,7 +9,8 @@ from typing import Any
 
 import msgspec
 
-from ingest.mqtt import EMBEDDED_LOGIN
+from cli.local.settings import allows_anonymous_devices
+from ingest.mqtt import EMBEDDED_LOGIN, embedded_password_file
 from storage.settings import Settings
 
 ANONYMOUS = "anonymous-device"
@@ -49,12 +50,12 @@ def write_secret(file: Path, content: str) -> None:
 
 def authorization(settings: Settings) -> dict[str, Any]:
     """Who may do what, for NATS's configuration."""
-    platform = {EMBEDDED_LOGIN: settings.broker_password_file.read_text().strip()}
+    platform = {EMBEDDED_LOGIN: embedded_password_file(settings).read_text().strip()}
     if settings.mqtt_username:
         platform[settings.mqtt_username] = settings.mqtt_password.get_secret_value() if settings.mqtt_password else ""
     users = [{"user": name, "password": password} for name, password in platform.items()]
     publishers = read(settings)
-    if settings.allows_anonymous_devices:
+    if allows_anonymous_devices(settings):
         # NATS wants a password here too. A new one each time would disconnect them whenever a login is added.
         secret = hashlib.sha256(f"anonymous of {platform[EMBEDDED_LOGIN]}".encode()).hexdigest()
         publishers.append(Login(ANONYMOUS, secret, None))

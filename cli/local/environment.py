@@ -8,6 +8,7 @@ from storage.settings import Settings, check_settings
 ROOM_SETTINGS = (
     "assets.quality.settings",
     "assets.reports.settings",
+    "cli.local.settings",
     "ingest.notify.settings",
     "orchestration.settings",
     "serving.settings",

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from cli.local import broker_logins, home, nats_session
-from ingest.mqtt import session_id
+from cli.local.settings import allows_anonymous_devices
+from ingest.mqtt import embedded_password_file, session_id
 from storage.settings import Settings, SettingsError
 
 # Messages sent to a subscriber and not acknowledged yet. Ingestion acknowledges after its commit, and gathers a whole
@@ -51,7 +52,7 @@ def prepare(settings: Settings) -> list[str]:
         # The supervisor adds the time.
         "logtime": False,
     }
-    if settings.allows_anonymous_devices:
+    if allows_anonymous_devices(settings):
         configuration["mqtt"]["no_auth_user"] = broker_logins.ANONYMOUS
     configuration["authorization"] = broker_logins.authorization(settings)
     broker_logins.write_secret(_configuration_file(settings), json.dumps(configuration, indent=2))
@@ -73,7 +74,7 @@ def apply_logins(settings: Settings) -> None:
 
 def _make_login(settings: Settings, program: str) -> None:
     """Make the platform's own login at the first start. What earlier releases left becomes its session."""
-    secret = settings.broker_password_file
+    secret = embedded_password_file(settings)
     if secret.exists():
         return
     # Kept under another name until the session is moved: if that is interrupted, it goes on with the same password.

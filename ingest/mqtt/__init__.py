@@ -7,6 +7,7 @@ from ingest.mqtt.client import (
     connect,
     connection_options,
     disconnect,
+    embedded_password_file,
     new_client,
     session_id,
 )
@@ -25,6 +26,7 @@ __all__ = [
     "connection_options",
     "decode_batch",
     "disconnect",
+    "embedded_password_file",
     "new_client",
     "session_id",
 ]

@@ -3,6 +3,7 @@
 import hashlib
 import ssl
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
@@ -64,11 +65,16 @@ def session_id(settings: Settings, secret: str) -> str:
     return f"{settings.mqtt_client_id}-{hashlib.sha256(f'client id of {secret}'.encode()).hexdigest()[:32]}"
 
 
+def embedded_password_file(settings: Settings) -> Path:
+    """Where the password of the platform's login at the embedded broker is kept."""
+    return settings.energy_home / "broker-password"
+
+
 def _embedded_secret(settings: Settings) -> str | None:
     if not settings.embeds_broker:
         return None
     try:
-        return settings.broker_password_file.read_text().strip()
+        return embedded_password_file(settings).read_text().strip()
     except OSError:
         return None
 

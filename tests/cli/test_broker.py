@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from cli.local import broker_logins, home, nats
 from cli.main import app
-from ingest.mqtt import EMBEDDED_LOGIN
+from ingest.mqtt import EMBEDDED_LOGIN, embedded_password_file
 from ingest.mqtt.subscription import Message, Subscription
 from storage.settings import Settings
 from tests.support.publisher import Publisher, message
@@ -125,7 +125,7 @@ def test_who_has_no_login_publishes_telemetry_and_no_more(settings: Settings) ->
     with running(settings):
         source = opened(settings)
         stranger = Client(settings)
-        platform = Client(settings, (EMBEDDED_LOGIN, settings.broker_password_file.read_text()))
+        platform = Client(settings, (EMBEDDED_LOGIN, embedded_password_file(settings).read_text()))
         assert not any(stranger.subscribe(f) for f in ("#", TOPIC, "energy/live/batches", source.probe.topic))
         assert platform.subscribe("energy/#")
         for topic in ("energy/live/batches", source.probe.topic, "$SYS/REQ", "devices/D1/telemetry/more", "elsewhere"):
@@ -165,9 +165,9 @@ def test_secrets_are_their_owners_alone(settings: Settings) -> None:
     nats.prepare(settings)
     names = ["broker-password", "broker-logins.json", "broker/nats.conf"]
     assert {stat.S_IMODE((settings.energy_home / name).stat().st_mode) for name in names} == {0o600}
-    before = settings.broker_password_file.read_text()
+    before = embedded_password_file(settings).read_text()
     nats.prepare(settings)
-    assert settings.broker_password_file.read_text() == before
+    assert embedded_password_file(settings).read_text() == before
 
 
 def test_logins_of_devices_and_gateways(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
