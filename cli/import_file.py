@@ -102,7 +102,13 @@ def _import(
         open_stores(settings) as stores,
         typer.progressbar(length=survey.rows, label=path.name, file=sys.stderr) as bar,
     ):
-        importer = files.Importer(mapping, stores.telemetry, stores.session, descending=survey.descending)
+        importer = files.Importer(
+            mapping,
+            stores.telemetry,
+            stores.session,
+            max_metrics=settings.max_metrics_per_device,
+            descending=survey.descending,
+        )
         return importer.run(table.rows(), bar.update)
 
 
@@ -117,7 +123,8 @@ def _report(done: "Imported", settings: Settings) -> None:
         print(f"energy: the first quarantined row: {done.first_reason}", file=sys.stderr)
     if done.dropped:
         print(
-            f"energy: {done.dropped} values were dropped: beyond ±1e12, or ignored by the device's metadata",
+            f"energy: {done.dropped} values were dropped: beyond ±1e12, ignored by the device's metadata, or of more"
+            " metrics than MAX_METRICS_PER_DEVICE",
             file=sys.stderr,
         )
     if done.unregistered:

@@ -56,6 +56,7 @@ class IngestMetrics(Collector):
         self.quarantined = 0
         self.redelivered = 0
         self.ignored_keys = 0
+        self.dropped_values = 0
         self.retained_copies = 0
         self.alerts = 0
         self.suppressed = 0
@@ -116,6 +117,11 @@ class IngestMetrics(Collector):
         with self._lock:
             self.notifications[outcome] += 1
 
+    def values_dropped(self, values: int) -> None:
+        """Count values of metrics that are too many for their device."""
+        with self._lock:
+            self.dropped_values += values
+
     def store_failed(self) -> None:
         """Count an attempt that a store did not answer; the batch stays in flight."""
         with self._lock:
@@ -144,7 +150,8 @@ class IngestMetrics(Collector):
                 "quarantined": (self.quarantined, "Readings and messages quarantined, with the reason"),
                 "redelivered": (self.redelivered, "Readings that the broker delivered again"),
                 "retained_copies": (self.retained_copies, "Retained readings that were received before"),
-                "ignored_keys": (self.ignored_keys, "Keys of payloads that are not metrics"),
+                "ignored_keys": (self.ignored_keys, "Keys of payloads that are not metrics, or beyond ±1e12"),
+                "dropped_values": (self.dropped_values, "Values of metrics beyond MAX_METRICS_PER_DEVICE"),
                 "rule_evaluations": (self.evaluations, "Pairs of a rule and a reading that were compared"),
                 "alerts": (self.alerts, "Alerts raised"),
                 "alerts_held_back": (self.suppressed, "Alerts suppressed by maintenance"),

@@ -11,6 +11,7 @@ from uuid import UUID
 from sqlalchemy import Engine
 from sqlmodel import Session
 
+from ingest.devices.metric_names import MetricNames
 from ingest.devices.profile import UNREGISTERED, DeviceProfile, Windows, profile_of
 from storage.changes import registry_changes
 from storage.devices import all_devices
@@ -24,11 +25,13 @@ log = logging.getLogger(__name__)
 class Registry:
     """The profiles of devices and the active rules; PostgreSQL announces what changed.
 
-    `rules` is another tuple after each change of a rule, and holds the same rows for rules that did not change.
+    `metric_names` bounds the metrics of each device. `rules` is another tuple after each change of a rule, and holds
+    the same rows for rules that did not change.
     """
 
     def __init__(self, settings: Settings, engine: Engine) -> None:
         self.rules: tuple[Rule, ...] = ()
+        self.metric_names = MetricNames(engine, settings.max_metrics_per_device)
         self._settings = settings
         self._engine = engine
         self._rows: dict[UUID, Rule] = {}

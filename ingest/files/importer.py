@@ -9,11 +9,13 @@ from typing import Any
 
 from sqlmodel import Session
 
+from ingest.devices.metric_names import MetricNames
 from ingest.devices.profile import UNREGISTERED, DeviceProfile, profile_of
 from ingest.files.mapping import FIELD, FileMapping
 from ingest.files.rows import Row
 from ingest.files.times import LocalTimes, UnreadableTime
-from ingest.intake.decode import Rejected, decode_items, is_identifier
+from ingest.intake.decode import Decoded, Rejected, decode_items, is_identifier
+from ingest.intake.excess import drop_excess
 from storage import dirty_days
 from storage.devices import all_devices
 from storage.quarantine import QuarantinedReading, add_quarantined
@@ -28,7 +30,7 @@ MAX_SHOWN_ID = 60
 class Imported:
     """What became of a file's rows: `rows` = `stored` + `quarantined` + `skipped`, which have no value.
 
-    `dropped` values are not metrics of the platform: the device's metadata ignores them, or they are beyond ±1e12.
+    `dropped` values are ignored by the device's metadata, beyond ±1e12, or of more metrics than a device can have.
     """
 
     rows: int = 0
@@ -46,8 +48,11 @@ class Imported:
 class Importer:
     """Imports the rows of one file. Importing the same rows again changes nothing."""
 
-    def __init__(self, mapping: FileMapping, telemetry: TelemetryStore, session: Session, *, descending: bool) -> None:
+    def __init__(
+        self, mapping: FileMapping, telemetry: TelemetryStore, session: Session, *, max_metrics: int, descending: bool
+    ) -> None:
         self._mapping = mapping
+        self._names = MetricNames(session.get_bind(), max_metrics)
         self._telemetry = telemetry
         self._session = session
         self._descending = descending
@@ -85,9 +90,13 @@ class Importer:
             else:
                 items.setdefault(device_id, []).append(item)
         readings: list[Reading] = []
+        batch: list[tuple[str, Decoded]] = []
         for device_id, of_device in items.items():
             profile: DeviceProfile = self._profiles.get(device_id, UNREGISTERED)
-            decoded = decode_items(f"import/{device_id}", device_id, of_device, received_at, profile)
+            topic = f"import/{device_id}"
+            batch.append((topic, decode_items(topic, device_id, of_device, received_at, profile)))
+        self._result.dropped += drop_excess(self._names, batch)
+        for _, decoded in batch:
             readings += decoded.readings
             rejected += decoded.rejected
             self._result.dropped += decoded.ignored

@@ -20,6 +20,7 @@ from sqlmodel import Session
 
 from ingest.devices.registry import Registry
 from ingest.intake.decode import Decoded, Rejected, decode_payload, payload_of
+from ingest.intake.excess import drop_excess
 from ingest.metrics import IngestMetrics
 from ingest.mqtt.live import LivePublisher
 from ingest.mqtt.subscription import Message, Subscription
@@ -202,7 +203,9 @@ class Intake:
         return written.refused
 
     def _write(self, batch: Sequence[DecodedMessage]) -> Written:
-        """Write a batch's telemetry."""
+        """Write a batch's telemetry, without metrics beyond what a device may have."""
+        decoded = [(item.message.topic, item.decoded) for item in batch]
+        self._metrics.values_dropped(drop_excess(self._registry.metric_names, decoded))
         readings = [reading for item in batch for reading in item.decoded.readings]
         started = time.perf_counter()
         refused = {(r.reading.device_id, r.reading.time): r.reason for r in self._store.write(readings)}

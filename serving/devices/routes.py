@@ -5,10 +5,12 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 from sqlalchemy.exc import IntegrityError
+from sqlmodel import Session
 
 from serving.auth.identified import IdentifiedRoute
 from serving.auth.principal import CurrentPrincipal
 from serving.auth.tenancy import DatabaseSession
+from serving.dependencies import PlatformSettings
 from serving.devices.registration import Registration, registered_device, update
 from serving.devices.schemas import (
     BulkAnswer,
@@ -16,17 +18,21 @@ from serving.devices.schemas import (
     BulkResult,
     DeviceAnswer,
     DeviceCreate,
+    DeviceDetail,
     DevicePath,
     DevicePublic,
     DeviceQuery,
     DeviceUpdate,
+    MetricNames,
 )
 from serving.http.errors import Conflict, NotFound, PreconditionFailed, problems
 from serving.http.etags import UNCHANGED, IfMatch, IfNoneMatch, not_modified, refuse_stale
 from serving.http.formats import json_answer
 from serving.http.pagination import Page, paginate
 from storage import devices, dirty_days
+from storage.device_metrics import DeviceMetrics
 from storage.devices import IDENTIFIER, Device
+from storage.settings import Settings
 from storage.times import utc_now
 
 router = APIRouter(prefix="/api/v1/devices", tags=["devices"], route_class=IdentifiedRoute)
@@ -43,16 +49,30 @@ def list_devices(session: DatabaseSession, query: Annotated[DeviceQuery, Query()
 
 @router.get("/{device_id}", response_model=DeviceAnswer, responses=problems(NotFound) | UNCHANGED)
 def get_device(
-    session: DatabaseSession, response: Response, device_id: DevicePath, if_none_match: IfNoneMatch = None
+    session: DatabaseSession,
+    settings: PlatformSettings,
+    response: Response,
+    device_id: DevicePath,
+    if_none_match: IfNoneMatch = None,
 ) -> Any:
-    """One device, with its ETag and Last-Modified."""
+    """One device, with its ETag and Last-Modified, and with the number of its metrics."""
     device = registered_device(session, device_id)
-    return not_modified(response, device, if_none_match) or _answer(device)
+    answer = _answer(session, settings, device)
+    # Counts of dropped values change without the device, so an answer that has some is always whole.
+    if answer.data.metrics.dropped_values:
+        if_none_match = None
+    return not_modified(response, device, if_none_match) or answer
 
 
 @router.post("", status_code=201, responses=problems(Conflict))
 def create_device(
-    session: DatabaseSession, principal: CurrentPrincipal, request: Request, response: Response, body: DeviceCreate
+    session: DatabaseSession,
+    principal: CurrentPrincipal,
+    settings: PlatformSettings,
+    request: Request,
+    *,
+    response: Response,
+    body: DeviceCreate,
 ) -> DeviceAnswer:
     """Register a device. Readings that it sent before stay as they are; from now on they are enriched."""
     registration = Registration(session, principal, [body.device_id])
@@ -64,7 +84,7 @@ def create_device(
     registration.hand_over_datasets()
     session.commit()
     response.headers["Location"] = f"{request.scope.get('root_path', '')}/api/v1/devices/{device.device_id}"
-    return _answer(device)
+    return _answer(session, settings, device)
 
 
 @router.post("/bulk")
@@ -85,7 +105,9 @@ def create_or_update_devices(session: DatabaseSession, principal: CurrentPrincip
 def update_device(
     session: DatabaseSession,
     principal: CurrentPrincipal,
+    settings: PlatformSettings,
     device_id: DevicePath,
+    *,
     body: DeviceUpdate,
     if_match: IfMatch = None,
 ) -> DeviceAnswer:
@@ -94,7 +116,7 @@ def update_device(
     refuse_stale(device, if_match)
     update(session, principal, device, body)
     session.commit()
-    return _answer(device)
+    return _answer(session, settings, device)
 
 
 @router.delete("/{device_id}", status_code=204, responses=problems(NotFound, Conflict))
@@ -119,7 +141,7 @@ def delete_device(
 
 
 @router.post("/{device_id}/restore", responses=problems(NotFound))
-def restore_device(session: DatabaseSession, device_id: DevicePath) -> DeviceAnswer:
+def restore_device(session: DatabaseSession, settings: PlatformSettings, device_id: DevicePath) -> DeviceAnswer:
     """Restore a softly deleted device. A device that is not deleted stays as it is."""
     device = session.get(Device, device_id)
     if device is None:
@@ -127,8 +149,17 @@ def restore_device(session: DatabaseSession, device_id: DevicePath) -> DeviceAns
     if device.deleted_at:
         device.deleted_at, device.updated_at = None, utc_now()
         session.commit()
-    return _answer(device)
+    return _answer(session, settings, device)
 
 
-def _answer(device: Device) -> DeviceAnswer:
-    return DeviceAnswer(data=DevicePublic.model_validate(device, from_attributes=True))
+def _answer(session: Session, settings: Settings, device: Device) -> DeviceAnswer:
+    known = session.get(DeviceMetrics, device.device_id) or DeviceMetrics(device_id=device.device_id, metrics=[])
+    metrics = MetricNames(
+        count=len(known.metrics),
+        limit=settings.max_metrics_per_device,
+        dropped_values=known.dropped_values,
+        dropped_names=known.dropped_names,
+        last_dropped_at=known.last_dropped_at,
+    )
+    public = DevicePublic.model_validate(device, from_attributes=True)
+    return DeviceAnswer(data=DeviceDetail(**public.model_dump(), metrics=metrics))

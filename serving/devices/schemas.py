@@ -73,9 +73,25 @@ class DevicePublic(DeviceFields):
     updated_at: Moment
 
 
+class MetricNames(BaseModel):
+    """How many metrics a device has sent, and what was dropped because it had more than `limit`."""
+
+    count: int
+    limit: int
+    dropped_values: int
+    dropped_names: list[str] = Field(description="The first ones", examples=[["m257"]])
+    last_dropped_at: Moment | None
+
+
+class DeviceDetail(DevicePublic):
+    """A device, and what is known of its metrics."""
+
+    metrics: MetricNames
+
+
 class DeviceAnswer(BaseModel):
     success: Literal[True] = True
-    data: DevicePublic
+    data: DeviceDetail
 
 
 class DeviceQuery(CursorQuery):

@@ -36,6 +36,8 @@ LATEST = (2**63 - 1) // 1000  # microseconds: InfluxDB counts nanoseconds in 64 
 # own, and this many run at once. Shorter ranges are quicker in one request.
 CONCURRENT_REQUESTS = 4
 LONG_RANGE = DAY // 4
+# The server refuses conditions of some hundred alternatives. A pattern may have more, but takes longer to match.
+MAX_ALTERNATIVES = 50
 
 # Functions that the server computes. It has median and stddev too, but ten times slower than we read.
 PUSHED_DOWN = ("mean", "min", "max", "sum", "count", "first", "last")
@@ -267,4 +269,6 @@ def _no_points(fields: Collection[str]) -> pa.Table:
 
 def _only(fields: Sequence[str]) -> str:
     condition = " or ".join(f'r._field == "{name}"' for name in fields)
+    if len(fields) > MAX_ALTERNATIVES:
+        condition = f"r._field =~ /^(?:{'|'.join(fields).replace('.', '[.]')})$/"
     return f"|> filter(fn: (r) => {condition})"

@@ -17,7 +17,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from storage import database
-from storage.devices import order_metrics
+from storage.devices import NAMED_METRICS, order_metrics
 from storage.settings import Settings
 from storage.telemetry.postgres_rows import (
     FUNCTIONS,
@@ -44,6 +44,8 @@ from storage.telemetry.store import (
 from storage.times import DAY, moment
 
 CHECK_SECONDS = 5.0
+# Of aggregated metrics: a query returns at most 1,664. Only a device of an older release can have more.
+MAX_COLUMNS = 1_500
 
 
 class PostgresTelemetry:
@@ -147,7 +149,8 @@ class PostgresTelemetry:
         every: int,
         metrics: Sequence[str] | None = None,
     ) -> pa.Table:
-        wanted = order_metrics(self._extra_names(device_id, start, end)) if metrics is None else list(metrics)
+        names = order_metrics(self._extra_names(device_id, start, end)) if metrics is None else list(metrics)
+        wanted = names[:MAX_COLUMNS]
         columns = "".join(f', ({FUNCTIONS[function].format(metric_sql(name))})::float8 AS "{name}"' for name in wanted)
         table = self._fetch(
             f"""SELECT date_bin({int(every)} * interval '1 microsecond', time, 'epoch'::timestamptz) AS "time",
@@ -158,19 +161,21 @@ class PostgresTelemetry:
         return table.cast(pa.schema([("time", TIME), (COUNT, pa.int64()), *((name, pa.float64()) for name in wanted)]))
 
     def statistics(self, device_id: str, start: int, end: int) -> Statistics:
-        names = order_metrics(self._extra_names(device_id, start, end))
-        columns = ", ".join(
-            f"count({m}) AS count{i}, min({m}) AS min{i}, max({m}) AS max{i}, sum({m}) AS sum{i}"
-            for i, m in enumerate(map(metric_sql, names))
-        )
-        query = f"SELECT count(*) AS n, {columns} FROM device_telemetry WHERE {IN_RANGE}"
-        values: dict[str, Any] = self._fetch(query, device_id, start, end).to_pylist()[0]
+        columns = ", ".join(f"count({m}), min({m}), max({m}), sum({m})" for m in NAMED_METRICS)
+        query = f"SELECT count(*), {columns} FROM device_telemetry WHERE {IN_RANGE}"
+        readings, *values = (column[0].as_py() for column in self._fetch(query, device_id, start, end).columns)
+        # A row per metric: a table has no more than 1,664 columns.
+        extras = self._fetch(
+            f"""SELECT key, count(*), min(value::float8), max(value::float8), sum(value::float8)
+                FROM device_telemetry, jsonb_each(extra) WHERE {IN_RANGE} GROUP BY key""",
+            device_id, start, end,
+        )  # fmt: skip
+        of_metric = {name: values[4 * i : 4 * i + 4] for i, name in enumerate(NAMED_METRICS)}
+        of_metric |= {name: parts for name, *parts in zip(*(c.to_pylist() for c in extras.columns), strict=True)}
         return Statistics(
-            readings=values["n"],
+            readings=readings,
             metrics={
-                name: MetricStatistics(*(values[f"{part}{i}"] for part in ("count", "min", "max", "sum")))
-                for i, name in enumerate(names)
-                if values[f"count{i}"]
+                name: MetricStatistics(*of_metric[name]) for name in order_metrics(set(of_metric)) if of_metric[name][0]
             },
         )
 

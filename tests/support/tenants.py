@@ -13,6 +13,7 @@ from storage import dirty_days
 from storage.alerts import Alert
 from storage.catalogue import Dataset
 from storage.checkpoints import ExportCheckpoint
+from storage.device_metrics import DeviceMetrics
 from storage.devices import Device
 from storage.jobs import AnalyticsJob, ExportJob, ReportJob
 from storage.last_seen import DeviceLastSeen
@@ -104,6 +105,7 @@ def add_tenant(settings: Settings, session: Session) -> None:
     session.add(SuppressedAlerts(**seen, tenant_id="alpha", count=1, first_reading_time=NOON, last_reading_time=NOON))
     session.add(RulePending(**seen, rule_version=NOON))
     session.add(DeviceLastSeen(device_id="A1", last_seen_at=NOON, newest_reading=NOON))
+    session.add(DeviceMetrics(device_id="A1", metrics=["power"]))
     notification = Notification(alert_id=ALERT, tenant_id="alpha", device_id="A1", channel="webhook")
     session.add(notification)
     session.add(QuarantinedReading(device_id="A1", topic=SECRET, payload=SECRET.encode(), reason=SECRET))

@@ -6,6 +6,7 @@ from fastapi.testclient import TestClient
 from sqlmodel import Session
 
 from storage import dirty_days
+from storage.device_metrics import add_dropped, add_metrics
 from storage.times import microseconds, utc_now
 
 D2: dict[str, Any] = {
@@ -169,3 +170,19 @@ def test_the_same_device_twice_at_the_same_time(client: TestClient) -> None:
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda _: client.post("/api/v1/devices", json=D2).status_code, range(8)))
     assert sorted(answers) == [201, *[409] * 7]
+
+
+def test_metrics_beyond_the_limit_are_shown_at_the_device(client: TestClient, session: Session) -> None:
+    client.post("/api/v1/devices", json=D2)
+    first = client.get("/api/v1/devices/D2")
+    assert first.json()["data"]["metrics"] == {
+        "count": 0, "limit": 256, "dropped_values": 0, "dropped_names": [], "last_dropped_at": None
+    }  # fmt: skip
+    unchanged = {"If-None-Match": first.headers["ETag"]}
+    assert client.get("/api/v1/devices/D2", headers=unchanged).status_code == 304
+    add_metrics(session, {"D2": [f"m{i}" for i in range(300)]}, 256)
+    add_dropped(session, {"D2": {"m256": 2, "m257": 1}})
+    session.commit()
+    metrics = client.get("/api/v1/devices/D2", headers=unchanged).json()["data"]["metrics"]
+    assert (metrics["count"], metrics["dropped_values"], metrics["dropped_names"]) == (256, 3, ["m256", "m257"])
+    assert metrics["last_dropped_at"]

@@ -74,6 +74,24 @@ def rows(table: pa.Table) -> list[dict[str, Any]]:
     return [{name: value for name, value in row.items() if value is not None} for row in table.to_pylist()]
 
 
+def test_a_device_with_many_metrics(store: TelemetryStore) -> None:
+    """Each reading has some; PostgreSQL returns no more than 1,664 columns, and statistics of a metric are four."""
+    names = [f"m{i:03}" for i in range(600)]
+    values = {name: float(i) for i, name in enumerate(names)}
+    parts = [dict(list(values.items())[i : i + 30]) for i in range(0, 600, 30)]
+    store.write([reading(START + i * SECOND, voltage=230.0, **extra(part)) for i, part in enumerate([*parts, *parts])])
+    statistics = store.statistics("D1", START, END)
+    assert statistics.readings == 40
+    assert list(statistics.metrics) == ["voltage", *names]
+    assert all(
+        statistics.metrics[name] == MetricStatistics(2, value, value, 2 * value) for name, value in values.items()
+    )
+    assert statistics.metrics["voltage"] == MetricStatistics(40, 230, 230, 9200)
+    (window,) = rows(store.aggregate("D1", START, END, function="max", every=DAY))
+    assert window == {"time": START // DAY * DAY, COUNT: 40, "voltage": 230, **values}
+    assert len(store.read("D1", START, END).column_names) == 1 + 4 + 600
+
+
 def test_what_is_written_is_read(store: TelemetryStore) -> None:
     assert store.write([
         reading(START + MINUTE, voltage=230.5, power=276.6, vibration_rms=0.4, out_of_band=["power", "vibration_rms"]),
