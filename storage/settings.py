@@ -171,9 +171,6 @@ class Settings(EnvironmentSettings):
     mqtt_shared_group: str | None = Field(None, pattern=r"^[A-Za-z0-9_-]{1,50}$")
     mqtt_client_id: str = Field("energy-ingest", pattern=r"^[A-Za-z0-9_.-]{1,65}$")
 
-    # More metrics of one device are dropped: each is a column of answers and files.
-    max_metrics_per_device: Annotated[int, Field(ge=8, le=1000)] = 256
-
     # Object store
     s3_endpoint_url: HttpUrl | None = None
     s3_public_endpoint_url: HttpUrl | None = None
@@ -186,6 +183,7 @@ class Settings(EnvironmentSettings):
 
     # Datasets and telemetry
     dataset_start_date: date = date(2020, 1, 1)
+    max_metrics_per_device: Annotated[int, Field(ge=8, le=1000)] = 256
     export_batch_size: Count = 1000
     telemetry_retention_days: Annotated[int, Field(ge=0)] = 0  # 0 keeps readings forever
 
