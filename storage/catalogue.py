@@ -50,6 +50,8 @@ class Dataset(SQLModel, table=True):
     `timestamp` is that of all readings; older versions lack it.
     `energy`: `{"version", "metrics": {metric: …}}`, see `assets.energy.day.day_json`; older versions had no version.
     `checks`: `{kind: {"status", "value", "detail"}}`, see `assets.quality.checks`; null while the day is open.
+    `corrections`: names those that the file holds. `raw`: the file without them, where it differs, as `{"key",
+    "sha256", "bytes", "metrics"}`.
     """
 
     __tablename__ = "datasets"
@@ -85,6 +87,8 @@ class Dataset(SQLModel, table=True):
     hourly: dict[str, Any] | None = Field(default=None, sa_type=_JSON)
     energy: dict[str, Any] | None = Field(default=None, sa_type=_JSON)
     checks: dict[str, Any] | None = Field(default=None, sa_type=_JSON)
+    corrections: str | None = Field(default=None, max_length=16)
+    raw: dict[str, Any] | None = Field(default=None, sa_type=_JSON)
     run_id: str | None = Field(default=None, max_length=100)
     created_at: datetime = Timestamp(default_factory=utc_now)
     superseded_at: datetime | None = Timestamp(default=None)
@@ -205,24 +209,6 @@ def stored_before(session: Session, day: date, *, limit: int) -> list[Dataset]:
     return list(session.exec(query))
 
 
-_MONTHS_TO_CLOSE = text("""
-SELECT d.month FROM (
-    SELECT device_id, date_trunc('month', start_date)::date AS month, max(created_at) AS made FROM datasets
-    WHERE kind = 'day' AND superseded_at IS NULL AND start_date >= :first AND start_date < :before GROUP BY 1, 2
-) d LEFT JOIN datasets m ON m.device_id = d.device_id AND m.kind = 'month' AND m.superseded_at IS NULL
-    AND m.start_date = d.month
-WHERE m.created_at IS NULL OR m.created_at < d.made GROUP BY 1 ORDER BY 1
-""")
-
-
-def months_to_close(session: Session, first: date, before: date) -> list[date]:
-    """First days of the months in which a device has a day file that is newer than its month file, or no month file.
-
-    Only months from `first` on and before `before` count.
-    """
-    return list(session.execute(_MONTHS_TO_CLOSE, {"first": first, "before": before}).scalars())
-
-
 def unchecked(session: Session, *, before: date) -> dict[date, int]:
     """Days before `before` whose files have no quality checks yet, with the number of these files.
 
@@ -285,6 +271,7 @@ def record(session: Session, new: Dataset, current: Dataset | None, *, version_k
     if current.sha256 == new.sha256:
         current.first_at, current.last_at = new.first_at, new.last_at
         current.hourly, current.energy = new.hourly, new.energy
+        current.corrections, current.raw = new.corrections, new.raw
         if new.kind == "month":
             current.created_at = new.created_at  # it has all that its days had until then
         current.checks = new.checks or current.checks
@@ -293,7 +280,7 @@ def record(session: Session, new: Dataset, current: Dataset | None, *, version_k
     if current.created_at.date() <= current.end_date and version_key is None:
         new.id = current.id
         return session.merge(new)
-    current.superseded_at, current.version_key = new.created_at, version_key
+    current.superseded_at, current.version_key, current.raw = new.created_at, version_key, None
     session.add(current)
     session.flush()
     session.add(new)

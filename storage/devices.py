@@ -40,7 +40,7 @@ EXPORTING_CURRENT = (-10_000.0, 10_000.0)
 # Names that a metric cannot have, because they are other columns.
 RESERVED = frozenset(
     ["time", "timestamp", "device_id", "device_type", "location", "tenant_id", "schema_version", "enrichment_status",
-     "received_at", "hour", "day_of_week", "is_weekend", "out_of_band"]
+     "received_at", "hour", "day_of_week", "is_weekend", "out_of_band", "corrected"]
 )  # fmt: skip
 NAMED_METRICS = ("voltage", "current", "power", "temperature")
 UNITS = {"voltage": "V", "current": "A", "power": "W", "temperature": "°C", "power_factor": "1"}

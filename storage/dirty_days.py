@@ -15,7 +15,7 @@ has every reading before that time.
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import sqlalchemy
@@ -25,6 +25,8 @@ from sqlmodel import Field, Session, SQLModel, col, delete, func, select, update
 from storage.database import Timestamp
 from storage.devices import Device
 from storage.times import DAY, moment, utc_now
+
+MICROSECOND = timedelta(microseconds=1)
 
 
 class DirtyDay(SQLModel, table=True):
@@ -87,6 +89,23 @@ def mark_dirty(session: Session, readings: Iterable[tuple[str, int]]) -> None:
         "earliest": [moment(time) for _, time in marks],
     }
     session.execute(_MARK_DIRTY, columns)
+
+
+_MARK_RANGE = text("""
+UPDATE touched_days SET
+    dirty_from = least(dirty_from, greatest(CAST(:start AS timestamptz), day::timestamp AT TIME ZONE 'UTC')),
+    first_touched_at = CASE WHEN dirty_from IS NULL THEN now() ELSE first_touched_at END
+WHERE device_id = :device_id AND day BETWEEN :first AND :last
+""")
+
+
+def mark_range(session: Session, device_id: str, start: datetime, end: datetime) -> None:
+    """Mark the days of a half-open range dirty that have telemetry, since what is said about it has changed.
+
+    The rows stay locked until the caller commits the change with it: an export that claims a day then sees the change.
+    """
+    bounds = {"first": start.astimezone(UTC).date(), "last": (end - MICROSECOND).astimezone(UTC).date()}
+    session.execute(_MARK_RANGE, {"device_id": device_id, "start": start, **bounds})
 
 
 def waits_for_export() -> ColumnElement[bool]:

@@ -3,6 +3,7 @@
 from assets.datasets.column_cache import ColumnCache
 from assets.datasets.columns import COLUMNS
 from assets.datasets.consumption import energy_of
+from assets.datasets.correction_preview import Change, change_of
 from assets.datasets.energy import refresh_energy
 from assets.datasets.export import Exported, NoTelemetry, days_between, export_day
 from assets.datasets.files import DatasetReplaced
@@ -15,6 +16,7 @@ from assets.datasets.retention import retire_datasets, retire_telemetry
 
 __all__ = [
     "COLUMNS",
+    "Change",
     "ColumnCache",
     "DatasetReplaced",
     "Exported",
@@ -23,6 +25,7 @@ __all__ = [
     "Segment",
     "TelemetryReader",
     "UnfitDatasets",
+    "change_of",
     "days_between",
     "energy_of",
     "export_day",

@@ -35,9 +35,10 @@ def energy_of(
     """
     device = session.get(Device, device_id)
     metadata = DeviceMetadata.parse(device.metadata_json if device else None)
-    bases = bases_of(metadata, meters_of(metadata))
+    corrections = reader.corrections(device_id)
+    bases = bases_of(metadata, meters_of(metadata), corrections)
     days = ReaderDays(session, reader, device_id, bases, (start, end), files_only=files_only)
-    energy = energy_figures(days, metadata, start, end, microseconds(utc_now()))
+    energy = energy_figures(days, metadata, start, end, microseconds(utc_now()), corrections=corrections)
     outdated = sum(start // DAY * DAY <= day < end for day in days.outdated)
     return replace(energy, outdated_days=outdated)
 
@@ -102,7 +103,7 @@ class ReaderDays:
         if segment.file is None or segment.is_behind or not segment.has_whole_file:
             return None
         energy = segment.file.energy
-        if is_current(energy, self._bases):
+        if is_current(energy, self._bases, self._reader.corrections(self._device_id).name_of(day)):
             return energy
         self.outdated.add(day)
         return None
@@ -119,7 +120,8 @@ class ReaderDays:
             metrics = [metric] if segment.file is not None else list(self._bases)
             # A day that a range cuts is cut again by the next one: its columns stay in memory.
             rows = self._reader.rows(self._device_id, segment, metrics, keep=True)
-            self._samples |= {(day, name): samples_of(rows, "time", name) for name in metrics}
+            known = self._reader.corrections(self._device_id)
+            self._samples |= {(day, name): known.of_samples(name, samples_of(rows, "time", name)) for name in metrics}
         return self._samples[day, metric]
 
     def _segment(self, day: int) -> Segment:

@@ -8,15 +8,16 @@ from typing import Any
 import pyarrow as pa
 
 from assets.datasets.columns import HOURS, hourly_statistics
-from assets.datasets.files import DatasetReplaced, dataset_key, read
+from assets.datasets.files import DatasetReplaced, dataset_key, raw_file, read
+from assets.energy.corrections import Corrections
 from assets.energy.day import bases_of, day_json, steps_in
 from assets.energy.meters import meters_of
 from assets.energy.samples import samples_of
 from assets.quality.cadence import steps_of
-from storage import catalogue, day_figures
+from storage import catalogue, corrections, day_figures
 from storage.devices import Device, DeviceMetadata
 from storage.stores import Stores
-from storage.times import microseconds, midnight
+from storage.times import DAY, microseconds, midnight
 
 log = logging.getLogger(__name__)
 
@@ -24,12 +25,18 @@ BATCH = 100
 ONE_DAY = timedelta(days=1)
 
 
-def energy_json(table: pa.Table, metadata: DeviceMetadata, before: dict[str, Any] | None) -> dict[str, Any]:
-    """What the catalogue keeps of a day's energy. Without a declared cadence the day before has a part in it."""
-    bases = bases_of(metadata, meters_of(metadata))
-    samples = {name: samples_of(table, "timestamp", name) for name in bases}
+def energy_json(
+    raw: pa.Table, metadata: DeviceMetadata, before: dict[str, Any] | None, known: Corrections
+) -> dict[str, Any]:
+    """What the catalogue keeps of a day's energy, from its rows without corrections.
+
+    Without a declared cadence the day before has a part in it.
+    """
+    bases = bases_of(metadata, meters_of(metadata), known)
+    samples = {name: known.of_samples(name, samples_of(raw, "timestamp", name)) for name in bases}
     steps = {name: steps_in(before, name) for name in bases}
-    return day_json(samples, bases, steps, steps_of(table["timestamp"].cast(pa.int64()).to_numpy()))
+    times = raw["timestamp"].cast(pa.int64()).to_numpy()
+    return day_json(samples, bases, steps, steps_of(times), known.name_of(int(times[0]) // DAY * DAY))
 
 
 def refresh_energy(stores: Stores, progress: Callable[[int, int], None] = lambda _done, _total: None) -> int:
@@ -50,16 +57,18 @@ def refresh_energy(stores: Stores, progress: Callable[[int, int], None] = lambda
             day = dataset.start_date - ONE_DAY
             before = catalogue.current(stores.session, dataset_key(dataset.device_id, day, day))
             try:
-                table = read(stores.objects, [dataset], columns)
+                table = read(stores.objects, [raw_file(dataset)], columns)
+                rows = read(stores.objects, [dataset]) if lacks_hours and dataset.raw else table
             except DatasetReplaced as error:
                 log.warning("the figures of %s are made again later: %s", dataset.key, error)
                 continue
             start = microseconds(midnight(dataset.start_date))
+            known = Corrections(corrections.active(stores.session, dataset.device_id))
             day_figures.replace_figures(
                 stores.session,
                 dataset,
-                energy=energy_json(table, metadata, before.energy if before else None),
-                hourly=hourly_statistics(table, start, dataset.metrics) if lacks_hours else dataset.hourly,
+                energy=energy_json(table, metadata, before.energy if before else None, known),
+                hourly=hourly_statistics(rows, start, dataset.metrics) if lacks_hours else dataset.hourly,
             )
             done += 1
         stores.session.commit()

@@ -3,7 +3,8 @@
 An export may die at any step, and two exports of the same day may meet. This order of steps loses nothing:
 
 1. The device-day is locked, and its dirty mark becomes a claim, which is committed (`claimed_day`).
-2. The readings are read.
+2. The readings and their corrections are read. If these change values, the file without them is kept below `raw/`, so
+   that they can be undone when retention has deleted the readings.
 3. The current file is copied to `versions/` if a result was made from it.
 4. The new file replaces the current one, atomically.
 5. One transaction writes the catalogue row and the checkpoint, and releases the claim. Then the lock ends.
@@ -18,18 +19,27 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from sqlmodel import Session
 
-from assets.datasets.columns import HOURS, dataset_table, hourly_statistics, metric_statistics, with_units
+from assets.datasets.columns import (
+    HOURS,
+    dataset_table,
+    hourly_statistics,
+    metric_statistics,
+    with_corrections,
+    with_units,
+)
 from assets.datasets.energy import ONE_DAY, energy_json
-from assets.datasets.files import dataset_key, parquet, read
+from assets.datasets.files import dataset_key, parquet, raw_file, read_bytes, table_of
+from assets.energy.corrections import Corrections
 from assets.energy.day import steps_in
 from assets.quality.checks import check_day
 from assets.quality.settings import QualitySettings
-from storage import catalogue, checkpoints, dirty_days
+from storage import catalogue, checkpoints, corrections, dirty_days
 from storage.catalogue import Dataset
 from storage.devices import Device, DeviceMetadata
 from storage.objects import AlreadyThere, ObjectStore
@@ -56,23 +66,45 @@ def export_day(stores: Stores, device_id: str, day: date) -> Exported | None:
         with claimed_day(session, device_id, day) as claim:
             readings = _fetch(stores, device_id, day)
             device = device_of(session, device_id)
-            table = dataset_table(readings, device, stores.zone)
             current = catalogue.current(session, key)
+            raw = _DayTable.of(dataset_table(readings, device, stores.zone))
             if current and claim.expired:
-                table = _with_late(read(stores.objects, [current]), table, device)
-            if not len(table):
+                raw = _with_late(stores, current, raw.table, device)
+            if not len(raw.table):
                 dirty_days.forget_day(session, device_id, day)
                 return None
-            content = parquet(table)
+            known = Corrections(corrections.active(session, device_id))
+            name = known.name_of(microseconds(midnight(day)))
+            corrected = raw if name is None else _DayTable.of(_corrected(raw.table, known, device))
             new = _day_row(
-                stores, device, day, table=table, readings=readings, content=content, first_day=claim.first_day
+                stores, device, day, raw=raw, corrected=corrected, readings=readings, known=known, claim=claim
             )
-            return replace_file(stores, new, content, current)
+            former = current.raw["key"] if current and current.raw else None
+            exported = replace_file(stores, new, corrected.content, current)
     except Exception as error:
         session.rollback()
         checkpoints.note_failure(session, device_id, key, f"{type(error).__name__}: {error}")
         session.commit()
         raise
+    if former is not None and former != (new.raw or {}).get("key"):
+        stores.objects.delete(former)
+    return exported
+
+
+@dataclass(frozen=True)
+class _DayTable:
+    """The rows of a day, and their file."""
+
+    table: pa.Table
+    content: bytes
+
+    @classmethod
+    def of(cls, table: pa.Table) -> "_DayTable":
+        return cls(table, parquet(table))
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.content).hexdigest()
 
 
 @contextmanager
@@ -121,19 +153,37 @@ def _fetch(stores: Stores, device_id: str, day: date) -> pa.Table:
     return pa.concat_tables(parts, promote_options="default")
 
 
-def _with_late(current: pa.Table, late: pa.Table, device: Device) -> pa.Table:
+def _with_late(stores: Stores, dataset: Dataset, late: pa.Table, device: Device) -> _DayTable:
     """The rows of a file whose readings the store has deleted, and late readings; these replace rows of equal times."""
+    content = read_bytes(stores.objects, raw_file(dataset))
+    current = table_of(content)
+    if not len(late):
+        return _DayTable(current, content)
     kept = current.filter(pc.invert(pc.is_in(current["timestamp"], late["timestamp"])))
     rows = pa.concat_tables([kept, late], promote_options="default").sort_by("timestamp")
     zone = late.schema.metadata
-    return with_units(rows.replace_schema_metadata(zone), DeviceMetadata.parse(device.metadata_json))
+    return _DayTable.of(with_units(rows.replace_schema_metadata(zone), DeviceMetadata.parse(device.metadata_json)))
+
+
+def _corrected(raw: pa.Table, known: Corrections, device: Device) -> pa.Table:
+    metadata = DeviceMetadata.parse(device.metadata_json)
+    return with_units(with_corrections(raw, "timestamp", known), metadata)
 
 
 def _day_row(
-    stores: Stores, device: Device, day: date, *, table: pa.Table, readings: pa.Table, content: bytes, first_day: bool
+    stores: Stores,
+    device: Device,
+    day: date,
+    *,
+    raw: _DayTable,
+    corrected: _DayTable,
+    readings: pa.Table,
+    known: Corrections,
+    claim: dirty_days.Claim,
 ) -> Dataset:
     """The catalogue row of a day's file; quality is checked once the day is over."""
     metadata, start = DeviceMetadata.parse(device.metadata_json), microseconds(midnight(day))
+    table = corrected.table
     metrics = metric_statistics(table)
     yesterday = catalogue.current(stores.session, dataset_key(device.device_id, day - ONE_DAY, day - ONE_DAY))
     before = yesterday.energy if yesterday else None
@@ -141,7 +191,7 @@ def _day_row(
     if day < utc_now().date():
         thresholds = QualitySettings.load().thresholds
         steps = steps_in(before)
-        checks = check_day(table, start, metadata, thresholds, readings, first_day=first_day, before=steps)
+        checks = check_day(table, start, metadata, thresholds, readings, first_day=claim.first_day, before=steps)
     return Dataset(
         key=dataset_key(device.device_id, day, day),
         kind="day",
@@ -152,15 +202,26 @@ def _day_row(
         first_at=table["timestamp"][0].as_py(),
         last_at=table["timestamp"][-1].as_py(),
         rows=len(table),
-        bytes=len(content),
-        sha256=hashlib.sha256(content).hexdigest(),
+        bytes=len(corrected.content),
+        sha256=corrected.sha256,
         metrics=metrics,
         hourly=hourly_statistics(table, start, metrics),
-        energy=energy_json(table, metadata, before),
+        energy=energy_json(raw.table, metadata, before, known),
+        corrections=known.name_of(start),
+        raw=None if corrected.content == raw.content else _kept_raw(stores, raw),
         checks=checks,
         run_id=stores.run_id,
         created_at=utc_now(),
     )
+
+
+def _kept_raw(stores: Stores, raw: _DayTable) -> dict[str, Any]:
+    """Keep the file without corrections, and return what the catalogue knows of it."""
+    sha256 = raw.sha256
+    key = f"raw/{sha256}.parquet"
+    if _size(stores.objects, key) is None:
+        stores.objects.put(key, raw.content)
+    return {"key": key, "sha256": sha256, "bytes": len(raw.content), "metrics": metric_statistics(raw.table)}
 
 
 def replace_file(stores: Stores, new: Dataset, content: bytes | Path, current: Dataset | None) -> Exported:

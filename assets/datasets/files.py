@@ -38,6 +38,22 @@ def parquet(table: pa.Table) -> bytes:
     return sink.getvalue()
 
 
+def read_bytes(objects: ObjectStore, dataset: Dataset) -> bytes:
+    """The file of a dataset.
+
+    Raises:
+        DatasetReplaced: the file does not match its row.
+
+    """
+    try:
+        content = objects.get(dataset.object_key)
+    except KeyError:
+        raise DatasetReplaced(f"{dataset.object_key} does not exist any more. Select the dataset again.") from None
+    if hashlib.sha256(content).hexdigest() != dataset.sha256:
+        raise DatasetReplaced(f"{dataset.object_key} is being replaced. Try again in a minute.")
+    return content
+
+
 def read(objects: ObjectStore, datasets: Iterable[Dataset], columns: list[str] | None = None) -> pa.Table:
     """The rows of the datasets in one table, in the given order; a metric that a dataset lacks is null there.
 
@@ -47,6 +63,27 @@ def read(objects: ObjectStore, datasets: Iterable[Dataset], columns: list[str] |
     """
     tables = [_read_file(objects, dataset, columns) for dataset in datasets]
     return pa.concat_tables(tables, promote_options="default") if tables else pa.table({})
+
+
+def raw_file(dataset: Dataset) -> Dataset:
+    """The file without corrections: the dataset's own, or the one that its `raw` names, which no session knows."""
+    if dataset.raw is None:
+        return dataset
+    return Dataset(
+        kind=dataset.kind,
+        device_id=dataset.device_id,
+        start_date=dataset.start_date,
+        end_date=dataset.end_date,
+        first_at=dataset.first_at,
+        last_at=dataset.last_at,
+        rows=dataset.rows,
+        **dataset.raw,
+    )
+
+
+def table_of(content: bytes, columns: list[str] | None = None) -> pa.Table:
+    """The rows of a Parquet file, all columns or those given."""
+    return pq.read_table(pa.BufferReader(content), columns=columns)
 
 
 def reread_if_replaced(
@@ -69,11 +106,6 @@ def reread_if_replaced(
 
 
 def _read_file(objects: ObjectStore, dataset: Dataset, columns: list[str] | None) -> pa.Table:
-    try:
-        content = objects.get(dataset.object_key)
-    except KeyError:
-        raise DatasetReplaced(f"{dataset.object_key} does not exist any more. Select the dataset again.") from None
-    if hashlib.sha256(content).hexdigest() != dataset.sha256:
-        raise DatasetReplaced(f"{dataset.object_key} is being replaced. Try again in a minute.")
+    content = read_bytes(objects, dataset)
     names = None if columns is None else [name for name in columns if name in COLUMNS or name in dataset.metrics]
-    return pq.read_table(pa.BufferReader(content), columns=names)
+    return table_of(content, names)

@@ -14,6 +14,8 @@ from storage import catalogue
 from storage.catalogue import Dataset, DayFile
 from storage.times import DAY, microseconds, midnight, moment
 
+MAX_FILES_IN_MEMORY = 32
+
 
 @dataclass(frozen=True)
 class Segment:
@@ -99,6 +101,25 @@ def _joined(segments: Iterable[Segment]) -> list[Segment]:
 def split_by_day(segments: Iterable[Segment]) -> list[Segment]:
     """The segments, cut at every midnight UTC. A segment with a file lies within one day and stays whole."""
     return [replace(part, start=start, end=end) for part in segments for start, end in _days(part.start, part.end)]
+
+
+def grouped(segments: Iterable[Segment], every: int) -> list[list[Segment]]:
+    """The segments that are aggregated together.
+
+    A segment that does not begin with a window joins the one before it. Otherwise, files are read up to
+    MAX_FILES_IN_MEMORY at a time.
+    """
+    groups: list[list[Segment]] = []
+    for segment in segments:
+        cuts_window = segment.start % every != 0
+        follows_files = (
+            groups and segment.file and all(s.file for s in groups[-1]) and len(groups[-1]) < MAX_FILES_IN_MEMORY
+        )
+        if groups and (cuts_window or follows_files):
+            groups[-1].append(segment)
+        else:
+            groups.append([segment])
+    return groups
 
 
 def _days(start: int, end: int) -> Iterator[tuple[int, int]]:

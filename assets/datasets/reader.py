@@ -2,26 +2,36 @@
 
 `assets.datasets.read_plan` says which part is read where. Ranges and tables are those of
 `storage.telemetry.TelemetryStore`: half-open, in microseconds, ascending in time.
+
+Readings are as devices sent them, unless the reader is `corrected`. Statistics are always corrected.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+import copy
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pyarrow as pa
 from sqlmodel import Session
 
-from assets.datasets import files
 from assets.datasets.column_cache import ColumnCache
+from assets.datasets.columns import with_corrections
+from assets.datasets.file_readings import DERIVED, FileReadings
 from assets.datasets.files import DatasetReplaced
 from assets.datasets.filters import Filter
-from assets.datasets.read_plan import Segment, plan_within, read_plan, split_by_day
-from assets.datasets.rows import concatenated, having_any, newest_rows, with_metrics, without_times_of
-from storage.catalogue import Dataset
+from assets.datasets.read_plan import Segment, grouped, plan_within, read_plan, split_by_day
+from assets.datasets.rows import (
+    concatenated,
+    having_any,
+    newest_rows,
+    with_metrics,
+    without_flag,
+    without_times_of,
+)
+from assets.energy.corrections import Corrections
+from storage import corrections
 from storage.day_figures import statistics_of_hours
-from storage.devices import order_metrics
 from storage.objects import ObjectStore
 from storage.telemetry import (
-    CONTEXT,
     Aggregate,
     Statistics,
     TelemetryStore,
@@ -30,10 +40,6 @@ from storage.telemetry import (
     statistics_of,
 )
 from storage.times import DAY, HOUR
-
-MAX_FILES_IN_MEMORY = 32
-DERIVED = frozenset(["power_factor"])
-FILE_CONTEXT = ("device_type", "location")  # the columns of CONTEXT that files have
 
 
 class TelemetryReader:
@@ -59,11 +65,30 @@ class TelemetryReader:
     ) -> None:
         self._session = session
         self._store = store
-        self._objects = objects
+        self._files = FileReadings(objects, cache)
         self._permit = permit
-        self._cache = cache
         self._plans: dict[str, dict[tuple[int, int], list[Segment]]] = {}
         self._newer_readings: dict[tuple[str, int], pa.Table] = {}
+        self._corrections: dict[str, Corrections] = {}
+        self._is_corrected = False
+
+    def corrected(self) -> "TelemetryReader":
+        """The same reader with corrected readings; these have the column `CORRECTED` in their tables."""
+        reader = copy.copy(self)
+        reader._is_corrected = True  # noqa: SLF001 - the same class
+        return reader
+
+    def supposing(self, device_id: str, supposed: Corrections) -> "TelemetryReader":
+        """The same reader if these were all corrections of the device."""
+        reader = copy.copy(self)
+        reader._corrections = {**self._corrections, device_id: supposed}  # noqa: SLF001 - the same class
+        return reader
+
+    def corrections(self, device_id: str) -> Corrections:
+        """The device's corrections that are not undone."""
+        if device_id not in self._corrections:
+            self._corrections[device_id] = Corrections(corrections.active(self._session, device_id))
+        return self._corrections[device_id]
 
     def plan(self, device_id: str, start: int, end: int, *, by_day: bool = False) -> list[Segment]:
         """The segments of a range, in order; `by_day` cuts them at every midnight UTC.
@@ -117,12 +142,12 @@ class TelemetryReader:
         for segment in reversed(self.plan(device_id, since, end)):
             is_stored = ((times >= segment.start) & (times < segment.end)).any()
             if segment.file is not None and (segment.is_expired or not is_stored) and added < newest:
-                rows = without_times_of(self._read_file(segment, metrics, context=True), stored)
+                rows = without_times_of(self._files.read(segment, metrics, context=True), stored)
                 tables.append(rows)
                 added += len(rows)
-        if len(tables) == 1:
-            return stored
-        return newest_rows(concatenated(tables, metrics, context=True).sort_by("time"), newest)
+        if len(tables) > 1:
+            stored = newest_rows(concatenated(tables, metrics, context=True).sort_by("time"), newest)
+        return with_corrections(stored, "time", self.corrections(device_id)) if self._is_corrected else stored
 
     def aggregate(
         self,
@@ -137,24 +162,28 @@ class TelemetryReader:
     ) -> pa.Table:
         """One row per window of `every` microseconds that has readings; see `TelemetryStore.aggregate`."""
         tables = []
-        for group in _groups(self.plan(device_id, start, end, by_day=bool(filters)), every):
+        for group in grouped(self.plan(device_id, start, end, by_day=bool(filters)), every):
             first = group[0]
-            if len(group) == 1 and first.file is None and not filters:
+            is_raw = not self._is_corrected or self._is_as_made(device_id, first)
+            if len(group) == 1 and first.file is None and not filters and is_raw:
                 windows = self._store.aggregate(
                     device_id, first.start, first.end, function=function, every=every, metrics=metrics
                 )
             else:
                 segments = [self._filtered_rows(device_id, segment, metrics, filters) for segment in group]
-                rows = concatenated(segments, metrics)
+                rows = without_flag(concatenated(segments, metrics))
+                rows = rows if metrics is None else having_any(rows, metrics)
                 windows = aggregate(rows, function, every, rows.column_names[1:])
             tables.append(windows)
         return concatenated(tables, metrics)
 
     def statistics(self, device_id: str, start: int, end: int) -> Statistics:
-        """Statistics of every metric; those of whole files, and of whole hours, are taken from the catalogue."""
+        """Statistics of every metric, corrected; those of whole files and hours are taken from the catalogue."""
         parts = []
         for segment in self.plan(device_id, start, end):
-            if segment.file is None:
+            if not self._is_as_made(device_id, segment):
+                parts.append(statistics_of(without_flag(self.corrected().rows(device_id, segment, None))))
+            elif segment.file is None:
                 parts.append(self._store.statistics(device_id, segment.start, segment.end))
             elif segment.is_behind:
                 parts.append(statistics_of(self.rows(device_id, segment, None)))
@@ -194,10 +223,23 @@ class TelemetryReader:
         keep: bool = False,
     ) -> pa.Table:
         """The readings of one segment of `plan`, all or the newest; `keep` caches the columns of a whole file too."""
+        rows = self._raw_rows(device_id, segment, metrics, newest, keep=keep)
+        return with_corrections(rows, "time", self.corrections(device_id)) if self._is_corrected else rows
+
+    def _is_as_made(self, device_id: str, segment: Segment) -> bool:
+        """Whether the figures that store and catalogue have of a segment hold the device's corrections."""
+        known, file = self.corrections(device_id), segment.file
+        if file is not None and segment.is_of_file:
+            return file.corrections == known.name_of(segment.start // DAY * DAY)
+        return not known.metrics(segment.start, segment.end) and (file is None or file.corrections is None)
+
+    def _raw_rows(
+        self, device_id: str, segment: Segment, metrics: Sequence[str] | None, newest: int | None, *, keep: bool
+    ) -> pa.Table:
         if segment.file is None:
             return self._store.read(device_id, segment.start, segment.end, metrics=metrics, newest=newest)
         try:
-            rows = self._read_file(segment, metrics, keep=keep)
+            rows = self._files.read(segment, metrics, keep=keep)
         except DatasetReplaced:
             if segment.is_expired:
                 raise
@@ -236,61 +278,8 @@ class TelemetryReader:
         for condition in filters:
             rows = condition.apply(rows)
         if metrics is not None:
-            rows = having_any(rows, metrics).select(["time", *metrics])
+            rows = concatenated([having_any(rows, metrics)], metrics)
         return newest_rows(rows, newest)
-
-    def _read_file(
-        self, segment: Segment, metrics: Sequence[str] | None, *, context: bool = False, keep: bool = False
-    ) -> pa.Table:
-        """The readings of a segment that come from its file."""
-        file = segment.file
-        assert file is not None  # noqa: S101 - the callers have checked it
-        wanted = order_metrics(set(file.metrics) - DERIVED) if metrics is None else list(metrics)
-        file_context = FILE_CONTEXT if context else ()
-        rows = self._file_columns(
-            file,
-            ["timestamp", *file_context, *(n for n in wanted if n in file.metrics)],
-            cached=keep or not segment.is_of_file,
-        )
-        if not segment.has_whole_file:
-            edges = rows["timestamp"].cast(pa.int64()).to_numpy().searchsorted([segment.start, segment.file_end])
-            rows = rows.slice(edges[0], edges[1] - edges[0])
-        rows = rows.rename_columns(["time", *rows.column_names[1:]])
-        if context:
-            for field in CONTEXT:
-                if field.name not in FILE_CONTEXT:
-                    rows = rows.append_column(field.name, pa.nulls(len(rows), field.type))
-        rows = with_metrics(rows, wanted, CONTEXT.names if context else ())
-        return rows if metrics is None else having_any(rows, wanted)
-
-    def _file_columns(self, file: Dataset, names: list[str], *, cached: bool) -> pa.Table:
-        """Columns of a file, through the cache where it is likely to be read again."""
-
-        def read(columns: list[str]) -> pa.Table:
-            return files.read(self._objects, [file], columns)
-
-        if self._cache is None or not cached:
-            return read(names)
-        return self._cache.columns(file.sha256, names, read)
-
-
-def _groups(segments: Iterable[Segment], every: int) -> list[list[Segment]]:
-    """The segments that are aggregated together.
-
-    A segment that does not begin with a window joins the one before it. Otherwise, files are read up to
-    MAX_FILES_IN_MEMORY at a time.
-    """
-    groups: list[list[Segment]] = []
-    for segment in segments:
-        cuts_window = segment.start % every != 0
-        follows_files = (
-            groups and segment.file and all(s.file for s in groups[-1]) and len(groups[-1]) < MAX_FILES_IN_MEMORY
-        )
-        if groups and (cuts_window or follows_files):
-            groups[-1].append(segment)
-        else:
-            groups.append([segment])
-    return groups
 
 
 def _measured(found: Statistics) -> Statistics:

@@ -37,7 +37,9 @@ def retire_datasets(stores: Stores, days: int, today: date) -> tuple[int, int]:
     while datasets := catalogue.stored_before(session, before, limit=BATCH_SIZE):
         for dataset in datasets:
             stores.objects.delete(dataset.object_key)
-            dataset.superseded_at, dataset.version_key = dataset.superseded_at or utc_now(), None
+            if dataset.raw is not None:
+                stores.objects.delete(dataset.raw["key"])
+            dataset.superseded_at, dataset.version_key, dataset.raw = dataset.superseded_at or utc_now(), None, None
             session.add(dataset)
             files, size = files + 1, size + dataset.bytes
         session.commit()

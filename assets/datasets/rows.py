@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from assets.energy.corrections import CORRECTED
 from storage.devices import order_metrics
 from storage.telemetry import CONTEXT, COUNT
 
@@ -31,6 +32,11 @@ def without_times_of(table: pa.Table, others: pa.Table) -> pa.Table:
     return table.filter(pc.invert(pc.is_in(table["time"], others["time"].combine_chunks())))
 
 
+def without_flag(table: pa.Table) -> pa.Table:
+    """The table without the column that says which rows were corrected."""
+    return table.drop_columns([CORRECTED]) if CORRECTED in table.column_names else table
+
+
 def newest_rows(table: pa.Table, count: int | None) -> pa.Table:
     """The last `count` rows; all if it is None."""
     return table if count is None else table.slice(max(0, len(table) - count))
@@ -40,7 +46,7 @@ def concatenated(tables: Sequence[pa.Table], metrics: Sequence[str] | None, *, c
     """The rows of the tables in their order, with the columns in the order of `TelemetryStore.read`."""
     table = pa.concat_tables(tables, promote_options="default")
     leading = [name for name in ("time", COUNT) if name in table.column_names]
-    trailing = CONTEXT.names if context else []
+    trailing = [*(CONTEXT.names if context else ()), *(name for name in [CORRECTED] if name in table.column_names)]
     if metrics is None:
         metrics = order_metrics(set(table.column_names).difference(leading, trailing))
     return table.select([*leading, *metrics, *trailing])

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from assets.energy.cells import Cells
+from assets.energy.corrections import NONE, Corrections, Piece, lie_within
 from assets.energy.meters import Meter, meters_of
 from assets.energy.power import energy_cells, segments_of
 from assets.energy.registers import Level, Pace, levels_of, pace_of
@@ -61,16 +62,21 @@ class RegisterDay:
 
 @dataclass(frozen=True)
 class Basis:
-    """What the metadata say that a day's figures of a metric depend on, besides its readings."""
+    """What the metadata say that a day's figures of a metric depend on, besides its readings.
+
+    Corrections add ranges (µs) in which findings are `accepted`, and those of a counter whose amount is `replaced`.
+    """
 
     cadence: float | None
     on_change: bool
     most_kw: float | None
     meter: Meter | None
+    accepted: tuple[tuple[int, int], ...] = ()
+    replaced: tuple[Piece, ...] = ()
 
     @cached_property
     def name(self) -> str:
-        """A short name for it: figures that were made on another basis are made anew."""
+        """A short name of what the metadata say: figures that were made on another basis are made anew."""
         meter = self.meter
         facts: list[Any] = [self.cadence, self.on_change, self.most_kw]
         if meter:
@@ -79,13 +85,22 @@ class Basis:
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12]
 
 
-def bases_of(metadata: DeviceMetadata, meters: Mapping[str, Meter]) -> dict[str, Basis]:
+def bases_of(
+    metadata: DeviceMetadata, meters: Mapping[str, Meter], corrections: Corrections = NONE
+) -> dict[str, Basis]:
     """For power and each counter, what its days rest on."""
     most = metadata.max_power_w / 1000 if metadata.max_power_w else None
     on_change = metadata.reporting.get(POWER_METRIC) == "on_change"
-    power = Basis(metadata.cadence_seconds, on_change, most, meter=None)
+    power = Basis(metadata.cadence_seconds, on_change, most, meter=None, accepted=corrections.accepted(POWER_METRIC))
     counters = {
-        name: Basis(metadata.cadence_seconds, on_change=False, most_kw=most if meter.is_energy else None, meter=meter)
+        name: Basis(
+            metadata.cadence_seconds,
+            on_change=False,
+            most_kw=most if meter.is_energy else None,
+            meter=meter,
+            accepted=corrections.accepted(name),
+            replaced=corrections.replaced(name),
+        )
         for name, meter in meters.items()
     }
     return {POWER_METRIC: power, **counters}
@@ -100,6 +115,7 @@ def power_samples(samples: Samples, basis: Basis) -> Samples:
     """The readings of power that a device can have: those within what is declared, and what can be counted."""
     most = MAX_WATTS if basis.most_kw is None else min(basis.most_kw * 1000, MAX_WATTS)
     usable = np.abs(samples.values) <= most
+    usable |= lie_within(samples.times, basis.accepted) & (np.abs(samples.values) <= MAX_WATTS)
     return samples if usable.all() else Samples(samples.times[usable], samples.values[usable])
 
 
@@ -157,11 +173,15 @@ def limit_of(basis: Basis, before: Steps, steps: Steps) -> int:
 
 
 def day_json(
-    samples: Mapping[str, Samples], bases: Mapping[str, Basis], before: Mapping[str, Steps], steps: Steps
+    samples: Mapping[str, Samples],
+    bases: Mapping[str, Basis],
+    before: Mapping[str, Steps],
+    steps: Steps,
+    corrected: str | None = None,
 ) -> dict[str, Any]:
     """What the catalogue keeps of a day: `steps` between its readings, and of each metric its energy.
 
-    `before` are each metric's steps of the day before.
+    `before` are each metric's steps of the day before. `corrected` names the corrections that the samples hold.
     """
     metrics: dict[str, Any] = {}
     for name, of_metric in samples.items():
@@ -174,12 +194,12 @@ def day_json(
         )
         written = _power_json(made) if isinstance(made, PowerDay) else _register_json(made)
         metrics[name] = {"basis": basis.name, "steps": made.steps, "limit": made.limit, **written}
-    return {"version": VERSION, "steps": steps, "metrics": metrics}
+    return {"version": VERSION, "steps": steps, "metrics": metrics} | ({"corrected": corrected} if corrected else {})
 
 
-def is_current(energy: Mapping[str, Any] | None, bases: Mapping[str, Basis]) -> bool:
-    """Whether a day's JSON is of this version and rests on what the metadata say now."""
-    if energy is None or energy.get("version") != VERSION:
+def is_current(energy: Mapping[str, Any] | None, bases: Mapping[str, Basis], corrected: str | None = None) -> bool:
+    """Whether a day's JSON is of this version and rests on what the metadata and the corrections say now."""
+    if energy is None or energy.get("version") != VERSION or energy.get("corrected") != corrected:
         return False
     return all(name not in bases or bases[name].name == day["basis"] for name, day in energy["metrics"].items())
 

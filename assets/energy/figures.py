@@ -7,6 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from assets.energy.cells import MILLIONTHS, Cells, Lump, joined
+from assets.energy.corrections import NONE, Corrections
 from assets.energy.day import bases_of
 from assets.energy.findings import Finding
 from assets.energy.meters import POWER, Meter, energy_meters, meters_of
@@ -159,10 +160,12 @@ class EnergyFigures:
         return Peak(float(watts[highest]), int(self.cells.starts[highest]) // QUARTER * QUARTER)
 
 
-def energy_figures(source: DaySource, metadata: DeviceMetadata, start: int, end: int, now: int) -> EnergyFigures:
+def energy_figures(
+    source: DaySource, metadata: DeviceMetadata, start: int, end: int, now: int, *, corrections: Corrections = NONE
+) -> EnergyFigures:
     """The figures of the device with this metadata over the half-open range; times in µs."""
     meters = meters_of(metadata)
-    periods = DevicePeriods(source, bases_of(metadata, meters), now)
+    periods = DevicePeriods(source, bases_of(metadata, meters, corrections), now)
     counted = {name: periods.register(name, start, end) for name in meters}
     present = [name for name, amounts in counted.items() if amounts.is_there]
     chosen = energy_meters(meters, metadata, present)

@@ -25,13 +25,18 @@ class MeterChange:
 
 @dataclass(frozen=True)
 class Rules:
-    """What a counter's metadata say: its name and unit, its size, whether it may fall, and changes of the meter."""
+    """What is said of a counter: name, unit, size, whether it may fall, changes, and ranges (µs) that are confirmed."""
 
     metric: str
     unit: str
     rollover: float | None = None
     net: bool = False
     changes: tuple[MeterChange, ...] = ()
+    accepted: tuple[tuple[int, int], ...] = ()
+
+    def accepts(self, at: int) -> bool:
+        """Whether somebody has confirmed the reading at that moment (µs)."""
+        return any(start <= at < end for start, end in self.accepted)
 
 
 @dataclass(frozen=True)
@@ -121,7 +126,11 @@ def _runs(days: Sequence[tuple[Pace, Sequence[Level]]], rules: Rules) -> list[Ru
 
 def _following(runs: Sequence[Run], at: int, rules: Rules) -> int | None:
     """The next run that counts; None while what comes after does not tell, len(runs) after the last."""
-    if at + 1 >= len(runs) or _changed(runs[at].last, runs[at + 1].first, rules):
+    if (
+        at + 1 >= len(runs)
+        or rules.accepts(runs[at + 1].first[0])
+        or _changed(runs[at].last, runs[at + 1].first, rules)
+    ):
         return at + 1
     continued = _continued(runs, at, rules)
     if continued is not None:
@@ -141,6 +150,8 @@ def _continued(runs: Sequence[Run], at: int, rules: Rules) -> int | None:
         is_near = between <= OUTLIER_READINGS or later.first[0] - begin <= OUTLIER_TIME
         if not is_near or _changed(run.last, later.first, rules):
             break
+        if rules.accepts(later.first[0]):
+            return number
         if _continues(run, later, runs[at + 1 : number], rules):
             if number == at + 1 and later.pace.with_past(run.pace).allowed(0.0) is None:
                 direct = number  # nothing says how fast the device is: unless it returns, this is a rise
@@ -195,11 +206,12 @@ def _step(run: Run, later: Run, rules: Rules, past: Past) -> tuple[Step, list[Fi
     ):
         return Step(before, after, rise, rise=True), []
     if rise > 0 or rules.net:
+        if rules.accepts(after[0]):
+            return Step(before, after, rise, rise=True), []
         limit = pace.most or BEYOND * (pace.usual or 0.0)
         why = f"more than the device can use ({limit:g} {rules.unit} an hour)"
-        return Step(before, after, None), [
-            _finding(rules, "jump", after, rise, f"rose by {rise:g} {rules.unit}, {why}; not counted")
-        ]
+        detail = f"rose by {rise:g} {rules.unit}, {why}; not counted"
+        return Step(before, after, None), [_finding(rules, "jump", (before, after), rise, detail)]
     return _fall(run, later, rules, pace)
 
 
@@ -210,7 +222,7 @@ def _fall(run: Run, later: Run, rules: Rules, pace: Pace) -> tuple[Step, list[Fi
     if rules.rollover is not None and _rolled(run, later, rules):
         amount = after[1] + rules.rollover - before[1]
         detail = f"rolled over at {rules.rollover:.10g} {unit}; {amount:g} {unit} are counted"
-        return Step(before, after, amount), [_finding(rules, "rollover", after, amount, detail, counted=True)]
+        return Step(before, after, amount), [_finding(rules, "rollover", (before, after), amount, detail, counted=True)]
     amount = after[1]
     allowed = pace.allowed(hours)
     is_zero = 0 <= amount <= ABOUT_ZERO * before[1]
@@ -220,18 +232,18 @@ def _fall(run: Run, later: Run, rules: Rules, pace: Pace) -> tuple[Step, list[Fi
     if pace.usual is not None and before[1] - after[1] <= max(pace.usual, 2 * pace.resolution):
         rise = after[1] - before[1]
         detail = f"{fell}, as a meter does when it corrects itself; the fall is subtracted"
-        return Step(before, after, rise, rise=True), [_finding(rules, "correction", after, rise, detail, counted=True)]
+        noticed = _finding(rules, "correction", (before, after), rise, detail, counted=True)
+        return Step(before, after, rise, rise=True), [noticed]
     if is_usable:
         return _restarted(rules, before, after, fell)
     detail = f"{fell} and stayed there, as after an undeclared change of the meter; the fall is not counted"
-    return Step(before, after, None), [_finding(rules, "meter_change", after, after[1] - before[1], detail)]
+    return Step(before, after, None), [_finding(rules, "meter_change", (before, after), after[1] - before[1], detail)]
 
 
 def _restarted(rules: Rules, before: Point, after: Point, fell: str) -> tuple[Step, list[Finding]]:
     detail = f"{fell}: it restarted at zero, and what it has counted since is counted"
-    return Step(before, after, after[1], is_restart=True), [
-        _finding(rules, "reset", after, after[1], detail, counted=True)
-    ]
+    noticed = _finding(rules, "reset", (before, after), after[1], detail, counted=True)
+    return Step(before, after, after[1], is_restart=True), [noticed]
 
 
 def _declared(before: Point, after: Point, rules: Rules) -> tuple[Step, list[Finding]]:
@@ -245,7 +257,7 @@ def _declared(before: Point, after: Point, rules: Rules) -> tuple[Step, list[Fin
     amount = sum(parts) if parts else None
     result = f"{amount:g} {rules.unit} are counted" if amount is not None else "what it counted in between is unknown"
     detail = f"the meter was changed, as declared; {result}"
-    finding = _finding(rules, "meter_change", after, amount, detail, counted=amount is not None)
+    finding = _finding(rules, "meter_change", (before, after), amount, detail, counted=amount is not None)
     return Step(before, after, amount), [finding]
 
 
@@ -270,13 +282,14 @@ def _pending(runs: Sequence[Run], rules: Rules) -> list[Finding]:
 def _finding(
     rules: Rules,
     kind: FindingKind,
-    after: Point,
+    step: tuple[Point, Point],
     effect: float | None,
     detail: str,
     *,
     counted: bool = False,
 ) -> Finding:
-    return Finding(rules.metric, kind, after[0], after[0], after[1], effect, counted=counted, detail=detail)
+    (since, _), (at, value) = step
+    return Finding(rules.metric, kind, at, at, value, effect, counted=counted, detail=detail, since=since)
 
 
 def _noise(run: Run) -> float:

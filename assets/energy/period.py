@@ -5,7 +5,7 @@ the range are looked at as far as they tell what happened at its edges, so that 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, Protocol
 
@@ -18,6 +18,7 @@ from assets.energy.findings import Finding
 from assets.energy.judgement import Step, Verdict, assess
 from assets.energy.power import bridges_of, energy_cells, segments_of
 from assets.energy.registers import OUTLIER_READINGS, OUTLIER_TIME, Pace, spread
+from assets.energy.replaced import given_cells, is_settled, lumps_left, without_replaced
 from assets.energy.samples import Samples
 from assets.quality.cadence import Steps, steps_of
 from storage.times import DAY, HOUR, QUARTER
@@ -83,7 +84,7 @@ class DevicePeriods:
         inside = self._source.days(start, end)
         before = next((d for d in self._source.days_before(first, POWER_CONTEXT) if self._power(d).last), None)
         after = next((d for d in self._source.days_after(last, POWER_CONTEXT) if self._power(d).first), None)
-        within = [(d, self._power(d, self._cuts(d, start, end))) for d in inside]
+        within = [(d, self._power(d, _cuts(d, cuts))) for d in inside]
         around = [*([(before, self._power(before))] if before is not None else []), *within]
         around += [(after, self._power(after))] if after is not None else []
         known = [(d, of_day) for d, of_day in around if of_day.first is not None]
@@ -93,30 +94,41 @@ class DevicePeriods:
         parts.append(energy_cells(bridges_of(between, steps=basis.on_change), cuts))
         if known and after is None and basis.on_change:
             parts.append(_held(known[-1][1], self._now, cuts))
-        findings = [f for _, of_day in within for f in _power_findings(of_day) if start <= f.at < end]
+        noticed = [f for _, of_day in within for f in _power_findings(of_day) if start <= f.at < end]
+        findings = [f for f in noticed if not _is_accepted(f, basis)]
         cells = joined([part.within(start, end) for part in parts])
         return Amounts(cells, (), tuple(findings), is_there=bool(known))
 
     def register(self, metric: str, start: int, end: int) -> Amounts:
         """What a counter counted over the half-open range (µs), in millionths of its unit of account."""
-        meter = self._bases[metric].meter
+        basis = self._bases[metric]
+        meter, replaced = basis.meter, basis.replaced
         assert meter is not None  # noqa: S101 - only counters are asked for
+        cuts = (start, end, *(edge for piece in replaced for edge in (piece.start, piece.end) if start < edge < end))
         inside = self._source.days(start, end)
         before, after = self._context(metric, start // DAY * DAY, (end - 1) // DAY * DAY)
         of_days = [
             *((d, self._register(d, metric)) for d in before),
-            *((d, self._register(d, metric, self._cuts(d, start, end))) for d in inside),
+            *((d, self._register(d, metric, _cuts(d, cuts))) for d in inside),
             *((d, self._register(d, metric)) for d in after),
         ]
         judged = [(of_day.pace, of_day.levels or ()) for _, of_day in of_days]
-        verdict = assess(judged, meter.rules, lambda moment: self._past(metric, moment))
+        rules = replace(meter.rules, accepted=basis.accepted)
+        verdict = assess(judged, rules, lambda moment: self._past(metric, moment))
         limits = {d: of_day.limit for d, of_day in of_days}
-        cells, lumps = _counted(verdict, limits, start, end)
+        cells, lumps = _counted(verdict, limits, cuts)
         unfit = [_not_a_counter(metric, d) for d, of_day in of_days if of_day.levels is None]
         gaps = [lump for lump in lumps if lump[1] - lump[0] > limits[lump[1] // DAY * DAY]]
         findings = [*unfit, *verdict.findings, *(_gap(metric, meter.unit, lump) for lump in gaps)]
-        found = tuple(sorted((f for f in findings if start <= f.at < end or start < f.until < end), key=lambda f: f.at))
         is_there = any(of_day.levels is None or of_day.levels for _, of_day in of_days)
+        if replaced:
+            given = [given_cells(piece, start, end) for piece in replaced]
+            cells = [*(without_replaced(part, replaced) for part in cells), *given]
+            lumps = lumps_left(lumps, replaced)
+            findings = [f for f in findings if not is_settled(f, replaced)]
+            is_there = is_there or any(len(part.starts) for part in given)
+        noticed = (f for f in findings if (start <= f.at < end or start < f.until < end) and not _is_accepted(f, basis))
+        found = tuple(sorted(noticed, key=lambda f: f.at))
         return Amounts(joined(cells), tuple(lumps), found, is_there=is_there)
 
     def _context(self, metric: str, first: int, last: int) -> tuple[list[int], list[int]]:
@@ -144,9 +156,6 @@ class DevicePeriods:
         for day in self._source.days_before(moment // DAY * DAY, MAX_PAST):
             past = self._register(day, metric).pace.with_past(past)
         return past
-
-    def _cuts(self, day: int, start: int, end: int) -> tuple[int, ...]:
-        return tuple(cut for cut in (start, end) if day < cut < day + DAY)
 
     def _power(self, day: int, cuts: Sequence[int] = ()) -> PowerDay:
         found = self._of_day(day, POWER_METRIC, cuts)
@@ -199,14 +208,23 @@ class DevicePeriods:
         return self._steps[day, metric]
 
 
+def _cuts(day: int, cuts: Sequence[int]) -> tuple[int, ...]:
+    return tuple(cut for cut in cuts if day < cut < day + DAY)
+
+
+def _is_accepted(finding: Finding, basis: Basis) -> bool:
+    return any(start <= finding.at < end for start, end in basis.accepted)
+
+
 def _held(last: PowerDay, now: int, cuts: tuple[int, ...]) -> Cells:
     assert last.last is not None  # noqa: S101 - those without are left out
     times, power = np.array([last.last[0]]), np.array([last.last[1]])
     return energy_cells(segments_of(times, power, last.limit, steps=True, until=now), cuts)
 
 
-def _counted(verdict: Verdict, limits: Mapping[int, int], start: int, end: int) -> tuple[list[Cells], list[Lump]]:
-    """Cells and lumps that lie in the range, of the levels and steps that count."""
+def _counted(verdict: Verdict, limits: Mapping[int, int], cuts: tuple[int, ...]) -> tuple[list[Cells], list[Lump]]:
+    """Cells and lumps of the levels and steps that count, within the range that the first two cuts are."""
+    start, end = cuts[:2]
     cells: list[Cells] = []
     lumps: list[Lump] = []
     for level in verdict.levels:
@@ -214,7 +232,7 @@ def _counted(verdict: Verdict, limits: Mapping[int, int], start: int, end: int) 
         lumps += level.lumps
     for step in verdict.steps:
         if step.counted is not None and step.after[0] > start and step.before[0] < end:
-            counted, over = _of_step(step, limits[step.after[0] // DAY * DAY], (start, end))
+            counted, over = _of_step(step, limits[step.after[0] // DAY * DAY], cuts)
             cells.append(counted.within(start, end))
             lumps += over
     return cells, sorted(lump for lump in lumps if start < lump[1] <= end)

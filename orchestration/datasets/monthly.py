@@ -11,6 +11,7 @@ from orchestration.metadata import code_version, dataset_schema
 from orchestration.partitions import first_day, months
 from orchestration.resources import Platform
 from storage import catalogue
+from storage.months import months_to_close
 from storage.stores import Stores
 
 MAX_MONTHS_A_TICK = 12
@@ -67,7 +68,7 @@ monthly_job = dg.define_asset_job(
 def close_months(context: dg.ScheduleEvaluationContext, platform: Platform) -> list[dg.RunRequest] | dg.SkipReason:
     today = context.scheduled_execution_time.date()
     with platform.session() as session:
-        due = catalogue.months_to_close(session, first_day, today.replace(day=1))
+        due = months_to_close(session, first_day, today.replace(day=1))
     if not due:
         return dg.SkipReason("No month has closed, and no day of a closed month has changed.")
     return [dg.RunRequest(partition_key=month.isoformat()) for month in due[:MAX_MONTHS_A_TICK]]

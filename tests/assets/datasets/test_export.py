@@ -66,7 +66,7 @@ def test_a_day_of_one_device(stores: Stores) -> None:
     assert dataset.sha256 == hashlib.sha256(stores.objects.get(dataset.key)).hexdigest()
     assert dataset.metrics["voltage"] == {"count": 1, "min": 230, "max": 230, "sum": 230}
     assert "temperature" not in dataset.metrics
-    assert table.column_names == [*TWELVE, "kwh"]
+    assert table.column_names == [*TWELVE, "kwh", "corrected"]
     first, last = table.to_pylist()
     assert first["timestamp"] == datetime(2026, 2, 12, tzinfo=UTC)
     assert first["power_factor"] == pytest.approx(0.85)
@@ -99,7 +99,7 @@ def test_power_factor(stores: Stores, metrics: dict[str, float], expected: float
     table = file(stores, exported.dataset)
     value = table["power_factor"][0].as_py()
     assert value == expected if expected is None else math.isclose(value, expected)
-    assert table.column_names == TWELVE
+    assert table.column_names == [*TWELVE, "corrected"]
 
 
 def test_the_same_readings_make_the_same_bytes(stores: Stores) -> None:
@@ -374,7 +374,7 @@ def test_what_the_telemetry_store_deleted_stays_in_the_file(stores: Stores, engi
     assert late is not None
     table = file(stores, late.dataset)
     assert table["power"].to_pylist() == [100, 100.5, 7, 102]
-    assert table.column_names == [*TWELVE, "vibration"]
+    assert table.column_names == [*TWELVE, "vibration", "corrected"]
 
 
 def test_readings_are_fetched_about_so_many_at_a_time(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
