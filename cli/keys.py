@@ -1,17 +1,12 @@
 """`energy keys`: create, list and revoke API keys."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
-from storage.settings import Settings
+from cli.tenants import check_identifier, migrated_session
 from storage.times import utc_now
-
-if TYPE_CHECKING:
-    from sqlmodel import Session
 
 # As in storage.access, which would load SQLAlchemy for `energy --help`.
 Role = Literal["read", "operate", "admin"]
@@ -39,9 +34,9 @@ def create(
 
     if not 1 <= len(name) <= 100 or not name.isprintable():
         raise typer.BadParameter("a name has 1 to 100 printable characters", param_hint="NAME")
-    if tenant is not None and not 1 <= len(tenant) <= 50:
-        raise typer.BadParameter("a tenant's name has 1 to 50 characters", param_hint="--tenant")
-    with _session() as session:
+    if tenant is not None:
+        check_identifier(tenant, "--tenant")
+    with migrated_session() as session:
         try:
             secret = access.create_key(session, name, role, tenant, timedelta(days=days) if days else None)
         except access.NameTaken as error:
@@ -56,7 +51,7 @@ def list_keys() -> None:
     from storage import access
 
     now = utc_now()
-    with _session() as session:
+    with migrated_session() as session:
         keys = access.list_keys(session)
     print(f"{'NAME':24} {'ROLE':8} {'TENANT':16} {'CREATED':10}  STATE")
     for key in keys:
@@ -71,20 +66,8 @@ def revoke(name: Annotated[str, typer.Argument(help="The key's name, as `energy 
     """Revoke a key and end its sessions, at once and for good."""
     from storage import access
 
-    with _session() as session:
+    with migrated_session() as session:
         if not access.revoke_key(session, name):
             raise typer.BadParameter(f"there is no key named {name!r}; `energy keys list` shows all", param_hint="NAME")
         session.commit()
     print(f"{name} is revoked")
-
-
-@contextmanager
-def _session() -> "Iterator[Session]":
-    """A session on a migrated database: the first key may be created before the platform ever ran."""
-    from storage.database import migrate
-    from storage.stores import open_session
-
-    settings = Settings.load()
-    migrate(settings)
-    with open_session(settings) as session:
-        yield session

@@ -34,4 +34,5 @@ class ApiSettings(EnvironmentSettings):
 
     notification_cooldown_minutes: Annotated[int, Field(ge=0, le=525_600)] = 15
     rule_evaluation_timeout: Annotated[float, Field(gt=0, le=300)] = 5  # seconds
+    max_devices_per_tenant: Annotated[int, Field(ge=1)] = 10_000
     max_rules_per_device: Annotated[int, Field(ge=1)] = 100

@@ -42,6 +42,22 @@ class Alert(SQLModel, table=True):
     rule: dict[str, object] = Field(sa_type=JSONB)
 
 
+# What a tenant sees of a rule that is not its own.
+SHOWN_OF_FOREIGN_RULES = ("rule_id", "rule_name", "property", "condition", "threshold", "severity")
+
+
+def rule_shown(alert: Alert, tenant_id: str | None) -> dict[str, object]:
+    """The alert's copy of its rule as a tenant sees it; None sees all of it.
+
+    Of a rule of all tenants, which may name devices of others, a tenant sees what was met, and the alert's own device.
+    """
+    if tenant_id is None or alert.rule.get("tenant_id") == tenant_id:
+        return alert.rule
+    shown = {name: alert.rule[name] for name in SHOWN_OF_FOREIGN_RULES if name in alert.rule}
+    named = alert.rule.get("device_ids")
+    return {**shown, "device_ids": [alert.device_id] if isinstance(named, list) and alert.device_id in named else []}
+
+
 class Span(NamedTuple):
     """A range of time, both ends included, of a device and a rule."""
 
@@ -87,9 +103,17 @@ def last_raised(session: Session, keys: Collection[tuple[str, UUID]]) -> dict[tu
 
 
 def newest_alerts(
-    session: Session, device_id: str, start: datetime, end: datetime, *, limit: int
+    session: Session, device_id: str, start: datetime, end: datetime, *, tenant_id: str | None, limit: int
 ) -> tuple[list[Alert], int]:
-    """The newest alerts of a device's readings in [start, end), up to the limit, and the number of all of them."""
-    query = select(Alert).where(Alert.device_id == device_id, Alert.reading_time >= start, Alert.reading_time < end)
+    """The newest alerts of a device's readings in [start, end), up to the limit, and the number of all of them.
+
+    Alerts from a time in which the device had another tenant, or none, are left out.
+    """
+    query = select(Alert).where(
+        Alert.device_id == device_id,
+        col(Alert.tenant_id).is_not_distinct_from(tenant_id),
+        Alert.reading_time >= start,
+        Alert.reading_time < end,
+    )
     alerts = session.exec(query.order_by(col(Alert.reading_time).desc()).limit(limit)).all()
     return list(alerts), session.exec(select(func.count()).select_from(query.subquery())).one()

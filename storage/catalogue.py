@@ -5,7 +5,7 @@ after their file was made.
 """
 
 import hashlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -24,9 +24,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import defer
-from sqlmodel import Field, Session, SQLModel, col, select, update
+from sqlmodel import Field, Session, SQLModel, col, select
 
 from storage.database import Timestamp
+from storage.devices import Device
 from storage.dirty_days import DirtyDay, waits_for_export
 from storage.jobs import AnalyticsJob, ReportJob
 from storage.telemetry import MetricStatistics
@@ -253,18 +254,15 @@ def is_used(session: Session, dataset: Dataset) -> bool:
     return False
 
 
-def set_tenant(session: Session, device_ids: Collection[str], tenant_id: str) -> None:
-    """Give all files of the devices to a tenant. The caller commits."""
-    session.exec(update(Dataset).where(col(Dataset.device_id).in_(device_ids)).values(tenant_id=tenant_id))
-
-
 def record(session: Session, new: Dataset, current: Dataset | None, *, version_key: str | None = None) -> Dataset:
     """Record a file that was written in the place of the current one; returns its row. The caller commits.
 
     If the content is equal, the current row stays and its derived figures are updated. If the current file was made
     while its last day was open, the new row replaces its row. In any other case, and if the current file was kept as
-    `version_key`, the current row stays as superseded.
+    `version_key`, the current row stays as superseded. The file is of the tenant that has the device now.
     """
+    owner = select(Device.tenant_id).where(Device.device_id == new.device_id)
+    new.tenant_id = session.exec(owner.with_for_update(read=True)).first()  # it does not move until the commit
     if current is None:
         session.add(new)
         return new

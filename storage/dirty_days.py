@@ -153,12 +153,6 @@ def has_telemetry(session: Session, device_id: str) -> bool:
     return session.exec(select(col(DirtyDay.day)).where(DirtyDay.device_id == device_id).limit(1)).first() is not None
 
 
-def devices_with_telemetry(session: Session, device_ids: Collection[str]) -> set[str]:
-    """Those of the devices, registered or not, that have ever sent anything."""
-    statement = select(DirtyDay.device_id).where(col(DirtyDay.device_id).in_(device_ids)).distinct()
-    return set(session.exec(statement))
-
-
 def unregistered_devices(session: Session, sort: str, offset: int, limit: int) -> tuple[Sequence[RowMapping], int]:
     """Devices that sent something and are not registered or are deleted, and how many there are.
 

@@ -45,6 +45,7 @@ class Job(SQLModel):
     execution_time_seconds: int | None = None
     run_id: str | None = Field(default=None, max_length=100)
     launches: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    turn: int = Field(default=0, sa_type=BigInteger, sa_column_kwargs={"server_default": "0"})
     created_at: datetime = Timestamp(default_factory=utc_now, sa_column_kwargs={"server_default": text("now()")})
     started_at: datetime | None = Timestamp(default=None)
     completed_at: datetime | None = Timestamp(default=None)

@@ -35,6 +35,7 @@ class Notification(SQLModel, table=True):
     next_attempt_at: datetime | None = Timestamp(default_factory=utc_now)
     created_at: datetime = Timestamp(default_factory=utc_now)
     sent_at: datetime | None = Timestamp(default=None)
+    claimed_until: datetime | None = Timestamp(default=None)
 
 
 class NotificationAttempt(SQLModel, table=True):

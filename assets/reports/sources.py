@@ -30,7 +30,7 @@ def gather(stores: Stores, job: ReportJob, code_version: str) -> ReportInput:
     )
     metadata = DeviceMetadata.parse(device.metadata_json)
     start, end = job.date_range_start, job.date_range_end
-    alerts, alerts_total = newest_alerts(session, job.device_id, start, end, limit=MAX_ALERTS)
+    alerts, alerts_total = newest_alerts(session, job.device_id, start, end, tenant_id=job.tenant_id, limit=MAX_ALERTS)
     first, last = start.astimezone(UTC).date(), (end - timedelta(microseconds=1)).astimezone(UTC).date()
     # Read before the files: a day that is exported in between is then named without need, instead of not at all.
     waiting = [row.day for row in dirty_days.waiting(session, device_id=job.device_id) if first <= row.day <= last]

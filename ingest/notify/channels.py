@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from ingest.notify import webhook
 from ingest.notify.settings import NotifySettings, is_webhook
 from ingest.notify.webhook import WebhookFailed
-from storage.alerts import Alert
+from storage.alerts import Alert, rule_shown
 from storage.settings import SettingsError
 
 if TYPE_CHECKING:
@@ -71,7 +71,8 @@ class Channels:
         return None
 
     def _post(self, url: SecretStr, alert: Alert, notification: str) -> str:
-        body = json.dumps({"notification_id": notification, "alert": alert.model_dump(mode="json")}).encode()
+        shown = {**alert.model_dump(mode="json"), "rule": rule_shown(alert, alert.tenant_id)}
+        body = json.dumps({"notification_id": notification, "alert": shown}).encode()
         try:
             return webhook.post(
                 url.get_secret_value(),

@@ -28,17 +28,19 @@ router = APIRouter(prefix="/api/v1/alerts", tags=["alerts"], route_class=Identif
 
 
 @router.get("")
-def list_alerts(session: DatabaseSession, query: Annotated[AlertQuery, Query()]) -> Page[AlertPublic]:
+def list_alerts(
+    session: DatabaseSession, principal: CurrentPrincipal, query: Annotated[AlertQuery, Query()]
+) -> Page[AlertPublic]:
     """List alerts, newest first by default."""
     filters = ("tenant_id", "device_id", "rule_id", "status", "severity")
     found = paginate(session, Alert, query, *filters, during="created_at")
-    return Page[AlertPublic].of(query, [_public(row) for row in found.rows], found)
+    return Page[AlertPublic].of(query, [AlertPublic.seen_by(principal.tenant_id, row) for row in found.rows], found)
 
 
 @router.get("/{alert_id}", responses=problems(NotFound))
-def get_alert(session: DatabaseSession, alert_id: UUID) -> AlertAnswer:
+def get_alert(session: DatabaseSession, principal: CurrentPrincipal, alert_id: UUID) -> AlertAnswer:
     """One alert."""
-    return AlertAnswer(data=_public(_existing(session, alert_id)))
+    return AlertAnswer(data=AlertPublic.seen_by(principal.tenant_id, _existing(session, alert_id)))
 
 
 @router.get("/{alert_id}/notifications", responses=problems(NotFound))
@@ -71,17 +73,17 @@ def acknowledge_alert(
     if alert.status == "open":
         alert.status, alert.acknowledged_by, alert.acknowledged_at = "acknowledged", name, utc_now()
         session.commit()
-    return AlertAnswer(data=_public(alert))
+    return AlertAnswer(data=AlertPublic.seen_by(principal.tenant_id, alert))
 
 
 @router.patch("/{alert_id}/resolve", responses=problems(NotFound))
-def resolve_alert(session: DatabaseSession, alert_id: UUID) -> AlertAnswer:
+def resolve_alert(session: DatabaseSession, principal: CurrentPrincipal, alert_id: UUID) -> AlertAnswer:
     """Resolve an alert. A resolved alert stays as it is."""
     alert = _existing(session, alert_id, for_update=True)
     if alert.status != "resolved":
         alert.status, alert.resolved_at = "resolved", utc_now()
         session.commit()
-    return AlertAnswer(data=_public(alert))
+    return AlertAnswer(data=AlertPublic.seen_by(principal.tenant_id, alert))
 
 
 def _existing(session: Session, alert_id: UUID, *, for_update: bool = False) -> Alert:
@@ -90,7 +92,3 @@ def _existing(session: Session, alert_id: UUID, *, for_update: bool = False) -> 
     if alert is None:
         raise NotFound(f"there is no alert {alert_id}; GET /api/v1/alerts lists the alerts")
     return alert
-
-
-def _public(alert: Alert) -> AlertPublic:
-    return AlertPublic.model_validate(alert, from_attributes=True)

@@ -1,6 +1,6 @@
 """Requests and answers about alerts and their notifications."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
 from pydantic import BaseModel, Field
@@ -9,12 +9,16 @@ from serving.devices.schemas import DeviceId
 from serving.http.fields import Moment, Text
 from serving.http.pagination import SORT, CursorQuery, TimeRangeQuery
 from serving.rules.schemas import Severity
+from storage.alerts import Alert, rule_shown
 
 Status = Literal["open", "acknowledged", "resolved"]
 
 
 class AlertPublic(BaseModel):
-    """An alert. `rule` is a copy of the rule when it fired; `reading_time` is the time of the reading that met it."""
+    """An alert. `rule` is a copy of the rule when it fired; `reading_time` is the time of the reading that met it.
+
+    Of a rule of all tenants, a tenant sees id, name, property, condition, threshold and severity.
+    """
 
     alert_id: UUID
     tenant_id: str | None
@@ -31,6 +35,11 @@ class AlertPublic(BaseModel):
     created_at: Moment
     reading_time: Moment
     rule: dict[str, Any]
+
+    @classmethod
+    def seen_by(cls, tenant_id: str | None, alert: Alert) -> Self:
+        """The alert as a tenant sees it; None sees everything."""
+        return cls.model_validate({**alert.model_dump(), "rule": rule_shown(alert, tenant_id)})
 
 
 class AlertAnswer(BaseModel):

@@ -88,7 +88,9 @@ def _own_and_record(session: Session, _flush: UOWTransaction, _instances: object
             change = _change(row, action)
             if change or action == "delete":
                 key = ",".join(str(part) for part in inspect(row).mapper.primary_key_from_instance(row))
-                session.record(action, _table(inspect(row).mapper), key, getattr(row, "tenant_id", None), change)
+                # A move is for the eyes of no tenant: it says what the row was under its former owner.
+                owner = None if action == "update" and "tenant_id" in change else getattr(row, "tenant_id", None)
+                session.record(action, _table(inspect(row).mapper), key, owner, change)
 
 
 def _own_tenant(own: str, named: str | None) -> str:

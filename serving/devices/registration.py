@@ -9,10 +9,9 @@ from sqlmodel import Session
 from assets.energy import basis_names
 from serving.devices.schemas import BulkRow, DeviceCreate, DeviceUpdate
 from serving.http.errors import Conflict, Invalid, NotFound, Problem, Refused, field_errors
-from storage import catalogue, day_figures, devices
+from storage import day_figures, devices, grants, moves
 from storage.access import Principal
 from storage.devices import Device, DeviceMetadata
-from storage.dirty_days import devices_with_telemetry
 from storage.times import utc_now
 
 
@@ -29,28 +28,59 @@ def registered_device(session: Session, device_id: str, *, for_update: bool = Fa
     return device
 
 
+class DeviceLimit:
+    """The limit on the devices of one tenant: MAX_DEVICES_PER_TENANT."""
+
+    def __init__(self, session: Session, limit: int) -> None:
+        self._session = session
+        self._limit = limit
+        self._counts: dict[str, int] = {}
+
+    def add(self, tenant_id: str | None) -> None:
+        """Count one more device of the tenant.
+
+        Raises:
+            Conflict: It has as many as it may have.
+
+        """
+        if tenant_id is None:
+            return
+        if tenant_id not in self._counts:
+            with self._session.no_autoflush:
+                self._counts[tenant_id] = grants.count_devices(self._session, tenant_id)
+        if self._counts[tenant_id] >= self._limit:
+            raise Conflict(
+                f"{tenant_id} has {self._counts[tenant_id]} devices, deleted ones included, and MAX_DEVICES_PER_TENANT"
+                f" is {self._limit}; delete some for good (soft=false), or raise the limit",
+                field="tenant_id",
+            )
+        self._counts[tenant_id] += 1
+
+
 class Registration:
     """Creates and updates the devices of one request; the caller flushes and commits."""
 
-    def __init__(self, session: Session, principal: Principal, device_ids: Sequence[str]) -> None:
+    def __init__(self, session: Session, principal: Principal, device_ids: Sequence[str], limit: DeviceLimit) -> None:
         """Look up the devices, with deleted ones, and lock their rows."""
         self._session = session
         self._principal = principal
+        self._limit = limit
         self._devices = devices.lock_devices(session, device_ids)
         self._created: list[Device] = []
         with Session(session.get_bind()) as unscoped:  # the request's session sees its own tenant only
             self._taken = devices.existing_ids(unscoped, device_ids)
-            self._with_telemetry = devices_with_telemetry(unscoped, device_ids)
+            self._senders = grants.senders_among(unscoped, device_ids)
+            self._prefixes = grants.granted_prefixes(unscoped)
 
     def create(self, body: DeviceCreate) -> Device:
         """Add a new device.
 
         Raises:
-            Conflict: Its id is taken, or a tenant would get telemetry that came before the registration.
+            Conflict: Its id is taken or not for this tenant, or the tenant has too many devices.
             Refused: It names another tenant than the principal's.
 
         """
-        device_id, tenant_id = body.device_id, self._principal.tenant_id
+        device_id, own = body.device_id, self._principal.tenant_id
         existing = self._devices.get(device_id)
         if existing and existing.deleted_at:
             detail = f"{device_id} was deleted; POST /api/v1/devices/{device_id}/restore brings it back"
@@ -60,15 +90,35 @@ class Registration:
             raise Conflict(detail, field="device_id")
         if device_id in self._taken:
             raise Conflict(f"{device_id} is taken; choose another id", field="device_id")
-        if tenant_id is not None and device_id in self._with_telemetry:
-            detail = f"{device_id} has already sent telemetry; only a key without a tenant can register it"
-            raise Conflict(f"{detail} for {tenant_id}", field="device_id")
-        if tenant_id is not None and body.tenant_id not in (None, tenant_id):
-            raise Refused(f"the key is bound to the tenant {tenant_id}; leave tenant_id out", field="tenant_id")
-        device = self._devices[device_id] = Device(**body.model_dump())
+        if own is not None and body.tenant_id not in (None, own):
+            raise Refused(f"the key is bound to the tenant {own}; leave tenant_id out", field="tenant_id")
+        if own is not None:
+            self._check_id(device_id, own)
+        tenant_id = own or body.tenant_id
+        self._limit.add(tenant_id)
+        device = self._devices[device_id] = Device(**{**body.model_dump(), "tenant_id": tenant_id})
         self._session.add(device)
         self._created.append(device)
         return device
+
+    def _check_id(self, device_id: str, tenant_id: str) -> None:
+        """Check that the id may become the tenant's: it is granted to it, or has never sent and is granted to nobody.
+
+        Raises:
+            Conflict: It may not.
+
+        """
+        grantee = grants.grantee(self._prefixes, device_id)
+        if grantee == tenant_id:
+            return
+        if grantee is not None:
+            raise Conflict(f"{device_id} is reserved for another tenant; choose another id", field="device_id")
+        if device_id in self._senders:
+            detail = f"{device_id} has already sent telemetry; only a key without a tenant can register it"
+            raise Conflict(
+                f"{detail} for {tenant_id}, or grant its prefix to {tenant_id} (`energy tenants grant`)",
+                field="device_id",
+            )
 
     def create_or_update(self, index: int, row: Mapping[str, Any]) -> BulkRow:
         """Create or update the device of one row; a row that is wrong changes nothing."""
@@ -80,7 +130,7 @@ class Registration:
             if device is None or device.deleted_at:
                 self.create(DeviceCreate.model_validate(row))
                 return BulkRow(index=index, device_id=device_id, status="created")
-            is_changed = update(self._session, self._principal, device, DeviceUpdate.model_validate(row))
+            is_changed = update(self._session, self._principal, device, DeviceUpdate.model_validate(row), self._limit)
             return BulkRow(index=index, device_id=device_id, status="updated" if is_changed else "unchanged")
         except ValidationError as error:
             errors = field_errors(error.errors(include_url=False))
@@ -89,15 +139,21 @@ class Registration:
             detail, errors = problem.detail, problem.errors
             return BulkRow(index=index, device_id=device_id, status="failed", detail=detail, errors=errors)
 
-    def hand_over_datasets(self) -> None:
+    def hand_over(self) -> None:
         """Give the files of devices that sent telemetry before their registration to their tenants."""
-        _hand_over_datasets(self._session, self._created)
+        by_tenant: dict[str, list[str]] = {}
+        for device in self._created:
+            if device.tenant_id is not None and device.device_id in self._senders:
+                by_tenant.setdefault(device.tenant_id, []).append(device.device_id)
+        for tenant_id, device_ids in sorted(by_tenant.items()):
+            moves.move(self._session, device_ids, tenant_id)
 
 
-def update(session: Session, principal: Principal, device: Device, body: DeviceUpdate) -> bool:
+def update(session: Session, principal: Principal, device: Device, body: DeviceUpdate, limit: DeviceLimit) -> bool:
     """Change the fields that the body names; whether any value changed.
 
     Raises:
+        Conflict: The tenant that the body names has too many devices.
         Invalid: The body names another id.
         Refused: The body names another tenant, and the principal is bound to one.
 
@@ -108,6 +164,8 @@ def update(session: Session, principal: Principal, device: Device, body: DeviceU
     if principal.tenant_id is not None and fields.get("tenant_id", device.tenant_id) != device.tenant_id:
         raise Refused(f"the key is bound to the tenant {principal.tenant_id}; leave tenant_id out", field="tenant_id")
     changes = {name: value for name, value in fields.items() if getattr(device, name) != value}
+    if "tenant_id" in changes:
+        limit.add(changes["tenant_id"])
     basis = basis_names(DeviceMetadata.parse(device.metadata_json))
     for name, value in changes.items():
         setattr(device, name, value)
@@ -116,15 +174,5 @@ def update(session: Session, principal: Principal, device: Device, body: DeviceU
     if basis_names(DeviceMetadata.parse(device.metadata_json)) != basis:
         day_figures.expire_energy(session, device.device_id)
     if "tenant_id" in changes:
-        _hand_over_datasets(session, [device])
+        moves.move(session, [device.device_id], device.tenant_id)
     return bool(changes)
-
-
-def _hand_over_datasets(session: Session, handed_over: Sequence[Device]) -> None:
-    """Give the devices' files to their tenants; results of jobs stay with the tenant that asked for them."""
-    by_tenant: dict[str, list[str]] = {}
-    for device in handed_over:
-        if device.tenant_id is not None:
-            by_tenant.setdefault(device.tenant_id, []).append(device.device_id)
-    for tenant_id, device_ids in sorted(by_tenant.items()):
-        catalogue.set_tenant(session, device_ids, tenant_id)

@@ -10,8 +10,8 @@ from sqlmodel import Session
 from serving.auth.identified import IdentifiedRoute
 from serving.auth.principal import CurrentPrincipal
 from serving.auth.tenancy import DatabaseSession
-from serving.dependencies import PlatformSettings
-from serving.devices.registration import Registration, registered_device, update
+from serving.dependencies import LimitSettings, PlatformSettings
+from serving.devices.registration import DeviceLimit, Registration, registered_device, update
 from serving.devices.schemas import (
     BulkAnswer,
     BulkDevices,
@@ -69,32 +69,37 @@ def create_device(
     session: DatabaseSession,
     principal: CurrentPrincipal,
     settings: PlatformSettings,
+    limits: LimitSettings,
     request: Request,
     *,
     response: Response,
     body: DeviceCreate,
 ) -> DeviceAnswer:
     """Register a device. Readings that it sent before stay as they are; from now on they are enriched."""
-    registration = Registration(session, principal, [body.device_id])
+    limit = DeviceLimit(session, limits.max_devices_per_tenant)
+    registration = Registration(session, principal, [body.device_id], limit)
     device = registration.create(body)
     try:
         session.flush()
     except IntegrityError:
         raise Conflict(f"{body.device_id} is taken; choose another id", field="device_id") from None
-    registration.hand_over_datasets()
+    registration.hand_over()
     session.commit()
     response.headers["Location"] = f"{request.scope.get('root_path', '')}/api/v1/devices/{device.device_id}"
     return _answer(session, settings, device)
 
 
 @router.post("/bulk")
-def create_or_update_devices(session: DatabaseSession, principal: CurrentPrincipal, body: BulkDevices) -> BulkAnswer:
+def create_or_update_devices(
+    session: DatabaseSession, principal: CurrentPrincipal, limits: LimitSettings, body: BulkDevices
+) -> BulkAnswer:
     """Register or update many devices. Each row succeeds or fails by itself, and the answer has the outcome of each."""
     device_ids = [str(row.get("device_id")) for row in body.devices]
     valid_ids = [device_id for device_id in device_ids if re.fullmatch(IDENTIFIER, device_id)]
-    registration = Registration(session, principal, valid_ids)
+    limit = DeviceLimit(session, limits.max_devices_per_tenant)
+    registration = Registration(session, principal, valid_ids, limit)
     rows = [registration.create_or_update(index, row) for index, row in enumerate(body.devices)]
-    registration.hand_over_datasets()
+    registration.hand_over()
     session.commit()
     counts = {name: sum(row.status == name for row in rows) for name in ("created", "updated", "unchanged", "failed")}
     return BulkAnswer(success=not counts["failed"], data=BulkResult(**counts, results=rows))
@@ -106,6 +111,7 @@ def update_device(
     session: DatabaseSession,
     principal: CurrentPrincipal,
     settings: PlatformSettings,
+    limits: LimitSettings,
     device_id: DevicePath,
     *,
     body: DeviceUpdate,
@@ -114,7 +120,7 @@ def update_device(
     """Change the fields that the body names and leave the others. PUT does the same as PATCH, as its clients expect."""
     device = registered_device(session, device_id, for_update=True)
     refuse_stale(device, if_match)
-    update(session, principal, device, body)
+    update(session, principal, device, body, DeviceLimit(session, limits.max_devices_per_tenant))
     session.commit()
     return _answer(session, settings, device)
 

@@ -16,7 +16,9 @@ from serving.auth.principal import principal_if_any, public
 from serving.auth.tenancy import RequestSession
 from serving.dependencies import Objects
 from serving.http.errors import NotFound, OutOfRange, Refused, problems
+from storage import jobs
 from storage.devices import Device
+from storage.jobs import ReportJob
 from storage.objects import FILES_PATH, LinkRefused, LocalObjects
 
 router = APIRouter(tags=["files"])
@@ -99,10 +101,13 @@ def _part(header: str | None, size: int) -> tuple[int, int] | None:
 
 
 def _refuse_other_tenants(request: Request, key: str) -> None:
-    """Keys begin with their device's folder: datasets/{device_id}/…, reports/{device_id}/…."""
+    """Keys say whose a file is: datasets/{device_id}/… is the device's, reports/{device_id}/{job_id}.… the job's."""
     principal = principal_if_any(request)
     if principal is None or principal.tenant_id is None:
         return
     with RequestSession(request.app.state.reading, principal) as session:
-        if session.get(Device, key.split("/")[1]) is None:
+        kind, device_id, name = key.split("/", 2)
+        job_id = name.partition(".")[0]
+        owned = jobs.find(session, ReportJob, job_id) if kind == "reports" else session.get(Device, device_id)
+        if owned is None:
             raise LinkRefused(f"the file does not belong to the tenant {principal.tenant_id}")

@@ -6,6 +6,7 @@ import msgspec
 
 from ingest.mqtt import LiveItem
 from serving.alerts.schemas import AlertPublic
+from storage.alerts import Alert
 from storage.devices import NAMED_METRICS
 from storage.telemetry import Reading
 from storage.times import moment, rfc3339
@@ -15,8 +16,8 @@ HEARTBEAT = '{"type":"heartbeat"}'
 _decode_reading = msgspec.msgpack.Decoder(Reading).decode
 
 
-def frame_of(item: LiveItem) -> str:
-    """The frame of a reading or an alert.
+def frame_of(item: LiveItem, tenant_id: str | None) -> str:
+    """The frame of a reading or an alert, as a tenant sees it; None sees everything.
 
     Raises:
         ValueError: The item is neither.
@@ -24,8 +25,8 @@ def frame_of(item: LiveItem) -> str:
     """
     if item.kind == "telemetry":
         return _frame("telemetry", _reading(_decode_reading(item.data)))
-    alert = AlertPublic.model_validate(msgspec.msgpack.decode(item.data))
-    return _frame("alert", alert.model_dump(mode="json"))
+    alert = Alert.model_validate(msgspec.msgpack.decode(item.data))
+    return _frame("alert", AlertPublic.seen_by(tenant_id, alert).model_dump(mode="json"))
 
 
 def dropped_frame(count: int) -> str:

@@ -1,6 +1,6 @@
 """The live stream's second half: batches from the broker become frames in the queues of the subscribed WebSockets.
 
-A frame is made once, however many subscribers its device has, and only if it has any.
+A frame is made once for each tenant that its device has subscribers of, however many, and only if it has any.
 """
 
 import asyncio
@@ -169,10 +169,11 @@ class Hub:
         for item in batch.items:
             subscribers = [s for s in self._subscribers.get(item.device_id, ()) if s.may_see(item.tenant_id)]
             if subscribers:
-                frame = frame_of(item)
+                readers = {subscriber.principal.tenant_id for subscriber in subscribers}
+                frames = {tenant_id: frame_of(item, tenant_id) for tenant_id in readers}
                 self.frames += len(subscribers)
                 for subscriber in subscribers:
-                    subscriber.put(frame)
+                    subscriber.put(frames[subscriber.principal.tenant_id])
 
     def _interrupt(self) -> None:
         self.interruptions += 1

@@ -15,6 +15,7 @@ from storage.catalogue import Dataset
 from storage.checkpoints import ExportCheckpoint
 from storage.device_metrics import DeviceMetrics
 from storage.devices import Device
+from storage.grants import TenantPrefix
 from storage.jobs import AnalyticsJob, ExportJob, ReportJob
 from storage.last_seen import DeviceLastSeen
 from storage.maintenance import MaintenanceWindow, SuppressedAlerts
@@ -106,6 +107,7 @@ def add_tenant(settings: Settings, session: Session) -> None:
     session.add(RulePending(**seen, rule_version=NOON))
     session.add(DeviceLastSeen(device_id="A1", last_seen_at=NOON, newest_reading=NOON))
     session.add(DeviceMetrics(device_id="A1", metrics=["power"]))
+    session.add(TenantPrefix(prefix="A1", tenant_id="alpha"))
     notification = Notification(alert_id=ALERT, tenant_id="alpha", device_id="A1", channel="webhook")
     session.add(notification)
     session.add(QuarantinedReading(device_id="A1", topic=SECRET, payload=SECRET.encode(), reason=SECRET))

@@ -27,8 +27,9 @@ RAW_SQL = {
         "check_database": "selects 1",
         "migrate": UNREACHED,
     },
-    "storage/day_energy.py": {"count_outdated_energy": UNREACHED, "outdated_energy": UNREACHED},
+    "storage/day_figures.py": {"count_outdated": UNREACHED, "outdated_files": UNREACHED},
     "storage/dirty_days.py": {"_MARK_DIRTY": WRITES, "export_lock": LOCK, "_CLAIM": UNREACHED},
+    "storage/grants.py": {"_LOCK_COUNT": LOCK},
     "storage/last_seen.py": {"_SAVE": WRITES, "_LISTEN": UNREACHED},
     "storage/liveness.py": {"_IS_FREE": UNREACHED},
     "storage/maintenance.py": {

@@ -1,0 +1,30 @@
+"""A device that moves to another tenant: what goes along with it, over all tables.
+
+What was made of its telemetry goes along: files, exports, analyses with their results, and maintenance windows. What
+tells of the former owner's rules does not. Alerts, their notifications and the counts of suppressed ones stay with the
+tenant that had the device when they were raised. Reports show such alerts, so from then on they belong to no tenant,
+and only keys of all tenants see them.
+"""
+
+from collections.abc import Collection
+from typing import Any
+
+from sqlmodel import Session, col, delete, update
+
+from storage.catalogue import Dataset
+from storage.jobs import AnalyticsJob, ExportJob, ReportJob
+from storage.maintenance import MaintenanceWindow
+from storage.pending import RulePending
+
+GOES_ALONG: tuple[type[Any], ...] = (Dataset, AnalyticsJob, ExportJob, MaintenanceWindow)
+
+
+def move(session: Session, device_ids: Collection[str], tenant_id: str | None) -> None:
+    """Give what goes along with the devices to a tenant, or to none. The caller commits."""
+    # On the connection: a request's session would leave out the rows of other tenants, and of none.
+    connection = session.connection()
+    owners: dict[type[Any], str | None] = {**dict.fromkeys(GOES_ALONG, tenant_id), ReportJob: None}
+    for table, owner in owners.items():
+        connection.execute(update(table).where(col(table.device_id).in_(device_ids)).values(tenant_id=owner))
+    # Since when a rule's condition has held says nothing once the rule has not watched for a while.
+    connection.execute(delete(RulePending).where(col(RulePending.device_id).in_(device_ids)))
