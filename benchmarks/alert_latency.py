@@ -1,9 +1,9 @@
-"""From publishing a reading to seeing its alert's row, while 1,000 devices send 5,000 readings a second to 100 rules.
+"""From publishing a reading to seeing its alert's row, while 1,000 devices send 5,000 and 12,000 readings a second.
 
-A probe breaches a rule without a cooldown several times a second, each time with a value of its own; another connection
-asks PostgreSQL every few milliseconds until it sees that value. First with nothing else going on, for comparison.
-Embedded profile (NATS, PostgreSQL), then production (Mosquitto, InfluxDB). `--seconds N` of load for each (30);
-`--only embedded` or `production`.
+There are 100 rules. A probe breaches a rule without a cooldown several times a second, with a value of its own each
+time; another connection asks PostgreSQL every few milliseconds until it sees that value. First with nothing else going
+on, for comparison. Embedded profile (NATS, PostgreSQL), then production (Mosquitto, InfluxDB). `--seconds N` of each
+load (30); `--only embedded` or `production`.
 """
 
 import argparse
@@ -30,7 +30,7 @@ from tests.support.publisher import Fleet, Publisher, message
 from tests.support.servers import wait_until
 from tests.support.stack import SOURCE, Stack
 
-RATE = 5_000  # readings a second
+LIMITS_MS = {5_000: 50, 12_000: 200}  # the 99th percentile that is allowed at so many readings a second
 AT_ONCE = 50
 LOOK = 0.003  # seconds between two looks
 PROBE = "probe"
@@ -61,19 +61,29 @@ def measure(profile: Literal["embedded", "production"], seconds: float) -> None:
             probing = Probing(probe, connection, rule)
             wait_until(lambda: probing.once() < 1, "the ingester knows the probe's rule")
             tell(f"{profile}, at rest", probing.run(5))
-            with pouring(source, Fleet(DEVICES)) as sent:
-                probing.run(2)  # the first alerts of the load's own rules, and what warms up
-                before, count, began = stack.counts(), sent[0], time.monotonic()
-                found = probing.run(seconds)
-                rate = (sent[0] - count) / (time.monotonic() - began)
-                after = stack.counts()
-        batches = after["batch_readings_count"] - before["batch_readings_count"]
-        batch = (after["batch_readings_sum"] - before["batch_readings_sum"]) / batches
-        tell(f"{profile}, {rate:,.0f} readings/s, {batch:.0f} a batch", found)
-        p50, p99 = np.percentile(found, [50, 99]) * 1000
-        say("p50", f"{p50:.0f} ms", "below 150 ms", met=bool(p50 < 150))
-        say("p99", f"{p99:.0f} ms", "below 400 ms", met=bool(p99 < 400))
-        say("load", f"{rate:,.0f}/s", f"{RATE:,}/s", met=rate > 0.97 * RATE)
+            tick = 0
+            for rate, limit in LIMITS_MS.items():
+                tick = measure_at(stack, probing, source, rate, limit, seconds, tick)
+
+
+def measure_at(  # noqa: PLR0917 - the facts of one run
+    stack: Stack, probing: "Probing", source: Publisher, rate: int, limit: int, seconds: float, first_tick: int
+) -> int:
+    """Probe under a load of `rate` readings a second; the answer is the first tick that was not sent."""
+    fleet = Fleet(DEVICES)
+    with pouring(source, fleet, rate, first_tick) as sent:
+        probing.run(2)  # the first alerts of the load's own rules, and what warms up
+        before, count, began = stack.counts(), sent[0], time.monotonic()
+        found = probing.run(seconds)
+        reached = (sent[0] - count) / (time.monotonic() - began)
+        after = stack.counts()
+    batches = after["batch_readings_count"] - before["batch_readings_count"]
+    batch = (after["batch_readings_sum"] - before["batch_readings_sum"]) / batches
+    tell(f"{stack.profile}, {reached:,.0f} readings/s, {batch:.0f} a batch", found)
+    p99 = np.percentile(found, 99) * 1000
+    say(f"p99 at {rate:,}/s", f"{p99:.0f} ms", f"at most {limit} ms", met=bool(p99 <= limit))
+    say("load", f"{reached:,.0f}/s", f"{rate:,}/s", met=reached > 0.97 * rate)
+    return first_tick + sent[0] // fleet.devices + 1
 
 
 def add_probe(settings: Settings) -> UUID:
@@ -134,7 +144,7 @@ class Probing:
 
 
 @contextmanager
-def pouring(publisher: Publisher, fleet: Fleet) -> Iterator[list[int]]:
+def pouring(publisher: Publisher, fleet: Fleet, rate: int, first_tick: int) -> Iterator[list[int]]:
     """Load at an even rate as long as the block lasts; how many readings were sent so far."""
     sent, stopping = [0], threading.Event()
 
@@ -142,9 +152,9 @@ def pouring(publisher: Publisher, fleet: Fleet) -> Iterator[list[int]]:
         began = time.monotonic()
         while not stopping.is_set():
             tick, first = divmod(sent[0], fleet.devices)
-            publisher.publish(*fleet.block(tick, slice(first, first + AT_ONCE)))
+            publisher.publish(*fleet.block(first_tick + tick, slice(first, first + AT_ONCE)))
             sent[0] += AT_ONCE
-            stopping.wait(max(0.0, began + sent[0] / RATE - time.monotonic()))
+            stopping.wait(max(0.0, began + sent[0] / rate - time.monotonic()))
 
     thread = threading.Thread(target=pour, daemon=True)
     thread.start()

@@ -219,6 +219,22 @@ def test_a_new_login_disconnects_nobody(settings: Settings) -> None:
         source.stop()
 
 
+@pytest.mark.slow
+def test_a_queue_longer_than_there_are_packet_ids_drains(settings: Settings) -> None:
+    count = 80_000
+    with running(settings):
+        opened(settings).stop()
+        with closing(Publisher(settings.mqtt_broker_port)) as publisher:
+            for start in range(0, count, 1_000):
+                some = range(start, start + 1_000)
+                publisher.publish(some, b"".join(message(TOPIC, b"%d" % i, i) for i in some))
+            assert publisher.settle(60)
+        source = opened(settings)
+        assert {m.payload for m in take(source, count)} == {b"%d" % i for i in range(count)}
+        assert (source._connection, source.probe.reconnects) == (0, 0)
+        source.stop()
+
+
 def can_log_in(settings: Settings, login: tuple[str, str]) -> bool:
     client = Client(settings, login)
     client.close()

@@ -67,8 +67,11 @@ def set_up_influxdb(server: Server) -> dict[str, str]:
     return {"INFLUXDB_URL": url, "INFLUXDB_TOKEN": INFLUXDB_TOKEN, "INFLUXDB_ORG": "energy"}
 
 
-def mosquitto(folder: Path, passwords: Mapping[str, str], more_acl: str = "") -> Server:
-    """Mosquitto with the production profile's own configuration, its paths and ports adapted; `more_acl` is added."""
+def mosquitto(folder: Path, passwords: Mapping[str, str], more_acl: str = "", *, window: int = 20_000) -> Server:
+    """Mosquitto with the production profile's own configuration; paths, ports and in-flight window are put in.
+
+    `more_acl` is added to the access list.
+    """
     devices, port = free_port(), free_port()
     logins = folder / "passwords"
     logins.write_text("".join(f"{user}:{password}\n" for user, password in passwords.items()))
@@ -82,6 +85,7 @@ def mosquitto(folder: Path, passwords: Mapping[str, str], more_acl: str = "") ->
         ("/mosquitto/config/passwords", str(logins)),
         ("/mosquitto/config/acl", str(acl)),
         ("/mosquitto/data/", f"{folder}/"),
+        ("max_inflight_messages 20000\n", f"max_inflight_messages {window}\n"),
     ):
         assert theirs in given
         given = given.replace(theirs, ours)
@@ -101,8 +105,13 @@ def can_log_in(url: str) -> bool:
 class Stack:
     """A platform's servers and its ingester: started in order, ended in reverse, killed and started again at will."""
 
-    def __init__(self, profile: Literal["embedded", "production"], folder: Path, *, linked: bool = False) -> None:
-        """Take an empty folder that other users can enter; `linked`: a link to be cut leads from ingester to broker."""
+    def __init__(
+        self, profile: Literal["embedded", "production"], folder: Path, *, linked: bool = False, window: int = 20_000
+    ) -> None:
+        """Take an empty folder that other users can enter; `linked`: a link to be cut leads from ingester to broker.
+
+        `window` is Mosquitto's in-flight window.
+        """
         self.profile = profile
         self.folder = folder
         self.variables = {
@@ -112,6 +121,7 @@ class Stack:
         }
         self.link: Link | None = None
         self._linked = linked
+        self._window = window
         self.servers: dict[str, Server] = {}
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self._ends = ExitStack()
@@ -198,7 +208,7 @@ class Stack:
     def _start_broker(self) -> None:
         if self.profile == "production":
             acl = f"\nuser {SOURCE[0]}\ntopic write devices/+/telemetry\n"
-            self.servers["broker"] = mosquitto(self.folder, dict([PLATFORM, SOURCE]), acl)
+            self.servers["broker"] = mosquitto(self.folder, dict([PLATFORM, SOURCE]), acl, window=self._window)
             self.variables |= {
                 "MQTT_BROKER_HOST": "127.0.0.1",
                 "MQTT_USERNAME": PLATFORM[0],
