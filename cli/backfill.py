@@ -75,7 +75,7 @@ def _range(settings: Settings, start: datetime, end: datetime) -> tuple[date, da
     first, last = start.date(), end.date()
     if first > last:
         raise typer.BadParameter(f"--from {first} is after --to {last}")
-    if first < settings.dataset_start_date:
+    if settings.dataset_start_date and first < settings.dataset_start_date:
         raise typer.BadParameter(
             f"--from {first} is before DATASET_START_DATE={settings.dataset_start_date};"
             " set that variable to an earlier day"

@@ -1,6 +1,7 @@
 """`energy import`: load past readings from a file."""
 
 import sys
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from zoneinfo import ZoneInfo
@@ -79,11 +80,13 @@ def import_file(
             device_column=device_column,
         )
         separator = separator and separator.replace("\\t", "\t")
-        done = _import(file, mapping, settings, separator, encoding)
+        done, moved_to = _import(file, mapping, settings, separator, encoding)
     except files.FileRefused as error:
         print(f"energy: {error}", file=sys.stderr)
         raise typer.Exit(2) from None
     _report(done, settings)
+    if moved_to:
+        _reload(settings, moved_to)
     if not done.stored:
         print("energy: nothing was stored", file=sys.stderr)
         raise typer.Exit(1)
@@ -91,8 +94,10 @@ def import_file(
 
 def _import(
     path: Path, mapping: "FileMapping", settings: Settings, separator: str | None, encoding: str | None
-) -> "Imported":
+) -> tuple["Imported", date | None]:
+    """Import, and return the first day of datasets too if older readings have moved it."""
     from ingest import files
+    from storage.dataset_start import dataset_start, move_dataset_start
     from storage.stores import open_stores
 
     table = files.open_table(path, separator=separator, encoding=encoding)
@@ -102,6 +107,7 @@ def _import(
         open_stores(settings) as stores,
         typer.progressbar(length=survey.rows, label=path.name, file=sys.stderr) as bar,
     ):
+        before = dataset_start(stores.session, settings)
         importer = files.Importer(
             mapping,
             stores.telemetry,
@@ -109,7 +115,17 @@ def _import(
             max_metrics=settings.max_metrics_per_device,
             descending=survey.descending,
         )
-        return importer.run(table.rows(), bar.update)
+        done = importer.run(table.rows(), bar.update)
+        start = move_dataset_start(stores.session, settings)
+        stores.session.commit()
+        return done, start if start < before else None
+
+
+def _reload(settings: Settings, start: date) -> None:
+    from orchestration.reload import reload_definitions
+
+    reloaded = reload_definitions(settings)
+    print(f"energy: datasets now begin on {start}" + ("" if reloaded else "; Dagster sees it when it starts next"))
 
 
 def _report(done: "Imported", settings: Settings) -> None:
@@ -134,7 +150,7 @@ def _report(done: "Imported", settings: Settings) -> None:
             " Their readings are stored under these ids; `energy devices import` registers devices.",
             file=sys.stderr,
         )
-    if done.first and done.first.date() < settings.dataset_start_date:
+    if settings.dataset_start_date and done.first and done.first.date() < settings.dataset_start_date:
         print(
             f"energy: datasets begin at DATASET_START_DATE={settings.dataset_start_date}."
             f" Set it to {done.first.date()} to include all of these readings.",

@@ -182,7 +182,7 @@ class Settings(EnvironmentSettings):
     )
 
     # Datasets and telemetry
-    dataset_start_date: date = date(2020, 1, 1)
+    dataset_start_date: date | None = None  # the month of the oldest reading: `storage.dataset_start`
     max_metrics_per_device: Annotated[int, Field(ge=8, le=1000)] = 256
     export_batch_size: Count = 1000
     telemetry_retention_days: Annotated[int, Field(ge=0)] = 0  # 0 keeps readings forever
@@ -211,7 +211,7 @@ class Settings(EnvironmentSettings):
             raise ValueError("INFLUXDB_TOKEN is missing; INFLUXDB_URL needs one that may read and write the bucket")
         if self.s3_endpoint_url and not self.s3_bucket_name:
             raise ValueError("S3_BUCKET_NAME is missing; S3_ENDPOINT_URL needs the bucket's name")
-        if self.dataset_start_date > date.today():  # noqa: DTZ011 - a day of slack at either end does no harm
+        if self.dataset_start_date and self.dataset_start_date > date.today():  # noqa: DTZ011 - a day of slack at either end does no harm
             raise ValueError("DATASET_START_DATE lies in the future; it is the first day with datasets")
         return self
 

@@ -8,14 +8,17 @@ from sqlmodel import Session
 
 from orchestration.datasets.daily import ExportConfig, closed_day_job, dataset_job
 from orchestration.partitions import devices, first_day
+from orchestration.reload import reload_definitions
 from orchestration.resources import Platform
 from orchestration.runs import UNFINISHED
 from orchestration.settings import OrchestrationSettings
 from orchestration.shards import SHARD_TAG, split
 from storage import catalogue, dirty_days
+from storage.dataset_start import move_dataset_start
 from storage.devices import device_ids
 from storage.dirty_days import DirtyDay
 from storage.job_runs import DEVICE_PARTITIONS, PARTITION_TAG
+from storage.settings import Settings
 from storage.times import microseconds, midnight, moment, utc_now
 
 # Late days wait until no more telemetry arrives: a device that empties its buffer is one export, not twenty.
@@ -44,12 +47,20 @@ class DueDay:
     " runs. The days of large fleets are split over several runs.",
 )
 def export_touched_days(context: dg.SensorEvaluationContext, platform: Platform) -> dg.SensorResult | dg.SkipReason:
-    settings, now = OrchestrationSettings.load(), utc_now()
+    settings, platform_settings, now = OrchestrationSettings.load(), Settings.load(), utc_now()
     cursor = context.cursor or look_back(platform, now)
     with platform.session() as session:
         due = due_days(session, now)
+        start = move_dataset_start(session, platform_settings)
+        session.commit()
     early = [d.day for d in due if d.day < first_day]
-    if early:
+    if start < first_day:
+        context.log.info(
+            f"There are readings of {early[:1] or start}; the definitions are loaded again from {start} on."
+        )
+        # The answer comes when this process has ended: the code server replaces it.
+        reload_definitions(platform_settings, timeout_seconds=1)
+    elif early:
         context.log.warning(
             f"{len(early)} days before DATASET_START_DATE={first_day} are not exported, the first is {early[0]}."
             " Set DATASET_START_DATE to an earlier day to export them."

@@ -75,7 +75,7 @@ def cancel_export(session: DatabaseSession, dagster: DagsterClient, job_id: JobP
     return ExportStatus.of_job(job)
 
 
-def _range(body: ExportRequest, first_day: date) -> tuple[datetime | None, datetime | None]:
+def _range(body: ExportRequest, first_day: date | None) -> tuple[datetime | None, datetime | None]:
     start, end = body.start_date, body.end_date
     if start is None and end is None:
         return None, None
@@ -83,7 +83,7 @@ def _range(body: ExportRequest, first_day: date) -> tuple[datetime | None, datet
         missing = "start_date" if start is None else "end_date"
         raise Invalid(f"{missing} is missing; send start_date and end_date, or neither", field=missing)
     lifecycle.check_days(start, end)
-    if start < first_day:
+    if first_day and start < first_day:
         raise Invalid(
             f"start_date is before {first_day}, where datasets begin (DATASET_START_DATE)", field="start_date"
         )

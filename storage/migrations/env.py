@@ -9,6 +9,8 @@ from storage import (  # noqa: F401
     alerts,
     catalogue,
     checkpoints,
+    dataset_start,
+    device_metrics,
     devices,
     dirty_days,
     jobs,

@@ -89,7 +89,10 @@ def test_days_without_any_telemetry(stores: Stores) -> None:
         (("--from", "yesterday", "--to", "2126-02-12"), "does not match the format"),
     ],
 )
-def test_what_cannot_be_asked_for(stores: Stores, arguments: tuple[str, ...], complaint: str) -> None:
+def test_what_cannot_be_asked_for(
+    stores: Stores, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], complaint: str
+) -> None:
+    monkeypatch.setenv("DATASET_START_DATE", "2020-01-01")
     code, _, err = energy("backfill", *arguments)
     assert code == 2
     assert complaint in " ".join(err.replace("│", " ").split())

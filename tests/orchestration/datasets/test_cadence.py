@@ -11,7 +11,9 @@ from orchestration.definitions import defs
 from orchestration.resources import Platform
 from storage import catalogue
 from storage.catalogue import Dataset
+from storage.dataset_start import dataset_start
 from storage.devices import Device
+from storage.settings import Settings
 from storage.stores import Stores
 from storage.times import utc_now
 from tests.support.plant import DAY, DAY_MINUTES, reading, store
@@ -53,6 +55,22 @@ def test_the_open_day_is_made_at_once_and_a_late_one_when_it_is_quiet(
     assert run(instance, request).success
     assert not tick(instance, platform).run_requests
     assert {d.start_date for d in stores.session.exec(select(Dataset))} == {DAY, open_day}
+
+
+def test_readings_older_than_the_partitions_let_the_definitions_be_loaded_again(
+    stores: Stores, platform: Platform, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until then their day is not requested, since the code server would refuse it."""
+    reloads: list[float] = []
+    monkeypatch.setattr(cadence, "first_day", date(2026, 3, 1))
+    monkeypatch.setattr(cadence, "reload_definitions", lambda _, timeout_seconds: reloads.append(timeout_seconds))
+    store(stores, reading(0))
+    long_ago(stores)
+    assert not tick(instance, platform).run_requests
+    assert len(reloads) == 1
+    monkeypatch.setattr(cadence, "first_day", dataset_start(stores.session, Settings.load()))
+    assert [request.partition_key for request in tick(instance, platform).run_requests or []] == ["2026-02-12"]
+    assert len(reloads) == 1
 
 
 def test_a_late_day_that_never_gets_quiet_waits_no_longer_than_a_quarter_of_an_hour(stores: Stores) -> None:
