@@ -55,9 +55,7 @@ def export_touched_days(context: dg.SensorEvaluationContext, platform: Platform)
         session.commit()
     early = [d.day for d in due if d.day < first_day]
     if start < first_day:
-        context.log.info(
-            f"There are readings of {early[:1] or start}; the definitions are loaded again from {start} on."
-        )
+        context.log.info(f"There is older telemetry; the definitions are loaded again, and days begin on {start}.")
         # The answer comes when this process has ended: the code server replaces it.
         reload_definitions(platform_settings, timeout_seconds=1)
     elif early:
