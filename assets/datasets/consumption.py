@@ -14,7 +14,8 @@ from sqlmodel import Session
 
 from assets.datasets.read_plan import Segment
 from assets.datasets.reader import TelemetryReader
-from assets.energy.day import Basis, bases_of, is_current
+from assets.energy.basis import Basis, bases_of
+from assets.energy.day import is_current
 from assets.energy.figures import EnergyFigures, energy_figures
 from assets.energy.meters import meters_of
 from assets.energy.samples import Samples, samples_of

@@ -9,8 +9,9 @@ import pyarrow as pa
 
 from assets.datasets.columns import HOURS, hourly_statistics
 from assets.datasets.files import DatasetReplaced, dataset_key, raw_file, read
+from assets.energy.basis import bases_of
 from assets.energy.corrections import Corrections
-from assets.energy.day import bases_of, day_json, steps_in
+from assets.energy.day import day_json, steps_in
 from assets.energy.meters import meters_of
 from assets.energy.samples import samples_of
 from assets.quality.cadence import steps_of

@@ -4,29 +4,25 @@ It rests on the day's readings alone and is kept in the catalogue as JSON. What 
 register's levels mean, is worked out when a range is read (`assets.energy.period`).
 """
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from assets.energy.basis import Basis
 from assets.energy.cells import Cells
-from assets.energy.corrections import NONE, Corrections, Piece, lie_within
-from assets.energy.meters import Meter, meters_of
+from assets.energy.corrections import lie_within
 from assets.energy.power import energy_cells, segments_of
 from assets.energy.registers import Level, Pace, levels_of, pace_of
 from assets.energy.samples import Samples
 from assets.energy.spikes import Spike, spikes_of
 from assets.quality.cadence import Steps, cadence_of, gauge_limit, register_limit, steps_of
+from storage.arrays import Times
 from storage.catalogue import ENERGY_VERSION
-from storage.devices import DeviceMetadata
 from storage.times import DAY, QUARTER
 
 VERSION = ENERGY_VERSION
-POWER_METRIC = "power"
 # Beyond these no machine is: whole numbers of millionths would overflow. Such readings are left out.
 MAX_WATTS, MAX_AMOUNT = 1e12, 1e12
 # So many of the readings of power that are left out are named.
@@ -52,63 +48,16 @@ class PowerDay:
 
 @dataclass(frozen=True)
 class RegisterDay:
-    """A counter's day: the steps between readings, its pace and its levels; None where it falls as no counter does."""
+    """A counter's day: the steps between readings, its pace and its levels; None where it falls as no counter does.
+
+    `left_out` are the first of the readings that are beyond any register.
+    """
 
     steps: Steps
     limit: int
     pace: Pace
     levels: tuple[Level, ...] | None
-
-
-@dataclass(frozen=True)
-class Basis:
-    """What the metadata say that a day's figures of a metric depend on, besides its readings.
-
-    Corrections add ranges (µs) in which findings are `accepted`, and those of a counter whose amount is `replaced`.
-    """
-
-    cadence: float | None
-    on_change: bool
-    most_kw: float | None
-    meter: Meter | None
-    accepted: tuple[tuple[int, int], ...] = ()
-    replaced: tuple[Piece, ...] = ()
-
-    @cached_property
-    def name(self) -> str:
-        """A short name of what the metadata say: figures that were made on another basis are made anew."""
-        meter = self.meter
-        facts: list[Any] = [self.cadence, self.on_change, self.most_kw]
-        if meter:
-            changes = [[change.at, change.last_old, change.first_new] for change in meter.rules.changes]
-            facts += [meter.unit, meter.scale, meter.rules.net, changes]
-        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12]
-
-
-def bases_of(
-    metadata: DeviceMetadata, meters: Mapping[str, Meter], corrections: Corrections = NONE
-) -> dict[str, Basis]:
-    """For power and each counter, what its days rest on."""
-    most = metadata.max_power_w / 1000 if metadata.max_power_w else None
-    on_change = metadata.reporting.get(POWER_METRIC) == "on_change"
-    power = Basis(metadata.cadence_seconds, on_change, most, meter=None, accepted=corrections.accepted(POWER_METRIC))
-    counters = {
-        name: Basis(
-            metadata.cadence_seconds,
-            on_change=False,
-            most_kw=most if meter.is_energy else None,
-            meter=meter,
-            accepted=corrections.accepted(name),
-            replaced=corrections.replaced(name),
-        )
-        for name, meter in meters.items()
-    }
-    return {POWER_METRIC: power, **counters}
-
-
-def basis_names(metadata: DeviceMetadata) -> dict[str, str]:
-    """What the days of power and of each counter rest on, by name; equal names mean equal figures."""
-    return {name: basis.name for name, basis in bases_of(metadata, meters_of(metadata)).items()}
+    left_out: tuple[Spike, ...] = ()
 
 
 def power_samples(samples: Samples, basis: Basis) -> Samples:
@@ -133,10 +82,7 @@ def power_day(samples: Samples, basis: Basis, before: Steps) -> PowerDay:
     limit = gauge_limit(cadence_of(basis.cadence, before, steps))
     usable = power_samples(samples, basis)
     times, power = usable.times, usable.values
-    left_out: tuple[Spike, ...] = ()
-    if len(times) < len(samples.times):
-        beyond = np.flatnonzero(~np.isin(samples.times, times))[:MAX_LEFT_OUT]
-        left_out = tuple(Spike(int(samples.times[i]), float(samples.values[i]), 0) for i in beyond)
+    left_out = _left_out(samples, times) if len(times) < len(samples.times) else ()
     if not len(times):
         return PowerDay(steps, limit, None, None, Cells.empty(), (), left_out)
     segments = segments_of(times, power, limit, steps=basis.on_change)
@@ -151,13 +97,21 @@ def register_day(samples: Samples, basis: Basis, before: Steps) -> RegisterDay:
     assert meter is not None  # noqa: S101 - a counter's basis has its meter
     usable = register_samples(samples, basis)
     times, values = usable.times, usable.values
-    steps = steps_of(times)
+    scaled = Samples(samples.times, samples.values * meter.scale)
+    left_out = _left_out(scaled, times) if len(times) < len(samples.times) else ()
+    steps = steps_of(samples.times)
     limit = register_limit(cadence_of(basis.cadence, before, steps))
     net = meter.rules.net
     pace = pace_of(times, values, meter.scale, basis.most_kw, net=net)
     changes = tuple(change.at for change in meter.rules.changes)
     levels = levels_of(times, values, pace, limit, net=net, changes=changes) if len(times) else []
-    return RegisterDay(steps, limit, pace, None if levels is None else tuple(levels))
+    return RegisterDay(steps, limit, pace, None if levels is None else tuple(levels), left_out)
+
+
+def _left_out(samples: Samples, kept: Times) -> tuple[Spike, ...]:
+    """The first of the readings whose times are not among those that are kept."""
+    beyond = np.flatnonzero(~np.isin(samples.times, kept))[:MAX_LEFT_OUT]
+    return tuple(Spike(int(samples.times[i]), float(samples.values[i]), 0) for i in beyond)
 
 
 def empty_day(basis: Basis) -> PowerDay | RegisterDay:
@@ -225,7 +179,8 @@ def register_from(day: Mapping[str, Any]) -> RegisterDay:
     """A counter's day from its JSON."""
     pace = Pace(*day["pace"])
     levels = None if day["levels"] is None else tuple(_level_from(level) for level in day["levels"])
-    return RegisterDay(_steps(day), day["limit"], pace, levels)
+    left_out = tuple(Spike(int(t), float(v), int(e)) for t, v, e in day.get("left_out", ()))
+    return RegisterDay(_steps(day), day["limit"], pace, levels, left_out)
 
 
 def _steps(day: Mapping[str, Any]) -> Steps:
@@ -255,7 +210,8 @@ def _register_json(day: RegisterDay) -> dict[str, Any]:
             }
             for level in day.levels
         ]
-    return {"pace": [day.pace.usual, day.pace.resolution, day.pace.most], "levels": levels}
+    left_out = [[s.at, s.value, s.effect] for s in day.left_out]
+    return {"pace": [day.pace.usual, day.pace.resolution, day.pace.most], "levels": levels, "left_out": left_out}
 
 
 def _level_from(level: Mapping[str, Any]) -> Level:

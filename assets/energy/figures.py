@@ -6,11 +6,11 @@ from functools import cached_property
 
 import numpy as np
 
+from assets.energy.basis import bases_of
 from assets.energy.cells import MILLIONTHS, Cells, Lump, joined
 from assets.energy.corrections import NONE, Corrections
-from assets.energy.day import bases_of
-from assets.energy.findings import Finding
-from assets.energy.meters import POWER, Meter, energy_meters, meters_of
+from assets.energy.findings import Finding, summarised
+from assets.energy.meters import POWER, Meter, energy_meters, meters_of, unit_problem
 from assets.energy.period import Amounts, DaySource, DevicePeriods
 from storage.arrays import Floats, Mask, Times
 from storage.devices import DeviceMetadata
@@ -179,6 +179,7 @@ def energy_figures(
         export_sources = (POWER,)
     findings = [f for name in present for f in counted[name].findings]
     findings += power.findings if power is not None and is_power else ()
+    findings += [_of_unit(name, problem, start, end) for name in present if (problem := unit_problem(metadata, name))]
     return EnergyFigures(
         start=start,
         end=end,
@@ -189,11 +190,15 @@ def energy_figures(
         lumps=tuple(lump for amounts in taken for lump in amounts.lumps),
         export_lumps=tuple(lump for amounts in fed for lump in amounts.lumps),
         is_export_known=bool(export_sources) or (is_power and not fed),
-        findings=tuple(sorted(findings, key=lambda finding: finding.at)),
+        findings=summarised(findings),
         consumption={
             name: _consumed(counted[name], meters[name]) for name in present if counted[name].total is not None
         },
     )
+
+
+def _of_unit(name: str, problem: str, start: int, end: int) -> Finding:
+    return Finding(name, "unit", start, end, None, None, counted=False, detail=f"is no part of the energy: {problem}")
 
 
 def _consumed(amounts: Amounts, meter: Meter) -> tuple[float, str]:

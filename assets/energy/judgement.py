@@ -2,8 +2,10 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from assets.energy.findings import Finding, FindingKind
+from assets.energy.meter_rules import Rules
 from assets.energy.registers import BEYOND, OUTLIER_READINGS, OUTLIER_TIME, RELATIVE_NOISE, Level, Pace
 from storage.times import HOUR
 
@@ -12,31 +14,6 @@ Point = tuple[int, float]
 ABOUT_ZERO = 0.05
 # Returning from an excursion, a register may have risen by this share of it.
 RETURNED = 0.1
-
-
-@dataclass(frozen=True)
-class MeterChange:
-    """A declared change of the meter at a moment (µs): what the old one showed last, the new one first; if known."""
-
-    at: int
-    last_old: float | None = None
-    first_new: float | None = None
-
-
-@dataclass(frozen=True)
-class Rules:
-    """What is said of a counter: name, unit, size, whether it may fall, changes, and ranges (µs) that are confirmed."""
-
-    metric: str
-    unit: str
-    rollover: float | None = None
-    net: bool = False
-    changes: tuple[MeterChange, ...] = ()
-    accepted: tuple[tuple[int, int], ...] = ()
-
-    def accepts(self, at: int) -> bool:
-        """Whether somebody has confirmed the reading at that moment (µs)."""
-        return any(start <= at < end for start, end in self.accepted)
 
 
 @dataclass(frozen=True)
@@ -104,7 +81,11 @@ def assess(days: Sequence[tuple[Pace, Sequence[Level]]], rules: Rules, past: Pas
         if following < len(runs):
             findings += [_outlier(r, run, rules) for r in runs[at + 1 : following]]
             step, noticed = _step(run, runs[following], rules, past)
-            steps.append(step)
+            if at == 0 and following == 1 and step.counted is None and _is_brief(run):
+                # Nothing came before, and what follows has nothing to do with it.
+                levels, noticed = [], [_outlier(run, runs[1], rules, "before")]
+            else:
+                steps.append(step)
             findings += noticed
         at = following
     return Verdict(tuple(levels), tuple(steps), tuple(findings))
@@ -261,12 +242,17 @@ def _declared(before: Point, after: Point, rules: Rules) -> tuple[Step, list[Fin
     return Step(before, after, amount), [finding]
 
 
-def _outlier(run: Run, before: Run, rules: Rules) -> Finding:
+def _is_brief(run: Run) -> bool:
+    return run.readings <= OUTLIER_READINGS and run.last[0] - run.first[0] <= OUTLIER_TIME
+
+
+def _outlier(run: Run, other: Run, rules: Rules, order: Literal["after", "before"] = "after") -> Finding:
     value, unit = run.first[1], rules.unit
+    known = other.last[1] if order == "after" else other.first[1]
     readings = "one reading" if run.readings == 1 else f"{run.readings} readings"
-    detail = f"{readings} of {value:.10g} {unit} after {before.last[1]:.10g}: an outlier, not counted"
+    detail = f"{readings} of {value:.10g} {unit} {order} {known:.10g}: an outlier, not counted"
     return Finding(
-        rules.metric, "outlier", run.first[0], run.last[0], value, value - before.last[1], counted=False, detail=detail
+        rules.metric, "outlier", run.first[0], run.last[0], value, value - known, counted=False, detail=detail
     )
 
 

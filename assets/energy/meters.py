@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from assets.energy.judgement import MeterChange, Rules
+from assets.energy.meter_rules import MeterChange, Rules
 from storage.devices import Counter, DeviceMetadata
 from storage.times import microseconds
 
@@ -17,6 +17,8 @@ PULSES = ("pulse", "pulses", "imp", "impulse", "impulses")
 EXPORT_NAMES = ("export", "feed", "return")
 TOTAL_NAME = "total"
 POWER = "integral:power"
+# Units that counters are given by mistake: they measure a moment, and a counter adds up.
+OF_A_MOMENT = ("w", "kw", "mw", "gw", "va", "kva", "var", "kvar", "a", "v")
 
 Role = Literal["import", "export", "total", "part"]
 
@@ -45,6 +47,19 @@ class Meter:
 def meters_of(metadata: DeviceMetadata) -> dict[str, Meter]:
     """The device's counters by name."""
     return {name: _meter(name, counter, metadata) for name, counter in sorted(metadata.counters.items())}
+
+
+def unit_problem(metadata: DeviceMetadata, name: str) -> str | None:
+    """What is wrong with the unit of a counter; None if nothing is."""
+    counter = metadata.counters[name]
+    unit = counter.unit.lower()
+    if unit in OF_A_MOMENT:
+        return f"{counter.unit} is not a unit of an amount; give {name} a unit such as kWh, or do not declare it"
+    if unit in PULSES and counter.factor is None:
+        return (
+            f"{name} counts pulses; give the kWh of one pulse as its factor, such as 0.001, or another unit such as m³"
+        )
+    return None
 
 
 def _meter(name: str, counter: Counter, metadata: DeviceMetadata) -> Meter:

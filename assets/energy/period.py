@@ -11,9 +11,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from assets.energy import day as days, splice
+from assets.energy import day as days, noticed, splice
+from assets.energy.basis import POWER_METRIC, Basis
 from assets.energy.cells import MILLIONTHS, Cells, Lump, joined
-from assets.energy.day import POWER_METRIC, Basis, PowerDay, RegisterDay
+from assets.energy.day import PowerDay, RegisterDay
 from assets.energy.findings import Finding
 from assets.energy.judgement import Step, Verdict, assess
 from assets.energy.power import bridges_of, energy_cells, segments_of
@@ -21,7 +22,7 @@ from assets.energy.registers import OUTLIER_READINGS, OUTLIER_TIME, Pace, spread
 from assets.energy.replaced import given_cells, is_settled, lumps_left, without_replaced
 from assets.energy.samples import Samples
 from assets.quality.cadence import Steps, steps_of
-from storage.times import DAY, HOUR, QUARTER
+from storage.times import DAY, QUARTER
 
 # Days before and after a range that are looked at, and days of which a register's usual pace is remembered.
 MAX_CONTEXT, MAX_PAST = 7, 7
@@ -94,8 +95,10 @@ class DevicePeriods:
         parts.append(energy_cells(bridges_of(between, steps=basis.on_change), cuts))
         if known and after is None and basis.on_change:
             parts.append(_held(known[-1][1], self._now, cuts))
-        noticed = [f for _, of_day in within for f in _power_findings(of_day) if start <= f.at < end]
-        findings = [f for f in noticed if not _is_accepted(f, basis)]
+        single = [f for _, of_day in within for f in noticed.power_findings(of_day) if start <= f.at < end]
+        findings = [f for f in single if not _is_accepted(f, basis)]
+        if basis.on_change:
+            findings += noticed.ended_steps(within, between, start, end)
         cells = joined([part.within(start, end) for part in parts])
         return Amounts(cells, (), tuple(findings), is_there=bool(known))
 
@@ -117,9 +120,10 @@ class DevicePeriods:
         verdict = assess(judged, rules, lambda moment: self._past(metric, moment))
         limits = {d: of_day.limit for d, of_day in of_days}
         cells, lumps = _counted(verdict, limits, cuts)
-        unfit = [_not_a_counter(metric, d) for d, of_day in of_days if of_day.levels is None]
+        unfit = [noticed.not_a_counter(metric, d) for d, of_day in of_days if of_day.levels is None]
         gaps = [lump for lump in lumps if lump[1] - lump[0] > limits[lump[1] // DAY * DAY]]
-        findings = [*unfit, *verdict.findings, *(_gap(metric, meter.unit, lump) for lump in gaps)]
+        beyond = [noticed.beyond(metric, meter.unit, s) for _, of_day in of_days for s in of_day.left_out]
+        findings = [*unfit, *beyond, *verdict.findings, *(noticed.gap(metric, meter.unit, lump) for lump in gaps)]
         is_there = any(of_day.levels is None or of_day.levels for _, of_day in of_days)
         if replaced:
             given = [given_cells(piece, start, end) for piece in replaced]
@@ -127,8 +131,10 @@ class DevicePeriods:
             lumps = lumps_left(lumps, replaced)
             findings = [f for f in findings if not is_settled(f, replaced)]
             is_there = is_there or any(len(part.starts) for part in given)
-        noticed = (f for f in findings if (start <= f.at < end or start < f.until < end) and not _is_accepted(f, basis))
-        found = tuple(sorted(noticed, key=lambda f: f.at))
+        inside_range = (
+            f for f in findings if (start <= f.at < end or start < f.until < end) and not _is_accepted(f, basis)
+        )
+        found = tuple(sorted(inside_range, key=lambda f: f.at))
         return Amounts(joined(cells), tuple(lumps), found, is_there=is_there)
 
     def _context(self, metric: str, first: int, last: int) -> tuple[list[int], list[int]]:
@@ -245,39 +251,3 @@ def _of_step(step: Step, limit: int, cuts: tuple[int, ...]) -> tuple[Cells, tupl
         # What it counted before it restarted is not known, so the time is not covered.
         return Cells.empty(), ((step.before[0], step.after[0], round((step.counted or 0.0) * MILLIONTHS)),)
     return spread((step.before[0], 0.0), (step.after[0], step.counted or 0.0), limit, cuts)
-
-
-def _gap(metric: str, unit: str, lump: Lump) -> Finding:
-    since, until, counted = lump
-    amount, hours = counted / MILLIONTHS, (until - since) / HOUR
-    detail = (
-        f"no reading for {hours:.1f} hours; the register counted {amount:g} {unit} in that time. It is counted at"
-        " the end of the gap"
-    )
-    return Finding(metric, "gap", since, until, None, amount, counted=True, detail=detail)
-
-
-def _not_a_counter(metric: str, day: int) -> Finding:
-    detail = 'falls again and again; nothing of the day is counted. If the register may fall, declare it "net": true'
-    return Finding(metric, "not_a_counter", day, day + DAY, None, None, counted=False, detail=detail)
-
-
-def _power_findings(day: PowerDay) -> list[Finding]:
-    total = int(day.cells.amounts.sum() + day.cells.out.sum())
-    found = [
-        Finding(
-            POWER_METRIC, "single_reading", s.at, s.at, s.value, s.effect / MILLIONTHS, counted=True,
-            detail=f"one reading of {s.value:,.0f} W is far above all others of the day and may be an outlier; it"
-            f" accounts for {s.effect / total:.0%} of the day's energy and is counted" if total > 0
-            else f"one reading of {s.value:,.0f} W is far above all others of the day and may be an outlier",
-        )
-        for s in day.spikes
-    ]  # fmt: skip
-    found += [
-        Finding(
-            POWER_METRIC, "beyond_max_power", s.at, s.at, s.value, None, counted=False,
-            detail=f"{s.value:,.0f} W is more than the device can use; the reading is left out",
-        )
-        for s in day.left_out
-    ]  # fmt: skip
-    return found

@@ -10,8 +10,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from assets.energy.basis import Basis
 from assets.energy.cells import Cells
-from assets.energy.day import Basis, PowerDay, RegisterDay, power_samples, register_samples
+from assets.energy.day import PowerDay, RegisterDay, power_samples, register_samples
 from assets.energy.power import energy_cells, segments_of
 from assets.energy.registers import Level, level_of
 from assets.energy.samples import Samples

@@ -17,6 +17,11 @@ class Outbox:
     def __init__(self, settings: NotifySettings) -> None:
         self._max_age = timedelta(minutes=settings.notification_max_age_minutes)
         self._limit = settings.notification_limit_per_hour
+        self._settings = settings
+
+    def without_address(self, channels: Sequence[str], tenant_id: str | None) -> list[str]:
+        """The channels that have no address in the settings."""
+        return [channel for channel in channels if self._settings.address_name(channel, tenant_id) is None]
 
     def enqueue(self, session: Session, alerts: Sequence[Alert]) -> None:
         """Add the notifications of new alerts to the session. If a limit applies, the newest readings go first."""

@@ -3,10 +3,10 @@
 from typing import Annotated, Any, Literal
 
 from fastapi import Path
-from pydantic import BaseModel, BeforeValidator, Field
+from pydantic import AliasChoices, BaseModel, BeforeValidator, Field
 
 from serving.http.errors import FieldError
-from serving.http.fields import Moment, NotNull, Text
+from serving.http.fields import NOT_BLANK, Moment, NotNull, Text
 from serving.http.pagination import SORT, CursorQuery
 from storage.devices import IDENTIFIER, MAX_IDENTIFIER, metadata_text
 
@@ -27,11 +27,17 @@ Sort = Literal[
 ]
 
 
+Name = Annotated[Text, Field(min_length=1, max_length=255, examples=["Motor B"])]
+TypeName = Annotated[Text, Field(min_length=1, max_length=100, examples=["motor"])]
+# Clients that leave the suffix out would lose what they send.
+METADATA = Field(default=None, validation_alias=AliasChoices("metadata_json", "metadata"))
+
+
 class DeviceFields(BaseModel):
     """A device's fields, without its id."""
 
-    device_name: Annotated[Text, Field(min_length=1, max_length=255, examples=["Motor B"])]
-    device_type: Annotated[Text, Field(min_length=1, max_length=100, examples=["motor"])]
+    device_name: Name
+    device_type: TypeName
     status: Status = "active"
     location: Annotated[Text, Field(max_length=500, examples=["Building B"])] | None = None
     manufacturer: Annotated[Text, Field(max_length=255, examples=["Industrial Co"])] | None = None
@@ -44,6 +50,9 @@ class DeviceCreate(DeviceFields):
 
     device_id: DeviceId
     tenant_id: DeviceId | None = None
+    device_name: Annotated[Name, NOT_BLANK]
+    device_type: Annotated[TypeName, NOT_BLANK]
+    metadata_json: Metadata = METADATA
 
 
 class DeviceUpdate(BaseModel):
@@ -54,13 +63,13 @@ class DeviceUpdate(BaseModel):
 
     device_id: NotNull[DeviceId] = None
     tenant_id: DeviceId | None = None
-    device_name: NotNull[Annotated[Text, Field(min_length=1, max_length=255)]] = None
-    device_type: NotNull[Annotated[Text, Field(min_length=1, max_length=100)]] = None
+    device_name: NotNull[Annotated[Text, Field(min_length=1, max_length=255), NOT_BLANK]] = None
+    device_type: NotNull[Annotated[Text, Field(min_length=1, max_length=100), NOT_BLANK]] = None
     status: NotNull[Status] = None
     location: Annotated[Text, Field(max_length=500)] | None = None
     manufacturer: Annotated[Text, Field(max_length=255)] | None = None
     model: Annotated[Text, Field(max_length=255)] | None = None
-    metadata_json: Metadata = None
+    metadata_json: Metadata = METADATA
 
 
 class DevicePublic(DeviceFields):

@@ -23,6 +23,12 @@ def _storable(text: str) -> str:
     return text
 
 
+def _not_blank(text: str) -> str:
+    if not text.strip():
+        raise ValueError("is blank; give at least one character that can be seen")
+    return text
+
+
 def _timestamp_text(value: Any) -> Any:
     """Pydantic also takes numbers and bare dates, and guesses what they mean."""
     if isinstance(value, str):
@@ -76,6 +82,8 @@ Optional = Annotated[T | None, _WithoutNull()]
 # A field of an update that may be left out and cannot be null.
 NotNull = Annotated[T | None, BeforeValidator(_not_null), _WithoutNull()]
 Text = Annotated[str, AfterValidator(_storable)]
+# For a text that people choose something by, such as a name. Stored ones may be blank since earlier releases took them.
+NOT_BLANK = AfterValidator(_not_blank)
 # For whole numbers of a body (15.0 is one); those of a query are text. It stands after the bounds: before them, it
 # would hide them from the description.
 UNQUOTED = BeforeValidator(_unquoted)

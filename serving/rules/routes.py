@@ -10,6 +10,7 @@ from sqlmodel import Session
 
 from ingest.devices import DeviceProfile, Windows, profile_of
 from ingest.intake import decode_payload
+from ingest.notify import Outbox
 from ingest.rules import ActiveRule, Outcome, RuleSet, evaluate_readings, raise_alerts
 from serving.auth.identified import IdentifiedRoute
 from serving.auth.principal import CurrentPrincipal
@@ -63,7 +64,11 @@ def get_rule(session: DatabaseSession, response: Response, rule_id: UUID, if_non
 
 @router.post("", status_code=201, responses=problems(Conflict))
 def create_rule(
-    session: DatabaseSession, limits: LimitSettings, principal: CurrentPrincipal, body: RuleCreate
+    session: DatabaseSession,
+    limits: LimitSettings,
+    principal: CurrentPrincipal,
+    outbox: NotificationOutbox,
+    body: RuleCreate,
 ) -> RuleAnswer:
     """Create a rule. It is active at once, unless `status` says otherwise."""
     rule = Rule(**body.values(limits.notification_cooldown_minutes))
@@ -72,13 +77,19 @@ def create_rule(
     check_limit(session, rule, limits.max_rules_per_device)
     session.add(rule)
     session.commit()
-    return RuleAnswer(data=_public(rule))
+    return RuleAnswer(data=_public(rule), warnings=_warnings(outbox, rule))
 
 
 @router.put("/{rule_id}", responses=problems(NotFound, Conflict, PreconditionFailed))
 @router.patch("/{rule_id}", responses=problems(NotFound, Conflict, PreconditionFailed))
 def update_rule(
-    session: DatabaseSession, limits: LimitSettings, rule_id: UUID, body: RuleUpdate, if_match: IfMatch = None
+    session: DatabaseSession,
+    limits: LimitSettings,
+    outbox: NotificationOutbox,
+    rule_id: UUID,
+    body: RuleUpdate,
+    *,
+    if_match: IfMatch = None,
 ) -> RuleAnswer:
     """Change the fields that the body names, with PUT as with PATCH. Alerts keep the rule as it was when they fired."""
     rule = existing_rule(session, rule_id, for_update=True)
@@ -96,7 +107,8 @@ def update_rule(
     check_rule(rule)
     with session.no_autoflush:
         check_devices(session, rule, set(rule.device_ids) - known_ids)
-    return _saved(session, limits, rule)
+    answer = _saved(session, limits, rule)
+    return answer.model_copy(update={"warnings": _warnings(outbox, rule)})
 
 
 @router.patch("/{rule_id}/status", responses=problems(NotFound, Conflict))
@@ -158,6 +170,15 @@ def existing_rule(session: Session, rule_id: UUID, *, for_update: bool = False) 
     if rule is None or rule.deleted_at:
         raise NotFound(f"there is no rule {rule_id}; GET /api/v1/rules lists the rules")
     return rule
+
+
+def _warnings(outbox: Outbox, rule: Rule) -> list[str]:
+    """What is said of channels without an address. They are taken, since the ingester may know more than the API."""
+    return [
+        f"notification_channels: {channel} has no address here; unless the ingester has NOTIFY_{channel.upper()}, its"
+        " notifications are kept as unconfigured and reach nobody"
+        for channel in outbox.without_address(rule.notification_channels, rule.tenant_id)
+    ]
 
 
 def _saved(session: Session, limits: ApiSettings, rule: Rule) -> RuleAnswer:

@@ -148,6 +148,9 @@ def test_energy_is_right_at_once_and_the_catalogue_is_refilled_in_the_background
     assert old_home.answers["statistics"]["meter"]["energy_kwh"] > 7000
     assert before["meter"]["energy_kwh"] == 719.5
     assert {finding["kind"] for finding in before["meter"]["energy_findings"]} == {"outlier", "gap"}
+    told = [(finding["metric"], finding["kind"]) for finding in before["odd"]["energy_findings"]]
+    assert told == [("energy_kw", "unit"), ("ticks", "unit")]
+    assert before["odd"]["energy_source"] == "integral:power"
     assert (before["prosumer"]["energy_kwh"], before["prosumer"]["energy_export_kwh"]) == (359.75, 719.5)
     with dg.DagsterInstance.ephemeral() as instance:
         with dg.build_sensor_context(instance=instance, resources={"platform": Platform()}) as context:

@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from assets.energy.day import Basis, day_json, is_current, steps_in
+from assets.energy.basis import Basis
+from assets.energy.day import day_json, is_current, steps_in
 from assets.energy.samples import Samples
 from assets.quality.cadence import steps_of
 from storage.times import DAY

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from assets.energy.day import bases_of
+from assets.energy.basis import bases_of
 from assets.energy.figures import EnergyFigures, energy_figures
 from assets.energy.meters import meters_of
 from storage.devices import DeviceMetadata

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from assets.energy.day import bases_of
+from assets.energy.basis import bases_of
 from assets.energy.figures import EnergyFigures, energy_figures
 from assets.energy.meters import meters_of
 from storage.devices import DeviceMetadata
@@ -103,7 +103,7 @@ def test_a_register_adds_up_whatever_happens_to_it(
 @given(
     gaps=steps,
     offset=offsets,
-    seconds=st.lists(st.integers(0, 4 * DAY // SECOND), min_size=3, max_size=3),
+    seconds=st.lists(st.integers(0, 4 * DAY // SECOND), min_size=2, max_size=2, unique=True),
     data=st.data(),
 )
 def test_the_catalogue_and_newer_readings_give_what_all_readings_give(
@@ -274,6 +274,20 @@ def test_a_reading_that_holds_until_the_next() -> None:
     found = figures_of({"power": readings}, metadata)(START, START + DAY)
     assert found.kwh == pytest.approx(2 * 10 + 0.5 * 12)
     assert found.coverage == pytest.approx(23 / 24)
+    assert found.findings == ()
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_steps_that_end_before_the_next_reading_are_told(kept: bool) -> None:
+    """Without a declared cadence that of these readings is 40 minutes: nothing is known beyond 2 hours."""
+    times = [START + i * 40 * MINUTE for i in range(20)] + [START + t * HOUR for t in (16, 20, 26)]
+    metadata = metadata_of(reporting={"power": "on_change"})
+    found = figures_of({"power": [(time, 600.0) for time in times]}, metadata, kept=kept)(START, START + DAY)
+    assert found.coverage < 1
+    (finding,) = found.findings
+    assert finding.kind == "step_ended"
+    assert finding.detail.startswith("3 times no reading followed within 120 minutes")
+    assert "cadence_seconds" in finding.detail
 
 
 @pytest.mark.parametrize("offset", [0, 433 * SECOND])
@@ -303,4 +317,5 @@ def test_readings_beyond_any_machine_overflow_nothing(value: float) -> None:
     counter = metadata_of(counters={"energy_total": {"unit": "MWh"}})
     register = figures_of({"energy_total": odd}, counter)(START, END)
     assert register.kwh is None
+    assert {finding.kind for finding in register.findings} <= {"beyond_range"}
     assert figures_of({"power": []}, metadata_of())(START, END).export_kwh is None

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from assets.energy.day import bases_of
+from assets.energy.basis import bases_of
 from assets.energy.figures import EnergyFigures, energy_figures
 from assets.energy.meters import meters_of
 from storage.devices import DeviceMetadata
@@ -48,7 +48,11 @@ SECONDS = register(7200, SECOND, 5.0)
     [
         (register(), 14.4, []),
         (changed(register(), [50, 51, 52], 0.0), 14.4, ["outlier"]),
-        (changed(register(), [0], 0.0), 14.3, ["jump"]),
+        (changed(register(), [0], 0.0), 14.3, ["outlier"]),
+        (changed(register(), [0], 9000.0), 14.3, ["outlier"]),
+        (changed(register(), [0, 1], 9000.0), 14.2, ["outlier"]),
+        (changed(register(), range(30), lambda v: v + 900), 14.3, ["meter_change"]),
+        (changed(register(), [5], 1e13), 14.4, ["beyond_range"]),
         (changed(register(), [1], 0.0), 14.4, ["outlier"]),
         (changed(register(), [50], 3500.0), 14.4, ["outlier"]),
         (changed(register(), [50, 90], 0.0), 14.4, ["outlier"] * 2),
@@ -118,3 +122,38 @@ def asked(readings: Readings, counter: dict[str, Any], *, kept: bool = False, en
     if kept:
         days.keep(bases_of(metadata, meters_of(metadata)))
     return energy_figures(days, metadata, START, end, START + 30 * DAY)
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_a_register_that_flips_between_two_values_says_so_once(kept: bool) -> None:
+    readings = changed(register(), range(1, 140, 2), 0.0)
+    found = asked(readings, {"unit": "kWh"}, kept=kept)
+    first, between, last = found.findings
+    assert (first.at, last.at) == (readings[1][0], readings[139][0])
+    assert (between.at, between.until) == (readings[3][0], readings[137][0])
+    assert "68 more of this kind" in between.detail
+    assert [f.effect for f in (first, last)] == [-7000.0, -7013.8]
+
+
+@pytest.mark.parametrize(
+    ("counter", "says"),
+    [
+        ({"unit": "kW"}, "not a unit of an amount"),
+        ({"unit": "pulses"}, "kWh of one pulse"),
+        ({"unit": "m3"}, None),
+        ({"unit": "kVArh"}, None),
+        ({"unit": "pulses", "factor": 0.01}, None),
+    ],
+)
+def test_a_counter_whose_unit_cannot_be_meant(counter: dict[str, Any], says: str | None) -> None:
+    """Homes of earlier releases may have one: it counts no energy, and the answer says why."""
+    found = asked(register(), counter)
+    told = [finding for finding in found.findings if finding.kind == "unit"]
+    assert [says in finding.detail for finding in told if says] == ([True] if says else [])
+    assert len(told) == (says is not None)
+
+
+def test_effects_are_whole_milliwatt_hours() -> None:
+    found = asked(changed(register(first=0.1), AFTER, lambda v: v + 2000 / 3), {"unit": "kWh"})
+    (effect,) = (finding.effect for finding in found.findings if finding.effect is not None)
+    assert effect == 666.766667

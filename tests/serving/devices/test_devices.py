@@ -1,3 +1,4 @@
+import json
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -7,6 +8,7 @@ from sqlmodel import Session
 
 from storage import dirty_days
 from storage.device_metrics import add_dropped, add_metrics
+from storage.devices import Device
 from storage.times import microseconds, utc_now
 
 D2: dict[str, Any] = {
@@ -186,3 +188,47 @@ def test_metrics_beyond_the_limit_are_shown_at_the_device(client: TestClient, se
     metrics = client.get("/api/v1/devices/D2", headers=unchanged).json()["data"]["metrics"]
     assert (metrics["count"], metrics["dropped_values"], metrics["dropped_names"]) == (256, 3, ["m256", "m257"])
     assert metrics["last_dropped_at"]
+
+
+def test_a_blank_name_is_refused(client: TestClient) -> None:
+    for name in ("device_name", "device_type"):
+        answer = client.post("/api/v1/devices", json=D2 | {"device_id": "B1", name: " \t"})
+        assert answer.status_code == 422
+        assert answer.json()["detail"] == f"{name}: is blank; give at least one character that can be seen"
+    client.post("/api/v1/devices", json=D2)
+    assert client.patch("/api/v1/devices/D2", json={"device_name": " "}).status_code == 422
+
+
+def test_metadata_are_taken_under_the_shorter_name_too(client: TestClient) -> None:
+    made = client.post("/api/v1/devices", json=D2 | {"metadata": {"cadence_seconds": 10}}).json()["data"]
+    assert json.loads(made["metadata_json"]) == {"cadence_seconds": 10}
+    changed = client.patch("/api/v1/devices/D2", json={"metadata": {"cadence_seconds": 20}}).json()["data"]
+    assert json.loads(changed["metadata_json"]) == {"cadence_seconds": 20}
+    both = {"metadata": {"cadence_seconds": 1}, "metadata_json": {"cadence_seconds": 30}}
+    assert json.loads(client.patch("/api/v1/devices/D2", json=both).json()["data"]["metadata_json"]) == {
+        "cadence_seconds": 30
+    }
+    wrong = client.patch("/api/v1/devices/D2", json={"metadata": {"cadence_seconds": "x"}})
+    assert (wrong.status_code, wrong.json()["errors"][0]["field"]) == (422, "metadata")
+
+
+@pytest.mark.parametrize(
+    ("counter", "says"), [({"unit": "kW"}, "unit such as kWh"), ({"unit": "pulses"}, "kWh of one pulse as its factor")]
+)
+def test_a_counter_whose_unit_cannot_be_meant(
+    client: TestClient, session: Session, counter: dict[str, Any], says: str
+) -> None:
+    metadata = {"counters": {"energy": counter}}
+    answer = client.post("/api/v1/devices", json=D2 | {"metadata_json": metadata})
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "metadata_json")
+    assert says in answer.json()["detail"]
+    row = client.post("/api/v1/devices/bulk", json={"devices": [D2 | {"metadata_json": metadata}]}).json()
+    assert says in row["data"]["results"][0]["detail"]
+    old = Device(**D2 | {"metadata_json": json.dumps(metadata, separators=(",", ":"))})
+    session.add(old)
+    session.commit()
+    # A home of an earlier release may have it. Clients send back what they have read.
+    kept = client.put("/api/v1/devices/D2", json={"device_name": "new", "metadata_json": metadata})
+    assert (kept.status_code, kept.json()["data"]["device_name"]) == (200, "new")
+    changed = {"counters": {"energy": counter}, "cadence_seconds": 5}
+    assert client.patch("/api/v1/devices/D2", json={"metadata_json": changed}).status_code == 422

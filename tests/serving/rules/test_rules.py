@@ -8,6 +8,7 @@ from sqlalchemy import Engine
 from ingest.metrics import IngestMetrics
 from ingest.notify.sender import Senders
 from ingest.notify.settings import NotifySettings
+from serving.app import create_app
 from serving.rules.schemas import RuleUpdate
 from serving.settings import ApiSettings
 from storage.settings import Settings
@@ -225,3 +226,15 @@ def test_an_alerts_notifications(client: TestClient, settings: Settings, engine:
     (email, _) = client.get(f"/api/v1/alerts/{new}/notifications").json()["data"]
     assert (email["status"], email["attempts"][0]["outcome"]) == ("unconfigured", "unconfigured")
     assert client.get(f"/api/v1/alerts/{UUID(int=0)}/notifications").status_code == 404
+
+
+def test_channels_without_an_address_are_taken_and_named(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NOTIFY_EMAIL", "mailto://user:password@example.com")
+    with TestClient(create_app(settings), base_url="http://127.0.0.1") as client:
+        answer = client.post("/api/v1/rules", json=HOT | {"notification_channels": ["email", "pager"]}).json()
+        assert [warning.partition(" has no address")[0] for warning in answer["warnings"]] == [
+            "notification_channels: pager"
+        ]
+        path = f"/api/v1/rules/{answer['data']['rule_id']}"
+        assert client.patch(path, json={"notification_channels": ["email"]}).json()["warnings"] == []
+        assert client.post("/api/v1/rules", json=HOT | {"rule_name": " "}).status_code == 422
