@@ -43,11 +43,12 @@ def _tighten(home: Path) -> None:
     """Take from others what they may read. Only homes of earlier releases have such files: see `keep_private`."""
     home.chmod(0o711 if os.geteuid() == 0 else 0o700)
     for entry in home.iterdir():
-        if entry.name not in OF_THE_SERVER and not entry.is_symlink() and entry.stat().st_mode & 0o077:
-            for path in entry.rglob("*"):
-                if not path.is_symlink():
-                    path.chmod(path.stat().st_mode & 0o700)
-            entry.chmod(entry.stat().st_mode & 0o700)  # last, so that an interrupted start does it again
+        # There may be millions of datasets: they are looked at once, until their folder is closed.
+        if entry.name not in OF_THE_SERVER and (entry.name != "objects" or entry.stat().st_mode & 0o077):
+            for path in (*entry.rglob("*"), entry):  # the folder last, so that an interrupted start does it again
+                mode = path.lstat().st_mode
+                if mode & 0o077 and not path.is_symlink():
+                    path.chmod(mode & 0o700)
 
 
 def keep_private() -> None:
