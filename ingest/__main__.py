@@ -65,7 +65,8 @@ def run(settings: Settings) -> None:
         is_receiving=lambda: subscription.is_receiving and metrics.is_keeping_up,
     )
     live = LivePublisher(settings)
-    monitor = Monitor(settings.ingest_metrics_port, subscription, store, metrics)
+    loops = [registry.loop, no_data.loop, live.loop, *senders.loops]
+    monitor = Monitor(settings.ingest_metrics_port, subscription, store, metrics, loops)
     monitor.start()
     while not stopping.is_set():
         try:

@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, cast
 from wsgiref.simple_server import WSGIRequestHandler, make_server
 
@@ -14,6 +14,7 @@ from prometheus_client.registry import Collector
 from ingest.metrics import IngestMetrics
 from ingest.mqtt.probe import Probe
 from ingest.mqtt.subscription import Subscription
+from storage.loops import Loop
 from storage.settings import SettingsError
 from storage.telemetry import StoreUnavailable, TelemetryStore
 
@@ -21,8 +22,10 @@ from storage.telemetry import StoreUnavailable, TelemetryStore
 STUCK_SECONDS = 30.0
 
 
-def readiness(subscription: Subscription, store: TelemetryStore, metrics: IngestMetrics) -> dict[str, Any]:
-    """Whether messages get through: the broker and the store answer, and readings in flight are committed in time."""
+def readiness(
+    subscription: Subscription, store: TelemetryStore, metrics: IngestMetrics, loops: Sequence[Loop] = ()
+) -> dict[str, Any]:
+    """Whether messages get through: broker and store answer, readings in flight are committed, and all loops work."""
     try:
         store.check()
         store_state = "connected"
@@ -30,13 +33,15 @@ def readiness(subscription: Subscription, store: TelemetryStore, metrics: Ingest
         store_state = str(error)
     idle, in_flight = metrics.idle_seconds, metrics.in_flight
     stuck = in_flight > 0 and idle > STUCK_SECONDS
+    failing = [f"{loop.name} {loop.state}" for loop in loops if loop.state != "works"]
     checks = {
         "broker": _broker_state(subscription),
         "telemetry_store": store_state,
         "intake": f"{in_flight} readings have been waiting for {idle:.0f} s" if stuck else "works",
+        "loops": "; ".join(failing) or "work",
     }
     return {
-        "ready": subscription.is_receiving and store_state == "connected" and not stuck,
+        "ready": subscription.is_receiving and store_state == "connected" and not stuck and not failing,
         "checks": checks,
         "last_processed_seconds_ago": round(idle, 1),
         "in_flight": in_flight,
@@ -52,6 +57,21 @@ def _broker_state(subscription: Subscription) -> str:
     if subscription.probe.has_never_returned:
         return "connected, but it lets no probe through; see the log"
     return "connected"
+
+
+class _LoopCollector(Collector):
+    """What the loops of the process could not do."""
+
+    def __init__(self, loops: Sequence[Loop]) -> None:
+        self._loops = loops
+
+    def collect(self) -> Iterator[Metric]:
+        failures = CounterMetricFamily(
+            "energy_ingest_loop_failures", "What a loop could not do, or left out, by loop", labels=["loop"]
+        )
+        for loop in self._loops:
+            failures.add_metric([loop.name], loop.failures)
+        yield failures
 
 
 class _ProbeCollector(Collector):
@@ -74,17 +94,25 @@ class _ProbeCollector(Collector):
 class Monitor:
     """The HTTP server. Each request has its own thread, so `/metrics` answers while `/ready` waits for a store."""
 
-    def __init__(self, port: int, subscription: Subscription, store: TelemetryStore, metrics: IngestMetrics) -> None:
+    def __init__(
+        self,
+        port: int,
+        subscription: Subscription,
+        store: TelemetryStore,
+        metrics: IngestMetrics,
+        loops: Sequence[Loop] = (),
+    ) -> None:
         registry = CollectorRegistry()
         registry.register(metrics)
         registry.register(_ProbeCollector(subscription.probe))
+        registry.register(_LoopCollector(loops))
         ProcessCollector(registry=registry)
         metrics_app = make_wsgi_app(registry)
 
         def application(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
             if environ["PATH_INFO"] != "/ready":
                 return cast("Iterable[bytes]", metrics_app(environ, start_response))
-            answer = readiness(subscription, store, metrics)
+            answer = readiness(subscription, store, metrics, loops)
             status = "200 OK" if answer["ready"] else "503 Service Unavailable"
             start_response(status, [("Content-Type", "application/json")])
             return [json.dumps(answer).encode()]

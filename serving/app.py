@@ -101,6 +101,7 @@ def create_app(settings: Settings) -> FastAPI:
                 "object_store": state.objects.check,
                 "broker": lambda: check_broker(settings, health.TIMEOUT_SECONDS),
                 "dagster": state.dagster.check,
+                "live_stream": lambda: state.hub.check(),  # noqa: PLW0108 - the hub is opened later
             }
         )
         yield

@@ -54,7 +54,9 @@ def ask(probe: str, started_at: float, headers: Mapping[str, str] | None = None)
             case "dagster-daemon":
                 _dagster_daemon(url.netloc, headers or {}, max(started_at, time.time() - MAX_HEARTBEAT_AGE_SECONDS))
             case _:
-                raise ValueError(f"{probe} is not a probe")
+                raise NotReady(f"{probe} is not a probe")
+    except (ValueError, KeyError, TypeError) as error:
+        raise NotReady(f"answers something else than expected: {error!r}") from None
     except TimeoutError:
         raise NotReady(f"no answer within {TIMEOUT_SECONDS:g} s") from None
     except (OSError, http.client.HTTPException) as error:

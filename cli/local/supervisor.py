@@ -11,7 +11,7 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -263,7 +263,9 @@ class Supervisor:
         ]
         with self._changing:
             if not self._stopping.is_set():
-                home.write_state(self._settings.energy_home, {"pid": os.getpid(), "services": services})
+                # Without room on the disk the old state stays; the thread that calls this must go on.
+                with suppress(OSError):
+                    home.write_state(self._settings.energy_home, {"pid": os.getpid(), "services": services})
 
     def _say(self, line: str) -> None:
         if self._screen:

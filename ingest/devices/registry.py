@@ -15,6 +15,7 @@ from ingest.devices.metric_names import MetricNames
 from ingest.devices.profile import UNREGISTERED, DeviceProfile, Windows, profile_of
 from storage.changes import registry_changes
 from storage.devices import all_devices
+from storage.loops import Loop
 from storage.maintenance import all_windows
 from storage.rules import Rule, active_rules, active_versions
 from storage.settings import Settings
@@ -39,6 +40,7 @@ class Registry:
         self._profiles: dict[str, DeviceProfile] = {}
         self._unregistered = UNREGISTERED
         self._is_current = True
+        self.loop = Loop("registry")
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="registry", daemon=True)
 
@@ -50,6 +52,7 @@ class Registry:
 
         """
         self.load()
+        self.loop.worked()
         self._thread.start()
 
     def stop(self) -> None:
@@ -76,10 +79,14 @@ class Registry:
     def _load_devices(self, session: Session) -> None:
         windows = Windows(all_windows(session))
         site = self._settings.zone
-        profiles = {
-            device.device_id: profile_of(device, site, windows.of(device.device_id, device.tenant_id))
-            for device in all_devices(session)
-        }
+        profiles = {}
+        for device in all_devices(session):
+            own = windows.of(device.device_id, device.tenant_id)
+            try:
+                profiles[device.device_id] = profile_of(device, site, own)
+            except Exception:  # one device that cannot be read must not keep the changes of all others away
+                self.loop.skipped()
+                log.exception("the metadata of %s cannot be read; it counts as not registered", device.device_id)
         self._unregistered = replace(UNREGISTERED, zone=site, windows=windows.of(None, None))
         for device_id in windows.devices.difference(profiles):
             profiles[device_id] = replace(self._unregistered, windows=windows.of(device_id, None))
@@ -103,11 +110,13 @@ class Registry:
                     self.load()
                     self._is_current = True
                     for tables in changes:
+                        self.loop.worked()
                         if self._stopping.is_set():
                             break
                         if tables:
                             self.load(devices=bool(tables - {"rules"}), rules="rules" in tables)
-            except Exception:
+            except Exception as error:
                 self._is_current = False
+                self.loop.failed(error)
                 log.exception("cannot follow changes of devices and rules; the last known ones stay in use")
                 self._stopping.wait(1)

@@ -1,9 +1,11 @@
 """How every MQTT client of the platform reaches the broker, and a client for everything but the subscription."""
 
 import hashlib
+import logging
 import ssl
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
@@ -12,6 +14,8 @@ from storage.settings import Settings
 
 # The platform's login at the embedded broker, unless MQTT_USERNAME gives another.
 EMBEDDED_LOGIN = "platform"
+log = logging.getLogger(__name__)
+
 # After so many silent seconds the client pings the broker; after as many without an answer it reconnects.
 KEEPALIVE_SECONDS = 30
 
@@ -82,8 +86,15 @@ def _embedded_secret(settings: Settings) -> str | None:
 def new_client(settings: Settings, client_id: str) -> mqtt.Client:
     """A client with a clean session, not yet connected. The broker drops the older of two with one `client_id`."""
     client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=client_id)
+    client.suppress_exceptions = True  # otherwise a callback that fails ends the client's thread
+    client.on_log = _log_failure
     log_in(client, settings)
     return client
+
+
+def _log_failure(_: mqtt.Client, __: Any, level: int, message: str) -> None:
+    if level == mqtt.MQTT_LOG_ERR and "exception" in message:  # of a callback; the rest is paho's own chatter
+        log.error(message)
 
 
 def log_in(client: mqtt.Client, settings: Settings) -> None:

@@ -18,6 +18,7 @@ import paho.mqtt.client as mqtt
 
 from ingest.mqtt.client import connect, disconnect, new_client
 from storage.alerts import Alert
+from storage.loops import Loop
 from storage.settings import Settings
 from storage.telemetry import Reading
 
@@ -72,6 +73,7 @@ class LivePublisher:
         self._client.on_connect = self._on_connect
         self._client.on_disconnect = self._on_disconnect
         self._client.on_message = self._on_message
+        self.loop = Loop("live")
 
     def start(self) -> None:
         """Connect as soon as the broker answers."""
@@ -100,6 +102,7 @@ class LivePublisher:
                     self._send(message)
         except Exception:
             # The batch is committed: a failure of the live stream must not make intake repeat it.
+            self.loop.skipped()
             log.exception("A batch could not be published to the live stream.")
             self._number += 1
 
@@ -142,10 +145,15 @@ class LivePublisher:
         self._subscribers.clear()  # the retained messages come again with the next connection
 
     def _on_message(self, _: mqtt.Client, __: Any, message: mqtt.MQTTMessage) -> None:
+        try:
+            topic = message.topic
+        except UnicodeDecodeError:
+            self.loop.skipped()
+            return
         if message.payload:
-            self._subscribers[message.topic] = time.monotonic()
+            self._subscribers[topic] = time.monotonic()
         else:
-            self._subscribers.pop(message.topic, None)
+            self._subscribers.pop(topic, None)
 
 
 def _reading_items(readings: Sequence[Reading], tenants: Sequence[str | None]) -> Iterator[_Item]:

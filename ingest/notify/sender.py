@@ -18,6 +18,7 @@ from ingest.metrics import IngestMetrics
 from ingest.notify.channels import Channels, DeliveryFailed, Unconfigured
 from ingest.notify.settings import NotifySettings
 from storage.alerts import Alert
+from storage.loops import Loop
 from storage.notifications import Notification, NotificationAttempt, count_attempts, lock_due
 from storage.times import utc_now
 
@@ -28,6 +29,8 @@ POLL_SECONDS = 1.0
 # Seconds to wait after each failed attempt; there is no attempt after the last one.
 BACKOFF_SECONDS = (5, 15, 60, 180, 600, 900, 900)
 MAX_DETAIL_LENGTH = 2000
+# An attempt that takes longer than this is stuck.
+MAX_ATTEMPT_SECONDS = 600.0
 
 
 class Senders:
@@ -45,7 +48,10 @@ class Senders:
         self._engine = engine
         self._metrics = metrics
         self._stopping = threading.Event()
-        self._threads = [threading.Thread(target=self._run, name=f"sender-{i}", daemon=True) for i in range(SENDERS)]
+        self.loops = [Loop(f"sender_{i}", MAX_ATTEMPT_SECONDS) for i in range(SENDERS)]
+        self._threads = [
+            threading.Thread(target=self._run, args=(loop,), name=loop.name, daemon=True) for loop in self.loops
+        ]
 
     def start(self) -> None:
         for thread in self._threads:
@@ -107,14 +113,19 @@ class Senders:
         else:
             notification.status = "failed"
 
-    def _run(self) -> None:
+    def _run(self, loop: Loop) -> None:
+        loop.worked()
         while not self._stopping.is_set():
             try:
-                if not self.send_one():
+                is_idle = not self.send_one()
+                loop.worked()
+                if is_idle:
                     self._stopping.wait(POLL_SECONDS)
             except DBAPIError as error:
+                loop.failed(error.orig or error)
                 log.warning("notifications are waiting for the database: %s", str(error.orig).strip().splitlines()[0])
                 self._stopping.wait(5)
-            except Exception:
+            except Exception as error:
+                loop.failed(error)
                 log.exception("a sender failed; it continues in 5 s")
                 self._stopping.wait(5)

@@ -25,6 +25,7 @@ from ingest.rules.active_rule import ActiveRule, Breach
 from ingest.rules.alerts import decide
 from storage.alerts import last_raised, lock_alerts
 from storage.last_seen import last_seen_times, listen
+from storage.loops import Loop
 from storage.maintenance import suppressed_spans
 from storage.rules import NO_DATA, Rule
 from storage.times import MINUTE, SECOND, microseconds
@@ -59,10 +60,12 @@ class NoDataMonitor:
         self._is_receiving = is_receiving
         self._rows: tuple[Rule, ...] = ()
         self._rules: list[ActiveRule] = []
+        self.loop = Loop("no_data")
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="no-data", daemon=True)
 
     def start(self) -> None:
+        self.loop.worked()
         self._thread.start()
 
     def stop(self) -> None:
@@ -99,9 +102,12 @@ class NoDataMonitor:
             stopping = self._stopping.wait(TICK_SECONDS)
             try:
                 self.tick()
+                self.loop.worked()
             except DBAPIError as error:
+                self.loop.failed(error.orig or error)
                 log.warning("cannot look for devices without data: %s", str(error.orig).strip().splitlines()[0])
-            except Exception:
+            except Exception as error:
+                self.loop.failed(error)
                 log.exception("looking for devices without data failed; trying again in %g s", TICK_SECONDS)
             if stopping:
                 return

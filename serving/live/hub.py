@@ -5,12 +5,12 @@ A frame is made once for each tenant that its device has subscribers of, however
 
 import asyncio
 import logging
+import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from uuid import uuid4
 
 import aiomqtt
-import msgspec
 
 from ingest import mqtt
 from serving.live.broker import open_client
@@ -26,6 +26,8 @@ CONNECT_TIMEOUT_SECONDS = 3.0
 # How long the broker may take to answer.
 ANSWER_TIMEOUT_SECONDS = 10.0
 RECONNECT_SECONDS = 1.0
+# A connection that is lost for longer is a matter of readiness.
+LOST_SECONDS = 30.0
 
 
 class Hub:
@@ -44,11 +46,27 @@ class Hub:
         self.clients = 0
         self.frames = 0
         self.interruptions = 0
+        # Messages, and items of messages, that cannot be read.
+        self.skipped = 0
+        self._disconnected_at: float | None = None
         self._dropped = 0
+
+    def check(self) -> None:
+        """Return if the connection stands, or no stream has needed one yet.
+
+        Raises:
+            ConnectionError: it has been lost for a while.
+
+        """
+        if self._running is not None and self._running.done():
+            raise ConnectionError("the live stream has ended; restart the API")
+        if self._disconnected_at is not None and time.monotonic() - self._disconnected_at > LOST_SECONDS:
+            raise ConnectionError(f"the live stream has had no connection to the broker for {LOST_SECONDS:.0f} s")
 
     async def is_connected(self) -> bool:
         """Whether the broker answers. The first call connects; the connection is then kept until the process ends."""
-        if self._running is None:
+        if self._running is None or self._running.done():
+            self._disconnected_at = time.monotonic()
             self._running = asyncio.create_task(self._run())
         with suppress(TimeoutError):
             async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
@@ -114,6 +132,7 @@ class Hub:
         async with open_client(self._settings, self._identifier, timeout=ANSWER_TIMEOUT_SECONDS, will=will) as client:
             self._numbers.clear()
             self._is_connected.set()
+            self._disconnected_at = None
             try:
                 async with asyncio.TaskGroup() as tasks:
                     tasks.create_task(self._announce(client))
@@ -124,6 +143,7 @@ class Hub:
                 raise
             finally:
                 self._is_connected.clear()
+                self._disconnected_at = time.monotonic()
                 self._interrupt()
 
     async def _announce(self, client: aiomqtt.Client) -> None:
@@ -150,16 +170,17 @@ class Hub:
 
     async def _receive(self, client: aiomqtt.Client) -> None:
         async for message in client.messages:
+            if message.retain:
+                continue  # no ingester retains a batch
             try:
-                batch = mqtt.decode_batch(message.payload)
-            except msgspec.DecodeError as error:
-                log.warning("a message on %s is not a batch: %s", message.topic, error)
-                continue
-            try:
-                self._distribute(batch)
-            except Exception:
-                log.exception("a batch of %s has an item that cannot be sent", batch.publisher)
-                self._interrupt()
+                self._distribute(mqtt.decode_batch(message.payload))
+            except Exception as error:  # noqa: BLE001 - whatever somebody publishes, the stream goes on
+                self._skip(f"a message on {message.topic}", error)
+
+    def _skip(self, what: str, error: Exception) -> None:
+        """Count what cannot be read, and leave it out."""
+        self.skipped += 1
+        log.warning("%s cannot be read and is left out: %s: %.200s", what, type(error).__name__, error)
 
     def _distribute(self, batch: mqtt.LiveBatch) -> None:
         expected = self._numbers.get(batch.publisher, batch.number - 1) + 1
@@ -170,7 +191,13 @@ class Hub:
             subscribers = [s for s in self._subscribers.get(item.device_id, ()) if s.may_see(item.tenant_id)]
             if subscribers:
                 readers = {subscriber.principal.tenant_id for subscriber in subscribers}
-                frames = {tenant_id: frame_of(item, tenant_id) for tenant_id in readers}
+                try:
+                    frames = {tenant_id: frame_of(item, tenant_id) for tenant_id in readers}
+                except Exception as error:  # noqa: BLE001 - one item must not cost the others
+                    self._skip(f"an item about {item.device_id}", error)
+                    for subscriber in subscribers:
+                        subscriber.interrupt()
+                    continue
                 self.frames += len(subscribers)
                 for subscriber in subscribers:
                     subscriber.put(frames[subscriber.principal.tenant_id])

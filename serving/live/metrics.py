@@ -24,6 +24,9 @@ class LiveMetrics(Collector):
             "energy_api_live_dropped", "Frames dropped because a client read too slowly", value=hub.dropped
         )
         yield CounterMetricFamily(
+            "energy_api_live_skipped", "Messages and items of messages that could not be read", value=hub.skipped
+        )
+        yield CounterMetricFamily(
             "energy_api_live_interruptions", "Times the stream had a gap and its WebSockets were closed",
             value=hub.interruptions,
         )  # fmt: skip

@@ -17,7 +17,7 @@ from typing import Any
 from fastapi import APIRouter, FastAPI, WebSocket, WebSocketDisconnect, WebSocketException
 from fastapi.concurrency import run_in_threadpool
 from sqlalchemy import Engine
-from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlmodel import Session
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
@@ -82,7 +82,7 @@ async def _check_principals(engine: Engine, settings: Settings, hub: Hub) -> Non
         await asyncio.sleep(HEARTBEAT_SECONDS)
         try:
             hub.refuse(await run_in_threadpool(_invalid, engine, settings, hub.principals()))
-        except SQLAlchemyError as error:
+        except Exception as error:  # noqa: BLE001 - without this check revoked keys would go on for ever
             log.warning("cannot check the keys of the live stream, will try again: %s", error)
 
 

@@ -114,7 +114,7 @@ def test_ready_says_what_is_missing(monitored: tuple[Settings, Ingester, str], m
     assert answer.status_code == 200
     assert answer.json() == {
         "ready": True,
-        "checks": {"broker": "connected", "telemetry_store": "connected", "intake": "works"},
+        "checks": {"broker": "connected", "telemetry_store": "connected", "intake": "works", "loops": "work"},
         "last_processed_seconds_ago": pytest.approx(1, abs=5),
         "in_flight": 0,
         "probe_came_back_seconds_ago": pytest.approx(1, abs=5),

@@ -50,9 +50,9 @@ def _check_health(client: TestClient) -> None:
         answer = client.get(path)
         checks = answer.json()["checks"]
         assert answer.status_code == 503
-        assert checks.keys() == {"database", "telemetry_store", "object_store", "broker", "dagster"}
+        assert checks.keys() == {"database", "telemetry_store", "object_store", "broker", "dagster", "live_stream"}
         assert [name for name, state in checks.items() if state == "connected"] == [
-            "database", "telemetry_store", "object_store"
+            "database", "telemetry_store", "object_store", "live_stream"
         ]  # fmt: skip
     assert client.get("/api/v1/data/health").json()["checks"]["database"] == "connected"
 
