@@ -67,10 +67,12 @@ def set_up_influxdb(server: Server) -> dict[str, str]:
     return {"INFLUXDB_URL": url, "INFLUXDB_TOKEN": INFLUXDB_TOKEN, "INFLUXDB_ORG": "energy"}
 
 
-def mosquitto(folder: Path, passwords: Mapping[str, str], more_acl: str = "", *, window: int = 20_000) -> Server:
+def mosquitto(
+    folder: Path, passwords: Mapping[str, str], more_acl: str = "", *, window: int = 20_000, door: str = "plain"
+) -> Server:
     """Mosquitto with the production profile's own configuration; paths, ports and in-flight window are put in.
 
-    `more_acl` is added to the access list.
+    `more_acl` is added to the access list. With the door `tls`, the folder has `server.crt` and `server.key`.
     """
     devices, port = free_port(), free_port()
     logins = folder / "passwords"
@@ -78,9 +80,13 @@ def mosquitto(folder: Path, passwords: Mapping[str, str], more_acl: str = "", *,
     subprocess.run([program("mosquitto_passwd"), "-U", logins], check=True)
     acl = folder / "acl"
     acl.write_text((DEPLOY / "mosquitto.acl").read_text() + more_acl)
+    (folder / "door").mkdir()
+    devices_door = (DEPLOY / "mosquitto.doors" / door / "door.conf").read_text()
+    devices_door = devices_door.replace("listener 1883\n", f"listener {devices} 127.0.0.1\n")
+    (folder / "door" / "door.conf").write_text(devices_door.replace("/mosquitto/certs", str(folder)))
     given = (DEPLOY / "mosquitto.conf").read_text()
     for theirs, ours in (
-        ("listener 1883\n", f"listener {devices} 127.0.0.1\n"),
+        ("/mosquitto/config/door", str(folder / "door")),
         ("listener 1884\n", f"listener {port} 127.0.0.1\n"),
         ("/mosquitto/config/passwords", str(logins)),
         ("/mosquitto/config/acl", str(acl)),

@@ -1,7 +1,9 @@
 """The production profile's broker, with its own configuration file."""
 
+import subprocess
 from collections.abc import Iterator
 from contextlib import closing, suppress
+from pathlib import Path
 
 import paho.mqtt.client as mqtt
 import pytest
@@ -89,6 +91,25 @@ def test_a_device_that_names_the_ingesters_client_id_takes_nothing(
     assert [m.payload for m in taken] == [b"%d" % i for i in range(600)]
     assert source._connection == 0
     source.stop()
+
+
+def test_the_devices_door_with_tls(tmp_path: Path) -> None:
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost",
+               "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(tmp_path / "server.key"),
+               "-out", str(tmp_path / "server.crt")]  # fmt: skip
+    subprocess.run(command, check=True, capture_output=True)
+    server = mosquitto(tmp_path, dict([PLATFORM, DEVICE]), door="tls")
+    with server.running():
+        device = mqtt.Client(CallbackAPIVersion.VERSION2, client_id="any")
+        device.username_pw_set(*DEVICE)
+        device.tls_set(str(tmp_path / "server.crt"))
+        device.connect("127.0.0.1", server.devices_port)
+        device.loop_start()
+        device.publish("devices/M-0001/telemetry", b"1", qos=1).wait_for_publish(10)
+        device.disconnect()
+        device.loop_stop()
+        with pytest.raises(OSError):  # noqa: PT011 - it hangs up, in one way or another
+            Publisher(server.devices_port, DEVICE)
 
 
 def test_a_device_reads_nothing(broker: Server, monkeypatch: pytest.MonkeyPatch) -> None:
