@@ -22,6 +22,7 @@ from ingest.notify.settings import NotifySettings
 from ingest.rules.alerts import AlertRaiser
 from ingest.rules.no_data import NoDataMonitor
 from storage.database import ANSWER_TIMEOUT_SECONDS, open_engine
+from storage.logs import start_logging
 from storage.settings import Settings, SettingsError, check_settings
 from storage.stores import open_telemetry_store
 
@@ -36,7 +37,7 @@ def main() -> None:
     try:
         check_settings()
         settings = Settings.load()
-        logging.basicConfig(level=settings.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
+        start_logging(settings.log_level)
         run(settings)
     except SettingsError as error:
         print(f"ingest: {error}", file=sys.stderr)

@@ -20,6 +20,7 @@ from serving.live.routes import SERVER_OPTIONS
 from serving.settings import ApiSettings
 from storage import access
 from storage.database import open_engine
+from storage.logs import start_logging
 from storage.settings import LOOPBACK, Settings, SettingsError, check_settings
 
 log = logging.getLogger("serving")
@@ -43,7 +44,7 @@ def main() -> None:
     except SettingsError as error:
         print(f"serving: {error}", file=sys.stderr)
         sys.exit(2)
-    logging.basicConfig(level=settings.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
+    start_logging(settings.log_level)
     logging.getLogger("httpx").setLevel("WARNING")  # it logs every request to Dagster
     if settings.allow_anonymous:
         address = f"{settings.api_host}:{settings.api_port}"

@@ -73,6 +73,7 @@ def open_engine(settings: Settings, *, pool_size: int = 5, answer_timeout: float
         max_overflow=pool_size,
         connect_args={**ALIVE, "options": "-c timezone=UTC", "application_name": "energy"},
         json_deserializer=msgspec.json.decode,
+        hide_parameters=True,  # errors go into logs, and a batch's parameters have megabytes
     )
 
     @event.listens_for(engine, "do_connect")

@@ -200,9 +200,13 @@ def complete(session: Session, job: Job, message: str, **results: Any) -> None:
         raise JobCancelled(job.job_id)
 
 
+# A failure that nobody expected may have a statement of megabytes in its message.
+MAX_REASON = 4_000
+
+
 def fail(session: Session, job: Job, reason: str) -> bool:
     """Record why a job failed; False if it has ended already."""
-    return _end(session, job, {"status": "failed", "message": "Failed", "error_message": reason})
+    return _end(session, job, {"status": "failed", "message": "Failed", "error_message": reason[:MAX_REASON]})
 
 
 def cancel(session: Session, job: Job) -> bool:

@@ -15,6 +15,8 @@ from storage.telemetry import COUNT, TIME, Statistics
 from storage.times import SECOND, moment
 
 MAX_FINDINGS = 1000
+# Metrics in an answer. Only devices that sent with an older release can have more.
+MAX_STATISTICS = 1004
 
 
 def json_items(table: pa.Table, order: Order) -> list[Any]:
@@ -77,7 +79,8 @@ def json_statistics(
     device_id: str, start: int, end: int, statistics: Statistics, energy: EnergyFigures
 ) -> dict[str, Any]:
     data: dict[str, Any] = {"device_id": device_id, "start_time": moment(start), "end_time": moment(end)}
-    for name in dict.fromkeys([*NAMED_METRICS, *statistics.metrics]):
+    names = list(dict.fromkeys([*NAMED_METRICS, *statistics.metrics]))
+    for name in names[:MAX_STATISTICS]:
         metric = statistics.metrics.get(name)
         data[f"{name}_min"] = metric and metric.min
         data[f"{name}_max"] = metric and metric.max
@@ -86,6 +89,7 @@ def json_statistics(
     return data | {
         "power_total": power and power.sum,
         "data_points": statistics.readings,
+        "metrics_left_out": max(0, len(names) - MAX_STATISTICS),
         "energy_kwh": energy.kwh,
         "energy_source": energy.source,
         "energy_export_kwh": energy.export_kwh,

@@ -6,7 +6,7 @@ A page has the newest items of the range. Its cursor stands for the rest of the 
 import base64
 import binascii
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
@@ -17,6 +17,9 @@ from serving.http.errors import Invalid
 from storage.telemetry import TIME, Aggregate
 
 CURSOR = re.compile(r"(\d{1,17})\.(\d{1,17})\.(\d{1,7})")
+# About the largest page. Readings with many metrics are large in JSON, where each has all names.
+MAX_JSON_BYTES, MAX_FILE_BYTES = 16_000_000, 100_000_000
+ROW_BYTES, VALUE_BYTES = 200, 24
 WRONG_CURSOR = "the cursor is not from an answer; leave it out to start with the newest items"
 
 
@@ -38,6 +41,7 @@ class TelemetryQuery:
     filters: Sequence[Filter] = ()
     context: bool = False
     skip: int = 0
+    max_bytes: int = MAX_JSON_BYTES
 
     def after(self, cursor: str) -> "TelemetryQuery":
         """The query for the next page.
@@ -58,6 +62,11 @@ class TelemetryQuery:
         return replace(self, start=start, end=end, skip=skip)
 
 
+def rows_within(max_bytes: int, names: Iterable[str]) -> int:
+    """About how many rows with these columns an answer of this size has; at least one."""
+    return max(1, max_bytes // (ROW_BYTES + sum(len(name) + VALUE_BYTES for name in names)))
+
+
 @dataclass(frozen=True)
 class TelemetryPage:
     """Rows in time order: `time`, `device_id`, the metrics; `COUNT` for windows; the context if requested."""
@@ -67,14 +76,14 @@ class TelemetryPage:
 
 
 def read_page(reader: TelemetryReader, query: TelemetryQuery) -> TelemetryPage:
-    """The newest `limit` items of the query, and the cursor of the next page."""
+    """The newest `limit` items of the query, or fewer if they are too large, and the cursor of the next page."""
     newest = query.limit + query.skip + 1
     parts = [_of_device(reader, query, device_id, newest) for device_id in query.device_ids]
     table = pa.concat_tables(parts, promote_options="default") if len(parts) > 1 else parts[0]
     if len(parts) > 1:
         table = table.sort_by([("time", "ascending"), ("device_id", "ascending")])
     last = len(table) - query.skip
-    first = max(0, last - query.limit)
+    first = max(0, last - min(query.limit, rows_within(query.max_bytes, table.column_names)))
     page = table.slice(first, max(0, last - first))
     return TelemetryPage(page, _cursor(query, table, first) if first > 0 else None)
 

@@ -17,7 +17,7 @@ from serving.http.errors import Invalid, NotAcceptable, NotFound, problems
 from serving.http.formats import CONTENT, Format, accepted, json_answer, table_answer
 from serving.http.pagination import Found, Page
 from serving.telemetry.items import count_name, json_items, json_statistics
-from serving.telemetry.query import TelemetryQuery, read_page
+from serving.telemetry.query import MAX_FILE_BYTES, MAX_JSON_BYTES, TelemetryQuery, read_page, rows_within
 from serving.telemetry.schemas import (
     Cursor,
     End,
@@ -33,7 +33,8 @@ from serving.telemetry.schemas import (
     UnregisteredQuery,
 )
 from storage import dirty_days
-from storage.devices import RESERVED
+from storage.device_metrics import metric_names
+from storage.devices import NAMED_METRICS, RESERVED
 from storage.telemetry import COUNT, Aggregate
 from storage.times import SECOND, microseconds, utc_now
 
@@ -67,6 +68,8 @@ def get_telemetry(
     cursor: Annotated[Cursor, Query()] = None,
 ) -> Response:
     """The readings of a range, in time order. A page has the newest `limit` items; `next_cursor` leads to older ones.
+
+    A page of devices with many metrics has fewer items, so that it stays near 16 MB in JSON and 100 MB otherwise.
 
     With `aggregate` or `interval`, there is one item for each window that has readings: the mean of an hour by default.
     For CSV, Arrow or Parquet, send the header `Accept`; the cursor is then in the header `X-Next-Cursor`.
@@ -121,16 +124,20 @@ def _answer(
 ) -> Response:
     start, end = requested_range(body.start_time, body.end_time)
     is_windowed = body.aggregate is not None or body.interval is not None
+    max_bytes = MAX_JSON_BYTES if format_ == "json" else MAX_FILE_BYTES
+    columns = body.fields or {*NAMED_METRICS, *metric_names(session, device_ids)}
+    limit = body.limit or (DEFAULT_LIMIT if format_ == "json" else DEFAULT_LIMIT_OF_FILES)
     query = TelemetryQuery(
         device_ids=device_ids,
         start=start,
         end=end,
-        limit=body.limit or (DEFAULT_LIMIT if format_ == "json" else DEFAULT_LIMIT_OF_FILES),
+        limit=min(limit, rows_within(max_bytes, columns)),
         metrics=body.fields and _metrics(body.fields),
         function=body.aggregate or "mean",
         every=_window(body.interval or "1h", start, end) if is_windowed else None,
         filters=[Filter(f.field, f.op, f.value) for f in body.filters],
         context=format_ == "json",
+        max_bytes=max_bytes,
     )
     page = read_page(reader, query.after(body.cursor) if body.cursor else query)
     if not len(page.table):

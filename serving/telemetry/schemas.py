@@ -96,6 +96,7 @@ class StatisticsData(BaseModel, extra="allow"):
     start_time: Moment
     end_time: Moment
     data_points: int
+    metrics_left_out: int = Field(description="Metrics beyond the first 1,004, which are not in this answer")
     power_total: float | None
     energy_kwh: float | None
     energy_source: str | None = Field(examples=["integral:power", "counter:energy_total"])

@@ -18,7 +18,9 @@ from sqlmodel import Session, text
 from assets.datasets.export import export_day
 from assets.datasets.files import DatasetReplaced
 from assets.datasets.reader import TelemetryReader
+from serving.telemetry.query import MAX_JSON_BYTES
 from storage import catalogue, dirty_days
+from storage.device_metrics import add_metrics
 from storage.dirty_days import DirtyDay
 from storage.objects import open_object_store
 from storage.settings import Settings
@@ -415,3 +417,24 @@ def test_statistics_from_the_catalogue_are_those_from_readings(
     for day in {moment(t).date() for t in times}:
         assert export_day(stores, device_id, day)
     same(after, ask())
+
+
+def test_a_page_of_many_metrics_is_bounded_in_bytes(client: TestClient, stores: Stores) -> None:
+    """A thousand readings of 256 metrics with long names are 20 MB."""
+    names = [f"{'a_very_long_name_of_a_channel':_<59}{i:03}" for i in range(256)]
+    metrics = dict.fromkeys(names, 1.5)
+    store(
+        stores, [Reading(device_id="D1", time=START + i * SECOND, metrics=metrics, received_at=0) for i in range(1000)]
+    )
+    add_metrics(stores.session, {"D1": names}, 256)
+    stores.session.commit()
+    answer = client.get(f"{URL}?{RANGE}")
+    first = answer.json()["data"]
+    assert len(answer.content) < MAX_JSON_BYTES
+    assert 100 < len(first["items"]) < 1000
+    second = client.get(f"{URL}?{RANGE}&cursor={first['next_cursor']}").json()["data"]
+    times = [item["timestamp"] for page in (second, first) for item in page["items"]]
+    assert times == sorted(set(times))
+    assert (len(times), second["next_cursor"]) == (1000, None)
+    statistics = client.get(f"/api/v1/data/stats/D1?{RANGE}").json()["data"]
+    assert (statistics[f"{names[-1]}_max"], statistics["metrics_left_out"]) == (1.5, 0)
