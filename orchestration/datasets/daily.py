@@ -149,7 +149,10 @@ def energy_metadata(stores: Stores, day: date) -> dict[str, Any]:
         records.append({"device": device_id, "kWh": energy.kwh, "coverage": energy.coverage, "source": energy.source})
     if not records:
         return {}
-    return {"energy (kWh)": total, "energy": dg.MetadataValue.table([dg.TableRecord(record) for record in records])}
+    return {
+        "energy (kWh)": round(total, 6),
+        "energy": dg.MetadataValue.table([dg.TableRecord(record) for record in records]),
+    }
 
 
 def observe_devices(instance: dg.DagsterInstance, session: Session, day: date, exported: list[Exported]) -> None:
