@@ -41,7 +41,7 @@ def sql(
     """Query the datasets in SQL (DuckDB). Queries can only read.
 
     Views: datasets (the rows of the day files), energy_quarters, dataset_files (the catalogue), devices, alerts,
-    results.
+    results, corrections.
     """
     from assets.datasets import warehouse
     from storage import dirty_days

@@ -14,6 +14,7 @@ from serving.analytics import routes as analytics
 from serving.auth import routes as auth
 from serving.auth.identified import identify
 from serving.auth.principal import SECURITY_SCHEMES, Limits, required_role
+from serving.corrections import routes as corrections
 from serving.devices import routes as devices
 from serving.exports import routes as exports
 from serving.files import routes as files
@@ -42,6 +43,7 @@ COLUMN_CACHE_BYTES = 128 * 1024 * 1024
 TAGS = {
     "devices": "The registry of machines.",
     "telemetry": "Readings, aggregates and statistics, the same for open and exported days.",
+    "corrections": "What is said about wrong readings: previewed, listed, undone. The readings stay.",
     "rules": "What is watched, and evaluation on demand.",
     "alerts": "Alerts that rules raised, and their acknowledgement and notifications.",
     "maintenance": "Times in which devices raise no alerts, and the alerts that were suppressed.",
@@ -57,6 +59,7 @@ ROUTERS = [
     module.router
     for module in (
         devices,
+        corrections,
         telemetry,
         energy,
         preview,

@@ -20,6 +20,8 @@ VIEWS = {
     "results": """SELECT job_id, device_id, analysis_type, model_name, status, date_range_start, date_range_end,
         results::text AS results, accuracy_metrics::text AS accuracy_metrics, created_at, completed_at
         FROM analytics_jobs""",
+    "corrections": """SELECT correction_id, device_id, metric, starts_at, ends_at, action, value, unit, reason,
+        created_by, created_at, undone_by, undone_at, undone_reason FROM corrections""",
 }
 
 

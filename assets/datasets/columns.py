@@ -90,8 +90,7 @@ def dataset_table(readings: pa.Table, device: Device, site: ZoneInfo) -> pa.Tabl
 
 def with_units(table: pa.Table, metadata: DeviceMetadata) -> pa.Table:
     """The table with its columns in the dataset's order and their known units as field metadata."""
-    if CORRECTED not in table.column_names:  # the file of an earlier release
-        table = table.append_column(CORRECTED, pa.repeat(pa.scalar(value=False), len(table)))
+    table = with_flag(table)
     units = {**{name: counter.unit for name, counter in metadata.counters.items()}, **UNITS}
     names = _ordered(table.column_names)
     fields = [
@@ -99,6 +98,13 @@ def with_units(table: pa.Table, metadata: DeviceMetadata) -> pa.Table:
         for name in names
     ]
     return pa.table([table[name] for name in names], schema=pa.schema(fields, metadata=table.schema.metadata))
+
+
+def with_flag(table: pa.Table) -> pa.Table:
+    """The table with the column `CORRECTED`, which files of earlier releases lack."""
+    if CORRECTED in table.column_names:
+        return table
+    return table.append_column(CORRECTED, pa.repeat(pa.scalar(value=False), len(table)))
 
 
 def power_factor(readings: pa.Table) -> pa.ChunkedArray:

@@ -16,9 +16,9 @@ from typing import Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from assets.datasets.columns import COLUMNS, with_units
+from assets.datasets.columns import COLUMNS, with_flag, with_units
 from assets.datasets.export import Exported, NoTelemetry, device_of, replace_file
-from assets.datasets.files import COMPRESSION, ROW_GROUP, dataset_key, read, reread_if_replaced
+from assets.datasets.files import COMPRESSION, ROW_GROUP, dataset_key, raw_file, read, reread_if_replaced
 from storage import catalogue, dirty_days
 from storage.catalogue import Dataset
 from storage.devices import DeviceMetadata
@@ -74,7 +74,8 @@ def _write_days(stores: Stores, device_id: str, start: date, end: date, file: Pa
     if not days:
         return []
     metadata = DeviceMetadata.parse(device_of(stores.session, device_id).metadata_json)
-    metrics = set().union(*(day.metrics for day in days)) - set(COLUMNS)
+    # A metric of which corrections exclude every reading is a column of the day all the same.
+    metrics = set().union(*(raw_file(day).metrics for day in days)) - set(COLUMNS)
     tables = (_with_metrics(read(stores.objects, [day]), metrics) for day in days)
     groups = (with_units(rows, metadata) for rows in _row_groups(tables))
     first = next(groups)  # the time zone is that of the first day
@@ -85,10 +86,10 @@ def _write_days(stores: Stores, device_id: str, start: date, end: date, file: Pa
 
 
 def _with_metrics(table: pa.Table, metrics: Iterable[str]) -> pa.Table:
-    """The table with all of the metrics; those that it lacks are null."""
+    """The table with all columns that the range has; metrics that it lacks are null."""
     for name in set(metrics).difference(table.column_names):
         table = table.append_column(name, pa.nulls(len(table), pa.float64()))
-    return table
+    return with_flag(table)
 
 
 def _row_groups(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:

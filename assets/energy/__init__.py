@@ -2,7 +2,7 @@
 
 from assets.energy.basis import basis_names
 from assets.energy.figures import EnergyFigures, Peak
-from assets.energy.findings import Finding
-from assets.energy.meters import unit_problem
+from assets.energy.findings import Finding, SuggestedCorrection
+from assets.energy.meters import counter_units, unit_problem
 
-__all__ = ["EnergyFigures", "Finding", "Peak", "basis_names", "unit_problem"]
+__all__ = ["EnergyFigures", "Finding", "Peak", "SuggestedCorrection", "basis_names", "counter_units", "unit_problem"]

@@ -4,7 +4,7 @@ At every moment the newest correction of a metric that is not undone decides:
 
 - `exclude`: the reading counts as absent.
 - `replace`, of a gauge: the reading has this value instead.
-- `replace`, of a counter: the range counted this amount, whatever the register says. Its readings within are none.
+- `replace`, of a counter: the range counted this amount, whatever the register says.
 - `confirm`: the reading is right. What was noticed about it is accepted.
 """
 

@@ -39,7 +39,7 @@ MILLISECOND = 1000
 
 
 @dataclass(frozen=True)
-class Suggestion:
+class SuggestedCorrection:
     """A correction that somebody may want to post: the metric, the half-open range (µs) and the action."""
 
     metric: str
@@ -69,13 +69,13 @@ class Finding:
     alike: int = 1
 
     @property
-    def correction(self) -> Suggestion | None:
+    def correction(self) -> SuggestedCorrection | None:
         """The correction that settles it; None where only the device's metadata can."""
         action = _SUGGESTED[self.kind]
         return (
             None
             if action is None or self.alike > 1
-            else Suggestion(self.metric, self.at, self.until + MILLISECOND, action)
+            else SuggestedCorrection(self.metric, self.at, self.until + MILLISECOND, action)
         )
 
 

@@ -62,6 +62,11 @@ def unit_problem(metadata: DeviceMetadata, name: str) -> str | None:
     return None
 
 
+def counter_units(metadata: DeviceMetadata) -> dict[str, str]:
+    """The unit of account of each of the device's counters: kWh where it counts energy."""
+    return {name: meter.rules.unit for name, meter in meters_of(metadata).items()}
+
+
 def _meter(name: str, counter: Counter, metadata: DeviceMetadata) -> Meter:
     wh, factor = WH_PER_UNIT.get(counter.unit.lower()), counter.factor or 1.0
     # A pulse's factor is the kWh that it stands for.

@@ -5,15 +5,11 @@ docstrings of the models are the descriptions in the schema.
 """
 
 from datetime import date, datetime
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-Number = Annotated[float, Field(allow_inf_nan=False)]
-
-
-class Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+from assets.reports.noticed import DataQuality, Number, Part
 
 
 class Generator(Part):
@@ -111,8 +107,8 @@ class Analysis(Part):
     model: str | None = None
     dataset_key: str | None = None
     completed_at: datetime | None = None
-    accuracy: dict[str, Any] = {}
-    summary: dict[str, Any] = {}
+    accuracy: dict[str, Any] = Field(default_factory=dict)
+    summary: dict[str, Any] = Field(default_factory=dict)
 
 
 class Anomaly(Part):
@@ -164,57 +160,6 @@ class Alert(Part):
     actual_value: Number | None
     threshold_value: Number | None
     time: datetime | None
-
-
-class Gap(Part):
-    """A time without readings."""
-
-    start: datetime
-    end: datetime
-    seconds: Number
-
-
-class Finding(Part):
-    """Something noticed about the readings that energy rests on.
-
-    `effect` is the energy (kWh, or the counter's own unit) that it stands for; `counted` says whether the total
-    includes it.
-    """
-
-    metric: str
-    kind: str
-    start: datetime
-    end: datetime
-    value: Number | None
-    effect: Number | None
-    counted: bool
-    detail: str
-
-
-class DataQuality(Part):
-    """How complete the readings are.
-
-    `completeness` is the share of the period that readings cover at the device's cadence, from 0 to 1.
-    `measured_until` is earlier than the period's end if the report was generated before that. `gaps` lists the
-    times without readings that are longer than `gap_rule_seconds`: at most 1000 of `gaps_total`, longest first.
-    `waiting_days` are UTC days with readings that arrived after the day's file was written. A later report will
-    include them. `findings` has the first of `findings_total`, in order of time.
-    """
-
-    readings: int
-    first: datetime | None
-    last: datetime | None
-    cadence_seconds: Number | None
-    cadence_source: Literal["declared", "median"] | None
-    completeness: Number | None
-    missing_seconds: Number | None
-    measured_until: datetime
-    gap_rule_seconds: Number
-    gaps: list[Gap]
-    gaps_total: int
-    waiting_days: list[date]
-    findings: list[Finding]
-    findings_total: int
 
 
 class File(Part):

@@ -33,6 +33,7 @@ class ReportInput:
         alerts_total: how many alerts there are in the period; None if `alerts` holds them all.
         waiting_days: UTC days with readings that arrived after the day's file was written.
         energy: of the period, as the catalogue knows it; None to work it out from `readings` alone.
+        corrections: what was corrected in the period, oldest first, with the fields of `storage.corrections`.
         steps: the steps between readings of UTC days (µs of their start), as the catalogue knows them.
 
     Raises:
@@ -61,6 +62,7 @@ class ReportInput:
     waiting_days: Sequence[date] = ()
     energy: EnergyFigures | None = None
     steps: Mapping[int, Steps] = field(default_factory=dict)
+    corrections: Sequence[Mapping[str, Any]] = ()
 
     def __post_init__(self) -> None:
         if not re.fullmatch(REPORT_ID, self.report_id):

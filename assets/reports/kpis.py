@@ -6,8 +6,9 @@ import numpy as np
 
 from assets.energy import EnergyFigures
 from assets.energy.meters import POWER
-from assets.reports.content import DataQuality, Kpi
+from assets.reports.content import Kpi
 from assets.reports.measures import Measured, outside_band
+from assets.reports.noticed import DataQuality
 from storage.times import QUARTER, SECOND, moment
 
 RUNNING_SHARE = 0.1  # of the highest demand; the device runs while its power is above it

@@ -14,9 +14,10 @@ from assets.energy import EnergyFigures
 from assets.energy.figures import energy_figures
 from assets.energy.table import TableDays
 from assets.quality.coverage import Cadences, coverage
-from assets.reports.content import DataQuality, Day, MetricSummary, Series
+from assets.reports.content import Day, MetricSummary, Series
 from assets.reports.errors import ReportError
 from assets.reports.inputs import ReportInput
+from assets.reports.noticed import DataQuality
 from storage.arrays import Floats, Indices, Times
 from storage.devices import NAMED_METRICS, UNITS, DeviceMetadata
 from storage.times import HOUR, SECOND, microseconds, moment

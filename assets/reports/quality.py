@@ -1,9 +1,14 @@
 """How complete the readings are: their cadence, gaps, the share of time that they cover, and what was noticed."""
 
-from assets.energy import EnergyFigures
+from collections.abc import Mapping
+from typing import Any
+
+from assets.energy import EnergyFigures, SuggestedCorrection
 from assets.quality.coverage import Cadences, coverage
-from assets.reports.content import DataQuality, Finding, Gap
+from assets.reports import noticed
+from assets.reports.findings import text
 from assets.reports.inputs import ReportInput
+from assets.reports.noticed import DataQuality, Finding, Gap
 from storage.arrays import Times
 from storage.times import SECOND, microseconds, moment
 
@@ -42,8 +47,31 @@ def quality(data: ReportInput, times: Times, cadences: Cadences, energy: EnergyF
                 effect=f.effect,
                 counted=f.counted,
                 detail=f.detail,
+                correction=_suggested(f.correction),
             )
             for f in energy.findings[:MAX_FINDINGS]
         ],
         findings_total=len(energy.findings),
+        corrections=[_correction(row) for row in data.corrections[:MAX_FINDINGS]],
+    )
+
+
+def _suggested(correction: SuggestedCorrection | None) -> noticed.SuggestedCorrection | None:
+    if correction is None:
+        return None
+    start, end = moment(correction.start), moment(correction.end)
+    return noticed.SuggestedCorrection(metric=correction.metric, start=start, end=end, action=correction.action)
+
+
+def _correction(row: Mapping[str, Any]) -> noticed.Correction:
+    return noticed.Correction(
+        metric=row["metric"],
+        start=row["starts_at"],
+        end=row["ends_at"],
+        action=row["action"],
+        value=row["value"],
+        unit=row["unit"],
+        reason=text(row["reason"]),
+        created_by=text(row["created_by"]),
+        created_at=row["created_at"],
     )

@@ -9,7 +9,7 @@ from sqlmodel import Session
 from assets.datasets import TelemetryReader, energy_of, provenance, read_days
 from assets.energy.day import steps_in
 from assets.reports.inputs import ReportInput
-from storage import catalogue, dirty_days
+from storage import catalogue, corrections, dirty_days
 from storage.alerts import newest_alerts
 from storage.devices import Device, DeviceMetadata
 from storage.jobs import ReportJob, newest_analysis
@@ -59,6 +59,11 @@ def gather(stores: Stores, job: ReportJob, code_version: str) -> ReportInput:
         code_version=code_version,
         waiting_days=waiting,
         energy=energy,
+        corrections=[
+            row.model_dump()
+            for row in corrections.active(session, job.device_id)
+            if row.starts_at < end and start < row.ends_at
+        ],
         steps={microseconds(midnight(day.start_date)): steps_in(day.energy) for day in (*before, *datasets)},
     )
 

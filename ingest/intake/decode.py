@@ -205,6 +205,11 @@ def _unit_hint(number: float | None, received_at: int) -> str:
     return ""
 
 
+def plausible_limits(metric: str, limits: Mapping[str, tuple[float, float]]) -> tuple[float, float]:
+    """The limits of what a sensor can measure; `limits` are those that the device declares."""
+    return (limits and limits.get(metric)) or PLAUSIBLE.get(metric, PLAUSIBLE_EXTRA)
+
+
 def _metrics(item: Mapping[str, Any], profile: DeviceProfile) -> tuple[dict[str, float], list[str] | None, int]:
     """The metrics, the names of those out of their band (None if there are none), and how many keys are not metrics."""
     limits, bands, ignore = profile.limits, profile.bands, profile.ignore
@@ -215,7 +220,7 @@ def _metrics(item: Mapping[str, Any], profile: DeviceProfile) -> tuple[dict[str,
         if value is None or name in RESERVED or name in ignore:
             ignored += name in ignore or (name in RESERVED and name not in _EXPECTED)
             continue
-        low, high = (limits and limits.get(name)) or PLAUSIBLE.get(name, PLAUSIBLE_EXTRA)
+        low, high = plausible_limits(name, limits)
         # Nearly every value is a number within its limits. NaN is not within any limits.
         if type(value) not in _NUMBERS or not low <= value <= high:
             if name in NAMED_METRICS and _number(value) is None:

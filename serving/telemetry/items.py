@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 from msgspec import UNSET, defstruct
 
-from assets.energy import EnergyFigures, Finding
+from assets.energy import EnergyFigures, Finding, SuggestedCorrection
 from serving.telemetry.schemas import Order
 from storage.devices import NAMED_METRICS
 from storage.telemetry import COUNT, TIME, Statistics
@@ -70,9 +70,26 @@ def json_findings(findings: Sequence[Finding]) -> list[dict[str, Any]]:
             "effect": finding.effect,
             "counted": finding.counted,
             "detail": finding.detail,
+            "correction": _json_suggestion(finding.correction),
         }
         for finding in findings[:MAX_FINDINGS]
     ]
+
+
+def _json_suggestion(suggested: SuggestedCorrection | None) -> dict[str, Any] | None:
+    if suggested is None:
+        return None
+    return {
+        "metric": suggested.metric,
+        "from": moment(suggested.start),
+        "to": moment(suggested.end),
+        "action": suggested.action,
+    }
+
+
+def json_consumption(energy: EnergyFigures) -> dict[str, dict[str, Any]]:
+    """What each counter has counted, in its unit."""
+    return {name: {"value": value, "unit": unit} for name, (value, unit) in energy.consumption.items()}
 
 
 def json_statistics(
@@ -103,5 +120,5 @@ def json_statistics(
         "peak_feed_in_15min_at": energy.peak_feed_in and moment(energy.peak_feed_in.at),
         "energy_outdated_days": energy.outdated_days,
         "energy_findings": json_findings(energy.findings),
-        "consumption": {name: {"value": v, "unit": unit} for name, (v, unit) in energy.consumption.items()},
+        "consumption": json_consumption(energy),
     }

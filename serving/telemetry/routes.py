@@ -19,6 +19,7 @@ from serving.http.pagination import Found, Page
 from serving.telemetry.items import count_name, json_items, json_statistics
 from serving.telemetry.query import MAX_FILE_BYTES, MAX_JSON_BYTES, TelemetryQuery, read_page, rows_within
 from serving.telemetry.schemas import (
+    CORRECTED,
     Cursor,
     End,
     FieldNames,
@@ -66,6 +67,7 @@ def get_telemetry(
     limit: Annotated[Limit, Query()] = None,
     order: Annotated[Order, Query(description="Order of the items of a page")] = "asc",
     cursor: Annotated[Cursor, Query()] = None,
+    corrected: Annotated[bool, Query(description=CORRECTED)] = False,
 ) -> Response:
     """The readings of a range, in time order. A page has the newest `limit` items; `next_cursor` leads to older ones.
 
@@ -77,6 +79,7 @@ def get_telemetry(
     query = TelemetryRequest.model_construct(
         device_id=device_id, start_time=start_time, end_time=end_time, fields=fields.split(",") if fields else None,
         aggregate=aggregate, interval=interval, limit=limit, order=order, cursor=cursor, filters=[],
+        corrected=corrected,
     )  # fmt: skip
     return _answer(accepted(request), session, reader, [device_id], query)
 
@@ -139,7 +142,9 @@ def _answer(
         context=format_ == "json",
         max_bytes=max_bytes,
     )
-    page = read_page(reader, query.after(body.cursor) if body.cursor else query)
+    page = read_page(
+        reader.corrected() if body.corrected else reader, query.after(body.cursor) if body.cursor else query
+    )
     if not len(page.table):
         refuse_unknown(session, device_ids)
     if format_ == "json":

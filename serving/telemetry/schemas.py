@@ -10,6 +10,7 @@ from serving.devices.schemas import DeviceId
 from serving.http.fields import UNQUOTED, Instant, Moment
 from serving.http.pagination import SORT, PageQuery
 from storage.comparison import Operator
+from storage.corrections import CorrectionAction
 from storage.devices import METRIC, Metric, Number
 from storage.telemetry import Aggregate
 from storage.validation import form
@@ -39,6 +40,7 @@ FieldNames = Annotated[
     ),
 ]
 Order = Literal["asc", "desc"]
+CORRECTED = "Apply the device's corrections; items then say in `corrected` whether one changed them"
 Start = Annotated[Instant | None, Query(description="With an offset; by default 24 hours before the end")]
 End = Annotated[Instant | None, Query(description="With an offset, not included; by default now")]
 
@@ -71,8 +73,20 @@ class Consumption(BaseModel):
     unit: str
 
 
+class SuggestedCorrection(BaseModel):
+    """A correction that settles a finding: with a reason, the body of POST /api/v1/devices/{device_id}/corrections."""
+
+    metric: str
+    since: Annotated[Moment, Field(serialization_alias="from")]
+    until: Annotated[Moment, Field(serialization_alias="to")]
+    action: CorrectionAction
+
+
 class EnergyFinding(BaseModel):
-    """Something that was noticed: its effect in kWh, or the counter's own unit, and whether the total includes it."""
+    """Something that was noticed: its effect in kWh, or the counter's own unit, and whether the total includes it.
+
+    `correction` is what people mostly do about it; null where only the device's metadata can help.
+    """
 
     metric: str
     kind: str = Field(examples=["outlier", "meter_change", "gap"])
@@ -82,6 +96,7 @@ class EnergyFinding(BaseModel):
     effect: float | None
     counted: bool
     detail: str
+    correction: SuggestedCorrection | None = None
 
 
 class StatisticsData(BaseModel, extra="allow"):
@@ -145,6 +160,7 @@ class TelemetryRequest(BaseModel):
     limit: Annotated[Limit, UNQUOTED] = None
     order: Order = "asc"
     cursor: Cursor = None
+    corrected: Annotated[bool, Field(description=CORRECTED)] = False
 
 
 class UnregisteredDevice(BaseModel):

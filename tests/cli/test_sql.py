@@ -153,6 +153,7 @@ def test_files_that_cannot_be_meant(stores: Stores, options: tuple[str, ...], co
 def test_what_there_is(plant: Stores) -> None:
     assert [row["name"] for row in ask("SHOW TABLES")] == [
         "alerts",
+        "corrections",
         "dataset_files",
         "datasets",
         "devices",

@@ -10,15 +10,20 @@ from hypothesis import HealthCheck, Phase, given, settings as options, strategie
 from sqlalchemy import text
 from sqlmodel import Session
 
-from assets.datasets import change_of, export_day, refresh_energy, retire_datasets
-from assets.datasets.files import parquet, raw_file, read
+from assets.datasets import change_of, export_day, export_range, refresh_energy, retire_datasets
+from assets.datasets.files import dataset_key, parquet, raw_file, read
 from assets.energy.corrections import Corrections
+from assets.reports.compose import compose
+from assets.reports.document import markdown_of
+from assets.reports.measures import Measured
+from assets.reports.sources import gather
 from storage import corrections
 from storage.catalogue import current
 from storage.corrections import CorrectionAction
 from storage.devices import Device
+from storage.jobs import ReportJob
 from storage.stores import Stores
-from storage.times import DAY as ONE_DAY, HOUR, moment
+from storage.times import DAY as ONE_DAY, HOUR, midnight, moment
 from tests.support.correcting import correct, correction, figures, files, reader, undo
 from tests.support.plant import DAY, DAY_MINUTES, reading, store
 
@@ -251,6 +256,21 @@ def test_a_file_of_an_earlier_release_has_no_column_and_gets_it_back(stores: Sto
     assert files(stores, DAY) == [content]
 
 
+def test_a_range_over_a_metric_that_is_excluded_and_a_file_of_an_earlier_release(stores: Stores) -> None:
+    store(stores, *(reading(m, power=1, vibration=2.0) for m in range(3)), reading(DAY_MINUTES, power=1))
+    correct(stores, correction("vibration", "exclude", 0, 60))
+    files(stores, DAY, NEXT)
+    row = current(stores.session, dataset_key("D1", NEXT, NEXT))
+    assert row is not None
+    content = parquet(read(stores.objects, [row]).drop_columns(["corrected"]))
+    stores.objects.put(row.key, content)
+    row.sha256, row.bytes = hashlib.sha256(content).hexdigest(), len(content)
+    stores.session.commit()
+    table = read(stores.objects, [export_range(stores, "D1", DAY, NEXT).dataset])
+    assert table["vibration"].to_pylist() == [None] * 4
+    assert table["corrected"].to_pylist() == [True, True, True, False]
+
+
 def test_files_and_raw_files_are_deleted_together(stores: Stores) -> None:
     power_plant(stores)
     correct(stores, correction("power", "exclude", 0, 60))
@@ -354,3 +374,32 @@ def test_undoing_all_gives_what_was_and_a_preview_tells_what_comes(
             assert seen(stores) == at_once
     assert seen(stores) == before
     assert files(stores, DAY, NEXT) == original
+
+
+def test_a_report_says_what_was_corrected_and_how_to_correct_what_was_noticed(stores: Stores) -> None:
+    declare(stores, counters={"kwh": {"unit": "kWh"}})
+    jumped = {m: register(m) + 5000 for m in range(600, 1440, 5)}
+    store(stores, *(reading(m, kwh=jumped.get(m, register(m)), temperature=40) for m in range(0, 1440, 5)))
+    made = correct(stores, correction("temperature", "replace", 60, 70, 21.5))
+    files(stores, DAY)
+    job = ReportJob(
+        job_id="report-1", device_id="D1", format="json", date_range_start=midnight(DAY),
+        date_range_end=midnight(NEXT), analysis_types=[],
+    )  # fmt: skip
+    content = compose(Measured.of(gather(stores, job, "test")))
+    [noted] = content.data_quality.corrections
+    assert (noted.action, noted.value, noted.reason, noted.created_by) == ("replace", 21.5, "a test", "me")
+    [summary] = [metric for metric in content.metrics if metric.metric == "temperature"]
+    assert summary.min == 21.5
+    [finding] = content.data_quality.findings
+    suggested = finding.correction
+    assert suggested is not None
+    assert (suggested.metric, suggested.action, suggested.start) == ("kwh", "confirm", finding.start)
+    assert "by me: a test" in markdown_of(content, set())
+    before = content.daily[0].energy_kwh
+    correct(stores, correction("kwh", "confirm", 600, 600.001))
+    undo(stores, made)
+    files(stores, DAY)
+    content = compose(Measured.of(gather(stores, job, "test")))
+    assert content.daily[0].energy_kwh == figures(stores, DAY)[0].kwh != before
+    assert content.data_quality.findings == []

@@ -7,8 +7,8 @@ from hypothesis import given, strategies as st
 
 from assets.quality.coverage import Cadences, coverage
 from assets.reports import ReportError
-from assets.reports.content import DataQuality
 from assets.reports.measures import Measured
+from assets.reports.noticed import DataQuality
 from assets.reports.quality import quality
 from storage.devices import Counter
 from storage.times import microseconds
