@@ -22,6 +22,7 @@ from serving.http import docs_page, metrics
 from serving.http.description import describe
 from serving.http.errors import answer_with_problems
 from serving.http.gateway import Gateway, expect_json
+from serving.http.slots import FairSlots
 from serving.jobs.dagster import Dagster
 from serving.live import routes as live
 from serving.live.broker import check_broker
@@ -40,6 +41,9 @@ from storage.telemetry import StoreUnavailable
 
 SERVICES = ("device", "data", "rule-engine", "analytics", "data-export", "reporting")
 COLUMN_CACHE_BYTES = 128 * 1024 * 1024
+# Reads of telemetry at once. More would only take turns at the interpreter and make each twice as expensive; but a
+# tenant's first read does not wait for others' reads. A store that does not answer cannot use up all 40 threads.
+SHARED_READS, MAX_READS = 4, 16
 TAGS = {
     "devices": "The registry of machines.",
     "telemetry": "Readings, aggregates and statistics, the same for open and exported days.",
@@ -95,6 +99,7 @@ def create_app(settings: Settings) -> FastAPI:
         state.reading = state.engine.execution_options(isolation_level="AUTOCOMMIT")
         state.telemetry = open_telemetry_store(settings)
         state.objects = open_object_store(settings)
+        state.read_slots = FairSlots(SHARED_READS, MAX_READS)
         state.columns = ColumnCache(COLUMN_CACHE_BYTES)
         state.dagster = Dagster(settings)
         state.readiness = health.Readiness(

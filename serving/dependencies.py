@@ -10,6 +10,7 @@ from ingest.notify import Outbox
 from serving.auth.principal import CurrentPrincipal
 from serving.auth.tenancy import DatabaseSession
 from serving.http.errors import NotFound
+from serving.http.slots import FairSlots
 from serving.jobs.dagster import Dagster
 from serving.settings import ApiSettings
 from storage.devices import Device
@@ -58,9 +59,9 @@ async def _telemetry_reader(
             raise NotFound(f"there is no device {device_id}")
 
     state = request.app.state
-    yield TelemetryReader(session, state.telemetry, objects, permit=permit, cache=state.columns)
+    slots: FairSlots = state.read_slots
+    async with slots.hold(principal.tenant_id):
+        yield TelemetryReader(session, state.telemetry, objects, permit=permit, cache=state.columns)
 
 
-# More reads at once would only take turns at the interpreter and make each twice as expensive. Waiting requests hold no
-# thread, so a store that does not answer cannot use up all threads.
-Readings = Annotated[TelemetryReader, Depends(_telemetry_reader, scope="function", max_concurrency=4)]
+Readings = Annotated[TelemetryReader, Depends(_telemetry_reader, scope="function")]

@@ -6,6 +6,10 @@ from storage.settings import Settings
 JOB_ID_TAG = "energy/job_id"
 # MAX_CONCURRENT_JOBS limits how many runs with this tag are active.
 JOB_TAG = "energy/job"
+# One tenant has at most one run fewer than that, so that one is free for the others.
+TENANT_TAG = "energy/tenant"
+# Jobs come before runs without a priority, such as those of a backfill, which has the room beside the jobs.
+PRIORITY_TAG, FIRST_PRIORITY = "dagster/priority", 1_000_000
 # The dynamic partitions that hold one key per device.
 DEVICE_PARTITIONS = "devices"
 PARTITION_TAG = "dagster/partition"
@@ -29,4 +33,6 @@ def partition_of(job: Job) -> str | None:
 def run_tags(job: Job, settings: Settings) -> dict[str, str]:
     """Return the tags of a run that performs a job, but for its partition."""
     timeout = settings.report_timeout_seconds if isinstance(job, ReportJob) else settings.job_timeout_seconds
-    return {JOB_ID_TAG: job.job_id, JOB_TAG: job.prefix, "dagster/max_runtime": str(timeout)}
+    tags = {JOB_ID_TAG: job.job_id, JOB_TAG: job.prefix, "dagster/max_runtime": str(timeout)}
+    tags[PRIORITY_TAG] = str(FIRST_PRIORITY - job.turn)
+    return tags | {TENANT_TAG: job.tenant_id} if job.tenant_id else tags

@@ -15,8 +15,9 @@ from storage.times import utc_now
 class Notification(SQLModel, table=True):
     """An alert on its way to people over one channel.
 
-    `status` is `pending` until the notification is `sent`, or `failed` after the last attempt. It is `unconfigured` if
-    the channel has no address, `rate_limited` if the device has had too many, and `expired` if the reading is too old.
+    `status` is `pending` until the notification is `sent`, or `failed` after the last attempt; a sender is at it until
+    `claimed_until`. It is `unconfigured` if the channel has no address, `rate_limited` if the device has had too many,
+    and `expired` if the reading is too old.
     """
 
     __tablename__ = "notifications"
@@ -69,9 +70,21 @@ SELECT device_id, channel, count(*) FROM notifications
 WHERE device_id = ANY(CAST(:devices AS text[])) AND created_at > now() - interval '1 hour'
   AND status IN ('pending', 'sent', 'failed') GROUP BY device_id, channel
 """)
-_DUE = text("""
-SELECT notification_id FROM notifications
-WHERE status = 'pending' AND next_attempt_at <= now() ORDER BY next_attempt_at LIMIT 1 FOR UPDATE SKIP LOCKED
+# Of those that are due, one of the tenant, and then of its channel, that is sending the fewest.
+_CLAIM_DUE = text("""
+WITH sending AS (
+    SELECT tenant_id, channel, count(*) AS of_channel, sum(count(*)) OVER (PARTITION BY tenant_id) AS of_tenant
+    FROM notifications WHERE status = 'pending' AND claimed_until > now() GROUP BY tenant_id, channel
+), by_tenant AS (SELECT DISTINCT tenant_id, of_tenant FROM sending)
+UPDATE notifications SET claimed_until = now() + make_interval(secs => :seconds) WHERE notification_id = (
+    SELECT n.notification_id FROM notifications n
+    LEFT JOIN sending s ON s.channel = n.channel AND s.tenant_id IS NOT DISTINCT FROM n.tenant_id
+    LEFT JOIN by_tenant t ON t.tenant_id IS NOT DISTINCT FROM n.tenant_id
+    WHERE n.status = 'pending' AND n.next_attempt_at <= now() AND coalesce(n.claimed_until <= now(), true)
+      AND coalesce(s.of_channel, 0) < :share
+    ORDER BY coalesce(t.of_tenant, 0), coalesce(s.of_channel, 0), n.next_attempt_at
+    LIMIT 1 FOR UPDATE OF n SKIP LOCKED
+) RETURNING notification_id
 """)
 
 
@@ -81,9 +94,13 @@ def count_recent(session: Session, device_ids: Collection[str]) -> Counter[tuple
     return Counter({(device_id, channel): count for device_id, channel, count in rows})
 
 
-def lock_due(session: Session) -> Notification | None:
-    """The notification that has been due longest, locked until the transaction ends; None if none is due."""
-    notification_id = session.execute(_DUE).scalar()
+def claim_due(session: Session, *, seconds: float, share: int) -> Notification | None:
+    """Claim a notification that is due, for so many seconds; None if none is. The caller commits.
+
+    Of one tenant and channel at most `share` are claimed at a time, by all senders together. If a sender dies, its
+    claim ends, and another one tries again.
+    """
+    notification_id = session.execute(_CLAIM_DUE, {"seconds": seconds, "share": share}).scalar()
     return session.get_one(Notification, notification_id) if notification_id else None
 
 

@@ -15,11 +15,18 @@ from ingest.notify import webhook
 from ingest.notify.settings import NotifySettings, is_webhook
 from ingest.notify.webhook import WebhookFailed
 from storage.alerts import Alert, rule_shown
+from storage.deadlines import BoundedCalls
 from storage.settings import SettingsError
 
 if TYPE_CHECKING:
     import apprise
     from apprise.logger import NotifyLogEntry
+
+
+# For one attempt altogether, from the look-up of the name to the last byte of the answer.
+DEADLINE_SECONDS = 20.0
+# Attempts over one address that may be under way, those included that did not end in time.
+MAX_CALLS = 6
 
 
 class DeliveryFailed(Exception):
@@ -43,6 +50,7 @@ class Channels:
         """
         self._settings = settings
         self._zone = zone
+        self._calls = {name: BoundedCalls(DEADLINE_SECONDS, MAX_CALLS) for name in settings.notify}
         self._services = {
             name: _service(name, address) for name, address in settings.notify.items() if not is_webhook(name)
         }
@@ -60,11 +68,13 @@ class Channels:
             raise Unconfigured(
                 f"NOTIFY_{channel.upper()} is not set. Once it has an address, new alerts are sent to it."
             )
-        if is_webhook(name):
-            return self._post(self._settings.notify[name], alert, notification)
-        result = self._services[name].notify(
-            title=_title(alert), body=self._text(alert), body_format="text", log_level=logging.DEBUG
-        )
+        try:
+            if is_webhook(name):
+                return self._calls[name].call(self._post, self._settings.notify[name], alert, notification)
+            text = {"title": _title(alert), "body": self._text(alert), "body_format": "text"}
+            result = self._calls[name].call(self._services[name].notify, **text, log_level=logging.DEBUG)
+        except TimeoutError as error:
+            raise DeliveryFailed(str(error)) from None
         if not result:
             reasons = dict.fromkeys(str(entry.message) for entry in result.logs() if _is_public(entry))
             raise DeliveryFailed("; ".join(reasons) or "the service refused the notification without a reason")

@@ -1,8 +1,9 @@
 """Senders: threads that take notifications that are due from the outbox and send them, in every ingester.
 
-A notification is locked during an attempt, and the attempt is recorded before the lock is released. If a sender dies in
-between, the notification stays due and another sender tries again. So it may arrive twice (with the same id), but it is
-never lost.
+A notification is claimed, sent, and the attempt recorded. No transaction is open while it is sent, and every attempt
+has a deadline. If a sender dies in between, its claim ends and another sender tries again. So a notification may arrive
+twice (with the same id), but it is never lost. Senders are shared out by tenant and channel, so that a receiver that is
+slow delays nobody else.
 """
 
 import logging
@@ -15,22 +16,26 @@ from sqlalchemy.exc import DBAPIError
 from sqlmodel import Session
 
 from ingest.metrics import IngestMetrics
-from ingest.notify.channels import Channels, DeliveryFailed, Unconfigured
+from ingest.notify.channels import DEADLINE_SECONDS, Channels, DeliveryFailed, Unconfigured
 from ingest.notify.settings import NotifySettings
 from storage.alerts import Alert
 from storage.loops import Loop
-from storage.notifications import Notification, NotificationAttempt, count_attempts, lock_due
+from storage.notifications import Notification, NotificationAttempt, claim_due, count_attempts
 from storage.times import utc_now
 
 log = logging.getLogger(__name__)
 
-SENDERS = 4
+SENDERS = 8
+# How many of them one channel of one tenant may occupy.
+SHARE = 3
 POLL_SECONDS = 1.0
+# A claim outlasts the deadline of an attempt, and its record.
+CLAIM_SECONDS = DEADLINE_SECONDS + 30
 # Seconds to wait after each failed attempt; there is no attempt after the last one.
 BACKOFF_SECONDS = (5, 15, 60, 180, 600, 900, 900)
 MAX_DETAIL_LENGTH = 2000
 # An attempt that takes longer than this is stuck.
-MAX_ATTEMPT_SECONDS = 600.0
+MAX_ATTEMPT_SECONDS = 120.0
 
 
 class Senders:
@@ -64,38 +69,48 @@ class Senders:
             thread.join()
 
     def send_one(self) -> bool:
-        """Try the notification that has been due longest; False if none is due."""
-        with Session(self._engine) as session:
-            notification = lock_due(session)
-            if notification is None:
+        """Try a notification that is due; False if there is none that may be sent now."""
+        with Session(self._engine, expire_on_commit=False) as session:
+            claimed = claim_due(session, seconds=CLAIM_SECONDS, share=SHARE)
+            if claimed is None:
                 return False
-            outcome = self._attempt(session, notification, session.get_one(Alert, notification.alert_id))
+            alert = session.get_one(Alert, claimed.alert_id)
+            session.commit()
+        outcome, detail = self._attempt(claimed, alert)
+        with Session(self._engine) as session:
+            notification = session.get_one(Notification, claimed.notification_id, with_for_update=True)
+            self._record(session, notification, outcome, detail)
             session.commit()
         self._metrics.notification_attempted(outcome)
         return True
 
-    def _attempt(self, session: Session, notification: Notification, alert: Alert) -> str:
-        """Make one attempt, record it, and return its outcome."""
-        notification.next_attempt_at = None
+    def _attempt(self, notification: Notification, alert: Alert) -> tuple[str, str | None]:
+        """Make one attempt, and return its outcome and what the receiver answered."""
         if utc_now() - alert.reading_time > self._max_age:
-            notification.status = "expired"
-            return "expired"
-        detail: str | None
+            return "expired", None
         try:
-            detail = self._channels.send(notification.channel, alert, str(notification.notification_id))
-            outcome = notification.status = "sent"
-            notification.sent_at = utc_now()
+            return "sent", self._channels.send(notification.channel, alert, str(notification.notification_id))
         except Unconfigured as error:
-            outcome = notification.status = "unconfigured"
-            detail = str(error)
+            return "unconfigured", str(error)
         except DeliveryFailed as error:
-            outcome, detail = "failed", str(error)
+            detail = str(error)
         except Exception as error:
             log.exception("sending over %s failed unexpectedly", notification.channel)
-            outcome, detail = "failed", f"{type(error).__name__}: {error}"
+            detail = f"{type(error).__name__}: {error}"
+        log.warning("a notification about %s over %s failed: %s", alert.device_id, notification.channel, detail)
+        return "failed", detail
+
+    def _record(self, session: Session, notification: Notification, outcome: str, detail: str | None) -> None:
+        """Enter what became of an attempt, and when to try again."""
+        notification.claimed_until = notification.next_attempt_at = None
         if outcome == "failed":
-            log.warning("a notification about %s over %s failed: %s", alert.device_id, notification.channel, detail)
             self._postpone(session, notification)
+        else:
+            notification.status = outcome
+        if outcome == "expired":
+            return
+        if outcome == "sent":
+            notification.sent_at = utc_now()
         session.add(
             NotificationAttempt(
                 notification_id=notification.notification_id,
@@ -104,7 +119,6 @@ class Senders:
                 detail=detail and detail.replace("\0", "")[:MAX_DETAIL_LENGTH],
             )
         )
-        return outcome
 
     def _postpone(self, session: Session, notification: Notification) -> None:
         failures = count_attempts(session, notification.notification_id)

@@ -1,6 +1,7 @@
 """Where notifications go, and how many: NOTIFY_<NAME>, NOTIFICATION_… and WEBHOOK_…."""
 
 import os
+import re
 from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
 
@@ -23,6 +24,15 @@ def _hosts(value: Any) -> Any:
     return [host.strip().lower() for host in value.split(",") if host.strip()] if isinstance(value, str) else value
 
 
+def _check_address(variable: str, address: str) -> None:
+    if any(character.isspace() or not character.isprintable() for character in address):
+        raise ValueError(f"{variable} has a blank or a line break in it; write one address, with blanks as %20")
+    # Not `urlsplit(…).port`: Apprise has tokens with colons where others have a port.
+    port = re.fullmatch(r"\[?[^\]]*\]?:([0-9]+)", urlsplit(address).netloc.rpartition("@")[2])
+    if port and not 1 <= int(port[1][:9]) <= 65_535:
+        raise ValueError(f"{variable}: the port {port[1]} does not exist; ports go from 1 to 65535")
+
+
 def is_webhook(name: str) -> bool:
     """Whether the address NOTIFY_<name> belongs to the platform's own webhook sender."""
     return name.split("_", 1)[0] == "WEBHOOK"
@@ -38,8 +48,9 @@ class NotifySettings(EnvironmentSettings):
     webhook_allowed_hosts: Annotated[frozenset[str], NoDecode, BeforeValidator(_hosts)] = frozenset()
 
     @model_validator(mode="after")
-    def _webhooks_are_urls(self) -> Self:
+    def _addresses_are_addresses(self) -> Self:
         for name, address in self.notify.items():
+            _check_address(f"NOTIFY_{name}", address.get_secret_value())
             if is_webhook(name):
                 self._check_webhook(f"NOTIFY_{name}", address.get_secret_value())
         return self

@@ -2,18 +2,20 @@
 
 The host is resolved once. All its addresses must be public, unless WEBHOOK_ALLOWED_HOSTS names the host. The connection
 goes to an address that was checked, so a name that resolves differently a moment later changes nothing. Redirects are
-not followed.
+not followed. From the connection to the answer there is one deadline, however slowly the receiver reads and writes.
 """
 
 import hashlib
 import hmac
 import http.client
+import io
 import ipaddress
 import socket
 import ssl
 import time
 from collections.abc import Iterable
 from importlib.metadata import version
+from typing import Any
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr
@@ -21,6 +23,52 @@ from pydantic import SecretStr
 TIMEOUT_SECONDS = 10.0
 SIGNATURE_HEADER, TIMESTAMP_HEADER = "X-Energy-Signature", "X-Energy-Timestamp"
 NOTIFICATION_HEADER = "X-Energy-Notification"
+
+
+class Deadline:
+    """A moment so many seconds from now."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._at = time.monotonic() + seconds
+
+    def left(self) -> float:
+        """The seconds until then.
+
+        Raises:
+            TimeoutError: It has passed.
+
+        """
+        left = self._at - time.monotonic()
+        if left <= 0:
+            raise TimeoutError(f"no answer within {self._seconds:g} s")
+        return left
+
+
+class TimedSocket(io.RawIOBase):
+    """A socket for an HTTP connection, with a deadline for all that is sent and received."""
+
+    def __init__(self, connection: socket.socket, deadline: Deadline) -> None:
+        self._connection = connection
+        self._deadline = deadline
+
+    def sendall(self, data: bytes) -> None:
+        self._connection.settimeout(self._deadline.left())
+        self._connection.sendall(data)
+
+    def makefile(self, _mode: str) -> io.BufferedReader:
+        return io.BufferedReader(self)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        self._connection.settimeout(self._deadline.left())
+        return self._connection.recv_into(buffer)
+
+    def close(self) -> None:
+        self._connection.close()
+        super().close()
 
 
 class WebhookFailed(Exception):
@@ -48,9 +96,11 @@ def post(
         NOTIFICATION_HEADER: notification,
         **_signature(body, secret),
     }
-    connection = http.client.HTTPConnection(host, port, timeout=TIMEOUT_SECONDS)
+    connection = http.client.HTTPConnection(host, port)
     try:
-        connection.sock = _connect(host, port, secure=secure, allowed=host in allowed_hosts)
+        addresses = _checked_addresses(host, port, allowed=host in allowed_hosts)
+        deadline = Deadline(TIMEOUT_SECONDS)
+        connection.sock = TimedSocket(_connect(host, port, addresses, deadline, secure=secure), deadline)
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         connection.request("POST", path, body, headers)
         answer = connection.getresponse()
@@ -64,7 +114,13 @@ def post(
     return f"{answer.status} {answer.reason}".strip()
 
 
-def _connect(host: str, port: int, *, secure: bool, allowed: bool) -> socket.socket:
+def _checked_addresses(host: str, port: int, *, allowed: bool) -> list[str]:
+    """The host's addresses.
+
+    Raises:
+        WebhookFailed: One of them is not public, and the host is not allowed to have such.
+
+    """
     addresses = [str(info[4][0]) for info in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
     blocked = [address for address in addresses if not is_public(address)]
     if blocked and not allowed:
@@ -72,38 +128,57 @@ def _connect(host: str, port: int, *, secure: bool, allowed: bool) -> socket.soc
             f"{host} resolves to {blocked[0]}, which is not a public address."
             " Add the host to WEBHOOK_ALLOWED_HOSTS to allow it."
         )
-    connection = _first_that_answers(addresses, port)
+    return addresses
+
+
+def _connect(host: str, port: int, addresses: list[str], deadline: Deadline, *, secure: bool) -> socket.socket:
+    connection = _first_that_answers(addresses, port, deadline)
     if not secure:
         return connection
     try:
+        connection.settimeout(deadline.left())  # the handshake's as a whole
         return ssl.create_default_context().wrap_socket(connection, server_hostname=host)
     except BaseException:
         connection.close()
         raise
 
 
-def _first_that_answers(addresses: list[str], port: int) -> socket.socket:
+def _first_that_answers(addresses: list[str], port: int, deadline: Deadline) -> socket.socket:
     for address in addresses[:-1]:
         try:
-            return socket.create_connection((address, port), TIMEOUT_SECONDS)
+            return socket.create_connection((address, port), deadline.left())
         except OSError:
             continue
-    return socket.create_connection((addresses[-1], port), TIMEOUT_SECONDS)
+    return socket.create_connection((addresses[-1], port), deadline.left())
 
 
 def is_public(address: str) -> bool:
     """Whether the address is public; of an IPv6 address that carries an IPv4 address, whether both are."""
     ip = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(ip, ipaddress.IPv6Address):
-        carried = ip.ipv4_mapped or ip.sixtofour or (ip.teredo and ip.teredo[1])
-        if ip in _NAT64:
-            carried = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
-        if carried and not is_public(str(carried)):
-            return False
-    return ip.is_global and not ip.is_multicast
+    if isinstance(ip, ipaddress.IPv4Address):
+        return ip.is_global and not ip.is_multicast and ip not in _RELAYS
+    if ip in _NAT64:
+        return is_public(str(_last_four_bytes(ip)))
+    carried = ip.sixtofour or (ip.teredo and ip.teredo[1]) or (_last_four_bytes(ip) if _is_isatap(ip) else None)
+    if carried and not is_public(str(carried)):
+        return False
+    # All other ranges are local, translated, reserved, or not yet anybody's.
+    return ip in _GLOBAL_UNICAST and ip.is_global and ip not in _DOCUMENTATION
 
 
+_GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
+_DOCUMENTATION = ipaddress.IPv6Network("3fff::/20")
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+_RELAYS = ipaddress.IPv4Network("192.88.99.0/24")
+
+
+def _last_four_bytes(ip: ipaddress.IPv6Address) -> ipaddress.IPv4Address:
+    return ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
+
+
+def _is_isatap(ip: ipaddress.IPv6Address) -> bool:
+    """Whether the interface is 0000:5EFE or 0200:5EFE and an IPv4 address (RFC 5214)."""
+    return (int(ip) >> 32) & 0xFDFFFFFF == 0x00005EFE
 
 
 def _signature(body: bytes, secret: SecretStr | None) -> dict[str, str]:

@@ -9,12 +9,15 @@ from typing import Any
 import httpx
 
 from storage import job_runs
+from storage.deadlines import BoundedCalls
 from storage.jobs import Job
 from storage.secret_files import internal_headers
 from storage.settings import Settings
 
 log = logging.getLogger(__name__)
 
+# For one call altogether; and as many calls at once as there are threads for requests.
+DEADLINE_SECONDS, MAX_CALLS = 10.0, 40
 # The code location of `workspace.yaml`, and the name that Dagster gives to the definitions in it.
 LOCATION = {"repositoryLocationName": "energy", "repositoryName": "__repository__"}
 
@@ -42,6 +45,7 @@ class Dagster:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._calls = BoundedCalls(DEADLINE_SECONDS, MAX_CALLS)
         self._client = httpx.Client(base_url=settings.dagster_address, timeout=5, headers=internal_headers(settings))
 
     def launch(self, job: Job) -> str | None:
@@ -57,7 +61,7 @@ class Dagster:
                 "executionMetadata": {"tags": [{"key": key, "value": value} for key, value in tags.items()]},
             }
             launched = self._execute(LAUNCH, parameters=parameters)["launchRun"]
-        except (httpx.HTTPError, ValueError, KeyError) as error:
+        except (httpx.HTTPError, TimeoutError, ValueError, KeyError) as error:
             log.warning("%s was not launched; Dagster's sensor will launch it: %r", job.job_id, error)
             return None
         if launched["__typename"] != "LaunchRunSuccess":
@@ -69,23 +73,24 @@ class Dagster:
         """Terminate a run if Dagster answers; the run of a cancelled job also ends by itself."""
         try:
             self._execute(TERMINATE, run=run_id)
-        except (httpx.HTTPError, ValueError, KeyError) as error:
+        except (httpx.HTTPError, TimeoutError, ValueError, KeyError) as error:
             log.warning("run %s was not terminated: %r", run_id, error)
 
     def check(self) -> None:
         """Return if the webserver answers.
 
         Raises:
-            httpx.HTTPError: it does not.
+            httpx.HTTPError, TimeoutError: it does not.
 
         """
-        self._client.get("/server_info").raise_for_status()
+        self._calls.call(self._client.get, "/server_info").raise_for_status()
 
     def close(self) -> None:
         self._client.close()
 
     def _execute(self, query: str, **variables: Any) -> dict[str, Any]:
-        response = self._client.post("/graphql", json={"query": query, "variables": variables}).raise_for_status()
+        response = self._calls.call(self._client.post, "/graphql", json={"query": query, "variables": variables})
+        response.raise_for_status()
         body: dict[str, Any] = response.json()
         if body.get("errors"):
             raise ValueError(body["errors"][0]["message"])

@@ -32,6 +32,7 @@ def check_days(start: date, end: date) -> None:
 
 def submit(session: Session, dagster: Dagster, job: Job) -> None:
     """Store a new job and launch its run, if Dagster answers."""
+    job.turn = jobs.next_turn(session, job.tenant_id)
     session.add(job)
     session.commit()  # before the launch: the run claims the row
     if run_id := dagster.launch(job):

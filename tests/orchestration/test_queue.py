@@ -4,7 +4,7 @@ from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobO
 from dagster._core.run_coordinator.base import SubmitRunContext
 
 from orchestration.queue import ACTIVE, PromptRunCoordinator
-from storage.job_runs import JOB_TAG
+from storage.job_runs import JOB_TAG, TENANT_TAG
 
 ORIGIN = RemoteJobOrigin(RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("energy"), "__repository__"), "any")
 
@@ -44,6 +44,15 @@ def test_jobs_beyond_their_limit_wait_and_hold_nobody_else(
     add_active(kept_instance, 3, **{JOB_TAG: "job"})  # MAX_CONCURRENT_JOBS
     assert submitted(kept_instance, **{JOB_TAG: "job"}).status == dg.DagsterRunStatus.QUEUED
     assert launched == [submitted(kept_instance).run_id]
+
+
+def test_of_one_tenants_jobs_there_is_always_room_for_another_tenants(
+    kept_instance: dg.DagsterInstance, launched: list[str]
+) -> None:
+    acme, beta = {JOB_TAG: "report", TENANT_TAG: "acme"}, {JOB_TAG: "report", TENANT_TAG: "beta"}
+    add_active(kept_instance, 2, **acme)
+    assert submitted(kept_instance, **acme).status == dg.DagsterRunStatus.QUEUED
+    assert launched == [submitted(kept_instance, **beta).run_id]
 
 
 def test_runs_beyond_all_limits_wait_and_keep_their_turn(

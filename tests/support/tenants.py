@@ -13,6 +13,7 @@ from storage import dirty_days
 from storage.alerts import Alert
 from storage.catalogue import Dataset
 from storage.checkpoints import ExportCheckpoint
+from storage.corrections import Correction
 from storage.device_metrics import DeviceMetrics
 from storage.devices import Device
 from storage.grants import TenantPrefix
@@ -107,6 +108,16 @@ def add_tenant(settings: Settings, session: Session) -> None:
     session.add(RulePending(**seen, rule_version=NOON))
     session.add(DeviceLastSeen(device_id="A1", last_seen_at=NOON, newest_reading=NOON))
     session.add(DeviceMetrics(device_id="A1", metrics=["power"]))
+    correction = Correction(
+        device_id="A1",
+        metric="power",
+        starts_at=NOON,
+        ends_at=utc_now(),
+        action="exclude",
+        reason=SECRET,
+        created_by="n",
+    )
+    session.add(correction)
     session.add(TenantPrefix(prefix="A1", tenant_id="alpha"))
     notification = Notification(alert_id=ALERT, tenant_id="alpha", device_id="A1", channel="webhook")
     session.add(notification)
