@@ -65,7 +65,8 @@ def main() -> None:
 
 def server_config(settings: Settings) -> uvicorn.Config:
     """How the server runs the app."""
-    proxies = ApiSettings.load().trusted_proxies
+    api = ApiSettings.load()
+    proxies = api.trusted_proxies
     return uvicorn.Config(
         create_app(settings),
         host=settings.api_host,
@@ -79,6 +80,8 @@ def server_config(settings: Settings) -> uvicorn.Config:
         proxy_headers=bool(proxies),
         forwarded_allow_ips=list(proxies),
         http=BoundedHttp,
+        ssl_certfile=api.api_tls_cert,
+        ssl_keyfile=api.api_tls_key,
         **SERVER_OPTIONS,
     )
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cli.local import dagster_home, nats, postgres
+from serving.settings import ApiSettings
 from storage.settings import CHECKOUT, Settings
 
 # Stages end in reverse order: first the programs that use the code server, then the code server, then the stores.
@@ -61,21 +62,29 @@ def services_of(settings: Settings, code_port: int) -> list[Service]:
             )
         )
     api = f"{_reachable(settings.api_host)}:{settings.api_port}"
+    scheme = api_scheme()
     ingest = f"127.0.0.1:{settings.ingest_metrics_port}"
     migrations = Service("migrations", lambda: _python("storage.database"), None, tuple(store.name for store in stores))
     ours = [
         Service(
             "ingest", lambda: _python("ingest"), f"http://{ingest}/ready", ("migrations",), address=f"http://{ingest}"
         ),
-        Service("api", lambda: _python("serving"), f"http://{api}/health", ("migrations",), address=f"http://{api}"),
+        Service(
+            "api", lambda: _python("serving"), f"{scheme}://{api}/health", ("migrations",), address=f"{scheme}://{api}"
+        ),
     ]
     return [*stores, migrations, *ours, *([] if settings.dagster_url else _dagster(settings, code_port))]
+
+
+def api_scheme() -> str:
+    """`https` if the API has a certificate."""
+    return "https" if ApiSettings.load().api_tls_cert else "http"
 
 
 def addresses(settings: Settings) -> dict[str, str]:
     """Where people and devices find the platform."""
     return {
-        "API docs": f"http://{_reachable(settings.api_host)}:{settings.api_port}/docs",
+        "API docs": f"{api_scheme()}://{_reachable(settings.api_host)}:{settings.api_port}/docs",
         "Dagster UI": settings.dagster_address,
         "MQTT broker": f"{settings.broker_host}:{settings.mqtt_broker_port}",
         "home": str(settings.energy_home),
