@@ -101,7 +101,7 @@ def test_a_register_adds_up_whatever_happens_to_it(
 
 @settings(max_examples=150)
 @given(
-    gaps=steps,
+    gaps=steps | st.lists(st.integers(1, 300), min_size=10, max_size=60),
     offset=offsets,
     seconds=st.lists(st.integers(0, 4 * DAY // SECOND), min_size=2, max_size=2, unique=True),
     data=st.data(),
