@@ -7,6 +7,7 @@ from importlib.metadata import version
 from fastapi import Depends, FastAPI
 
 from assets.datasets import ColumnCache, DatasetReplaced
+from assets.energy import SiteSettings
 from ingest.notify import NotifySettings, Outbox
 from serving import health
 from serving.alerts import routes as alerts
@@ -32,7 +33,7 @@ from serving.quarantine import routes as quarantine
 from serving.reports import routes as reports
 from serving.rules import preview, routes as rules
 from serving.settings import ApiSettings
-from serving.telemetry import energy, routes as telemetry
+from serving.telemetry import energy, routes as telemetry, states, sums
 from storage.database import ANSWER_TIMEOUT_SECONDS, check_database, open_engine
 from storage.objects import ObjectStoreUnavailable, open_object_store
 from storage.settings import Settings
@@ -66,6 +67,8 @@ ROUTERS = [
         corrections,
         telemetry,
         energy,
+        sums,
+        states,
         preview,
         rules,
         maintenance,
@@ -85,7 +88,7 @@ ROUTERS = [
 def create_app(settings: Settings) -> FastAPI:
     """The API on the stores that the settings name; they are opened when it starts."""
     api_settings = ApiSettings.load()
-    outbox = Outbox(NotifySettings.load())
+    outbox, site = Outbox(NotifySettings.load()), SiteSettings.load()
 
     @asynccontextmanager
     async def stores(app: FastAPI) -> AsyncIterator[None]:
@@ -93,6 +96,7 @@ def create_app(settings: Settings) -> FastAPI:
         state.settings = settings
         state.api_settings = api_settings
         state.outbox = outbox
+        state.site = site
         state.limits = Limits(api_settings.api_rate_limit)
         state.engine = open_engine(settings, pool_size=20, answer_timeout=ANSWER_TIMEOUT_SECONDS)
         # Reads need no transaction; BEGIN and ROLLBACK would each cost a round trip.

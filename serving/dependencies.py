@@ -6,6 +6,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from assets.datasets import TelemetryReader
+from assets.energy import SiteSettings
 from ingest.notify import Outbox
 from serving.auth.principal import CurrentPrincipal
 from serving.auth.tenancy import DatabaseSession
@@ -29,6 +30,11 @@ async def _api_settings(request: Request) -> ApiSettings:
     return settings
 
 
+async def _site_settings(request: Request) -> SiteSettings:
+    settings: SiteSettings = request.app.state.site
+    return settings
+
+
 async def _outbox(request: Request) -> Outbox:
     outbox: Outbox = request.app.state.outbox
     return outbox
@@ -46,6 +52,7 @@ async def _dagster(request: Request) -> Dagster:
 
 PlatformSettings = Annotated[Settings, Depends(_settings)]
 LimitSettings = Annotated[ApiSettings, Depends(_api_settings)]
+WorkingSite = Annotated[SiteSettings, Depends(_site_settings)]
 NotificationOutbox = Annotated[Outbox, Depends(_outbox)]
 Objects = Annotated[LocalObjects | S3Objects, Depends(_objects)]
 DagsterClient = Annotated[Dagster, Depends(_dagster)]

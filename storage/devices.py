@@ -107,6 +107,19 @@ def device_ids(session: Session, *, status: str | None = None) -> list[str]:
     return list(session.exec(ids if status is None else ids.where(Device.status == status)))
 
 
+def parents_of(session: Session, ids: Collection[str]) -> dict[str, str]:
+    """The `parent_device` of the devices, of their parents, and so on upwards; of those that have one."""
+    found: dict[str, str] = {}
+    wanted, seen = set(ids), set[str]()
+    while wanted:
+        seen |= wanted
+        rows = session.exec(select(Device.device_id, Device.metadata_json).where(col(Device.device_id).in_(wanted)))
+        parents = {name: DeviceMetadata.parse(metadata).parent_device for name, metadata in rows}
+        found |= {name: parent for name, parent in parents.items() if parent is not None}
+        wanted = {parent for parent in parents.values() if parent is not None} - seen
+    return found
+
+
 def _ordered(bounds: tuple[float, float]) -> tuple[float, float]:
     if not bounds[0] < bounds[1]:
         raise ValueError("give [low, high] with low below high")

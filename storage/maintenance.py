@@ -41,6 +41,19 @@ def windows_covering(session: Session, devices: Sequence[str]) -> list[Maintenan
     return [MaintenanceWindow(**row) for row in rows.mappings()]
 
 
+def windows_during(
+    session: Session, device_id: str, tenant_id: str | None, start: datetime, end: datetime
+) -> list[MaintenanceWindow]:
+    """The windows that cover a device, which may belong to a tenant, and overlap the half-open range."""
+    return [
+        window
+        for window in windows_covering(session, [device_id])
+        if window.starts_at < end
+        and start < window.ends_at
+        and (window.device_id is not None or window.tenant_id in {None, tenant_id})
+    ]
+
+
 def all_windows(session: Session) -> list[MaintenanceWindow]:
     """Every window, those that are over included."""
     return list(session.exec(select(MaintenanceWindow)))

@@ -5,7 +5,7 @@ on other metadata they are worked out from readings, to the same numbers.
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 from typing import Any
@@ -17,8 +17,12 @@ from assets.datasets.reader import TelemetryReader
 from assets.energy.basis import Basis, bases_of
 from assets.energy.day import is_current
 from assets.energy.figures import EnergyFigures, energy_figures
-from assets.energy.meters import meters_of
+from assets.energy.meters import POWER, meters_of
+from assets.energy.period import DevicePeriods
+from assets.energy.power import mean_power_of
 from assets.energy.samples import Samples, samples_of
+from assets.energy.states import StateFigures, machine_states
+from assets.energy.working import merged
 from storage import catalogue, dirty_days
 from storage.devices import Device, DeviceMetadata
 from storage.times import DAY, microseconds, midnight, moment, utc_now
@@ -42,6 +46,33 @@ def energy_of(
     energy = energy_figures(days, metadata, start, end, microseconds(utc_now()), corrections=corrections)
     outdated = sum(start // DAY * DAY <= day < end for day in days.outdated)
     return replace(energy, outdated_days=outdated)
+
+
+def states_of(
+    session: Session,
+    reader: TelemetryReader,
+    device_id: str,
+    start: int,
+    end: int,
+    *,
+    maintenance: Sequence[tuple[int, int]],
+) -> tuple[StateFigures, str | None]:
+    """The states of a device over the half-open range (µs), and the source of its power.
+
+    A device that sends no power has that of its counters by the quarter hour.
+    """
+    device = session.get(Device, device_id)
+    metadata = DeviceMetadata.parse(device.metadata_json if device else None)
+    corrections = reader.corrections(device_id)
+    bases = bases_of(metadata, meters_of(metadata), corrections)
+    now = microseconds(utc_now())
+    until = max(min(end, now), start)
+    days = ReaderDays(session, reader, device_id, bases, (start, end))
+    pieces, source = DevicePeriods(days, bases, now).power_segments(start, end), POWER
+    if not any(len(piece.start) for piece in pieces):
+        energy = energy_figures(days, metadata, start, end, now, corrections=corrections)
+        pieces, source = [mean_power_of(energy.cells)], energy.source or ""
+    return machine_states(pieces, metadata, merged(maintenance), start, until), source or None
 
 
 class ReaderDays:

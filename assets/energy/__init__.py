@@ -4,5 +4,26 @@ from assets.energy.basis import basis_names
 from assets.energy.figures import EnergyFigures, Peak
 from assets.energy.findings import Finding, SuggestedCorrection
 from assets.energy.meters import counter_units, unit_problem
+from assets.energy.settings import SiteSettings
+from assets.energy.states import STATES, State, StateFigures
+from assets.energy.sums import Counted, counted_devices
+from assets.energy.working import Standby, standby, working_periods
 
-__all__ = ["EnergyFigures", "Finding", "Peak", "SuggestedCorrection", "basis_names", "counter_units", "unit_problem"]
+__all__ = [
+    "STATES",
+    "Counted",
+    "EnergyFigures",
+    "Finding",
+    "Peak",
+    "SiteSettings",
+    "Standby",
+    "State",
+    "StateFigures",
+    "SuggestedCorrection",
+    "basis_names",
+    "counted_devices",
+    "counter_units",
+    "standby",
+    "unit_problem",
+    "working_periods",
+]

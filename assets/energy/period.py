@@ -17,7 +17,7 @@ from assets.energy.cells import MILLIONTHS, Cells, Lump, joined
 from assets.energy.day import PowerDay, RegisterDay
 from assets.energy.findings import Finding
 from assets.energy.judgement import Step, Verdict, assess
-from assets.energy.power import bridges_of, energy_cells, segments_of
+from assets.energy.power import Point, Segments, bridges_of, energy_cells, segments_of
 from assets.energy.registers import OUTLIER_READINGS, OUTLIER_TIME, Pace, spread
 from assets.energy.replaced import given_cells, is_settled, lumps_left, without_replaced
 from assets.energy.samples import Samples
@@ -80,27 +80,50 @@ class DevicePeriods:
 
     def power(self, start: int, end: int) -> Amounts:
         """Energy drawn and fed in, from power, over the half-open range (µs)."""
-        basis, cuts = self._bases[POWER_METRIC], (start, end)
-        first, last = start // DAY * DAY, (end - 1) // DAY * DAY
-        inside = self._source.days(start, end)
-        before = next((d for d in self._source.days_before(first, POWER_CONTEXT) if self._power(d).last), None)
-        after = next((d for d in self._source.days_after(last, POWER_CONTEXT) if self._power(d).first), None)
-        within = [(d, self._power(d, _cuts(d, cuts))) for d in inside]
-        around = [*([(before, self._power(before))] if before is not None else []), *within]
-        around += [(after, self._power(after))] if after is not None else []
-        known = [(d, of_day) for d, of_day in around if of_day.first is not None]
+        cuts = (start, end)
+        around = self._power_around(start, end)
+        within = [(d, self._power(d, _cuts(d, cuts))) for d in self._source.days(start, end)]
         parts = [of_day.cells for _, of_day in within]
-        pairs = [(one.last, other.first, other.limit) for (_, one), (_, other) in pairwise(known)]
-        between = [(a, b, limit) for a, b, limit in pairs if a is not None and b is not None]
-        parts.append(energy_cells(bridges_of(between, steps=basis.on_change), cuts))
-        if known and after is None and basis.on_change:
-            parts.append(_held(known[-1][1], self._now, cuts))
+        parts += [energy_cells(segments, cuts) for segments in self._between_days(around, end)]
+        basis = self._bases[POWER_METRIC]
         single = [f for _, of_day in within for f in noticed.power_findings(of_day) if start <= f.at < end]
         findings = [f for f in single if not _is_accepted(f, basis)]
         if basis.on_change:
-            findings += noticed.ended_steps(within, between, start, end)
+            findings += noticed.ended_steps(within, _neighbours(around), start, end)
         cells = joined([part.within(start, end) for part in parts])
-        return Amounts(cells, (), tuple(findings), is_there=bool(known))
+        return Amounts(cells, (), tuple(findings), is_there=bool(around))
+
+    def power_segments(self, start: int, end: int) -> list[Segments]:
+        """What is known of power (W) over the half-open range and a little around it, in the pieces that `power` adds.
+
+        Each piece is ascending, and none overlaps another.
+        """
+        basis = self._bases[POWER_METRIC]
+        pieces = []
+        for day in self._source.days(start, end):
+            samples = days.power_samples(self._source.samples(day, POWER_METRIC), basis)
+            limit = self._power(day).limit
+            if len(samples.times):
+                pieces.append(segments_of(samples.times, samples.values, limit, steps=basis.on_change))
+        return [*pieces, *self._between_days(self._power_around(start, end), end)]
+
+    def _power_around(self, start: int, end: int) -> list[PowerDay]:
+        """The days of the range with power, with the nearest ones before and after it."""
+        first, last = start // DAY * DAY, (end - 1) // DAY * DAY
+        before = next((d for d in self._source.days_before(first, POWER_CONTEXT) if self._power(d).last), None)
+        after = next((d for d in self._source.days_after(last, POWER_CONTEXT) if self._power(d).first), None)
+        around = [before, *self._source.days(start, end), after]
+        found = [self._power(day) for day in around if day is not None]
+        return [of_day for of_day in found if of_day.first is not None]
+
+    def _between_days(self, around: Sequence[PowerDay], end: int) -> list[Segments]:
+        """What is known of power from a day's last reading to the next day's first, and after the last one of all."""
+        on_change = self._bases[POWER_METRIC].on_change
+        segments = [bridges_of(_neighbours(around), steps=on_change)]
+        if around and on_change and around[-1].last is not None and around[-1].last[0] < end:
+            times, power = np.array([around[-1].last[0]]), np.array([around[-1].last[1]])
+            segments.append(segments_of(times, power, around[-1].limit, steps=True, until=self._now))
+        return segments
 
     def register(self, metric: str, start: int, end: int) -> Amounts:
         """What a counter counted over the half-open range (µs), in millionths of its unit of account."""
@@ -214,18 +237,18 @@ class DevicePeriods:
         return self._steps[day, metric]
 
 
+def _neighbours(around: Sequence[PowerDay]) -> list[tuple[Point, Point, int]]:
+    """The last reading of each day and the first one of the next, with the limit (µs) between them."""
+    pairs = ((one.last, other.first, other.limit) for one, other in pairwise(around))
+    return [(last, first, limit) for last, first, limit in pairs if last is not None and first is not None]
+
+
 def _cuts(day: int, cuts: Sequence[int]) -> tuple[int, ...]:
     return tuple(cut for cut in cuts if day < cut < day + DAY)
 
 
 def _is_accepted(finding: Finding, basis: Basis) -> bool:
     return any(start <= finding.at < end for start, end in basis.accepted)
-
-
-def _held(last: PowerDay, now: int, cuts: tuple[int, ...]) -> Cells:
-    assert last.last is not None  # noqa: S101 - those without are left out
-    times, power = np.array([last.last[0]]), np.array([last.last[1]])
-    return energy_cells(segments_of(times, power, last.limit, steps=True, until=now), cuts)
 
 
 def _counted(verdict: Verdict, limits: Mapping[int, int], cuts: tuple[int, ...]) -> tuple[list[Cells], list[Lump]]:

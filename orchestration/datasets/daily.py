@@ -7,13 +7,14 @@ import dagster as dg
 from sqlmodel import Session
 
 from assets.datasets import Exported, TelemetryReader, energy_of, export_day
+from assets.energy import EnergyFigures, counted_devices
 from assets.pictures import day_picture
 from orchestration.metadata import api_page, code_version, dataset_lineage, dataset_schema, picture
 from orchestration.partitions import days, devices
 from orchestration.resources import Platform
 from orchestration.shards import Shard
 from storage import catalogue, dirty_days
-from storage.devices import Device, DeviceMetadata
+from storage.devices import parents_of
 from storage.objects import ObjectStoreUnavailable
 from storage.stores import Stores
 from storage.telemetry import StoreUnavailable
@@ -131,27 +132,37 @@ def day_metadata(stores: Stores, day: date, exported: list[Exported]) -> dict[st
 
 
 def energy_metadata(stores: Stores, day: date) -> dict[str, Any]:
-    """The day's energy by device, and its sum without submeters. None of a fleet that is too large to list."""
+    """The day's energy by device, and its sum, in which a parent or its children count.
+
+    None of a fleet that is too large to list.
+    """
     device_ids = catalogue.devices_of_days(stores.session, day, day)
     if len(device_ids) > MAX_ENERGY_DEVICES:
         return {}
     start = microseconds(midnight(day))
-    records: list[dict[str, str | float | None]] = []
-    total = 0.0
+    energies: dict[str, EnergyFigures] = {}
     for device_id in device_ids:
         reader = TelemetryReader(stores.session, stores.telemetry, stores.objects)
-        energy = energy_of(stores.session, reader, device_id, start, start + DAY, files_only=True)
-        if energy.kwh is None:
-            continue
-        device = stores.session.get(Device, device_id)
-        parent = DeviceMetadata.parse(device.metadata_json if device else None).parent_device
-        total += 0.0 if parent in device_ids else energy.kwh
-        records.append({"device": device_id, "kWh": energy.kwh, "coverage": energy.coverage, "source": energy.source})
-    if not records:
+        energies[device_id] = energy_of(stores.session, reader, device_id, start, start + DAY, files_only=True)
+    measured = {device_id: energy.kwh for device_id, energy in energies.items() if energy.kwh is not None}
+    if not measured:
         return {}
+    counted = counted_devices(device_ids, parents_of(stores.session, device_ids), measured).devices
+    records = [
+        dg.TableRecord(
+            {
+                "device": device_id,
+                "kWh": kwh,
+                "coverage": energies[device_id].coverage,
+                "source": energies[device_id].source,
+                "in the sum": device_id in counted,
+            }
+        )
+        for device_id, kwh in measured.items()
+    ]
     return {
-        "energy (kWh)": round(total, 6),
-        "energy": dg.MetadataValue.table([dg.TableRecord(record) for record in records]),
+        "energy (kWh)": round(sum(measured[device_id] for device_id in counted), 6),
+        "energy": dg.MetadataValue.table(records),
     }
 
 

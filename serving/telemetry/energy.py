@@ -10,9 +10,9 @@ from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, Field
 
 from assets.datasets import energy_of
-from assets.energy import EnergyFigures
+from assets.energy import EnergyFigures, standby, working_periods
 from serving.auth.tenancy import DatabaseSession
-from serving.dependencies import PlatformSettings, Readings
+from serving.dependencies import PlatformSettings, Readings, WorkingSite
 from serving.devices.schemas import DevicePath
 from serving.http.errors import Invalid, NotFound, problems
 from serving.http.fields import Moment
@@ -61,6 +61,9 @@ class EnergyData(BaseModel):
     coverage: float
     peak_demand_15min: float | None
     peak_demand_15min_at: Moment | None
+    base_load: float | None = Field(description="W: the median over days of the 2.5th percentile of their load")
+    outside_working_hours_kwh: float | None = Field(description="Energy of the quarter hours outside working hours")
+    outside_working_hours_share: float | None = Field(description="Its share of the energy of all quarter hours")
     outdated_days: int = Field(
         description="Days whose figures in the catalogue are still being made again; their energy is from readings"
     )
@@ -78,6 +81,7 @@ def get_energy(
     session: DatabaseSession,
     reader: Readings,
     settings: PlatformSettings,
+    site: WorkingSite,
     device_id: DevicePath,
     *,
     start_time: Start = None,
@@ -87,12 +91,14 @@ def get_energy(
     """The energy of a device over a range, by default the last 24 hours, by quarter hour, hour, day or month."""
     start, end = requested_range(start_time, end_time)
     device = session.get(Device, device_id)
-    zone = DeviceMetadata.parse(device.metadata_json if device else None).zone(settings.zone)
+    metadata = DeviceMetadata.parse(device.metadata_json if device else None)
+    zone = metadata.zone(settings.zone)
     edges = list(_edges(start, end, interval, zone))
     energy = energy_of(session, reader, device_id, start, end)
     if not energy.sources:
         refuse_unknown(session, [device_id])
     peak = energy.peak_demand
+    unused = standby(energy, working_periods(metadata, site, zone, start, end), zone)
     data = {
         "device_id": device_id,
         "start_time": moment(start),
@@ -106,6 +112,9 @@ def get_energy(
         "coverage": energy.coverage,
         "peak_demand_15min": peak and peak.watts,
         "peak_demand_15min_at": peak and moment(peak.at),
+        "base_load": unused.base_load,
+        "outside_working_hours_kwh": unused.outside_kwh,
+        "outside_working_hours_share": unused.share,
         "outdated_days": energy.outdated_days,
         "items": [_item(energy.part(a, b)) for a, b in pairwise(edges)],
         "findings": json_findings(energy.findings),
