@@ -125,22 +125,23 @@ def _reload(settings: Settings, start: date) -> None:
     from orchestration.reload import reload_definitions
 
     reloaded = reload_definitions(settings)
-    print(f"energy: datasets now begin on {start}" + ("" if reloaded else "; Dagster sees it when it starts next"))
+    later = "" if reloaded else "; Dagster sees it when it starts next"
+    print(f"energy: datasets now begin on {start}{later}", file=sys.stderr)
 
 
 def _report(done: "Imported", settings: Settings) -> None:
     devices = f"{len(done.devices)} device{'' if len(done.devices) == 1 else 's'}"
     period = f", {done.first:%Y-%m-%d %H:%M} to {done.last:%Y-%m-%d %H:%M} UTC" if done.first and done.last else ""
     print(
-        f"{done.rows} rows: {done.stored} stored, {done.quarantined} quarantined, {done.skipped} skipped"
-        f" (without a value); {devices}{period}"
+        f"{done.rows} row{'' if done.rows == 1 else 's'}: {done.stored} stored, {done.quarantined} quarantined,"
+        f" {done.skipped} skipped (without a value); {devices}{period}"
     )
     if done.first_reason:
         print(f"energy: the first quarantined row: {done.first_reason}", file=sys.stderr)
     if done.dropped:
         print(
-            f"energy: {done.dropped} values were dropped: beyond ±1e12, ignored by the device's metadata, or of more"
-            " metrics than MAX_METRICS_PER_DEVICE",
+            f"energy: {done.dropped} values were dropped: texts, beyond ±1e12, ignored by the device's metadata, or of"
+            " more metrics than MAX_METRICS_PER_DEVICE",
             file=sys.stderr,
         )
     if done.unregistered:

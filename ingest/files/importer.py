@@ -17,7 +17,7 @@ from ingest.files.times import LocalTimes, UnreadableTime
 from ingest.intake.decode import Decoded, Rejected, decode_items, is_identifier
 from ingest.intake.excess import drop_excess
 from storage import dirty_days
-from storage.devices import all_devices
+from storage.devices import NAMED_METRICS, all_devices
 from storage.quarantine import QuarantinedReading, add_quarantined
 from storage.telemetry import Reading, TelemetryStore
 from storage.times import microseconds, moment, utc_now
@@ -30,7 +30,8 @@ MAX_SHOWN_ID = 60
 class Imported:
     """What became of a file's rows: `rows` = `stored` + `quarantined` + `skipped`, which have no value.
 
-    `dropped` values are ignored by the device's metadata, beyond ±1e12, or of more metrics than a device can have.
+    `dropped` values are texts of InfluxDB's fields, ignored by the device's metadata, beyond ±1e12, or of more metrics
+    than a device can have.
     """
 
     rows: int = 0
@@ -114,6 +115,9 @@ class Importer:
             try:
                 number = self._mapping.numbers.parse(raw)
             except ValueError as error:
+                if self._mapping.takes_all_fields and metric not in NAMED_METRICS:
+                    self._result.dropped += 1  # a text field of InfluxDB, such as a state, is not a metric
+                    continue
                 raise _Unusable(f"{metric}: {error}", metric) from None
             if number is not None:
                 item[metric] = number * column.factor + column.offset

@@ -87,11 +87,16 @@ class FileMapping:
                 yield metric, column, row.get(column.name)
             return
         name = str(row.get(FIELD) or "")
-        if not self.metrics and is_metric(name):
+        if self.takes_all_fields and is_metric(name):
             yield name, Column(VALUE), row.get(VALUE)
         for metric, column in self.metrics.items():
             if column.name in (VALUE, name):
                 yield metric, column, row.get(VALUE)
+
+    @property
+    def takes_all_fields(self) -> bool:
+        """Whether each field is a metric under its own name."""
+        return self.has_fields and not self.metrics
 
     def device_of(self, row: Mapping[str, Any]) -> str:
         if self.device_column is None:

@@ -101,14 +101,14 @@ class _Sample:
             self._last[device_id] = time
         elif (unit := unit_hint(time, utc_now())) not in (None, "ms"):
             self._unreadable = (
-                self._unreadable or f"the time {raw} is not in {self.mapping.times.unit}; {_advice(unit)}"
+                self._unreadable or f"line {row.number}: {raw} is not in {self.mapping.times.unit}; {_advice(unit)}"
             )
             return
         self._readable += 1
 
     def check(self) -> None:
         if self._unreadable and not self._readable:
-            raise FileRefused(f"no time can be read. {self._unreadable}")
+            raise FileRefused(f"no time can be read; {self._unreadable}")
         if self.mapping.numbers.decimal == "." and self._comma and not self._point:
             raise FileRefused(f"{self._comma!r} has a decimal comma; set --decimal ','")
 

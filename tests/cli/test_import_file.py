@@ -174,6 +174,21 @@ def test_a_wide_file_is_not_bound_by_the_size_of_a_message(stores: Stores, tmp_p
     assert len(stored(stores, "D1")) == 1500
 
 
+def test_fields_of_influxdb_are_metrics_and_its_texts_are_not(stores: Stores, tmp_path: Path) -> None:
+    file = tmp_path / "old.csv"
+    rows = ["2026-02-12T10:00:00Z,230.1,voltage", "2026-02-12T10:00:00Z,7,oil", "2026-02-12T10:00:00Z,on,state",
+            "2026-02-12T10:01:00Z,broken,voltage"]  # fmt: skip
+    file.write_text("#datatype,string,long,dateTime:RFC3339,double,string\n#default,_result,,,,\n"
+                    ",result,table,_time,_value,_field\n" + "".join(f",,0,{row}\n" for row in rows))  # fmt: skip
+    code, out, err = energy("import", str(file), "--device", "D1")
+    assert (code, out.split(";")[0]) == (0, "4 rows: 2 stored, 1 quarantined, 1 skipped (without a value)")
+    assert "1 values were dropped" in err
+    (one,) = stored(stores, "D1")
+    assert (one["voltage"], one["oil"]) == (230.1, 7)
+    renamed = energy("import", str(file), "--device", "D2", "--map", "power=oil:kW")
+    assert (renamed[0], [row["power"] for row in stored(stores, "D2")]) == (0, [7000])
+
+
 def test_a_file_of_two_devices_newest_first_over_the_autumn_change(stores: Stores, tmp_path: Path) -> None:
     """Each device passes the repeated hour by itself; equal local times are two readings."""
     hours = ["03:00", "02:00", "02:00", "01:00"]
