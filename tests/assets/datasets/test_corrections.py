@@ -1,5 +1,6 @@
 """Corrections: energy, statistics, telemetry and files hold them at once, and are as before when they are undone."""
 
+import dataclasses
 import hashlib
 import json
 from datetime import timedelta
@@ -22,10 +23,11 @@ from storage.catalogue import current
 from storage.corrections import CorrectionAction
 from storage.devices import Device
 from storage.jobs import ReportJob
-from storage.stores import Stores
+from storage.settings import Settings
+from storage.stores import Stores, open_telemetry_store
 from storage.times import DAY as ONE_DAY, HOUR, midnight, moment
 from tests.support.correcting import correct, correction, figures, files, reader, undo
-from tests.support.plant import DAY, DAY_MINUTES, reading, store
+from tests.support.plant import DAY, DAY_MINUTES, START, reading, store
 
 NEXT = DAY + timedelta(days=1)
 KEY = f"datasets/D1/{DAY:%Y%m%d}_{DAY:%Y%m%d}.parquet"
@@ -312,6 +314,35 @@ def test_an_export_that_claimed_a_day_before_the_correction_was_committed_sees_i
     row = current(stores.session, KEY)
     assert row is not None
     assert read(stores.objects, [row])["corrected"].to_pylist().count(True) == 13
+
+
+@pytest.mark.slow
+def test_corrections_over_influxdb(
+    stores: Stores, influxdb_server: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {**influxdb_server, "INFLUXDB_BUCKET": "corrections"}.items():
+        monkeypatch.setenv(name, value)
+    telemetry = open_telemetry_store(Settings.load())
+    influx = dataclasses.replace(stores, telemetry=telemetry)
+    plant(influx)
+    before = seen(influx)
+    made = [
+        correct(influx, correction("power", "exclude", 60, 120)),
+        correct(influx, correction("kwh", "replace", 70, 130, 4.0, unit="kWh")),
+    ]
+    at_once = seen(influx)
+    assert at_once[0] == pytest.approx(before[0] + 3)
+    assert at_once[-1].metrics["power"].count == 576 - 12
+    corrected = reader(influx).corrected().aggregate("D1", START, START + ONE_DAY, function="count", every=ONE_DAY)
+    assert corrected["power"].to_pylist() == [288 - 12]
+    made_files = files(influx, DAY, NEXT)
+    assert seen(influx) == at_once
+    for row in made:
+        undo(influx, row)
+    assert seen(influx) == before
+    assert files(influx, DAY, NEXT) != made_files
+    assert seen(influx) == before
+    telemetry.close()
 
 
 Made = tuple[str, CorrectionAction, int, int, float]
