@@ -58,6 +58,9 @@ def import_file(
     from ingest.intake.decode import is_identifier
 
     settings = Settings.load()
+    if not file.exists():
+        print(f"energy: {file} cannot be read: there is no such file", file=sys.stderr)
+        raise typer.Exit(2)
     if (device is None) == (device_column is None):
         raise typer.BadParameter("give either --device or --device-column")
     if device is not None and not is_identifier(device):

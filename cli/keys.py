@@ -67,7 +67,8 @@ def revoke(name: Annotated[str, typer.Argument(help="The key's name, as `energy 
     from storage import access
 
     with migrated_session() as session:
+        before = next((key.revoked_at for key in access.list_keys(session) if key.name == name), None)
         if not access.revoke_key(session, name):
             raise typer.BadParameter(f"there is no key named {name!r}; `energy keys list` shows all", param_hint="NAME")
         session.commit()
-    print(f"{name} is revoked")
+    print(f"{name} was already revoked on {before:%Y-%m-%d}" if before else f"{name} is revoked")

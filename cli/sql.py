@@ -78,7 +78,7 @@ def _table(rows: "pa.Table") -> None:
     widths = [max(map(len, column)) for column in zip(names, *lines, strict=True)]
     for line in (names, ["-" * width for width in widths], *lines):
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
-    print(f"{len(lines)} rows", file=sys.stderr)
+    print(f"{len(lines)} {'row' if len(lines) == 1 else 'rows'}", file=sys.stderr)
 
 
 def _cell(value: Any) -> str:

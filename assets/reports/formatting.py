@@ -86,6 +86,12 @@ def duration(seconds: float) -> str:
     return " ".join(words)
 
 
+def interval(seconds: float) -> str:
+    """A length of time as it stands after "every": `minute`, `15 min`."""
+    one: dict[float, str] = {1: "second", 60: "minute", 3600: "hour", 86_400: "day"}
+    return one.get(round(seconds, 1)) or duration(seconds)
+
+
 def count(number: int, thing: str, things: str | None = None) -> str:
     """The number with the noun in its singular or plural."""
     return f"{number:,} {thing if number == 1 else things or thing + 's'}"

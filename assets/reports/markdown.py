@@ -58,6 +58,7 @@ def environment() -> Environment:
         "date_time": formatting.date_time,
         "day": formatting.day_name,
         "duration": formatting.duration,
+        "interval": formatting.interval,
         "figure": formatting.figure,
         "kpi": formatting.kpi_value,
         "metric": formatting.metric_name,

@@ -137,8 +137,11 @@ def _lenient(payload: bytes) -> Any:
     """Decode JSON with bare nan and inf, which some devices send for one broken channel of a good reading."""
     try:
         return json.loads(_string_or_not_finite.sub(_as_python_reads_it, payload.decode()))
-    except (ValueError, RecursionError) as error:
-        raise _Invalid(f"the payload is not valid JSON: {error}") from None
+    except json.JSONDecodeError as error:
+        raise _Invalid(f"the payload is not valid JSON: look at line {error.lineno}, character {error.colno}") from None
+    except (ValueError, RecursionError):
+        problem = "it is not UTF-8 text, is nested too deeply, or has a number that is too long"
+        raise _Invalid(f"the payload is not valid JSON: {problem}") from None
 
 
 def _as_python_reads_it(match: re.Match[str]) -> str:
@@ -285,8 +288,10 @@ def _brief(value: float) -> str:
 
 
 def _cut(value: Any) -> str:
-    """A value as it can stand in a sentence: printable and short."""
-    return repr(value)[:60]
+    """A value as it can stand in a sentence: printable and short, and as JSON has it."""
+    return (repr(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else json.dumps(value))[
+        :60
+    ]
 
 
 def payload_of(reading: Reading) -> bytes:
