@@ -151,6 +151,22 @@ def test_readings_that_wait_for_ever_are_no_readiness() -> None:
     assert readiness(answers, answers, metrics)["ready"]  # type: ignore[arg-type]
 
 
+class Silent(Connected):
+    is_receiving = False
+
+
+def test_a_connection_that_brings_nothing_is_no_readiness() -> None:
+    answer = readiness(Silent(), Silent(), IngestMetrics())  # type: ignore[arg-type]
+    assert not answer["ready"]
+    assert "nothing arrives, not even a probe" in answer["checks"]["broker"]
+    unknown = Connected()
+    unknown.probe = Probe("test")
+    unknown.probe._has_warned = True
+    answer = readiness(unknown, unknown, IngestMetrics())  # type: ignore[arg-type]
+    assert answer["ready"]
+    assert "lets no probe through" in answer["checks"]["broker"]
+
+
 def test_metrics_of_a_process_that_did_nothing_yet() -> None:
     registry = CollectorRegistry()
     metrics = IngestMetrics()
