@@ -2,6 +2,7 @@
 
 import os
 import secrets
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from storage.settings import Settings
 INTERNAL_HEADER = "X-Energy-Internal"
 
 
-def secret_of(file: Path) -> bytes:
+def secret_of(file: Path, make: Callable[[], bytes] = lambda: secrets.token_bytes(32)) -> bytes:
     """The secret in the file. The process that needs it first makes it."""
     try:
         return file.read_bytes()
@@ -19,7 +20,7 @@ def secret_of(file: Path) -> bytes:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         new = file.with_name(f"{file.name}.{os.getpid()}.{secrets.token_hex(4)}")
         new.touch(mode=0o600)
-        new.write_bytes(secrets.token_bytes(32))
+        new.write_bytes(make())
         with suppress(FileExistsError):  # another process was first, and its secret counts
             os.link(new, file)
         new.unlink()

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from cli.local.settings import allows_anonymous_devices
-from ingest.mqtt import EMBEDDED_LOGIN, embedded_password_file
+from ingest.mqtt import EMBEDDED_LOGIN, embedded_password
 from storage.settings import Settings
 
 ANONYMOUS = "anonymous-device"
@@ -50,7 +50,7 @@ def write_secret(file: Path, content: str) -> None:
 
 def authorization(settings: Settings) -> dict[str, Any]:
     """Who may do what, for NATS's configuration."""
-    platform = {EMBEDDED_LOGIN: embedded_password_file(settings).read_text().strip()}
+    platform = {EMBEDDED_LOGIN: embedded_password(settings) or ""}
     if settings.mqtt_username:
         platform[settings.mqtt_username] = settings.mqtt_password.get_secret_value() if settings.mqtt_password else ""
     users = [{"user": name, "password": password} for name, password in platform.items()]

@@ -2,7 +2,6 @@
 
 import json
 import os
-import secrets
 import shutil
 import signal
 import sysconfig
@@ -11,7 +10,7 @@ from typing import Any
 
 from cli.local import broker_logins, home, nats_session
 from cli.local.settings import allows_anonymous_devices
-from ingest.mqtt import embedded_password_file, session_id
+from ingest.mqtt import ingester_id
 from storage.settings import Settings, SettingsError
 
 # Messages sent to a subscriber and not acknowledged yet. Ingestion acknowledges after its commit, and gathers a whole
@@ -32,7 +31,8 @@ def prepare(settings: Settings) -> list[str]:
         raise SettingsError("nats-server is not installed; run `make setup`, or set MQTT_BROKER_HOST")
     folder = settings.energy_home / "broker"
     folder.mkdir(mode=0o700, exist_ok=True)
-    _make_login(settings, program)
+    if _is_of_an_earlier_release(settings):
+        nats_session.move(program, folder, settings.mqtt_client_id, ingester_id(settings))
     configuration: dict[str, Any] = {
         "server_name": "energy",
         # The NATS protocol is not used but cannot be switched off: let the server take any free port. It needs a login.
@@ -72,20 +72,12 @@ def apply_logins(settings: Settings) -> None:
     os.kill(process, signal.SIGHUP)
 
 
-def _make_login(settings: Settings, program: str) -> None:
-    """Make the platform's own login at the first start. What earlier releases left becomes its session."""
-    secret = embedded_password_file(settings)
-    if secret.exists():
-        return
-    # Kept under another name until the session is moved: if that is interrupted, it goes on with the same password.
-    chosen = secret.with_name("broker-password.chosen")
-    if not chosen.exists():
-        broker_logins.write_secret(chosen, secrets.token_urlsafe(24))
-    store = settings.energy_home / "broker"
-    if (store / "jetstream").exists():
-        new = session_id(settings, chosen.read_text())
-        nats_session.move(program, store, settings.mqtt_client_id, new)
-    chosen.rename(secret)
+def _is_of_an_earlier_release(settings: Settings) -> bool:
+    """Whether the last start was that of a release without logins, whose ingester had a client id without a secret."""
+    try:
+        return "users" not in json.loads(_configuration_file(settings).read_text()).get("authorization", {})
+    except FileNotFoundError:
+        return False
 
 
 def _configuration_file(settings: Settings) -> Path:

@@ -7,9 +7,9 @@ from ingest.mqtt.client import (
     connect,
     connection_options,
     disconnect,
-    embedded_password_file,
+    embedded_password,
+    ingester_id,
     new_client,
-    session_id,
 )
 from ingest.mqtt.live import ANNOUNCE_SECONDS, BATCHES_TOPIC, SUBSCRIBERS_TOPIC, LiveBatch, LiveItem, decode_batch
 
@@ -26,7 +26,7 @@ __all__ = [
     "connection_options",
     "decode_batch",
     "disconnect",
-    "embedded_password_file",
+    "embedded_password",
+    "ingester_id",
     "new_client",
-    "session_id",
 ]

@@ -2,14 +2,15 @@
 
 import hashlib
 import logging
+import secrets
 import ssl
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 
+from storage.secret_files import secret_of
 from storage.settings import Settings
 
 # The platform's login at the embedded broker, unless MQTT_USERNAME gives another.
@@ -34,7 +35,7 @@ class ConnectionOptions:
 def connection_options(settings: Settings) -> ConnectionOptions:
     """How to reach the broker. With MQTT_TLS_CA, its certificate must be signed by that authority.
 
-    The login of the embedded broker was made at its first start. Who may not read it connects without one.
+    Who may not read the platform's login at the embedded broker connects without one.
 
     Raises:
         OSError: the file of the certificate authority cannot be read.
@@ -43,8 +44,8 @@ def connection_options(settings: Settings) -> ConnectionOptions:
     tls_context = ssl.create_default_context(cafile=settings.mqtt_tls_ca) if settings.mqtt_tls_ca else None
     username = settings.mqtt_username
     password = settings.mqtt_password.get_secret_value() if settings.mqtt_password and username else None
-    if username is None and (secret := _embedded_secret(settings)):
-        username, password = EMBEDDED_LOGIN, secret
+    if username is None and settings.embeds_broker and (password := embedded_password(settings)):
+        username = EMBEDDED_LOGIN
     return ConnectionOptions(
         host=settings.broker_host,
         port=settings.mqtt_broker_port,
@@ -60,26 +61,17 @@ def ingester_id(settings: Settings) -> str:
     NATS gives a session to any client that names its id, whatever its login. So at the embedded broker, the id has a
     part that only those know who can read the platform's secret.
     """
-    secret = _embedded_secret(settings)
-    return session_id(settings, secret) if secret else settings.mqtt_client_id
-
-
-def session_id(settings: Settings, secret: str) -> str:
-    """The client id of this ingester at an embedded broker with this secret."""
+    secret = embedded_password(settings) if settings.embeds_broker else None
+    if secret is None:
+        return settings.mqtt_client_id
     return f"{settings.mqtt_client_id}-{hashlib.sha256(f'client id of {secret}'.encode()).hexdigest()[:32]}"
 
 
-def embedded_password_file(settings: Settings) -> Path:
-    """Where the password of the platform's login at the embedded broker is kept."""
-    return settings.energy_home / "broker-password"
-
-
-def _embedded_secret(settings: Settings) -> str | None:
-    if not settings.embeds_broker:
-        return None
+def embedded_password(settings: Settings) -> str | None:
+    """The password of the platform's login at the embedded broker; None if this process may not read it."""
     try:
-        return embedded_password_file(settings).read_text().strip()
-    except OSError:
+        return secret_of(settings.energy_home / "broker-password", lambda: secrets.token_urlsafe(24).encode()).decode()
+    except PermissionError:
         return None
 
 

@@ -70,8 +70,8 @@ class Probe:
         self._reconnects_in_vain = 0
 
     def connected(self) -> None:
-        """Start anew: what was sent over the connection before may be lost."""
-        self._sent_at, self._unanswered_since = 0.0, None
+        """Start anew, an interval before the next probe: what was sent over the connection before may be lost."""
+        self._sent_at, self._unanswered_since = time.monotonic(), None
 
     def wants_reconnect(self) -> bool:
         """Whether to give the connection up now; it is counted and logged.

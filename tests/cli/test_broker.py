@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from cli.local import broker_logins, home, nats
 from cli.main import app
-from ingest.mqtt import EMBEDDED_LOGIN, embedded_password_file
+from ingest.mqtt import EMBEDDED_LOGIN, embedded_password
 from ingest.mqtt.subscription import Message, Subscription
 from storage.settings import Settings
 from tests.support.publisher import Publisher, message
@@ -50,11 +50,13 @@ def running(settings: Settings, command: list[str] | None = None) -> Iterator["s
 class Client:
     """A client of the broker, as a device or a stranger is one."""
 
-    def __init__(self, settings: Settings, login: tuple[str, str] | None = None, name: str = "") -> None:
+    def __init__(
+        self, settings: Settings, login: tuple[str, str] | None = None, name: str = "", *, clean: bool = True
+    ) -> None:
         self.received: list[bytes] = []
         self.granted: list[bool] = []
         self.answers: list[str] = []
-        self._client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=name, reconnect_on_failure=False)
+        self._client = mqtt.Client(CallbackAPIVersion.VERSION2, name, clean_session=clean, reconnect_on_failure=False)
         if login:
             self._client.username_pw_set(*login)
         self._client.on_connect = lambda _c, _u, _f, reason, _p: self.answers.append(str(reason))
@@ -125,7 +127,7 @@ def test_who_has_no_login_publishes_telemetry_and_no_more(settings: Settings) ->
     with running(settings):
         source = opened(settings)
         stranger = Client(settings)
-        platform = Client(settings, (EMBEDDED_LOGIN, embedded_password_file(settings).read_text()))
+        platform = Client(settings, (EMBEDDED_LOGIN, embedded_password(settings) or ""))
         assert not any(stranger.subscribe(f) for f in ("#", TOPIC, "energy/live/batches", source.probe.topic))
         assert platform.subscribe("energy/#")
         for topic in ("energy/live/batches", source.probe.topic, "$SYS/REQ", "devices/D1/telemetry/more", "elsewhere"):
@@ -165,9 +167,9 @@ def test_secrets_are_their_owners_alone(settings: Settings) -> None:
     nats.prepare(settings)
     names = ["broker-password", "broker-logins.json", "broker/nats.conf"]
     assert {stat.S_IMODE((settings.energy_home / name).stat().st_mode) for name in names} == {0o600}
-    before = embedded_password_file(settings).read_text()
+    before = embedded_password(settings)
     nats.prepare(settings)
-    assert embedded_password_file(settings).read_text() == before
+    assert embedded_password(settings) == before
 
 
 def test_logins_of_devices_and_gateways(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -280,36 +282,28 @@ def test_a_login_of_the_settings_closes_the_broker_to_others(
 
 def test_what_waited_in_an_earlier_releases_session_is_taken_after_the_upgrade(settings: Settings) -> None:
     """Earlier releases had neither logins nor a secret in the ingester's client id."""
-    folder = settings.energy_home / "broker"
-    folder.mkdir()
-    old = settings.energy_home / "old.conf"
-    listeners = {
-        "listen": "127.0.0.1:-1",
-        "mqtt": {"listen": f"127.0.0.1:{settings.mqtt_broker_port}", "ack_wait": "5s"},
-    }
-    old.write_text(json.dumps({"server_name": "energy", "jetstream": {"store_dir": str(folder)}, **listeners}))
-    program = nats.prepare(Settings.load().model_copy(update={"energy_home": _elsewhere(settings)}))[0]
-    with running(settings, [program, "--config", str(old)]):
-        source = opened(settings)
-        assert source.probe.topic.endswith("/energy-ingest")
-        source.stop()
+    program = nats.prepare(settings)[0]
+    file = settings.energy_home / "broker" / "nats.conf"
+    old = {name: part for name, part in json.loads(file.read_text()).items() if name != "authorization"}
+    del old["mqtt"]["no_auth_user"]
+    file.write_text(json.dumps(old))
+    with running(settings, [program, "--config", str(file)]):
+        ingester = Client(settings, name="energy-ingest", clean=False)
+        assert ingester.subscribe("devices/+/telemetry")
+        ingester.close()
         client = Client(settings)
         for i in range(300):
             client.publish(TOPIC, b"%d" % i)
         client.close()
-    with running(settings):
-        source = opened(settings)
-        assert not source.probe.topic.endswith("/energy-ingest")
-        assert [m.payload for m in take(source, 300)] == [b"%d" % i for i in range(300)]
-        device = Client(settings)
-        device.publish(TOPIC, b"new")
-        assert [m.payload for m in take(source, 1)] == [b"new"]
-        device.close()
-        source.stop()
-    assert not list(settings.energy_home.glob("broker-password.*"))
-
-
-def _elsewhere(settings: Settings) -> Path:
-    other = settings.energy_home.with_name("elsewhere")
-    home.make(other)
-    return other
+    for _ in range(2):
+        with running(settings):
+            source = opened(settings)
+            assert not source.probe.topic.endswith("/energy-ingest")
+            assert [m.payload for m in take(source, 300)] == [b"%d" % i for i in range(300)]
+            device = Client(settings)
+            device.publish(TOPIC, b"new")
+            assert [m.payload for m in take(source, 1)] == [b"new"]
+            for i in range(300):
+                device.publish(TOPIC, b"%d" % i)  # for the next start, which moves nothing any more
+            device.close()
+            source.stop()

@@ -217,8 +217,8 @@ def test_a_full_disk_under_mosquitto_costs_nothing_while_it_lives(production: Se
 def test_mosquitto_at_its_limit_drops_and_says_how_many(production: Server, tmp_path: Path) -> None:
     file = tmp_path / "mosquitto.conf"
     given = file.read_text()
-    assert "max_queued_messages 1000000" in given
-    file.write_text(given.replace("max_queued_messages 1000000", "max_queued_messages 2000") + "sys_interval 1\n")
+    assert "max_queued_messages 4000000" in given
+    file.write_text(given.replace("max_queued_messages 4000000", "max_queued_messages 2000") + "sys_interval 1\n")
     source = Source(production.port, SOURCE)
     with production.running():
         reader = Reader(Settings.load())

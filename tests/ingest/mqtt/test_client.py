@@ -42,9 +42,17 @@ def test_login_and_tls_are_those_of_the_settings(authority: Path, monkeypatch: p
             log_in(client, settings)
 
 
-def test_without_login_and_tls_there_is_neither(settings: Settings) -> None:
-    options = connection_options(settings)
+def test_without_login_and_tls_there_is_neither(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MQTT_BROKER_HOST", "broker.plant")
+    options = connection_options(Settings.load())
     assert (options.username, options.password, options.tls_context) == (None, None, None)
+
+
+def test_at_the_embedded_broker_the_platform_has_a_login_of_its_own(settings: Settings) -> None:
+    options = connection_options(settings)
+    assert options.username == "platform"
+    assert len(options.password or "") >= 24
+    assert connection_options(settings) == options, "whoever needs it first makes it"
 
 
 def test_a_missing_authority_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
