@@ -14,6 +14,7 @@ from sqlalchemy import Engine, create_engine, event, text
 from sqlalchemy.exc import InvalidatePoolError, OperationalError
 from sqlmodel import DateTime, Field, Session
 
+from storage.roles import make_app_role
 from storage.settings import Settings, SettingsError
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -62,13 +63,16 @@ class TimedConnection(psycopg.Connection[Any]):
             raise psycopg.OperationalError(f"the server has not answered for {self.answer_timeout:g} s") from None
 
 
-def open_engine(settings: Settings, *, pool_size: int = 5, answer_timeout: float | None = None) -> Engine:
+def open_engine(
+    settings: Settings, *, pool_size: int = 5, answer_timeout: float | None = None, as_owner: bool = False
+) -> Engine:
     """An engine whose connections use UTC and are replaced after a restart of the server.
 
-    With `answer_timeout`, a statement fails as on a lost connection if it has no answer after so many seconds.
+    With `as_owner`, they have the login of the database's owner. With `answer_timeout`, a statement fails as on a lost
+    connection if it has no answer after so many seconds.
     """
     engine = create_engine(
-        settings.database_url_for("psycopg"),
+        settings.database_url_for("psycopg", as_owner=as_owner),
         pool_size=pool_size,
         max_overflow=pool_size,
         connect_args={**ALIVE, "options": "-c timezone=UTC", "application_name": "energy"},
@@ -137,7 +141,7 @@ def migrate(settings: Settings, revision: str = "head") -> None:
         SettingsError: the server does not answer or refuses the login.
 
     """
-    engine = open_engine(settings)
+    engine = open_engine(settings, as_owner=True)
     try:
         with engine.connect() as connection:
             connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": MIGRATION_LOCK})
@@ -146,6 +150,7 @@ def migrate(settings: Settings, revision: str = "head") -> None:
             config.attributes["connection"] = connection
             command.upgrade(config, revision)
             connection.execute(text("CREATE SCHEMA IF NOT EXISTS dagster"))
+            make_app_role(connection, settings)
             connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": MIGRATION_LOCK})
             connection.commit()
     except OperationalError as error:

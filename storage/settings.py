@@ -17,8 +17,11 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import AfterValidator, AliasChoices, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from storage.addresses import http_url, postgres_url, topic_filter
 from storage.validation import sentence
 
+# The login with which the platform works in its database (storage/roles.py).
+APP_ROLE = "energy_app"
 CHECKOUT = Path(__file__).resolve().parent.parent
 
 # Old and new names of one variable. Both may be given only if they agree.
@@ -60,31 +63,10 @@ def known_zone(name: str) -> str:
     return name
 
 
-def _http_url(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("give it as http://host:port or https://host:port")
-    return url.rstrip("/")
-
-
-def _postgres_url(url: str) -> str:
-    parts = urlsplit(url)
-    if not re.fullmatch(r"postgres(ql)?(\+\w+)?", parts.scheme) or not parts.hostname or not parts.path.strip("/"):
-        raise ValueError("give it as postgresql://user:password@host:5432/database (any +driver is accepted)")
-    return f"postgresql://{url.split('://', 1)[1]}"
-
-
-def _topic_filter(topic: str) -> str:
-    levels = topic.split("/")
-    if levels.count("+") != 1 or any(level != "+" and set(level) & set("+#\0") for level in levels):
-        raise ValueError("give a filter with one level + for the device's id, such as devices/+/telemetry")
-    return topic
-
-
 Port = Annotated[int, Field(ge=1, le=65535)]
 Count = Annotated[int, Field(ge=1)]
 Zone = Annotated[str, AfterValidator(known_zone)]
-HttpUrl = Annotated[str, AfterValidator(_http_url)]
+HttpUrl = Annotated[str, AfterValidator(http_url)]
 
 
 class EnvironmentSettings(BaseSettings):
@@ -143,7 +125,7 @@ class Settings(EnvironmentSettings):
     energy_admin_key: Annotated[SecretStr, Field(min_length=16)] | None = None
 
     # Relational store: one URL, or the parts of one
-    given_database_url: Annotated[str, AfterValidator(_postgres_url)] | None = Field(
+    given_database_url: Annotated[str, AfterValidator(postgres_url)] | None = Field(
         None, validation_alias="DATABASE_URL", repr=False
     )
     postgres_host: str | None = Field(None, validation_alias=AliasChoices("POSTGRES_HOST", "CHECKPOINT_DB_HOST"))
@@ -153,6 +135,7 @@ class Settings(EnvironmentSettings):
     )
     postgres_user: str = Field("energy", min_length=1)
     postgres_password: SecretStr | None = None
+    postgres_app_password: SecretStr | None = None  # for migrations alone, which make the platform's login
 
     # Telemetry store
     influxdb_url: HttpUrl | None = None
@@ -165,7 +148,7 @@ class Settings(EnvironmentSettings):
     mqtt_broker_port: Port = 1883
     mqtt_username: str | None = None
     mqtt_password: SecretStr | None = None
-    mqtt_topic: Annotated[str, AfterValidator(_topic_filter)] = "devices/+/telemetry"
+    mqtt_topic: Annotated[str, AfterValidator(topic_filter)] = "devices/+/telemetry"
     mqtt_tls_ca: Path | None = None
     # Several ingesters side by side share a group, and each has its own client id.
     mqtt_shared_group: str | None = Field(None, pattern=r"^[A-Za-z0-9_-]{1,50}$")
@@ -249,6 +232,10 @@ class Settings(EnvironmentSettings):
     def zone(self) -> ZoneInfo:
         return ZoneInfo(self.site_timezone)
 
+    @property
+    def app_password_file(self) -> Path:
+        return self.energy_home / "postgres-app-password"
+
     @cached_property
     def database_url(self) -> str:
         """`postgresql://…` of the relational store.
@@ -257,6 +244,13 @@ class Settings(EnvironmentSettings):
             SettingsError: it is the embedded database, and no platform has run in this home yet.
 
         """
+        if self.embeds_postgres and self.app_password_file.exists():
+            return self._database_url(APP_ROLE, self.app_password_file.read_text())
+        return self.owner_database_url
+
+    @property
+    def owner_database_url(self) -> str:
+        """`database_url` with the login of the database's owner, for migrations."""
         if self.given_database_url:
             return self.given_database_url
         password = self.postgres_password.get_secret_value() if self.postgres_password else None
@@ -268,13 +262,17 @@ class Settings(EnvironmentSettings):
                     f"no platform has been started in {self.energy_home};"
                     " run `energy up`, or set DATABASE_URL or ENERGY_HOME"
                 ) from None
-        login = quote(self.postgres_user, safe="") + (f":{quote(password, safe='')}" if password else "")
+        return self._database_url(self.postgres_user, password)
+
+    def _database_url(self, user: str, password: str | None) -> str:
+        login = quote(user, safe="") + (f":{quote(password, safe='')}" if password else "")
         host = self.postgres_host or "127.0.0.1"
         return f"postgresql://{login}@{host}:{self.postgres_port}/{quote(self.postgres_db)}"
 
-    def database_url_for(self, driver: str) -> str:
+    def database_url_for(self, driver: str, *, as_owner: bool = False) -> str:
         """`database_url` for SQLAlchemy, with the name of a driver."""
-        return self.database_url.replace("postgresql://", f"postgresql+{driver}://", 1)
+        url = self.owner_database_url if as_owner else self.database_url
+        return url.replace("postgresql://", f"postgresql+{driver}://", 1)
 
     @property
     def database_address(self) -> str:

@@ -1,0 +1,58 @@
+"""The login with which the platform works in PostgreSQL: it reads and writes rows, and is no superuser.
+
+Migrations have the owner's login. The platform's owns only what it makes itself: the partitions of the telemetry, and
+the schema of Dagster's tables.
+"""
+
+import secrets
+
+from psycopg import sql
+from sqlalchemy import Connection, text
+
+from storage.settings import APP_ROLE, Settings
+
+_TELEMETRY = """
+SELECT c.oid::regclass::text FROM pg_class c
+WHERE c.oid = 'device_telemetry'::regclass
+   OR c.oid IN (SELECT inhrelid FROM pg_inherits WHERE inhparent = 'device_telemetry'::regclass)
+"""
+_DAGSTER = """
+SELECT c.oid::regclass::text FROM pg_class c
+WHERE c.relnamespace = 'dagster'::regnamespace AND c.relkind IN ('r', 'p', 'v', 'm')
+"""
+_GRANTS = (
+    f"GRANT USAGE, CREATE ON SCHEMA public TO {APP_ROLE}",
+    f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {APP_ROLE}",
+    f"GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO {APP_ROLE}",
+    f"REVOKE INSERT, UPDATE, DELETE ON alembic_version FROM {APP_ROLE}",
+    f"ALTER SCHEMA dagster OWNER TO {APP_ROLE}",
+)
+
+
+def make_app_role(connection: Connection, settings: Settings) -> None:
+    """Create the platform's login, or renew its password and rights.
+
+    Another database than the embedded one gets it if POSTGRES_APP_PASSWORD is set; otherwise its logins are its
+    operator's affair.
+    """
+    given, file = settings.postgres_app_password, settings.app_password_file
+    if given is not None:
+        password = given.get_secret_value()
+    elif not settings.embeds_postgres:
+        return
+    else:
+        password = file.read_text() if file.exists() else secrets.token_urlsafe(24)
+    if connection.execute(text("SELECT 1 FROM pg_roles WHERE rolname = :role"), {"role": APP_ROLE}).first() is None:
+        connection.exec_driver_sql(f"CREATE ROLE {APP_ROLE}")
+    login = sql.SQL("ALTER ROLE {} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOBYPASSRLS NOREPLICATION PASSWORD {}")
+    connection.exec_driver_sql(login.format(sql.Identifier(APP_ROLE), sql.Literal(password)).as_string())
+    for grant in _GRANTS:
+        connection.exec_driver_sql(grant)
+    for table in connection.exec_driver_sql(f"{_TELEMETRY} UNION {_DAGSTER}").scalars().all():
+        connection.exec_driver_sql(f"ALTER TABLE {table} OWNER TO {APP_ROLE}")
+    connection.commit()
+    if settings.embeds_postgres:  # from now on this login is used
+        new = file.with_name(f"{file.name}.new")
+        new.touch(mode=0o600)
+        new.write_text(password)
+        new.replace(file)
