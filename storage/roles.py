@@ -1,4 +1,4 @@
-"""The login with which the platform works in PostgreSQL: it reads and writes rows, and is no superuser.
+"""The login with which the platform works in PostgreSQL: it reads and writes rows, and is not a superuser.
 
 Migrations have the owner's login. The platform's owns only what it makes itself: the partitions of the telemetry, and
 the schema of Dagster's tables.

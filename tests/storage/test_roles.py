@@ -1,4 +1,4 @@
-"""The platform works with a login that is no superuser; migrations alone have the owner's."""
+"""The platform works with a login that is not a superuser; migrations alone have the owner's."""
 
 from datetime import UTC, datetime
 from pathlib import Path
