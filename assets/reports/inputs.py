@@ -34,6 +34,7 @@ class ReportInput:
         waiting_days: UTC days with readings that arrived after the day's file was written.
         energy: of the period, as the catalogue knows it; None to work it out from `readings` alone.
         corrections: what was corrected in the period, oldest first, with the fields of `storage.corrections`.
+        working: the working hours in the period (µs), ascending and apart; None if they are unknown.
         steps: the steps between readings of UTC days (µs of their start), as the catalogue knows them.
 
     Raises:
@@ -63,6 +64,7 @@ class ReportInput:
     energy: EnergyFigures | None = None
     steps: Mapping[int, Steps] = field(default_factory=dict)
     corrections: Sequence[Mapping[str, Any]] = ()
+    working: Sequence[tuple[int, int]] | None = None
 
     def __post_init__(self) -> None:
         if not re.fullmatch(REPORT_ID, self.report_id):

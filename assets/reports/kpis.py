@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from assets.energy import EnergyFigures
+from assets.energy import EnergyFigures, standby
 from assets.energy.meters import POWER
 from assets.reports.content import Kpi
 from assets.reports.measures import Measured, outside_band
@@ -21,6 +21,7 @@ def kpis(measured: Measured, quality: DataQuality) -> list[Kpi]:
         *_energy(measured),
         *_powers(measured),
         *_demand(energy, quality.cadence_seconds),
+        *_standby(measured),
         *_voltage(measured),
         Kpi(
             key="completeness",
@@ -115,6 +116,31 @@ def _demand(energy: EnergyFigures, cadence_seconds: float | None) -> Iterator[Kp
         unit="h",
         note="quarter hours above a tenth of the highest demand" if running is not None else no_factor,
     )
+
+
+def _standby(measured: Measured) -> Iterator[Kpi]:
+    """What never stops, and what is used when nobody works."""
+    working, zone = measured.data.working, measured.data.zone
+    found = standby(measured.energy, working or (), zone)
+    yield Kpi(
+        key="base_load",
+        label="Base load",
+        value=found.base_load,
+        unit="W",
+        note="median over days of the 2.5th percentile of a day's quarter hours"
+        if found.base_load is not None
+        else "less than half of each day was measured",
+    )
+    unknown = "working hours are unknown" if working is None else "energy was not measured"
+    outside, share = (None, None) if working is None else (found.outside_kwh, found.share)
+    yield Kpi(
+        key="outside_working_hours", label="Energy outside working hours", value=outside, unit="kWh",
+        note=unknown if outside is None else None,
+    )  # fmt: skip
+    yield Kpi(
+        key="outside_working_hours_share", label="Share outside working hours", value=share, unit="1",
+        note=None if share is not None else unknown if outside is None else "no energy was used",
+    )  # fmt: skip
 
 
 def _voltage(measured: Measured) -> Iterator[Kpi]:

@@ -7,6 +7,7 @@ import pyarrow as pa
 from sqlmodel import Session
 
 from assets.datasets import TelemetryReader, energy_of, provenance, read_days
+from assets.energy import SiteSettings, working_periods
 from assets.energy.day import steps_in
 from assets.reports.inputs import ReportInput
 from storage import catalogue, corrections, dirty_days
@@ -59,6 +60,9 @@ def gather(stores: Stores, job: ReportJob, code_version: str) -> ReportInput:
         code_version=code_version,
         waiting_days=waiting,
         energy=energy,
+        working=working_periods(
+            metadata, SiteSettings.load(), metadata.zone(stores.zone), microseconds(start), microseconds(end)
+        ),
         corrections=[
             row.model_dump()
             for row in corrections.active(session, job.device_id)

@@ -64,6 +64,15 @@ def test_a_period_that_begins_and_ends_within_a_day() -> None:
     assert [d.is_whole for d in content.daily] == [False, False]
 
 
+def test_energy_outside_working_hours_is_told_if_they_are_known() -> None:
+    end = NOON + 2 * HOUR
+    data = bare(NOON, end, steady(NOON, end + MINUTE))
+    content = content_of(replace(data, working=[(microseconds(NOON), microseconds(NOON + HOUR))]))
+    assert content.kpi("outside_working_hours").value == pytest.approx(1, abs=0.02)
+    assert content.kpi("outside_working_hours_share").value == pytest.approx(0.5, abs=0.01)
+    assert content_of(data).kpi("outside_working_hours").note == "working hours are unknown"
+
+
 def test_no_readings_at_all() -> None:
     content = content_of(bare(NOON, NOON + DAY, cadence_seconds=60.0))
     unknown = {kpi.key: kpi.note for kpi in content.kpis if kpi.value is None}
