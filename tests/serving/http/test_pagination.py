@@ -31,7 +31,9 @@ def lists() -> dict[str, dict[str, dict[str, Any]]]:
     document = create_app(Settings()).openapi()
     gets = {path: operations["get"] for path, operations in document["paths"].items() if "get" in operations}
     asked = {path: {p["name"]: p["schema"] for p in get.get("parameters", ())} for path, get in gets.items()}
-    return {path: schemas for path, schemas in asked.items() if "page" in schemas or "offset" in schemas}
+    # Lists of one device are filled and asked by tests of their own.
+    paged = {path: schemas for path, schemas in asked.items() if "page" in schemas or "offset" in schemas}
+    return {path: schemas for path, schemas in paged.items() if "{" not in path}
 
 
 @pytest.fixture
