@@ -88,10 +88,10 @@ def forecast_picture(device_id: str, results: dict[str, Any]) -> bytes:
         bounds = [[p[edge] for p in forecast] for edge in (low, high)]
         axis.fill_between(times, *bounds, color=ACCENT, alpha=0.18, linewidth=0, label=f"{share} % of cases")
     axis.axvline(times[0], color=INK, linewidth=0.6, linestyle=":")
-    axis.set_ylabel(UNITS.get(results["metric"], ""), fontsize=7)
+    axis.set_ylabel(results["unit"] or "", fontsize=7)
     axis.legend(loc="lower right", bbox_to_anchor=(1, 0.98), fontsize=6, ncols=4, frameon=False)
     _dates(axis)
-    worse = ", worse than the day before repeated" if results.get("warning") else ""
+    worse = ", worse than its baseline" if results.get("warning") else ""
     figure.suptitle(f"{device_id}: {results['metric']}, forecast{worse}, UTC", x=0.01, ha="left", fontsize=9)
     return _png(figure)
 

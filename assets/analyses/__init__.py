@@ -3,6 +3,7 @@
 Importing this package loads no machine learning library.
 """
 
+from assets.analyses.context import DeviceContext, device_context
 from assets.analyses.parameters import AnomalyParameters, ForecastParameters, Parameters, PredictionParameters
 from assets.analyses.registry import ANALYSES, Analysis, AnalysisType, analyse
 from assets.analyses.result import CannotAnalyse, Progress, Result
@@ -13,10 +14,12 @@ __all__ = [
     "AnalysisType",
     "AnomalyParameters",
     "CannotAnalyse",
+    "DeviceContext",
     "ForecastParameters",
     "Parameters",
     "PredictionParameters",
     "Progress",
     "Result",
     "analyse",
+    "device_context",
 ]

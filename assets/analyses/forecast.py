@@ -1,5 +1,7 @@
-"""Forecasts: a metric's coming hours with calibrated bands, tested on the past against the seasonal naive forecast."""
+"""Forecasts: a metric's coming hours with calibrated bands, tested on the past against plain baselines."""
 
+import logging
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -7,187 +9,180 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from assets.analyses import readings
-from assets.analyses.forecasters import DAY, FORECASTERS, WEEK, Forecaster, seasonal_naive
+from assets.analyses.context import DeviceContext
+from assets.analyses.energy_totals import Ahead, totals
+from assets.analyses.forecasting.accuracy import accuracy, mase_scale, warning_of
+from assets.analyses.forecasting.backtest import (
+    MIN_ORIGINS,
+    Backtest,
+    backtest,
+    bounded,
+    candidates_of,
+    choose_origins,
+    combined,
+    combined_in_test,
+    weights_of,
+)
+from assets.analyses.forecasting.bands import SHARES, bands_of
+from assets.analyses.forecasting.baselines import baselines
+from assets.analyses.forecasting.bounds import Bounds, bounds_of
+from assets.analyses.forecasting.calendar import WEEK
+from assets.analyses.forecasting.models import MODELS
+from assets.analyses.history import History, history
 from assets.analyses.parameters import ForecastParameters
 from assets.analyses.result import CannotAnalyse, Progress, Result
-from storage.arrays import Floats
-from storage.devices import UNITS
+from storage.arrays import Floats, Indices
 from storage.times import rfc3339
 
+log = logging.getLogger(__name__)
+
 MIN_HOURS = 72  # before the first origin: the models need a few days to learn a daily pattern
-MAX_ORIGINS = 48
-MIN_ORIGINS = 10
-MIN_ERRORS = 40  # for one band: a 95 % band of fewer errors is a guess
-MAX_INTERPOLATED_HOURS = 6  # in a row
+MAX_TESTED = WEEK  # hours ahead; further ahead the errors of the last day are taken
 HISTORY_HOURS = 2 * WEEK  # of the past, shown in a result
-SHARES = (0.80, 0.95)
+MAX_NAMED = 20
+# What the models' libraries raise where a history does not suit them.
+UNFITTED = (np.linalg.LinAlgError, ValueError, RuntimeError, TimeoutError)
 
 
-def forecast(model_name: str, table: pa.Table, parameters: ForecastParameters, progress: Progress) -> Result:
-    """Hourly means of a metric for the hours after a device's dataset rows, in the metric's unit.
+@dataclass(frozen=True)
+class Tested:
+    """A model's forecast of the coming hours, and the same in the test on the past, within what was possible."""
+
+    ahead: Floats
+    paths: Floats
+    models: list[dict[str, Any]]
+
+
+def forecast(
+    model_name: str, table: pa.Table, parameters: ForecastParameters, context: DeviceContext, progress: Progress
+) -> Result:
+    """Hourly means of a metric, or its energy, for the hours after a device's dataset rows.
 
     Raises:
-        CannotAnalyse: the history is too short, or the metric is constant.
+        CannotAnalyse: the history is too short, or the metric is constant or a counter.
 
     """
-    metric = parameters.metric or readings.first_metric(table)
-    horizon = parameters.horizon_hours
-    series, interpolated = hourly(readings.frame(table, [metric])[metric], horizon)
-    origins = _origins(len(series), horizon)
-    progress(10, f"Forecasting from {len(origins)} moments of the past")
-    model = FORECASTERS[model_name]
-    lowest = 0.0 if series.min() >= 0 else -np.inf  # a metric that was never negative is not forecast negative
-    paths = np.maximum(_backtest(model, series, origins, horizon, progress), lowest)
-    naive = seasonal_naive(series, origins, horizon)
-    values = series.to_numpy()
-    true = np.stack([values[o : o + horizon] for o in origins])
-    progress(90, "Forecasting the next hours")
-    ahead = np.maximum(model(series, [len(series)], horizon)[0], lowest)
-    accuracy = _accuracy(true, paths, naive, values, origins)
-    warning = _warning(accuracy)
+    tested = min(parameters.horizon_hours, MAX_TESTED)
+    past = history(table, parameters.metric, context, MIN_HOURS + tested + MIN_ORIGINS)
+    hours, means = past.hours, pd.DatetimeIndex(past.means.index)
+    times = pd.date_range(means[-1] + timedelta(hours=1), periods=parameters.horizon_hours, freq="h")
+    # Coming hours of the local clock: a change of the clock leaves one out, or has one twice.
+    leads = np.maximum(hours.clock.positions(times) - len(hours), 0)
+    origins = choose_origins(len(hours), tested, MIN_HOURS)
+    test = backtest(hours, origins, tested)
+    horizon = max(int(leads.max()) + 1, tested)
+    found = _tested(model_name, past, test, horizon, progress)
+    plain = {
+        name: bounded(hours, origins, path, past.limit) for name, path in baselines(hours, origins, tested).items()
+    }
+    figures = accuracy(test, found.paths, plain, mase_scale(hours.values, origins[0]))
+    warning = warning_of(figures)
+    best = figures["baseline"].removeprefix("seasonal naive: ")
+    of_best = baselines(hours, [len(hours)], horizon)[best][0]
+    coming = np.arange(len(hours), len(hours) + horizon)
+    of_day = hours.clock.hour_of_day(coming)
+    possible = bounds_of(hours, len(hours), past.limit)
+    edges = _edges(test, found.paths, found.ahead, of_day, possible)
+    edges_of_best = _edges(test, plain[best], of_best, of_day, possible)
+    signed = np.where(test.judged, test.true - found.paths, np.nan)
+    lowest, highest = possible.lowest[of_day[leads]], possible.highest[of_day[leads]]
+    ahead = Ahead(times, found.ahead[leads], lowest, highest, signed)
+    columns = {"value": found.ahead, **edges, "baseline": of_best}
+    points = [
+        {"timestamp": rfc3339(time), **{name: column[lead] for name, column in columns.items()}}
+        for time, lead in zip(times, leads.tolist(), strict=True)
+    ]
     results = {
-        "metric": metric,
-        "unit": UNITS.get(metric),
-        "horizon_hours": horizon,
-        "history": _points(series.iloc[-HISTORY_HOURS:]),
-        "forecast": _bands(series.index[-1], ahead, np.abs(true - paths), lowest),
+        "metric": past.metric,
+        "unit": past.unit,
+        "horizon_hours": parameters.horizon_hours,
+        "history": _shown(past),
+        "forecast": points,
+        **_energy_totals(past, ahead, context),
+        "models": found.models,
+        "outliers": _points(past.outliers.iloc[:MAX_NAMED]),
+        "gaps": [{"from": rfc3339(first), "to": rfc3339(last)} for first, last in hours.gaps[:MAX_NAMED]],
         "summary": {
-            "hours_known": len(series),
-            "hours_drawn_in": interpolated,
+            "hours_known": len(hours),
+            "hours_drawn_in": hours.interpolated,
+            "hours_filled": hours.filled,
+            "silent_hours_a_week": len(hours.silent),
+            "outliers": len(past.outliers),
             "backtest_origins": len(origins),
+            "tested_hours_ahead": tested,
             "warning": warning,
         },
         "warning": warning,
     }
-    return Result(results, accuracy)
-
-
-def hourly(column: pd.Series, horizon: int) -> tuple[pd.Series, int]:
-    """Hourly means since the last long gap, and how many of them are interpolated.
-
-    The last hour counts once it is half covered.
-    """
-    column = column.dropna()
-    means = column.resample("1h").mean()
-    covered = column.index[-1] + readings.cadence(column.index) - means.index[-1]
-    if len(means) > 1 and covered < timedelta(minutes=30):
-        means = means.iloc[:-1]
-    missing = means.isna()
-    run_length = missing.groupby((missing != missing.shift()).cumsum()).transform("size")
-    in_long_gap = np.flatnonzero(missing & (run_length > MAX_INTERPOLATED_HOURS))
-    newest = means.iloc[in_long_gap[-1] + 1 :] if len(in_long_gap) else means
-    needed = MIN_HOURS + horizon + MIN_ORIGINS
-    if len(newest) < needed:
-        since = f" since the last gap of more than {MAX_INTERPOLATED_HOURS} hours" if len(in_long_gap) else ""
-        raise CannotAnalyse(
-            f"A forecast of {horizon} hours and its test on the past need {needed} hours of history; "
-            f"there are {len(newest)}{since}. Choose more days or a shorter horizon_hours."
-        )
-    if newest.nunique() < 2:
-        raise CannotAnalyse(f"{column.name} is constant, so there is nothing to forecast.")
-    return newest.interpolate(), int(newest.isna().sum())
-
-
-def _origins(hours: int, horizon: int) -> list[int]:
-    """Past hours to forecast from, evenly spread over at most the newer half of the series and its last 60 days."""
-    last = hours - horizon
-    first = max(MIN_HOURS, min(last - MIN_ORIGINS, hours // 2), last - 60 * DAY)
-    step = max(1, (last - first) // MAX_ORIGINS)
-    step += step > 1 and step % DAY == 0  # whole days would test one hour of the day only
-    return list(range(last, first - 1, -step))[:MAX_ORIGINS][::-1]
-
-
-def _backtest(model: Forecaster, series: pd.Series, origins: list[int], horizon: int, progress: Progress) -> Floats:
-    """Forecasts from past origins, of shape (origins, horizon)."""
-    parts = np.array_split(origins, 4)
-    paths = []
-    for i, part in enumerate(parts):
-        paths.append(model(series, part.tolist(), horizon))
-        progress(10 + 80 * (i + 1) / len(parts), f"Tested on {sum(map(len, parts[: i + 1]))} moments of the past")
-    return np.concatenate(paths)
-
-
-def half_widths(errors: Floats, share: float) -> Floats:
-    """For each hour ahead, the width that `share` of the past errors stay within: split conformal prediction.
-
-    V. Vovk, A. Gammerman, G. Shafer: Algorithmic Learning in a Random World (2005); J. Lei et al.: Distribution-Free
-    Predictive Inference for Regression (JASA, 2018). If there are few origins, the errors of neighbouring hours count
-    as well.
-
-    Args:
-        errors: absolute errors of shape (origins, horizon).
-        share: from 0 to 1.
-
-    """
-    origins, horizon = errors.shape
-    widths = np.empty(horizon)
-    for h in range(horizon):
-        around = 0
-        while origins * (2 * around + 1) < MIN_ERRORS and around < horizon:
-            around += 1
-        near = np.sort(errors[:, max(0, h - around) : h + around + 1], axis=None)
-        rank = int(np.ceil((len(near) + 1) * share))
-        widths[h] = near[min(rank, len(near)) - 1]
-    return widths
-
-
-def _bands(last: pd.Timestamp, ahead: Floats, errors: Floats, lowest: float) -> list[dict[str, Any]]:
-    inner, outer = (half_widths(errors, share) for share in SHARES)
-    return [
-        {
-            "timestamp": rfc3339(last + timedelta(hours=h + 1)),
-            "value": value,
-            "lower": max(value - outer[h], lowest),
-            "upper": value + outer[h],
-            "lower_80": max(value - inner[h], lowest),
-            "upper_80": value + inner[h],
-        }
-        for h, value in enumerate(ahead.tolist())
-    ]
-
-
-def _accuracy(true: Floats, paths: Floats, naive: Floats, values: Floats, origins: list[int]) -> dict[str, Any]:
-    """Accuracy in the backtest.
-
-    MASE is the mean absolute error divided by that of the seasonal naive forecast before the first origin
-    (R. J. Hyndman, A. B. Koehler: Another look at measures of forecast accuracy, 2006). Coverage is the share of newer
-    values within bands that were calibrated on older origins whose hours do not overlap.
-    """
-    errors, naive_errors = np.abs(true - paths), np.abs(true - naive)
-    before = values[: origins[0]]
-    scale = float(np.mean(np.abs(before[DAY:] - before[:-DAY])))
-    mae, naive_mae = float(errors.mean()), float(naive_errors.mean())
-    coverage: dict[str, Any] = {"coverage_80": None, "coverage_95": None}
-    horizon = true.shape[1]
-    calibrated = len(origins) * 2 // 3
-    newer = [i for i in range(calibrated, len(origins)) if origins[i] >= origins[calibrated - 1] + horizon]
-    if newer:
-        for share in SHARES:
-            widths = half_widths(errors[:calibrated], share)
-            coverage[f"coverage_{share * 100:.0f}"] = float(np.mean(errors[newer] <= widths))
-    else:
-        coverage["coverage_reason"] = "the history is too short to test the bands on hours that did not calibrate them"
-    return {
-        "mae": mae,
-        "rmse": float(np.sqrt(np.mean((true - paths) ** 2))),
-        "mase": mae / scale if scale else None,
-        "baseline_mae": naive_mae,
-        "baseline_mase": naive_mae / scale if scale else None,
-        "beats_baseline": mae < naive_mae,
-        **coverage,
-        "baseline": "seasonal naive: the value 24 hours before",
-        "origins": len(origins),
+    widths = {
+        f"{name}band_width_95": float(np.mean(edge["upper"] - edge["lower"]))
+        for name, edge in (("", edges), ("baseline_", edges_of_best))
     }
+    return Result(results, {**figures, **widths})
 
 
-def _warning(accuracy: dict[str, Any]) -> str | None:
-    if accuracy["beats_baseline"]:
-        return None
-    return (
-        f"In the test on the past this model was off by {accuracy['mae']:.4g} on average; the value of 24 hours before "
-        f"was off by {accuracy['baseline_mae']:.4g}. Plan with the value of 24 hours before instead."
-    )
+def _tested(model_name: str, past: History, test: Backtest, horizon: int, progress: Progress) -> Tested:
+    """The model, or the weighted mean of all models, on the past and on the coming hours."""
+    hours, origins, limit = past.hours, test.origins, past.limit
+    names, left_out = candidates_of(model_name, origins[0])
+    paths: dict[str, Floats] = {}
+    coming: dict[str, Floats] = {}
+    for i, name in enumerate(names):
+        progress(10 + 80 * i / len(names), f"Testing {name} on {len(origins)} moments of the past")
+        try:
+            in_test = MODELS[name].paths(hours, origins, test.true.shape[1])
+            ahead = MODELS[name].forecast(hours, [len(hours)], horizon)
+        except UNFITTED as error:
+            log.warning("%s could not be fitted: %s", name, error)
+            left_out[name] = "could not be fitted to this history"
+            continue
+        if not (np.isfinite(in_test).all() and np.isfinite(ahead).all()):
+            left_out[name] = "found no finite values for this history"
+            continue
+        paths[name], coming[name] = (
+            bounded(hours, at, path, limit) for at, path in ((origins, in_test), ([len(hours)], ahead))
+        )
+    names = list(paths)
+    if not names:
+        reasons = "; ".join(f"{name} {reason}" for name, reason in left_out.items())
+        raise CannotAnalyse(f"{reasons}. Choose more days, or another model.")
+    maes = {name: test.mae(path) for name, path in paths.items()}
+    weights = weights_of(maes)
+    scale = mase_scale(hours.values, origins[0])
+    models = [
+        {"model": name, "weight": weights[name], "mae": maes[name], "mase": maes[name] / scale if scale else None}
+        for name in names
+    ]
+    models += [
+        {"model": name, "weight": 0.0, "mae": None, "mase": None, "reason": why} for name, why in left_out.items()
+    ]
+    together = combined_in_test(test, paths) if len(names) > 1 else paths[names[0]]
+    return Tested(combined(coming, weights)[0], together, models)
+
+
+def _edges(test: Backtest, paths: Floats, ahead: Floats, of_day: Indices, possible: Bounds) -> dict[str, Floats]:
+    """The edges of the bands by their names in a result, from the errors of the test."""
+    bands = bands_of(test.errors(paths), test.hours_of_day)
+    found = {}
+    for share, end in zip(SHARES, ("_80", ""), strict=True):
+        width = bands.half_widths(share, of_day)
+        found[f"lower{end}"] = possible.clip(ahead - width, of_day)
+        found[f"upper{end}"] = possible.clip(ahead + width, of_day)
+    return found
+
+
+def _energy_totals(past: History, ahead: Ahead, context: DeviceContext) -> dict[str, Any]:
+    if past.energy is None:
+        return {}
+    return {f"{unit}s": totals(past.energy, past.metric, ahead, context, unit) for unit in ("day", "month")}
+
+
+def _shown(past: History) -> list[dict[str, Any]]:
+    """The newest two weeks of the history; hours without readings have the value that was filled in."""
+    newest = past.means.iloc[-HISTORY_HOURS:]
+    at = past.hours.clock.positions(pd.DatetimeIndex(newest.index))
+    newest, at = newest[at >= 0], at[at >= 0]
+    return _points(newest.where(newest.notna(), past.hours.values[at]))
 
 
 def _points(series: pd.Series) -> list[dict[str, Any]]:

@@ -2,12 +2,15 @@
 
 from typing import Annotated
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 Seed = Annotated[
     int, Field(ge=0, lt=2**32, strict=True, description="Seeds every random choice: equal seeds give equal results")
 ]
-HorizonHours = Annotated[int, Field(ge=1, le=168, strict=True)]
+MAX_HOURS_AHEAD = 168
+# Metrics that no device sends: they come from `assets.energy`.
+ENERGY_METRICS = ("energy", "energy_export")
+HorizonHours = Annotated[int, Field(ge=1, le=MAX_HOURS_AHEAD, strict=True)]
 MetricName = Annotated[str, Field(min_length=1, max_length=64)]
 
 
@@ -39,11 +42,20 @@ class AnomalyParameters(Parameters):
 class ForecastParameters(Parameters):
     """The parameters of a forecast.
 
-    `metric`: by default power if the device measures it, else its first named metric.
+    `metric`: by default power if the device measures it, else its energy, else its first named metric. `energy` and
+    `energy_export` are the energy taken and fed in, in kWh an hour; only they can be forecast for more than 168 hours.
     """
 
     metric: MetricName | None = None
-    horizon_hours: HorizonHours = 24
+    horizon_hours: Annotated[int, Field(ge=1, le=744, strict=True)] = 24
+
+    @model_validator(mode="after")
+    def _only_energy_is_forecast_far_ahead(self) -> "ForecastParameters":
+        if self.horizon_hours > MAX_HOURS_AHEAD and self.metric not in ENERGY_METRICS:
+            raise ValueError(
+                f'horizon_hours above {MAX_HOURS_AHEAD} is for energy only: set metric to "energy", or choose fewer'
+            )
+        return self
 
 
 class PredictionParameters(Parameters):

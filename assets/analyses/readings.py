@@ -32,7 +32,7 @@ def frame(table: pa.Table, metrics: list[str] | None = None) -> pd.DataFrame:
         CannotAnalyse: no metric has values, or one of `metrics` has none.
 
     """
-    measured = _measured_metrics(table)
+    measured = measured_metrics(table)
     if not measured:
         raise CannotAnalyse(NO_READINGS)
     chosen = measured if metrics is None else metrics
@@ -53,7 +53,7 @@ def first_metric(table: pa.Table) -> str:
         CannotAnalyse: no metric has readings.
 
     """
-    measured = _measured_metrics(table)
+    measured = measured_metrics(table)
     for name in ("power", *NAMED_METRICS, *measured):
         if name in measured:
             return name
@@ -83,7 +83,7 @@ def thinned(rows: pd.DataFrame) -> tuple[pd.DataFrame, timedelta | None]:
     raise CannotAnalyse(f"The readings span more than {MAX_ROWS:,} days. Choose a shorter range.")
 
 
-def _measured_metrics(table: pa.Table) -> list[str]:
+def measured_metrics(table: pa.Table) -> list[str]:
     """The numeric metrics that have at least one finite value."""
     return [name for name in metric_names(table) if _is_measured(table[name])]
 

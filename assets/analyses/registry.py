@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
+from assets.analyses.context import DeviceContext
 from assets.analyses.parameters import AnomalyParameters, ForecastParameters, Parameters, PredictionParameters
 from assets.analyses.result import CannotAnalyse, Progress, Result
 
@@ -18,22 +19,35 @@ AnalysisType = Literal["anomaly", "prediction", "forecast"]
 
 @dataclass(frozen=True)
 class Analysis:
-    """A kind of analysis: its name in `GET /api/v1/analytics/models`, its models (default first), its parameters."""
+    """A kind of analysis: its name in `GET /api/v1/analytics/models`, its models, its parameters, the default model."""
 
     family: str
     models: tuple[str, ...]
     parameters: type[Parameters]
+    default: str
 
 
 # By analysis type, one entry for each name of `AnalysisType`.
 ANALYSES: Mapping[str, Analysis] = {
-    "anomaly": Analysis("anomaly_detection", ("isolation_forest", "autoencoder"), AnomalyParameters),
-    "prediction": Analysis("failure_prediction", ("random_forest", "gradient_boosting"), PredictionParameters),
-    "forecast": Analysis("forecasting", ("prophet", "arima"), ForecastParameters),
+    "anomaly": Analysis(
+        "anomaly_detection", ("isolation_forest", "autoencoder"), AnomalyParameters, "isolation_forest"
+    ),
+    "prediction": Analysis(
+        "failure_prediction", ("random_forest", "gradient_boosting"), PredictionParameters, "random_forest"
+    ),
+    "forecast": Analysis("forecasting", ("prophet", "arima", "gradient_boosting", "auto"), ForecastParameters, "auto"),
 }
 
 
-def analyse(analysis_type: str, model_name: str, table: pa.Table, parameters: Parameters, progress: Progress) -> Result:
+def analyse(
+    analysis_type: str,
+    model_name: str,
+    table: pa.Table,
+    parameters: Parameters,
+    progress: Progress,
+    *,
+    context: DeviceContext | None = None,
+) -> Result:
     """Run a model on a device's dataset rows.
 
     Args:
@@ -42,6 +56,7 @@ def analyse(analysis_type: str, model_name: str, table: pa.Table, parameters: Pa
         table: the columns of a dataset, ascending in `timestamp`.
         parameters: an instance of the analysis's parameter class.
         progress: called with percent and a message; an exception that it raises ends the analysis.
+        context: what is known of the device besides its rows; by default nothing, and its clock is UTC.
 
     Raises:
         CannotAnalyse: the model does not exist, or the data do not allow the analysis.
@@ -53,11 +68,13 @@ def analyse(analysis_type: str, model_name: str, table: pa.Table, parameters: Pa
 
     # The matrices are small: on two busy cores several threads wait for one another up to 40 times as long.
     with threadpool_limits(1):
-        result = _run(model_name, table, parameters, progress)
+        result = _run(model_name, table, parameters, progress, context or DeviceContext())
     return Result(_json_value(result.results), _json_value(result.accuracy_metrics))
 
 
-def _run(model_name: str, table: pa.Table, parameters: Parameters, progress: Progress) -> Result:
+def _run(
+    model_name: str, table: pa.Table, parameters: Parameters, progress: Progress, context: DeviceContext
+) -> Result:
     # The models' libraries take two seconds and 200 MB to load. Only a run should pay for that.
     match parameters:
         case AnomalyParameters():
@@ -67,7 +84,7 @@ def _run(model_name: str, table: pa.Table, parameters: Parameters, progress: Pro
         case ForecastParameters():
             from assets.analyses.forecast import forecast  # noqa: PLC0415
 
-            return forecast(model_name, table, parameters, progress)
+            return forecast(model_name, table, parameters, context, progress)
         case PredictionParameters():
             from assets.analyses.prediction import predict  # noqa: PLC0415
 

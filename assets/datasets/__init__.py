@@ -8,7 +8,15 @@ from assets.datasets.energy import refresh_energy
 from assets.datasets.export import Exported, NoTelemetry, days_between, export_day
 from assets.datasets.files import DatasetReplaced
 from assets.datasets.filters import Filter
-from assets.datasets.history import UnfitDatasets, provenance, read_days, read_history, select_datasets
+from assets.datasets.history import (
+    LeftOutDay,
+    UnfitDatasets,
+    days_in_words,
+    provenance,
+    read_days,
+    read_history,
+    select_datasets,
+)
 from assets.datasets.ranges import export_month, export_range, last_of_month
 from assets.datasets.read_plan import Segment
 from assets.datasets.reader import TelemetryReader
@@ -21,12 +29,14 @@ __all__ = [
     "DatasetReplaced",
     "Exported",
     "Filter",
+    "LeftOutDay",
     "NoTelemetry",
     "Segment",
     "TelemetryReader",
     "UnfitDatasets",
     "change_of",
     "days_between",
+    "days_in_words",
     "energy_of",
     "export_day",
     "export_month",

@@ -3,9 +3,12 @@
 Datasets are selected in the catalogue, never by listing the object store.
 """
 
+from collections.abc import Collection
+from dataclasses import dataclass
 from datetime import date
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from sqlmodel import Session
 
 from assets.datasets.export import NoTelemetry
@@ -18,7 +21,15 @@ MAX_NAMED_ERRORS = 3
 
 
 class UnfitDatasets(Exception):
-    """Quality checks found errors in the datasets; the message names them."""
+    """Quality checks found errors in all days of the datasets; the message names them."""
+
+
+@dataclass(frozen=True)
+class LeftOutDay:
+    """A day that is not used, since quality checks found errors in it; `reason` names the checks."""
+
+    day: date
+    reason: str
 
 
 @reread_if_replaced
@@ -30,18 +41,35 @@ def read_history(
     start: date | None = None,
     end: date | None = None,
     with_errors: bool = False,
-) -> tuple[list[Dataset], pa.Table]:
+) -> tuple[list[Dataset], pa.Table, list[LeftOutDay]]:
     """One dataset by its key, or the day files of a range, with their rows ascending in time.
+
+    Days in which quality checks found errors are left out, and named beside the rows, unless `with_errors` is True.
 
     Raises:
         NoTelemetry: there is no such dataset; the message says how to make one.
-        UnfitDatasets: quality checks found errors, and `with_errors` is False.
+        UnfitDatasets: there are errors in all days.
 
     """
     datasets = select_datasets(stores.session, device_id, key=key, start=start, end=end)
-    if not with_errors:
-        _refuse_errors(stores.session, datasets)
-    return datasets, read(stores.objects, datasets)
+    if with_errors:
+        return datasets, read(stores.objects, datasets), []
+    days = [day for dataset in datasets for day in _days_of(stores.session, dataset)]
+    left_out = [LeftOutDay(day.start_date, reason) for day in days if (reason := _errors(day))]
+    if left_out and len(left_out) == len(days):
+        raise UnfitDatasets(
+            f"Quality checks found errors in all days: {days_in_words(left_out)}. Correct the readings, change"
+            ' QUALITY_THRESHOLDS, or set "with_errors": true in the parameters to use the days anyway.'
+        )
+    unfit = {day.day for day in left_out}
+    used = [dataset for dataset in datasets if dataset.kind != "day" or dataset.start_date not in unfit]
+    return used, _without(read(stores.objects, used), unfit), left_out
+
+
+def days_in_words(days: list[LeftOutDay]) -> str:
+    """The first days with their reasons, and how many more there are."""
+    more = f" and {len(days) - MAX_NAMED_ERRORS} more" if len(days) > MAX_NAMED_ERRORS else ""
+    return "; ".join(f"{day.day} {day.reason}" for day in days[:MAX_NAMED_ERRORS]) + more
 
 
 @reread_if_replaced
@@ -79,21 +107,18 @@ def provenance(datasets: list[Dataset]) -> list[dict[str, object]]:
     return [{"key": d.key, "sha256": d.sha256, "rows": d.rows} for d in datasets]
 
 
-def _refuse_errors(session: Session, datasets: list[Dataset]) -> None:
-    """Raise `UnfitDatasets` if quality checks found errors in any day of the datasets."""
-    errors = [
-        f"{day.start_date} {kind} ({check['detail']})"
-        for dataset in datasets
-        for day in _days_of(session, dataset)
-        for kind, check in (day.checks or {}).items()
-        if check["status"] == "error"
-    ]
-    if errors:
-        more = f" and {len(errors) - MAX_NAMED_ERRORS} more" if len(errors) > MAX_NAMED_ERRORS else ""
-        raise UnfitDatasets(
-            f"Quality checks found errors: {'; '.join(errors[:MAX_NAMED_ERRORS])}{more}. Correct the readings, change"
-            ' QUALITY_THRESHOLDS, or set "with_errors": true in the parameters to use the days anyway.'
-        )
+def _errors(day: Dataset) -> str:
+    """The checks that found errors in a day's file, with what they found; empty if there are none."""
+    checks = (day.checks or {}).items()
+    return ", ".join(f"{kind} ({check['detail']})" for kind, check in checks if check["status"] == "error")
+
+
+def _without(table: pa.Table, days: Collection[date]) -> pa.Table:
+    """The rows of other days."""
+    if not days or not len(table):
+        return table
+    of_rows = pc.cast(table["timestamp"], pa.date32())
+    return table.filter(pc.invert(pc.is_in(of_rows, pa.array(sorted(days), pa.date32()))))
 
 
 def _days_of(session: Session, dataset: Dataset) -> list[Dataset]:

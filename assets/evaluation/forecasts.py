@@ -2,8 +2,8 @@
 
 | series | origins |
 | --- | --- |
-| `ETT*.csv`: `OT` and `HUFL`, hourly | every 73 h from hour 11,520 on, before hour 14,400 |
-| any other: `power_kw`, `power` or `value`, as hourly means | over the newest 30 %, at the widest even step that fits |
+| `ETT*.csv`: `OT` and `HUFL`, hourly | every 71 h from hour 11,520 on, before hour 14,400 |
+| any other: `power_kw`, `power` or `value`, as hourly means | spread over the newest 30 % |
 | `press`, made here: works on weekdays from 6 to 18 and idles on Saturdays | as the others |
 
 The step shares no divisor with a day or a week, so the origins go around the clock. The history is the 400 days before
@@ -64,7 +64,7 @@ def _header(file: Path) -> list[str]:
 def origins_of(hours: int, *, is_ett: bool) -> list[int]:
     """The 40 hours of a series to forecast from."""
     first, end = ETT_TEST if is_ett and hours >= ETT_TEST[1] else (int(0.7 * hours), hours)
-    step = (end - HORIZON - first) // (ORIGINS - 1)
+    step = (end - first) // ORIGINS
     while step > 1 and gcd(step, WEEK) > 1:
         step -= 1
     return [first + i * step for i in range(ORIGINS)]
@@ -124,7 +124,7 @@ def _baselines(series: "pd.Series", origin: int) -> "dict[str, Any]":
     import numpy as np  # noqa: PLC0415 - the list of cases needs no library
     import pandas as pd  # noqa: PLC0415
 
-    values, weekend = series.to_numpy(), pd.DatetimeIndex(series.index).dayofweek >= 5
+    values, weekend = series.to_numpy(), pd.DatetimeIndex(series.index).day_of_week >= 5
     ahead = np.arange(origin, origin + HORIZON)
     earlier = [[at - d * DAY for d in range(1, 8) if at - d * DAY < origin] for at in ahead.tolist()]
     same_kind = np.array([
@@ -142,7 +142,7 @@ def _series(source: Source) -> "pd.Series":
     if source.file is None:
         index = pd.date_range("2026-01-05", periods=20 * WEEK, freq="h", tz="UTC")
         is_shift = (index.hour >= 6) & (index.hour < 18)
-        level = np.where(is_shift & (index.dayofweek < 5), 9_000.0, np.where(is_shift, 1_500.0, 400.0))
+        level = np.where(is_shift & (index.day_of_week < 5), 9_000.0, np.where(is_shift, 1_500.0, 400.0))
         return pd.Series(level * np.random.default_rng(1).normal(1, 0.03, len(index)), index)
     rows = pd.read_csv(source.file)
     times = pd.to_datetime(rows["timestamp" if "timestamp" in rows else "date"], utc=True)

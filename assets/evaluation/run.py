@@ -100,12 +100,11 @@ def _judge(sender: Connection, source: tuple[str, Path, int], name: str, model: 
 
 
 def _peak_mb() -> float:
-    """The peak of this process's memory and of the largest process that it started (Prophet's fits are processes)."""
+    """The peak of this process's memory."""
     import resource  # noqa: PLC0415 - not on every system
 
-    children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     # `ru_maxrss` of a fresh process can be its parent's; the kernel's own figure is not.
     status = Path("/proc/self/status")
     lines = status.read_text().splitlines() if status.exists() else []
     own = next((int(line.split()[1]) for line in lines if line.startswith("VmHWM:")), None)
-    return ((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss if own is None else own) + children) / 1024
+    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss if own is None else own) / 1024

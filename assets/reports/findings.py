@@ -123,15 +123,19 @@ def _forecast_point(point: Mapping[str, Any]) -> ForecastPoint:
 
 
 def _next_24h(points: list[ForecastPoint], unit: str) -> float | None:
-    """Energy (kWh) of the first 24 hours, if each value holds for its step. None for fewer hours or other units."""
-    if unit not in WATTS_PER_UNIT or len(points) < 2:
+    """Energy (kWh) of the first 24 hours. None for fewer hours or other units.
+
+    Each value of power holds for its step; energy is forecast by the hour.
+    """
+    watts = 1000.0 if unit == "kWh" else WATTS_PER_UNIT.get(unit)
+    if watts is None or len(points) < 2:
         return None
     steps = [b.timestamp - a.timestamp for a, b in pairwise(points)]
     ends = points[0].timestamp + timedelta(hours=24)
     within = [(p, s) for p, s in zip(points, [*steps, steps[-1]], strict=True) if p.timestamp < ends]
     if sum((step for _, step in within), timedelta()) < timedelta(hours=24):
         return None
-    return sum(p.value * WATTS_PER_UNIT[unit] / 1000 * (step / timedelta(hours=1)) for p, step in within)
+    return sum(p.value * watts / 1000 * (step / timedelta(hours=1)) for p, step in within)
 
 
 def alerts(data: ReportInput) -> list[Alert]:

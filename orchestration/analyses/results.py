@@ -8,8 +8,8 @@ import pyarrow as pa
 from sqlmodel import Session
 
 from assets import pictures
-from assets.analyses import ANALYSES, AnalysisType, analyse
-from assets.datasets import provenance, read_history, select_datasets
+from assets.analyses import ANALYSES, AnalysisType, CannotAnalyse, Parameters, Result, analyse, device_context
+from assets.datasets import LeftOutDay, days_in_words, provenance, read_history, select_datasets
 from orchestration.claimed_job import ClaimedJob, claimed_job
 from orchestration.datasets.daily import DEVICE_HISTORY
 from orchestration.metadata import code_version, picture
@@ -68,7 +68,7 @@ def add_job(
         tenant_id=days[-1].tenant_id,
         device_id=device_id,
         analysis_type=analysis_type,
-        model_name=ANALYSES[analysis_type].models[0],
+        model_name=ANALYSES[analysis_type].default,
         date_range_start=midnight(days[0].start_date),
         date_range_end=midnight(days[-1].end_date + timedelta(days=1)),
     )
@@ -81,7 +81,7 @@ def perform_analysis(claimed: ClaimedJob[AnalyticsJob]) -> dict[str, Any]:
     started, job = utc_now(), claimed.job
     claimed.report_progress(2.0, "Reading datasets")
     parameters = ANALYSES[job.analysis_type].parameters.model_validate(job.parameters or {})
-    datasets, table = read_history(
+    datasets, table, left_out = read_history(
         claimed.stores,
         job.device_id,
         key=job.dataset_key,
@@ -89,20 +89,15 @@ def perform_analysis(claimed: ClaimedJob[AnalyticsJob]) -> dict[str, Any]:
         end=(job.date_range_end - timedelta(microseconds=1)).date(),
         with_errors=parameters.with_errors,
     )
-    result = analyse(
-        job.analysis_type,
-        job.model_name,
-        table,
-        parameters,
-        lambda percent, message: claimed.report_progress(5 + 0.9 * percent, message),
-    )
+    result = _analyse(claimed, table, parameters, left_out)
     made_from = {
         "datasets": provenance(datasets),
         "rows": len(table),
         "code_version": code_version(),
         "parameters": parameters.model_dump(mode="json"),
     }
-    results = {**result.results, "provenance": made_from}
+    days = [{"date": day.day.isoformat(), "reason": day.reason} for day in left_out]
+    results = {**result.results, "left_out_days": days, "provenance": made_from}
     claimed.complete("Completed", results=results, accuracy_metrics=result.accuracy_metrics)
     return {
         "job": job.job_id,
@@ -113,6 +108,27 @@ def perform_analysis(claimed: ClaimedJob[AnalyticsJob]) -> dict[str, Any]:
         **{name: value for name, value in result.accuracy_metrics.items() if isinstance(value, int | float | str)},
         **_result_metadata(job, table, results),
     }
+
+
+def _analyse(
+    claimed: ClaimedJob[AnalyticsJob], table: pa.Table, parameters: Parameters, left_out: list[LeftOutDay]
+) -> Result:
+    job = claimed.job
+    context = device_context(claimed.stores, job.device_id, job.date_range_start, job.date_range_end, left_out)
+    try:
+        return analyse(
+            job.analysis_type,
+            job.model_name,
+            table,
+            parameters,
+            lambda percent, message: claimed.report_progress(5 + 0.9 * percent, message),
+            context=context,
+        )
+    except CannotAnalyse as error:
+        if not left_out:
+            raise
+        days = "1 day is" if len(left_out) == 1 else f"{len(left_out)} days are"
+        raise CannotAnalyse(f"{error} {days} left out because of errors: {days_in_words(left_out)}.") from None
 
 
 def _result_metadata(job: AnalyticsJob, table: pa.Table, results: dict[str, Any]) -> dict[str, Any]:

@@ -50,7 +50,7 @@ def list_datasets(session: DatabaseSession, device_id: Annotated[DeviceId, Query
 @router.post("/run", status_code=202, responses=problems(NotFound))
 def run_analytics(session: DatabaseSession, dagster: DagsterClient, body: AnalysisRequest) -> JobAccepted:
     """Start an analysis. `GET /api/v1/analytics/status/{job_id}` returns its progress."""
-    model_name = body.model_name or ANALYSES[body.analysis_type].models[0]
+    model_name = body.model_name or ANALYSES[body.analysis_type].default
     parameters = _parameters(body, model_name)
     start, end, tenant_id = _days(session, body)
     job = AnalyticsJob(

@@ -53,7 +53,11 @@ class AnalysisRequest(BaseModel):
     model_name: Optional[
         Annotated[
             Text,
-            Field(max_length=100, examples=["isolation_forest"], description="By default the first one"),
+            Field(
+                max_length=100,
+                examples=["isolation_forest"],
+                description="By default the one in docs/analytics.md",
+            ),
         ]
     ] = None
     dataset_key: Annotated[Text, Field(max_length=500)] | None = None

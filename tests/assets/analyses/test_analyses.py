@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from pydantic import ValidationError
 
 from assets.analyses import ANALYSES, AnalysisType, CannotAnalyse, Result, analyse
-from assets.analyses.forecasters import FORECASTERS
+from assets.analyses.forecasting.models import MODELS as FORECASTERS
 from assets.analyses.prediction import CLASSIFIERS
 from assets.analyses.scorers import SCORERS
 from cli.demo import fleet
@@ -59,11 +59,12 @@ def test_every_analysis_type_is_listed_once() -> None:
 def test_every_model_that_is_offered_exists() -> None:
     assert ANALYSES["anomaly"].models == tuple(SCORERS)
     assert ANALYSES["prediction"].models == tuple(CLASSIFIERS)
-    assert ANALYSES["forecast"].models == tuple(FORECASTERS)
+    assert {*ANALYSES["forecast"].models} == {*FORECASTERS, "auto"} - {"linear", "day_type_profile"}
+    assert all(analysis.default in analysis.models for analysis in ANALYSES.values())
 
 
-def test_models_are_those_of_the_handover() -> None:
-    assert {analysis.family: list(analysis.models) for analysis in ANALYSES.values()} == {
+def test_the_models_of_the_handover_come_first() -> None:
+    assert {analysis.family: list(analysis.models[:2]) for analysis in ANALYSES.values()} == {
         "anomaly_detection": ["isolation_forest", "autoencoder"],
         "failure_prediction": ["random_forest", "gradient_boosting"],
         "forecasting": ["prophet", "arima"],

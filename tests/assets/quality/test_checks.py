@@ -1,3 +1,4 @@
+import re
 from typing import Any
 
 import pytest
@@ -120,15 +121,20 @@ def test_thresholds_can_be_changed(settings: object, monkeypatch: pytest.MonkeyP
         QualitySettings.load()
 
 
-def test_days_with_errors_are_refused_unless_wanted(stores: Stores) -> None:
+def test_days_with_errors_are_left_out_and_named_unless_wanted(stores: Stores) -> None:
     checked(stores, reading(-1), *(normal(m) for m in range(100)))
     store(stores, *(normal(1440 + m) for m in WHOLE))
     tomorrow = DAY.replace(day=DAY.day + 1)
     export_day(stores, "D1", tomorrow)
     made = export_range(stores, "D1", DAY, tomorrow)
     for choice in ({"start": DAY, "end": tomorrow}, {"key": made.dataset.key}):
-        with pytest.raises(UnfitDatasets, match=r"2026-02-12 completeness \((?:6\.9|7\.0)% of the day.*with_errors"):
-            read_history(stores, "D1", **choice)
-    chosen, table = read_history(stores, "D1", key=made.dataset.key, with_errors=True)
+        _, table, left_out = read_history(stores, "D1", **choice)
+        assert len(table) == 1440
+        assert {time.day for time in table["timestamp"].to_pylist()} == {tomorrow.day}
+        assert [day.day for day in left_out] == [DAY]
+        assert re.search(r"completeness \((?:6\.9|7\.0)% of the day", left_out[0].reason)
+    with pytest.raises(UnfitDatasets, match=r"2026-02-12 completeness \((?:6\.9|7\.0)% of the day.*with_errors"):
+        read_history(stores, "D1", start=DAY, end=DAY)
+    chosen, table, _ = read_history(stores, "D1", key=made.dataset.key, with_errors=True)
     assert ([d.kind for d in chosen], len(table)) == (["range"], 1540)
     assert len(read_history(stores, "D1", start=tomorrow, end=tomorrow)[1]) == 1440

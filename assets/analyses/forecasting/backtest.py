@@ -1,0 +1,99 @@
+"""The test on the past: what models would have forecast at past moments, how far off, and the mean of them.
+
+The combined forecast is a mean that is weighted by the errors: it loses to no model by much, where choosing one model
+can lose a lot. J. M. Bates, C. W. J. Granger: The Combination of Forecasts (1969).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from assets.analyses.forecasting.bounds import bounds_of
+from assets.analyses.forecasting.calendar import DAY
+from assets.analyses.forecasting.hours import Hours
+from assets.analyses.forecasting.models import MODELS
+from storage.arrays import Floats, Indices, Mask
+
+MAX_ORIGINS, MIN_ORIGINS = 48, 10
+NEWEST_DAYS = 60
+EXPONENT = 8  # on the series of `energy evaluate` it was a little better than 4
+PARTS = 4  # a part's combined forecast is weighted by the errors of the others
+
+
+@dataclass(frozen=True)
+class Backtest:
+    """Forecasts and measured values, of shape (origins, horizon); hours that were not measured are not judged."""
+
+    origins: list[int]
+    true: Floats
+    judged: Mask
+    hours_of_day: Indices
+
+    def errors(self, paths: Floats) -> Floats:
+        """Absolute errors; NaN where nothing was measured."""
+        return np.where(self.judged, np.abs(self.true - paths), np.nan)
+
+    def mae(self, paths: Floats) -> float:
+        return float(np.nanmean(self.errors(paths)))
+
+
+def choose_origins(hours: int, horizon: int, needed: int) -> list[int]:
+    """Past hours to forecast from, evenly spread over at most the newer half of the series and its last 60 days."""
+    last = hours - horizon
+    first = max(needed, min(last - MIN_ORIGINS, hours // 2), last - NEWEST_DAYS * DAY)
+    step = max(1, -(-(last - first) // MAX_ORIGINS))
+    while step > 1 and np.gcd(step, DAY) > 1:  # such a step would test some hours of the day only
+        step += 1
+    return list(range(last, first - 1, -step))[::-1]
+
+
+def backtest(hours: Hours, origins: list[int], horizon: int) -> Backtest:
+    at = np.asarray(origins)[:, None] + np.arange(horizon)
+    judged = hours.known[at]
+    if not judged.any():
+        judged = np.ones(at.shape, bool)
+    return Backtest(origins, hours.values[at], judged, hours.clock.hour_of_day(at))
+
+
+def bounded(hours: Hours, origins: Sequence[int], paths: Floats, limit: float | None) -> Floats:
+    """The paths within what was possible, by what was known at each origin."""
+    clipped = []
+    for origin, path in zip(origins, paths, strict=True):
+        of_day = hours.clock.hour_of_day(np.arange(origin, origin + len(path)))
+        clipped.append(bounds_of(hours, origin, limit).clip(path, of_day))
+    return np.stack(clipped)
+
+
+def candidates_of(model_name: str, first_origin: int) -> tuple[list[str], dict[str, str]]:
+    """The models that a forecast is made of, and those that the history is too short for, with the reason."""
+    names = list(MODELS) if model_name == "auto" else [model_name]
+    too_short = {
+        name: f"needs {MODELS[name].needed} hours before the test on the past; there are {first_origin}"
+        for name in names
+        if MODELS[name].needed > first_origin
+    }
+    return [name for name in names if name not in too_short], too_short
+
+
+def weights_of(maes: Mapping[str, float]) -> dict[str, float]:
+    """Weights in proportion to 1/error⁸, which add up to 1."""
+    best = max(min(maes.values()), 1e-12)
+    raw = {name: (best / max(mae, best)) ** EXPONENT for name, mae in maes.items()}
+    return {name: weight / sum(raw.values()) for name, weight in raw.items()}
+
+
+def combined(paths: Mapping[str, Floats], weights: Mapping[str, float]) -> Floats:
+    total: Floats = sum((weights[name] * paths[name] for name in weights), np.zeros(()))
+    return total
+
+
+def combined_in_test(test: Backtest, paths: Mapping[str, Floats]) -> Floats:
+    """What the combination would have forecast: each part of the origins with weights from the other parts."""
+    errors = {name: test.errors(path) for name, path in paths.items()}
+    result = np.empty_like(test.true)
+    for part in np.array_split(np.arange(len(test.origins)), PARTS):
+        others = np.setdiff1d(np.arange(len(test.origins)), part)
+        maes = {name: float(np.nanmean(error[others])) for name, error in errors.items()}
+        result[part] = combined({name: path[part] for name, path in paths.items()}, weights_of(maes))
+    return result

@@ -1,0 +1,86 @@
+"""Prophet with an autoregression of its residuals.
+
+S. J. Taylor, B. Letham: Forecasting at Scale (The American Statistician, 2018).
+"""
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import pandas as pd
+
+from assets.analyses.forecasting.calendar import DAY, WEEK
+from assets.analyses.forecasting.hours import Hours
+from storage.arrays import Floats
+
+DAYS = 60  # of history; more does not make it better
+FIT_TIMEOUT_SECONDS = 60
+LAGS = np.array([1, 2, 3, 23, 24, 25])  # hours
+
+
+def prophet(hours: Hours, origins: list[int], horizon: int) -> Floats:
+    """Prophet without a trend, of at most 60 days before the first origin, plus an autoregression of its residuals.
+
+    The seasons are fitted at the first origin; later origins only add what was measured since.
+    """
+    first = max(0, origins[0] - DAYS * DAY)
+    last = max(origins) + horizon
+    seasons = _seasons(hours, first, origins[0], last)
+    residuals = hours.values[first : max(origins)] - seasons[: max(origins) - first]
+    return np.stack([
+        seasons[o - first : o - first + horizon] + _autoregression(residuals[: o - first][-DAYS * DAY :], horizon)
+        for o in origins
+    ])  # fmt: skip
+
+
+def _seasons(hours: Hours, first: int, origin: int, last: int) -> Floats:
+    """What Prophet, fitted on the hours from `first` to `origin`, expects of each hour from `first` to `last`."""
+    labels = hours.clock.labels(np.arange(first, last))
+    known = hours.values[first:origin]
+    with _quiet_libraries():
+        from prophet import Prophet  # noqa: PLC0415 - 1 s that ARIMA need not pay
+
+        holidays = hours.clock.holidays(np.arange(first, last))
+        days = pd.DatetimeIndex(labels[holidays].normalize().unique())
+        model = Prophet(
+            growth="flat",
+            daily_seasonality=True,
+            weekly_seasonality=len(known) >= 2 * WEEK,
+            yearly_seasonality=False,
+            holidays=pd.DataFrame({"holiday": "holiday", "ds": days}) if len(days) else None,
+            uncertainty_samples=0,
+        )
+        model.fit(pd.DataFrame({"ds": labels[: len(known)], "y": known}), timeout=FIT_TIMEOUT_SECONDS, seed=1)
+        expected: Floats = model.predict(pd.DataFrame({"ds": labels}))["yhat"].to_numpy()
+    return expected
+
+
+def _autoregression(residuals: Floats, horizon: int) -> Floats:
+    """The residuals of the coming hours by a linear autoregression on `LAGS`, fitted by ridge regression."""
+    rows = np.arange(LAGS[-1], len(residuals))
+    lagged = residuals[rows[:, None] - LAGS]
+    shrinkage = 0.01 * len(rows) * np.var(residuals) * np.eye(len(LAGS))
+    weights = np.linalg.solve(lagged.T @ lagged + shrinkage + 1e-9 * np.eye(len(LAGS)), lagged.T @ residuals[rows])
+    values: list[float] = residuals[-LAGS[-1] :].tolist()
+    for _ in range(horizon):
+        values.append(float(np.asarray(values)[len(values) - LAGS] @ weights))
+    return np.asarray(values[LAGS[-1] :])
+
+
+@contextmanager
+def _quiet_libraries() -> Iterator[None]:
+    """Keep Prophet's and CmdStan's reports of every fit out of the log."""
+    loggers = [logging.getLogger(name) for name in ("cmdstanpy", "prophet", "prophet.plot")]
+    before = [(logger.level, logger.disabled) for logger in loggers]
+    for logger in loggers:
+        logger.disabled = True
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, (level, disabled) in zip(loggers, before, strict=True):
+            logger.setLevel(level)
+            logger.disabled = disabled
