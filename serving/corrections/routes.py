@@ -8,6 +8,7 @@ from sqlmodel import Session, col
 
 from assets.datasets import Change, change_of
 from assets.energy import EnergyFigures
+from serving.auth.identified import IdentifiedRoute
 from serving.auth.principal import CurrentPrincipal
 from serving.auth.tenancy import ANONYMOUS_ACTOR, DatabaseSession
 from serving.corrections.checks import check
@@ -33,7 +34,7 @@ from storage.settings import Settings
 from storage.telemetry import MetricStatistics
 from storage.times import moment, rfc3339
 
-router = APIRouter(prefix="/api/v1/devices/{device_id}/corrections", tags=["corrections"])
+router = APIRouter(prefix="/api/v1/devices/{device_id}/corrections", tags=["corrections"], route_class=IdentifiedRoute)
 log = logging.getLogger(__name__)
 
 Preview = Annotated[bool, Query(description="Answer what would change, and store nothing")]
