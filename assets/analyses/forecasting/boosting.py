@@ -14,7 +14,7 @@ from assets.analyses.forecasting.hours import Hours
 from storage.arrays import Floats, Indices
 
 MAX_HISTORY = 400 * DAY
-MIN_HISTORY = WEEK + 2 * DAY  # before the first origin
+MIN_HISTORY = 5 * DAY  # before the first origin
 MAX_TRAINING_ORIGINS = 1_200
 PROFILE_WEEKS = 4
 DECAY = 0.9  # an hour: how fast the newest deviation from the week's profile fades in what the trees correct
@@ -80,7 +80,8 @@ class _Trees:
 
 
 def _training_origins(first: int) -> Indices:
-    oldest = max(WEEK, first - MAX_HISTORY)
+    # The first origins know no week before, which trees can do without if there is not much history.
+    oldest = max(WEEK if first > 2 * WEEK else 2 * DAY, first - MAX_HISTORY)
     step = max(1, (first - DAY - oldest) // MAX_TRAINING_ORIGINS)
     while step > 1 and gcd(step, DAY) > 1:  # the training origins go around the clock
         step += 1
