@@ -23,7 +23,7 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line, for programs.")] = False,
 ) -> None:
     """Judge the models on labelled and held-out data by fixed protocols: the way to judge a change."""
-    from assets.evaluation import NoCases, evaluate as judge
+    from assets.evaluation import NoCases, evaluate as evaluate_models
 
     if not folder.is_dir():
         raise typer.BadParameter(f"{folder} is not a folder")
@@ -31,7 +31,7 @@ def evaluate(
     if not as_json:
         print(f"{'case':28} {'model':18} {'seconds':>8} {'MB':>6}  figures", flush=True)
     try:
-        for found in judge(folder, case or (), model or (), every):
+        for found in evaluate_models(folder, case or (), model or (), every):
             failed += found.error is not None
             if as_json:
                 line = {name: value for name, value in asdict(found).items() if name != "error" or value is not None}

@@ -137,8 +137,8 @@ def test_the_image_holds_no_secret_and_all_of_the_code() -> None:
     secrets = (".env", ".env.production", "deploy/mosquitto.passwords", "deploy/tls/server.key", ".energy/link-secret",
                ".git/config", ".venv/bin/python", "deploy/other.pem")  # fmt: skip
     assert [path for path in secrets if not is_left_out(path)] == []
-    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
-    left_out = {path.split("/")[0] for path in listed if is_left_out(path)}
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    left_out = {path.split("/")[0] for path in tracked if is_left_out(path)}
     assert left_out <= {"tests", ".ci"}
 
 

@@ -18,6 +18,7 @@ from cli.main import app
 
 ROOT = Path(__file__).resolve().parent.parent
 THIS = Path(__file__).resolve()
+OF_AN_OLD_RELEASE = ROOT / "tests" / "homes" / "make.py"  # runs with the code of that release, and so with its names
 
 # Words that no identifier contains, by themselves or between underscores or capitals.
 OLD_WORDS = {
@@ -35,7 +36,7 @@ OLD_IN_TEXT = re.compile(
 # Names that clients know: a table, a metric, the names of sensors, columns and fields.
 CLIENTS_NAMES = {
     "held_back", "held_back_alerts", "alerts_held_back", "energy_ingest_alerts_held_back_total", "touched_days",
-    "export_touched_days",
+    "export_touched_days", "timeline", "timeline_end",
 }  # fmt: skip
 
 # Phrases that read as if they were translated, and what they are called when one is found.
@@ -81,7 +82,8 @@ def identifiers(file: Path) -> set[str]:
 
 
 def test_no_identifier_has_an_old_name() -> None:
-    old = {(str(f.relative_to(ROOT)), name) for f in tracked("*.py") for name in identifiers(f) if is_old(name)}
+    files = [file for file in tracked("*.py") if file != OF_AN_OLD_RELEASE]
+    old = {(str(f.relative_to(ROOT)), name) for f in files for name in identifiers(f) if is_old(name)}
     assert sorted(old) == []
 
 

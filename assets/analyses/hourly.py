@@ -17,7 +17,7 @@ MAX_GAP_HOURS = 14 * DAY  # older history is not used
 MAX_FILLED_SHARE = 0.4
 SILENT_SHARE = 0.8  # of the days on which an hour has no readings
 MIN_DAYS, MIN_WEEKS = 3, 2
-MAX_SILENCE_HOURS = 4 * DAY  # in a row; longer is an outage
+MAX_SILENT_HOURS = 4 * DAY  # in a row; longer is an outage
 NEARLY_NOTHING = 0.25  # of the usual maximum: what a machine does before it falls silent
 
 
@@ -95,7 +95,7 @@ def _outages(values: Floats) -> Mask:
     """Hours without readings in runs of more than four days."""
     is_outage = np.zeros(len(values), bool)
     for run in _runs(np.isnan(values)):
-        is_outage[run] = run.stop - run.start > MAX_SILENCE_HOURS
+        is_outage[run] = run.stop - run.start > MAX_SILENT_HOURS
     return is_outage
 
 

@@ -198,7 +198,7 @@ def energy_figures(
 
 
 def _of_unit(name: str, problem: str, start: int, end: int) -> Finding:
-    return Finding(name, "unit", start, end, None, None, counted=False, detail=f"is no part of the energy: {problem}")
+    return Finding(name, "unit", start, end, None, None, counted=False, detail=f"is not part of the energy: {problem}")
 
 
 def _consumed(amounts: Amounts, meter: Meter) -> tuple[float, str]:

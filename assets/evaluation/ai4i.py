@@ -14,10 +14,10 @@ NOT_FEATURES = ("UDI", "Product ID", "Type", "Machine failure", "TWF", "HDF", "P
 
 def cases(folder: Path, every: int) -> list[Case]:
     files = sorted((folder / "failure").glob("ai4i*.csv*"))[::every]
-    return [Case("ai4i", ANALYSES["prediction"].models, lambda model: _judge(model, files[0]))] if files else []
+    return [Case("ai4i", ANALYSES["prediction"].models, lambda model: _figures(model, files[0]))] if files else []
 
 
-def _judge(model: str, file: Path) -> Figures:
+def _figures(model: str, file: Path) -> Figures:
     import numpy as np  # noqa: PLC0415 - the list of cases needs no library
     from sklearn.metrics import average_precision_score  # noqa: PLC0415
 

@@ -14,11 +14,11 @@ class NoCases(Exception):
 
 @dataclass(frozen=True)
 class Case:
-    """Data and a protocol for the models of one analysis. `judge` fits the model of that name and returns figures."""
+    """Data and a protocol for the models of one analysis. `evaluate` fits the model of that name."""
 
     name: str
     models: tuple[str, ...]
-    judge: Callable[[str], Figures]
+    evaluate: Callable[[str], Figures]
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,10 @@ HORIZON = 30  # cycles
 
 def cases(folder: Path, every: int) -> list[Case]:
     files = sorted((folder / "failure").glob("cmapss*.csv*"))[::every]
-    return [Case("cmapss", ANALYSES["prediction"].models, lambda model: _judge(model, files[0]))] if files else []
+    return [Case("cmapss", ANALYSES["prediction"].models, lambda model: _figures(model, files[0]))] if files else []
 
 
-def _judge(model: str, file: Path) -> Figures:
+def _figures(model: str, file: Path) -> Figures:
     import pandas as pd  # noqa: PLC0415 - the list of cases needs no library
 
     from assets.evaluation.tables import ignore_progress, read_rows, table  # noqa: PLC0415

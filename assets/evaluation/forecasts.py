@@ -52,7 +52,7 @@ def cases(folder: Path, every: int) -> list[Case]:
 
 
 def _case(source: Source, every: int) -> Case:
-    return Case(source.name, ANALYSES["forecast"].models, lambda model: _judge(model, source, every))
+    return Case(source.name, ANALYSES["forecast"].models, lambda model: _figures(model, source, every))
 
 
 def _header(file: Path) -> list[str]:
@@ -70,7 +70,7 @@ def origins_of(hours: int, *, is_ett: bool) -> list[int]:
     return [first + i * step for i in range(ORIGINS)]
 
 
-def _judge(model: str, source: Source, every: int) -> Figures:
+def _figures(model: str, source: Source, every: int) -> Figures:
     import numpy as np  # noqa: PLC0415 - the list of cases needs no library
     import pandas as pd  # noqa: PLC0415
 

@@ -19,10 +19,10 @@ def cases(folder: Path, every: int) -> list[Case]:
 
 def _case(file: Path, *, is_told: bool) -> Case:
     name = f"household/{file.name.partition('.csv')[0]}" + ("" if is_told else "/untold")
-    return Case(name, ANALYSES["anomaly"].models, lambda model: _judge(model, file, is_told=is_told))
+    return Case(name, ANALYSES["anomaly"].models, lambda model: _figures(model, file, is_told=is_told))
 
 
-def _judge(model: str, file: Path, *, is_told: bool) -> Figures:
+def _figures(model: str, file: Path, *, is_told: bool) -> Figures:
     import numpy as np  # noqa: PLC0415 - the list of cases needs no library
     import pandas as pd  # noqa: PLC0415
 

@@ -23,10 +23,10 @@ WEEK_SECONDS = 7 * 86_400
 
 def cases(folder: Path, every: int) -> list[Case]:
     files = sorted((folder / "anomaly" / "nab").glob("*.csv*"))[::every]
-    return [Case("nab", ANALYSES["anomaly"].models, lambda model: _judge(model, files))] if files else []
+    return [Case("nab", ANALYSES["anomaly"].models, lambda model: _figures(model, files))] if files else []
 
 
-def _judge(model: str, files: list[Path]) -> Figures:
+def _figures(model: str, files: list[Path]) -> Figures:
     labelled = json.loads((files[0].parent / "windows.json").read_text())
     windows = {Path(name).stem: value for name, value in labelled.items()}
     series = {file.name.partition(".csv")[0]: file for file in files}

@@ -69,7 +69,7 @@ def _in_a_process(protocol: str, folder: Path, every: int, case: str, model: str
     os.environ["OMP_NUM_THREADS"] = "1"
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_judge, args=(sender, (protocol, folder, every), case, model), daemon=True)
+    process = context.Process(target=_figures, args=(sender, (protocol, folder, every), case, model), daemon=True)
     try:
         process.start()
     finally:
@@ -88,12 +88,12 @@ def _in_a_process(protocol: str, folder: Path, every: int, case: str, model: str
     return evaluation
 
 
-def _judge(sender: Connection, source: tuple[str, Path, int], name: str, model: str) -> None:
+def _figures(sender: Connection, source: tuple[str, Path, int], name: str, model: str) -> None:
     case = next(case for case in _of_protocol(*source) if case.name == name)
     started = time.perf_counter()
     error = None
     try:
-        figures = case.judge(model)
+        figures = case.evaluate(model)
     except Exception as failure:  # noqa: BLE001 - one model's failure is a line of its own; the others go on
         figures, error = {}, f"{type(failure).__name__}: {failure}"
     sender.send(Evaluation(name, model, figures, time.perf_counter() - started, _peak_mb(), error))

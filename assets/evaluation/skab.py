@@ -14,10 +14,10 @@ FITTED_ROWS = 400
 
 def cases(folder: Path, every: int) -> list[Case]:
     files = sorted((folder / "anomaly" / "skab").glob("*_[0-9][0-9].csv*"))[::every]
-    return [Case("skab", ANALYSES["anomaly"].models, lambda model: _judge(model, files))] if files else []
+    return [Case("skab", ANALYSES["anomaly"].models, lambda model: _figures(model, files))] if files else []
 
 
-def _judge(model: str, files: list[Path]) -> Figures:
+def _figures(model: str, files: list[Path]) -> Figures:
     import numpy as np  # noqa: PLC0415 - the list of cases needs no library
     from sklearn.metrics import roc_auc_score  # noqa: PLC0415
 

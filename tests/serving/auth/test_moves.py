@@ -106,13 +106,13 @@ def test_rest_shows_a_tenant_its_part_of_everybodys_rule(everybodys: Alert, api:
     shown = {**SHOWN, "rule_id": str(everybodys.rule_id)}
     path = f"/api/v1/alerts/{everybodys.alert_id}"
     tenant, everybody = key("operate", "alpha"), key("operate")
-    listed = api.get("/api/v1/alerts", headers=tenant).json()["data"]
+    alerts = api.get("/api/v1/alerts", headers=tenant).json()["data"]
     answers = [
         api.get(path, headers=tenant), api.patch(f"{path}/acknowledge", headers=tenant),
         api.patch(f"{path}/resolve", headers=tenant),
     ]  # fmt: skip
     alerts = [
-        next(a for a in listed if a["alert_id"] == str(everybodys.alert_id)),
+        next(a for a in alerts if a["alert_id"] == str(everybodys.alert_id)),
         *(a.json()["data"] for a in answers),
     ]
     assert [alert["rule"] for alert in alerts] == [shown] * 4

@@ -100,8 +100,12 @@ def test_preview_correct_list_and_undo(client: TestClient, plant: Stores, caplog
     assert client.post(one).json()["data"]["undone_reason"] == "It was real"
     assert stats(client, "D2") == before
     assert client.get(path, params={"status": "active"}).json()["total"] == 0
-    [listed] = client.get(path, params={"status": "undone"}).json()["data"]
-    assert (listed["status"], listed["reason"], listed["undone_by"]) == ("undone", REASON["reason"], "anonymous")
+    [correction] = client.get(path, params={"status": "undone"}).json()["data"]
+    assert (correction["status"], correction["reason"], correction["undone_by"]) == (
+        "undone",
+        REASON["reason"],
+        "anonymous",
+    )
 
 
 def test_a_finding_carries_the_correction_that_settles_it(client: TestClient, plant: Stores) -> None:
