@@ -27,6 +27,8 @@ ANONYMOUS_ACTOR = "anonymous"
 MAX_VALUE_CHARACTERS = 2000
 # The audit log itself, and hashes of secrets.
 UNRECORDED = (AuditEntry, AccessToken, ApiKey)
+# Where a session's `info` has the new rows of a flush whose keys the database gives.
+KEYLESS = "keyless"
 
 
 class RequestSession(Session):
@@ -83,14 +85,32 @@ def _own_and_record(session: Session, _flush: UOWTransaction, _instances: object
     for row in (*session.new, *session.dirty):
         if tenant_id is not None and hasattr(row, "tenant_id"):
             row.tenant_id = _own_tenant(tenant_id, row.tenant_id)
+    session.info[KEYLESS] = [row for row in session.new if None in _key(row)]
     for action, rows in (("create", session.new), ("update", session.dirty), ("delete", session.deleted)):
-        for row in [row for row in rows if not isinstance(row, UNRECORDED)]:
-            change = _change(row, action)
-            if change or action == "delete":
-                key = ",".join(str(part) for part in inspect(row).mapper.primary_key_from_instance(row))
-                # A move is for the eyes of no tenant: it says what the row was under its former owner.
-                owner = None if action == "update" and "tenant_id" in change else getattr(row, "tenant_id", None)
-                session.record(action, _table(inspect(row).mapper), key, owner, change)
+        for row in rows:
+            if action != "create" or None not in _key(row):
+                _record(session, action, row)
+
+
+@event.listens_for(RequestSession, "after_flush")
+def _record_with_keys(session: Session, _flush: UOWTransaction) -> None:
+    """Record the new rows whose key came from the database."""
+    assert isinstance(session, RequestSession)  # noqa: S101 - as above
+    for row in session.info.pop(KEYLESS, ()):
+        _record(session, "create", row)
+
+
+def _record(session: RequestSession, action: str, row: Any) -> None:
+    change = {} if isinstance(row, UNRECORDED) else _change(row, action)
+    if change or action == "delete":
+        key = ",".join(map(str, _key(row)))
+        # A move is for the eyes of no tenant: it says what the row was under its former owner.
+        owner = None if action == "update" and "tenant_id" in change else getattr(row, "tenant_id", None)
+        session.record(action, _table(inspect(row).mapper), key, owner, change)
+
+
+def _key(row: Any) -> tuple[Any, ...]:
+    return tuple(inspect(row).mapper.primary_key_from_instance(row))
 
 
 def _own_tenant(own: str, named: str | None) -> str:

@@ -195,3 +195,11 @@ def test_a_tenant_corrects_its_own_devices_only(client: TestClient, plant: Store
     assert client.post(PATH, json=given, headers=admin).status_code == 201
     items = client.get("/api/v1/data/stats/D1", params=RANGE, headers=reads).json()["data"]
     assert items["power_min"] == 7
+
+
+def test_the_audit_log_names_the_correction(client: TestClient, plant: Stores) -> None:
+    made = client.post(PATH, json=EXCLUDED).json()["data"]["correction_id"]
+    client.post(f"{PATH}/{made}/undo")
+    entries = client.get("/api/v1/audit?entity=corrections").json()["data"]
+    assert [(e["action"], e["entity_id"]) for e in entries] == [("update", str(made)), ("create", str(made))]
+    assert entries[1]["change"]["reason"] == REASON["reason"]
