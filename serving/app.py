@@ -25,6 +25,7 @@ from serving.http.errors import answer_with_problems
 from serving.http.gateway import Gateway, expect_json
 from serving.http.slots import FairSlots
 from serving.jobs.dagster import Dagster
+from serving.jobs.launcher import Launcher
 from serving.live import routes as live
 from serving.live.broker import check_broker
 from serving.live.metrics import LiveMetrics
@@ -106,6 +107,7 @@ def create_app(settings: Settings) -> FastAPI:
         state.read_slots = FairSlots(SHARED_READS, MAX_READS)
         state.columns = ColumnCache(COLUMN_CACHE_BYTES)
         state.dagster = Dagster(settings)
+        state.launcher = Launcher(state.engine, state.dagster)
         state.readiness = health.Readiness(
             {
                 "database": lambda: check_database(state.engine),
@@ -117,6 +119,7 @@ def create_app(settings: Settings) -> FastAPI:
             }
         )
         yield
+        state.launcher.close()
         state.dagster.close()
         state.telemetry.close()
         state.engine.dispose()

@@ -12,7 +12,7 @@ from serving.auth.principal import CurrentPrincipal
 from serving.auth.tenancy import DatabaseSession
 from serving.http.errors import NotFound
 from serving.http.slots import FairSlots
-from serving.jobs.dagster import Dagster
+from serving.jobs.launcher import Launcher
 from serving.settings import ApiSettings
 from storage.devices import Device
 from storage.objects import LocalObjects, S3Objects
@@ -45,9 +45,9 @@ async def _objects(request: Request) -> LocalObjects | S3Objects:
     return objects
 
 
-async def _dagster(request: Request) -> Dagster:
-    client: Dagster = request.app.state.dagster
-    return client
+async def _launcher(request: Request) -> Launcher:
+    launcher: Launcher = request.app.state.launcher
+    return launcher
 
 
 PlatformSettings = Annotated[Settings, Depends(_settings)]
@@ -55,7 +55,7 @@ LimitSettings = Annotated[ApiSettings, Depends(_api_settings)]
 WorkingSite = Annotated[SiteSettings, Depends(_site_settings)]
 NotificationOutbox = Annotated[Outbox, Depends(_outbox)]
 Objects = Annotated[LocalObjects | S3Objects, Depends(_objects)]
-DagsterClient = Annotated[Dagster, Depends(_dagster)]
+JobLauncher = Annotated[Launcher, Depends(_launcher)]
 
 
 async def _telemetry_reader(

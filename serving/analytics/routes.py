@@ -20,7 +20,7 @@ from serving.analytics.schemas import (
 )
 from serving.auth.identified import IdentifiedRoute
 from serving.auth.tenancy import DatabaseSession
-from serving.dependencies import DagsterClient
+from serving.dependencies import JobLauncher
 from serving.devices.schemas import DeviceId
 from serving.http.errors import Conflict, Invalid, NotFound, problems
 from serving.http.pagination import paginate
@@ -48,7 +48,7 @@ def list_datasets(session: DatabaseSession, device_id: Annotated[DeviceId, Query
 
 
 @router.post("/run", status_code=202, responses=problems(NotFound))
-def run_analytics(session: DatabaseSession, dagster: DagsterClient, body: AnalysisRequest) -> JobAccepted:
+def run_analytics(session: DatabaseSession, launcher: JobLauncher, body: AnalysisRequest) -> JobAccepted:
     """Start an analysis. `GET /api/v1/analytics/status/{job_id}` returns its progress."""
     model_name = body.model_name or ANALYSES[body.analysis_type].default
     parameters = _parameters(body, model_name)
@@ -64,7 +64,7 @@ def run_analytics(session: DatabaseSession, dagster: DagsterClient, body: Analys
         date_range_end=midnight(end + timedelta(days=1)),
         parameters=parameters.model_dump(mode="json"),
     )
-    lifecycle.submit(session, dagster, job)
+    lifecycle.submit(session, launcher, job)
     return JobAccepted(job_id=job.job_id, status=job.status)
 
 
@@ -94,10 +94,10 @@ def list_jobs(session: DatabaseSession, query: Annotated[JobQuery, Query()]) -> 
 
 
 @router.post("/jobs/{job_id}/cancel", responses=problems(NotFound))
-def cancel_job(session: DatabaseSession, dagster: DagsterClient, job_id: JobPath) -> JobState:
+def cancel_job(session: DatabaseSession, launcher: JobLauncher, job_id: JobPath) -> JobState:
     """Cancel a job. One that has ended stays as it is."""
     job = lifecycle.get_job(session, AnalyticsJob, job_id)
-    lifecycle.cancel(session, dagster, job)
+    lifecycle.cancel(session, launcher, job)
     return JobState.of(job)
 
 

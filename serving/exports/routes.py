@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query
 
 from serving.auth.identified import IdentifiedRoute
 from serving.auth.tenancy import DatabaseSession
-from serving.dependencies import DagsterClient, PlatformSettings
+from serving.dependencies import JobLauncher, PlatformSettings
 from serving.devices.schemas import DevicePath
 from serving.exports.schemas import ExportQuery, ExportRequest, ExportStarted, ExportStatus
 from serving.http.errors import Invalid, NotFound, problems
@@ -24,7 +24,7 @@ router = APIRouter(prefix="/api/v1/exports", tags=["exports"], route_class=Ident
 
 @router.post("/run", status_code=202, responses=problems(NotFound))
 def run_export(
-    session: DatabaseSession, settings: PlatformSettings, dagster: DagsterClient, body: ExportRequest
+    session: DatabaseSession, settings: PlatformSettings, launcher: JobLauncher, body: ExportRequest
 ) -> ExportStarted:
     """Start an export. `GET /api/v1/exports/status/{device_id}` returns its progress."""
     device = session.get(Device, body.device_id)
@@ -38,7 +38,7 @@ def run_export(
         date_range_start=start,
         date_range_end=end,
     )
-    lifecycle.submit(session, dagster, job)
+    lifecycle.submit(session, launcher, job)
     return ExportStarted(device_id=job.device_id, job_id=job.job_id)
 
 
@@ -68,10 +68,10 @@ def get_export(session: DatabaseSession, job_id: JobPath) -> ExportStatus:
 
 
 @router.post("/jobs/{job_id}/cancel", responses=problems(NotFound))
-def cancel_export(session: DatabaseSession, dagster: DagsterClient, job_id: JobPath) -> ExportStatus:
+def cancel_export(session: DatabaseSession, launcher: JobLauncher, job_id: JobPath) -> ExportStatus:
     """Cancel an export. One that has ended stays as it is."""
     job = lifecycle.get_job(session, ExportJob, job_id)
-    lifecycle.cancel(session, dagster, job)
+    lifecycle.cancel(session, launcher, job)
     return ExportStatus.of_job(job)
 
 

@@ -6,7 +6,7 @@ from typing import TypeVar
 from sqlmodel import Session
 
 from serving.http.errors import Invalid, NotFound
-from serving.jobs.dagster import Dagster
+from serving.jobs.launcher import Launcher
 from storage import jobs
 from storage.jobs import Job
 from storage.times import utc_now
@@ -30,14 +30,12 @@ def check_days(start: date, end: date) -> None:
         raise Invalid(f"the range is longer than {MAX_RANGE_DAYS} days; submit several jobs", field="start_date")
 
 
-def submit(session: Session, dagster: Dagster, job: Job) -> None:
-    """Store a new job and launch its run, if Dagster answers."""
+def submit(session: Session, launcher: Launcher, job: Job) -> None:
+    """Store a new job, whose run is launched in the background."""
     job.turn = jobs.next_turn(session, job.tenant_id)
     session.add(job)
     session.commit()  # before the launch: the run claims the row
-    if run_id := dagster.launch(job):
-        jobs.note_launch(session, job, run_id)
-        session.commit()
+    launcher.launch(job)
 
 
 def get_job(session: Session, table: type[JobT], job_id: str) -> JobT:
@@ -53,10 +51,10 @@ def get_job(session: Session, table: type[JobT], job_id: str) -> JobT:
     return job
 
 
-def cancel(session: Session, dagster: Dagster, job: Job) -> None:
+def cancel(session: Session, launcher: Launcher, job: Job) -> None:
     """Cancel a job; one that has ended stays as it is."""
     is_cancelled = jobs.cancel(session, job)
     session.commit()
     # A run that was not launched for this job alone performs others too; it notices the cancellation by itself.
     if is_cancelled and job.run_id and job.launches:
-        dagster.terminate(job.run_id)
+        launcher.terminate(job.run_id)

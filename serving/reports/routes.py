@@ -9,7 +9,7 @@ from assets.reports import schema
 from serving.auth.identified import IdentifiedRoute
 from serving.auth.principal import public
 from serving.auth.tenancy import DatabaseSession
-from serving.dependencies import DagsterClient, Objects
+from serving.dependencies import JobLauncher, Objects
 from serving.devices.registration import registered_device
 from serving.http.errors import Conflict, Invalid, NotFound, problems
 from serving.http.pagination import Page, paginate
@@ -27,7 +27,7 @@ LINK_VALIDITY = timedelta(hours=1)
 
 
 @router.post("/generate", status_code=202, responses=problems(NotFound))
-def generate_report(session: DatabaseSession, dagster: DagsterClient, body: ReportRequest) -> ReportAccepted:
+def generate_report(session: DatabaseSession, launcher: JobLauncher, body: ReportRequest) -> ReportAccepted:
     """Start a report. `GET /api/reports/status/{job_id}` returns its progress."""
     device = registered_device(session, body.device_id)
     if body.date_range_start >= body.date_range_end:
@@ -45,7 +45,7 @@ def generate_report(session: DatabaseSession, dagster: DagsterClient, body: Repo
         date_range_start=body.date_range_start,
         date_range_end=body.date_range_end,
     )
-    lifecycle.submit(session, dagster, job)
+    lifecycle.submit(session, launcher, job)
     return ReportAccepted(job_id=job.job_id, status=job.status)
 
 
@@ -83,8 +83,8 @@ def list_reports(session: DatabaseSession, query: Annotated[ReportQuery, Query()
 
 
 @router.post("/{job_id}/cancel", responses=problems(NotFound))
-def cancel_report(session: DatabaseSession, dagster: DagsterClient, job_id: JobPath) -> ReportState:
+def cancel_report(session: DatabaseSession, launcher: JobLauncher, job_id: JobPath) -> ReportState:
     """Cancel a report. One that has ended stays as it is."""
     job = lifecycle.get_job(session, ReportJob, job_id)
-    lifecycle.cancel(session, dagster, job)
+    lifecycle.cancel(session, launcher, job)
     return ReportState.of(job)

@@ -10,6 +10,7 @@ from sqlalchemy import Engine, text
 from serving.auth.tenancy import RequestSession
 from serving.jobs import dagster, lifecycle
 from serving.jobs.dagster import Dagster
+from serving.jobs.launcher import Launcher
 from storage.access import ANONYMOUS
 from storage.jobs import AnalyticsJob, ExportJob, Job
 from storage.settings import CHECKOUT, Settings
@@ -102,10 +103,15 @@ def test_no_transaction_is_open_while_dagster_is_asked(engine: Engine, settings:
 
     api = Dagster(settings)
     api._client = httpx.Client(base_url="http://dagster", transport=httpx.MockTransport(answer))
+    launcher = Launcher(engine, api)
     with RequestSession(engine, ANONYMOUS) as session:
         job = export()
-        lifecycle.submit(session, api, job)
+        lifecycle.submit(session, launcher, job)
+        launcher._waiting.join()
+        session.refresh(job)
         assert (job.run_id, job.turn) == ("run-1", 1)
-        lifecycle.cancel(session, api, job)
+        lifecycle.cancel(session, launcher, job)
+        launcher._waiting.join()
+    launcher.close()
     assert len(states) == 2
     assert all("idle in transaction" not in state for state in states)
