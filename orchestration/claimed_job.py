@@ -1,17 +1,19 @@
 """Runs of jobs that clients asked for: a run claims the job's row, works, and records how the job ended."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import dagster as dg
+from sqlmodel import Session
 
 from assets.analyses import CannotAnalyse
 from assets.datasets import DatasetReplaced, NoTelemetry, UnfitDatasets
 from assets.reports import ReportError
 from orchestration.resources import Platform
 from storage import jobs
+from storage.job_runs import JOB_ID_TAG
 from storage.jobs import Job, JobCancelled
 from storage.stores import Stores
 
@@ -53,6 +55,27 @@ class ClaimedJob(Generic[JobT]):
         self.stores.session.rollback()
         jobs.fail(self.stores.session, self.job, reason)
         self.stores.session.commit()
+
+
+def job_of_run(context: dg.AssetExecutionContext, platform: Platform, add_job: Callable[[Session], Job]) -> str:
+    """The id of the job that the run was launched for, or of a new one if the run was launched in Dagster.
+
+    `add_job` adds the new job to a session, so that clients find the result over REST.
+
+    Raises:
+        dg.Failure: the run's configuration is wrong, or there is nothing to work on.
+
+    """
+    if job_id := context.run.tags.get(JOB_ID_TAG):
+        return job_id
+    with platform.session() as session:
+        try:
+            job = add_job(session)
+        except EXPECTED_ERRORS as error:
+            metadata = {"device": context.partition_key, "error": type(error).__name__}
+            raise dg.Failure(str(error), metadata=metadata, allow_retries=False) from None
+        session.commit()
+        return job.job_id
 
 
 @contextmanager

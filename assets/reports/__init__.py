@@ -8,7 +8,19 @@ from assets.reports.build import FORMATS, Report, build_report
 from assets.reports.content import schema
 from assets.reports.errors import ReportError
 from assets.reports.inputs import ReportInput
+from assets.reports.period import WrongPeriod, check_period
 from assets.reports.settings import ReportSettings
 from assets.reports.sources import gather
 
-__all__ = ["FORMATS", "Report", "ReportError", "ReportInput", "ReportSettings", "build_report", "gather", "schema"]
+__all__ = [
+    "FORMATS",
+    "Report",
+    "ReportError",
+    "ReportInput",
+    "ReportSettings",
+    "WrongPeriod",
+    "build_report",
+    "check_period",
+    "gather",
+    "schema",
+]

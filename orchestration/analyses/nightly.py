@@ -10,7 +10,8 @@ from sqlmodel import Session
 
 from assets.analyses import AnalysisType
 from assets.datasets import NoTelemetry
-from orchestration.analyses.results import ANALYSIS_ASSETS, add_job, perform_analysis
+from orchestration.analyses.results import ANALYSIS_ASSETS, perform_analysis
+from orchestration.analyses.run_config import add_job
 from orchestration.claimed_job import claimed_job
 from orchestration.resources import Platform
 from orchestration.settings import OrchestrationSettings

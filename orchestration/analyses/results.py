@@ -1,27 +1,28 @@
 """Analyses as assets: a device's partition shows its latest result. A client's job is one run of one partition."""
 
-from datetime import date, timedelta
+from datetime import timedelta
 from typing import Any
 
 import dagster as dg
 import pyarrow as pa
-from sqlmodel import Session
 
 from assets import pictures
 from assets.analyses import ANALYSES, AnalysisType, CannotAnalyse, Parameters, Result, analyse, device_context
-from assets.datasets import LeftOutDay, days_in_words, provenance, read_history, select_datasets
-from orchestration.claimed_job import ClaimedJob, claimed_job
+from assets.datasets import LeftOutDay, days_in_words, provenance, read_history
+from orchestration.analyses.run_config import config_of
+from orchestration.claimed_job import ClaimedJob, claimed_job, job_of_run
 from orchestration.datasets.daily import DEVICE_HISTORY
-from orchestration.metadata import code_version, picture
+from orchestration.metadata import api_page, code_version, picture
 from orchestration.partitions import devices
 from orchestration.resources import Platform
-from storage import jobs
-from storage.job_runs import JOB_ID_TAG, dagster_job_name
+from storage.job_runs import dagster_job_name
 from storage.jobs import AnalyticsJob
-from storage.times import midnight, utc_now
+from storage.times import utc_now
 
 
 def _asset(analysis_type: AnalysisType, name: str, description: str) -> dg.AssetsDefinition:
+    config_class: Any = config_of(analysis_type)
+
     @dg.asset(
         name=name,
         deps=[DEVICE_HISTORY],
@@ -33,47 +34,19 @@ def _asset(analysis_type: AnalysisType, name: str, description: str) -> dg.Asset
         output_required=False,
         description=description,
     )
-    def result(context: dg.AssetExecutionContext, platform: Platform) -> Any:
-        job_id = context.run.tags.get(JOB_ID_TAG)
-        if job_id is None:  # materialized by hand or by a backfill in Dagster
-            with platform.session() as session:
-                job_id = add_job(session, context.partition_key, analysis_type).job_id
-                session.commit()
+    def result(
+        context: dg.AssetExecutionContext,
+        platform: Platform,
+        config: config_class,
+    ) -> Any:
+        job_id = job_of_run(
+            context, platform, lambda session: config.add_job(session, context.partition_key, analysis_type)
+        )
         with claimed_job(context, platform, AnalyticsJob, job_id) as claimed:
             if claimed:
                 yield dg.MaterializeResult(metadata=perform_analysis(claimed))
 
     return result
-
-
-def add_job(
-    session: Session,
-    device_id: str,
-    analysis_type: AnalysisType,
-    *,
-    start: date | None = None,
-    end: date | None = None,
-) -> AnalyticsJob:
-    """Add a job over a device's days, all of them or those from start to end, with the default model.
-
-    The caller commits.
-
-    Raises:
-        NoTelemetry: the device has no datasets of these days.
-
-    """
-    days = select_datasets(session, device_id, start=start, end=end)
-    job = AnalyticsJob(
-        job_id=jobs.new_job_id(AnalyticsJob),
-        tenant_id=days[-1].tenant_id,
-        device_id=device_id,
-        analysis_type=analysis_type,
-        model_name=ANALYSES[analysis_type].default,
-        date_range_start=midnight(days[0].start_date),
-        date_range_end=midnight(days[-1].end_date + timedelta(days=1)),
-    )
-    session.add(job)
-    return job
 
 
 def perform_analysis(claimed: ClaimedJob[AnalyticsJob]) -> dict[str, Any]:
@@ -101,7 +74,9 @@ def perform_analysis(claimed: ClaimedJob[AnalyticsJob]) -> dict[str, Any]:
     claimed.complete("Completed", results=results, accuracy_metrics=result.accuracy_metrics)
     return {
         "job": job.job_id,
+        "result": api_page(f"/api/v1/analytics/results/{job.job_id}"),
         "model": job.model_name,
+        "period": f"{job.date_range_start:%Y-%m-%d} to {job.date_range_end - timedelta(days=1):%Y-%m-%d}",
         "dagster/row_count": len(table),
         "seconds": (utc_now() - started).total_seconds(),
         "datasets": dg.MetadataValue.json(provenance(datasets)),

@@ -2,21 +2,89 @@
 
 import hashlib
 import tempfile
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import dagster as dg
+from pydantic import AwareDatetime, Field, TypeAdapter, ValidationError
+from sqlmodel import Session
 
-from assets.reports import ReportSettings, build_report, gather
+from assets.analyses import ANALYSES
+from assets.datasets import select_datasets
+from assets.reports import ReportError, ReportSettings, build_report, check_period, gather
 from orchestration.analyses.results import anomaly_result, failure_prediction, forecast
-from orchestration.claimed_job import ClaimedJob, claimed_job
+from orchestration.claimed_job import ClaimedJob, claimed_job, job_of_run
 from orchestration.datasets.daily import DEVICE_HISTORY
-from orchestration.metadata import code_version
+from orchestration.metadata import api_page, code_version
 from orchestration.partitions import devices
 from orchestration.resources import Platform
-from storage.job_runs import JOB_ID_TAG, dagster_job_name
+from storage import jobs
+from storage.devices import Device
+from storage.job_runs import dagster_job_name
 from storage.jobs import JobCancelled, ReportJob
 from storage.settings import Settings
+from storage.times import midnight
+from storage.validation import first_error, shown
+
+DEFAULT_PERIOD = timedelta(days=30)
+MOMENT = TypeAdapter[datetime](AwareDatetime)
+
+
+class ReportConfig(dg.Config):
+    """What to report: the body of `POST /api/reports/generate` without the device. All of it has defaults.
+
+    Runs that clients asked for over REST do not use it.
+    """
+
+    date_range_start: Annotated[
+        str | None,
+        Field(description="Where the period begins, as 2026-02-12T00:00:00Z. By default, 30 days before its end."),
+    ] = None
+    date_range_end: Annotated[
+        str | None, Field(description="Where the period ends. By default, where the device's newest dataset ends.")
+    ] = None
+    format: Annotated[Literal["pdf", "excel", "json"], Field(description="The file's format.")] = "pdf"
+    analysis_types: Annotated[
+        list[str], Field(description="The analyses whose newest results the report has: anomaly, forecast, prediction.")
+    ] = ["anomaly", "forecast"]  # noqa: RUF012 - Pydantic copies defaults
+
+    def add_job(self, session: Session, device_id: str) -> ReportJob:
+        """Add a job with this configuration for a device. The caller commits.
+
+        Raises:
+            NoTelemetry: no period is given, and the device has no datasets.
+            ReportError: the configuration is wrong, or the device is not registered.
+
+        """
+        device = session.get(Device, device_id)
+        if device is None:
+            raise ReportError(f"There is no device {device_id}.")
+        for name in self.analysis_types:
+            if name not in ANALYSES:
+                raise ReportError(f"analysis_types: {shown(name)} is not known; choose {' or '.join(ANALYSES)}.")
+        start, end = _moment("date_range_start", self.date_range_start), _moment("date_range_end", self.date_range_end)
+        end = end or midnight(select_datasets(session, device_id)[-1].end_date + timedelta(days=1))
+        start = start or end - DEFAULT_PERIOD
+        check_period(start, end)
+        job = ReportJob(
+            job_id=jobs.new_job_id(ReportJob),
+            tenant_id=device.tenant_id,
+            device_id=device_id,
+            analysis_types=list(dict.fromkeys(self.analysis_types)),
+            format=self.format,
+            date_range_start=start,
+            date_range_end=end,
+        )
+        session.add(job)
+        return job
+
+
+def _moment(name: str, value: str | None) -> datetime | None:
+    try:
+        return MOMENT.validate_python(value) if value else None
+    except ValidationError as error:
+        raise ReportError(f"{name}: {first_error(error.errors(include_url=False))}.") from None
 
 
 @dg.asset(
@@ -29,11 +97,9 @@ from storage.settings import Settings
     output_required=False,
     description="A device's report over a period as PDF, Excel or JSON. POST /api/reports/generate requests it.",
 )
-def device_report(context: dg.AssetExecutionContext, platform: Platform) -> Any:
-    """Make the report of the run's job."""
-    job_id = context.run.tags.get(JOB_ID_TAG)
-    if job_id is None:
-        raise dg.Failure("A report needs a period and a format. Request one with POST /api/reports/generate.")
+def device_report(context: dg.AssetExecutionContext, platform: Platform, config: ReportConfig) -> Any:
+    """Make the report of the run's job, or of a job of its own."""
+    job_id = job_of_run(context, platform, lambda session: config.add_job(session, context.partition_key))
     with claimed_job(context, platform, ReportJob, job_id) as claimed:
         if claimed:
             yield dg.MaterializeResult(metadata=_make_report(claimed, platform.settings))
@@ -71,7 +137,10 @@ def _make_report(claimed: ClaimedJob[ReportJob], settings: Settings) -> dict[str
         raise
     return {
         "job": job.job_id,
+        "download": api_page(f"/api/reports/download/{job.job_id}"),
         "format": job.format,
+        "period": f"{job.date_range_start.isoformat()} to {job.date_range_end.isoformat()}",
+        "sha256": results["sha256"],
         "dagster/uri": f"{objects.address}/{key}",
         **{name: value for name, value in report.facts.items() if isinstance(value, int | float | str)},
     }

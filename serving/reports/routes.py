@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 
-from assets.reports import schema
+from assets.reports import WrongPeriod, check_period, schema
 from serving.auth.identified import IdentifiedRoute
 from serving.auth.principal import public
 from serving.auth.tenancy import DatabaseSession
@@ -22,7 +22,6 @@ from storage.times import utc_now
 
 router = APIRouter(prefix="/api/reports", tags=["reports"], route_class=IdentifiedRoute)
 
-MAX_PERIOD = timedelta(days=366)
 LINK_VALIDITY = timedelta(hours=1)
 
 
@@ -30,12 +29,10 @@ LINK_VALIDITY = timedelta(hours=1)
 def generate_report(session: DatabaseSession, launcher: JobLauncher, body: ReportRequest) -> ReportAccepted:
     """Start a report. `GET /api/reports/status/{job_id}` returns its progress."""
     device = registered_device(session, body.device_id)
-    if body.date_range_start >= body.date_range_end:
-        raise Invalid("date_range_start is not before date_range_end", field="date_range_start")
-    if body.date_range_start > utc_now():
-        raise Invalid("date_range_start is in the future", field="date_range_start")
-    if body.date_range_end - body.date_range_start > MAX_PERIOD:
-        raise Invalid(f"the range is longer than {MAX_PERIOD.days} days, the limit of a report", field="date_range_end")
+    try:
+        check_period(body.date_range_start, body.date_range_end)
+    except WrongPeriod as wrong:
+        raise Invalid(str(wrong), field=wrong.field) from None
     job = ReportJob(
         job_id=jobs.new_job_id(ReportJob),
         tenant_id=device.tenant_id,

@@ -22,6 +22,11 @@ from storage.stores import Stores
 from tests.support.plant import DAY_MINUTES, reading, store
 
 
+def config_fields(op: dg.OpDefinition) -> list[str]:
+    """The keys of an op's run config, without those of inner objects."""
+    return sorted(getattr(op.config_schema.as_field().config_type, "fields", {}))
+
+
 def partitions(definition: dg.PartitionsDefinition[str] | None) -> str | None:
     if isinstance(definition, dg.DynamicPartitionsDefinition):
         return f"dynamic: {definition.name}"
@@ -71,6 +76,11 @@ def jobs(definitions: dg.Definitions) -> dict[str, Any]:
             "ops": {node.name: node.definition.description for node in job.graph.node_dict.values()},
             "partitions": partitions(job.partitions_def),
             "executor": job.executor_def.name,
+            "run config": {
+                node.name: config_fields(node.definition)
+                for node in job.graph.node_dict.values()
+                if isinstance(node.definition, dg.OpDefinition)
+            },
         }
         for job in definitions.resolve_all_job_defs()
         if job.name != "__ASSET_JOB"

@@ -67,7 +67,7 @@ def raised(session: Session, time: datetime, message: str) -> None:
     session.flush()
     session.add(
         Alert(
-            rule_id=rule.rule_id, device_id="D1", severity="high", message=message, actual_value=210,
+            rule_id=rule.rule_id, device_id="D1", tenant_id="acme", severity="high", message=message, actual_value=210,
             threshold_value=220, reading_time=time, rule={"rule_name": "Sag"},
         )
     )  # fmt: skip
@@ -281,11 +281,81 @@ def test_a_job_runs_once(instance: dg.DagsterInstance, session: Session, objects
     assert (job.run_id, job.completed_at) == (first.run_id, finished)
 
 
-def test_a_report_needs_to_be_asked_for(instance: dg.DagsterInstance, settings: Settings) -> None:
-    report_job = defs().resolve_job_def("report_job")
-    result = report_job.execute_in_process(partition_key="D1", instance=instance, raise_on_error=False)
-    assert not result.success
-    assert "POST /api/reports/generate" in str(result.all_events)
+def in_dagster(instance: dg.DagsterInstance, **config: Any) -> dg.ExecuteInProcessResult:
+    """A run that was launched in Dagster, without a job."""
+    return (
+        defs()
+        .resolve_job_def("report_job")
+        .execute_in_process(
+            partition_key="D1", instance=instance, raise_on_error=False,
+            run_config={"ops": {"device_report": {"config": config}}},
+        )
+    )  # fmt: skip
+
+
+def test_a_report_that_was_launched_in_dagster_has_a_job_of_its_own(
+    instance: dg.DagsterInstance, session: Session, objects: ObjectStore, device: Device
+) -> None:
+    config = {"format": "json", "date_range_start": "2026-02-12T02:00:00+01:00", "analysis_types": ["anomaly"]}
+    assert in_dagster(instance, **config).success
+    (job,) = session.exec(select(ReportJob)).all()
+    assert (job.status, job.tenant_id, job.analysis_types) == ("completed", "acme", ["anomaly"])
+    assert (job.date_range_start, job.date_range_end) == (START + timedelta(hours=1), END)
+    assert json_of(objects, job)["period"]["start"] == "2026-02-12T01:00:00Z"
+
+
+def test_a_report_without_a_period_is_about_the_newest_thirty_days(
+    instance: dg.DagsterInstance, session: Session, objects: ObjectStore, device: Device
+) -> None:
+    assert in_dagster(instance, format="json").success
+    (job,) = session.exec(select(ReportJob)).all()
+    assert (job.date_range_start, job.date_range_end) == (END - timedelta(days=30), END)
+    assert job.analysis_types == ["anomaly", "forecast"]
+
+
+@pytest.mark.parametrize(
+    ("config", "reason"),
+    [
+        (
+            {"date_range_start": "yesterday"},
+            'date_range_start: "yesterday" is not a timestamp; write it as',
+        ),
+        ({"date_range_end": "2026-02-12T00:00:00"}, "has no offset; write it as"),
+        ({"date_range_start": "2026-03-01T00:00:00Z"}, "date_range_start is not before date_range_end"),
+        ({"date_range_start": "2020-01-01T00:00:00Z"}, "the range is longer than 366 days, the limit of a report"),
+        ({"analysis_types": ["magic"]}, 'analysis_types: "magic" is not known; choose anomaly or prediction'),
+    ],
+)
+def test_a_wrong_configuration_is_refused_without_a_job(
+    config: dict[str, Any], reason: str, instance: dg.DagsterInstance, session: Session, device: Device
+) -> None:
+    (failure,) = (e.step_failure_data for e in in_dagster(instance, **config).all_events if e.is_step_failure)
+    assert failure.user_failure_data
+    assert reason in (failure.user_failure_data.description or "")
+    assert session.exec(select(ReportJob)).all() == []
+
+
+def test_a_device_without_data_needs_a_period(
+    instance: dg.DagsterInstance, session: Session, settings: Settings
+) -> None:
+    (failure,) = (e.step_failure_data for e in in_dagster(instance).all_events if e.is_step_failure)
+    assert failure.user_failure_data
+    assert failure.user_failure_data.description == "There is no device D1."
+    session.add(Device(device_id="D1", device_name="Pump", device_type="pump"))
+    session.commit()
+    (failure,) = (e.step_failure_data for e in in_dagster(instance).all_events if e.is_step_failure)
+    assert failure.user_failure_data
+    assert "D1 has no dataset" in (failure.user_failure_data.description or "")
+    assert in_dagster(
+        instance, format="json", date_range_start="2026-02-12T00:00:00Z", date_range_end="2026-02-13T00:00:00Z"
+    ).success  # fmt: skip
+
+
+def test_dagster_refuses_what_it_does_not_know(instance: dg.DagsterInstance, settings: Settings) -> None:
+    with pytest.raises(dg.DagsterInvalidConfigError, match="foo"):
+        in_dagster(instance, foo=1)
+    with pytest.raises(dg.DagsterInvalidConfigError, match="docx"):
+        in_dagster(instance, format="docx")
 
 
 def test_alerts_beyond_the_most_are_counted(
