@@ -1,65 +1,83 @@
 """Anomaly detection: readings that deviate from the device's usual behaviour, gathered into events."""
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
 from assets.analyses import readings
-from assets.analyses.events import BLOCKS, Event, events, smoothed, threshold
-from assets.analyses.features import Features, features
+from assets.analyses.events import BLOCKS, Event, events, lasting, smoothed, threshold
+from assets.analyses.explanations import why
+from assets.analyses.features import MAX_HELD_ROWS, Features, features
+from assets.analyses.frozen import MIN_DURATION, frozen_runs
 from assets.analyses.parameters import AnomalyParameters
 from assets.analyses.result import CannotAnalyse, Progress, Result
-from assets.analyses.scorers import SCORERS, excess
-from storage.arrays import Floats, Indices, Mask
+from assets.analyses.scorers import AUTO, SCORERS, excess
+from storage.arrays import Floats, Mask
 from storage.times import rfc3339
 
 MIN_TRAINING_ROWS = 100
 MAX_ANOMALIES = 1_000
 MAX_EVENTS = 500
+MAX_DRIVERS = 3
 NO_LABELS = "the readings have no labels that say which of them are faults"
 
 
-def detect(model_name: str, table: pa.Table, parameters: AnomalyParameters, progress: Progress) -> Result:
+def detect(
+    model_name: str, table: pa.Table, parameters: AnomalyParameters, zone: ZoneInfo, progress: Progress
+) -> Result:
     """The anomalous rows and events of a device's dataset rows.
 
     Raises:
-        CannotAnalyse: the rows are too few, or no metric changes.
+        CannotAnalyse: the rows are too few, no metric changes, or `trained_until` is after the last row.
 
     """
     progress(5, "Preparing features")
     rows, grid = readings.thinned(readings.frame(table, parameters.metrics))
-    training = _training(rows.index, parameters.trained_until)
+    frozen = frozen_runs(rows, MAX_HELD_ROWS)
+    is_frozen = np.zeros(len(rows), bool)
+    for run in frozen:
+        is_frozen[run] = True
+    training = _training(rows.index, parameters.trained_until) & ~is_frozen
     if training.sum() < MIN_TRAINING_ROWS:
         raise CannotAnalyse(
             f"There are {training.sum()} rows to learn from; at least {MIN_TRAINING_ROWS} are needed. "
             "Choose more days, or a later trained_until."
         )
-    prepared = features(rows, training)
-    if not prepared.metric:
+    prepared = features(rows, training, zone)
+    if not prepared.about:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in prepared.left_out.items())
         raise CannotAnalyse(f"No metric is suitable for an anomaly analysis ({reasons}).")
-    scores, limit = scores_and_limit(model_name, prepared, training, parameters.seed, progress)
-    limit = _moved(limit, scores, parameters.strictness)
-    flags = scores > limit
+    scores, limit = scores_and_limit(model_name, prepared, training, parameters, progress)
     progress(95, "Gathering events")
+    flags = lasting((scores > limit) & prepared.judged & ~is_frozen)
     relative = _from_0_to_1(scores, limit)
     channels = prepared.all
     found = events(flags, scores, channels.to_numpy(), list(channels.columns))
+    for run in frozen:
+        found.append(Event(run.start, run.stop - 1, run.start, ()))
+        flags[run] = True
+        lasted = (rows.index[run.stop - 1] - rows.index[run.start]) / MIN_DURATION
+        relative[run] = lasted / (lasted + 1)
+    found.sort(key=lambda event: event.first)
     results = {
-        "anomalies": _anomalies(rows, flags, relative, found, prepared.metric),
-        "events": _events(rows.index, flags, relative, found, prepared.metric),
+        "anomalies": _anomalies(rows, flags, relative, found, prepared),
+        "events": _events(rows, flags, relative, found, prepared),
         "summary": {
             "rows": len(rows),
             "anomalous_rows": int(flags.sum()),
             "anomalous_share": float(flags.mean()),
             "events": len(found),
+            "frozen_events": len(frozen),
             "anomalies_left_out": max(0, int(flags.sum()) - MAX_ANOMALIES),
             "events_left_out": max(0, len(found) - MAX_EVENTS),
-            "trained_rows": int(training.sum()),
-            "step_seconds": readings.cadence(rows.index).total_seconds(),
+            "trained_rows": int((training & prepared.judged).sum()),
+            "rows_not_judged": int((~prepared.judged).sum()),
+            "step_seconds": prepared.step.total_seconds(),
             "worked_on_means_of_seconds": grid.total_seconds() if grid else None,
         },
         "looked_at": list(channels.columns),
@@ -70,41 +88,66 @@ def detect(model_name: str, table: pa.Table, parameters: AnomalyParameters, prog
 
 
 def _training(index: "pd.Index[Any]", until: datetime | None) -> Mask:
-    return np.ones(len(index), bool) if until is None else np.asarray(index < pd.Timestamp(until))
+    if until is None:
+        return np.ones(len(index), bool)
+    if pd.Timestamp(until) > index[-1]:
+        raise CannotAnalyse(
+            f"trained_until {rfc3339(until)} is after the last reading, {rfc3339(index[-1])}, so nothing is left to"
+            " judge. Choose an earlier moment, or leave it out: the model then learns from all readings."
+        )
+    return np.asarray(index < pd.Timestamp(until))
 
 
 def scores_and_limit(
-    model_name: str, prepared: Features, training: Mask, seed: int, progress: Progress
+    model_name: str, prepared: Features, training: Mask, parameters: AnomalyParameters, progress: Progress
 ) -> tuple[Floats, float]:
-    """The smoothed scores of all rows, and the threshold.
+    """The smoothed scores of all rows, and the threshold."""
+    names = AUTO if model_name == "auto" else (model_name,)
+    training = training & prepared.judged
+    trusted = parameters.trained_until is not None
+    scores = np.zeros(len(training))
+    for i, name in enumerate(names):
+        first, share = 10 + 80 * i / len(names), 80 / len(names)
+
+        def fitting(done: float, first: float = first, share: float = share) -> None:
+            progress(first + share * done, "Fitting")
+
+        own = _scores(name, prepared, training, parameters.seed, fitting)
+        scores += own if len(names) == 1 else _in_spreads(own, own[training]) / len(names)
+    scores = smoothed(scores, prepared.step)
+    span = prepared.step * int(training.sum())
+    limit = threshold(scores[training], span, parameters.false_events_a_week, trusted=trusted)
+    return scores, _moved(limit, scores, parameters.strictness)
+
+
+def _scores(name: str, prepared: Features, training: Mask, seed: int, fitting: Callable[[float], None]) -> Floats:
+    """The scores of all rows by one scorer.
 
     Every training row is scored by a model that was fitted without it, as in cross-validation: the training rows are
     split into consecutive blocks, and each block is scored by a model of the others.
     """
-    scores = np.empty(len(training))
-    held_out = []
-    blocks = np.array_split(np.flatnonzero(training), BLOCKS)
-    for i, block in enumerate(blocks):
-        progress(10 + 80 * i / (len(blocks) + 1), f"Fitting {i + 1} of {len(blocks) + 1}")
-        fitted = training.copy()
-        fitted[block] = False
-        scores[block] = _scores(model_name, prepared, fitted, block, seed)
-        held_out.append(smoothed(scores[block], prepared.step))
-    if not training.all():
-        others = np.flatnonzero(~training)
-        scores[others] = _scores(model_name, prepared, training, others, seed)
-    return smoothed(scores, prepared.step), threshold(np.concatenate(held_out), trusted=not training.all())
-
-
-def _scores(model_name: str, prepared: Features, fitted: Mask, rows: Indices, seed: int) -> Floats:
-    """The scores of `rows` by a model of the `fitted` rows."""
-    scorer = SCORERS[model_name](seed)
+    make = SCORERS[name]
     values, channels = prepared.values.to_numpy(), prepared.all.to_numpy()
-    scores = scorer.OUTSIDE * excess(channels[fitted], channels[rows])
-    if values.shape[1]:
-        scorer.fit(values[fitted])
-        scores += scorer.score(values[rows])
+    windows = make.windows(values) if values.shape[1] else None
+    scores = np.empty(len(training))
+    parts = [*np.array_split(np.flatnonzero(training), BLOCKS), np.flatnonzero(~training)]
+    for i, part in enumerate(parts):
+        fitting(i / len(parts))
+        fitted = training.copy()
+        fitted[part] = False
+        scorer = make(seed)
+        scores[part] = scorer.OUTSIDE * excess(channels[fitted], channels[part])
+        if windows is not None and len(part):
+            scorer.fit(windows[fitted])
+            scores[part] += scorer.score(windows[part])
     return scores
+
+
+def _in_spreads(scores: Floats, usual: Floats) -> Floats:
+    """The scores in usual spreads from the usual score, which makes those of two scorers comparable."""
+    median, upper = np.quantile(usual, [0.5, 0.84])
+    spreads: Floats = (scores - median) / max(float(upper - median), 1e-12)
+    return spreads
 
 
 def _moved(limit: float, scores: Floats, strictness: float) -> float:
@@ -123,10 +166,10 @@ def _from_0_to_1(scores: Floats, limit: float) -> Floats:
 
 
 def _anomalies(
-    rows: pd.DataFrame, flags: Mask, relative: Floats, found: list[Event], metric: dict[str, str]
+    rows: pd.DataFrame, flags: Mask, relative: Floats, found: list[Event], prepared: Features
 ) -> list[dict[str, Any]]:
     """The strangest anomalous rows in the order of time; `value` is that of the metric that shows the event."""
-    shown_by = {i: metric[event.feature] for event in found for i in range(event.first, event.last + 1)}
+    shown_by = {i: _metric(event, rows, prepared) for event in found for i in range(event.first, event.last + 1)}
     flagged = np.flatnonzero(flags)
     strangest = np.sort(flagged[np.argsort(-relative[flagged], kind="stable")[:MAX_ANOMALIES]])
     return [
@@ -142,19 +185,35 @@ def _anomalies(
 
 
 def _events(
-    index: "pd.Index[Any]", flags: Mask, relative: Floats, found: list[Event], metric: dict[str, str]
+    rows: pd.DataFrame, flags: Mask, relative: Floats, found: list[Event], prepared: Features
 ) -> list[dict[str, Any]]:
     """The strongest events in the order of time."""
     strongest = sorted(found, key=lambda event: -relative[event.peak])[:MAX_EVENTS]
+    channels, index = prepared.all, rows.index
     return [
         {
             "start": rfc3339(index[event.first]),
             "end": rfc3339(index[event.last]),
             "peak": rfc3339(index[event.peak]),
-            "metric": metric[event.feature],
-            "shown_by": event.feature,
+            "kind": "unusual" if event.features else "frozen",
+            "metric": _metric(event, rows, prepared),
+            "shown_by": event.features[0] if event.features else "all metrics",
+            "why": why(event, rows, prepared),
+            "drivers": [
+                {
+                    "metric": prepared.about[name].metric,
+                    "shown_by": name,
+                    "usual_spreads": float(channels[name].iloc[event.first : event.last + 1].abs().median()),
+                }
+                for name in event.features[:MAX_DRIVERS]
+            ],
             "score": relative[event.peak],
             "points": int(flags[event.first : event.last + 1].sum()),
         }
         for event in sorted(strongest, key=lambda event: event.first)
     ]
+
+
+def _metric(event: Event, rows: pd.DataFrame, prepared: Features) -> str:
+    """The metric that shows an event; the first one of those that are frozen."""
+    return prepared.about[event.features[0]].metric if event.features else str(rows.columns[0])

@@ -1,5 +1,6 @@
-"""From scores to events: smoothed scores, a threshold that usual rows stay below, and runs of rows above it."""
+"""From scores to events: smoothed scores, a threshold by an alert budget, and runs of rows above it."""
 
+import math
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -9,19 +10,25 @@ import pandas as pd
 from storage.arrays import Floats, Mask
 
 SMOOTHING = timedelta(minutes=3)  # the span of the moving average: a fault lasts, noise does not
-QUANTILE = 0.998  # of the held-out scores
+QUANTILE = 0.999  # of the held-out scores of rows that are known to be normal
+TAIL = 0.84  # of the held-out scores are below the tail that shows how far usual rows reach
 BLOCKS = 5
+MIN_ROWS = 2  # in a row: fewer are no event
 MIN_ROWS_BETWEEN = 5  # usual rows between two events; with fewer they are one event
+WEEK = timedelta(days=7)
 
 
 @dataclass(frozen=True)
 class Event:
-    """Rows `first` to `last` (inclusive), the strangest row `peak`, and the feature that deviates most."""
+    """Rows `first` to `last` (inclusive) and the strangest row `peak`.
+
+    `features` are those that deviate, the furthest first; there are none if all channels are frozen.
+    """
 
     first: int
     last: int
     peak: int
-    feature: str
+    features: tuple[str, ...]
 
 
 def smoothed(scores: Floats, step: timedelta) -> Floats:
@@ -34,17 +41,40 @@ def smoothed(scores: Floats, step: timedelta) -> Floats:
     return means
 
 
-def threshold(held_out: Floats, *, trusted: bool) -> float:
-    """The score that usual rows stay below, from scores of rows that their model was not fitted on.
+def threshold(held_out: Floats, span: timedelta, false_events_a_week: float, *, trusted: bool) -> float:
+    """The score that usual rows exceed in about so many events a week.
 
-    If the rows are `trusted` to be normal, it is their 99.8 % quantile. Faults among the rows would raise that quantile
-    above their own scores. So for other rows it is the median plus three times the distance to the 84 % quantile,
-    which corresponds to three standard deviations of a normal distribution and hardly moves with faults.
+    `held_out` are the scores of rows that their model was not fitted on, in the order of time; they span `span`. Above
+    the 84 % quantile, peaks become rarer about exponentially. Their median says how fast, which few faults among the
+    rows hardly move. If the budget allows less than one event in the span, the threshold is where one is expected.
+    Rows that are `trusted` to be normal are at least held to their own 99.9 % quantile.
     """
-    if trusted:
-        return float(np.quantile(held_out, QUANTILE))
-    median, upper = np.quantile(held_out, [0.5, 0.84])
-    return float(median + 3 * (upper - median))
+    strengths = np.minimum(held_out[:-1], held_out[1:])  # what MIN_ROWS rows in a row reach
+    start = float(np.quantile(strengths, TAIL))
+    peaks = np.array([strengths[run].max() for run in runs(strengths > start)])
+    limit = start
+    if len(peaks):
+        decay = float(np.median(peaks - start)) / math.log(2)
+        accepted = max(false_events_a_week * (span / WEEK), 1.0)
+        limit += decay * math.log(max(len(peaks) / accepted, 1.0))
+    return max(limit, float(np.quantile(held_out, QUANTILE))) if trusted else limit
+
+
+def runs(flags: Mask) -> list[slice]:
+    """The runs of flagged rows; those with at most five rows between them are one."""
+    flagged = np.flatnonzero(flags)
+    if not len(flagged):
+        return []
+    parts = np.split(flagged, np.flatnonzero(np.diff(flagged) > MIN_ROWS_BETWEEN) + 1)
+    return [slice(int(part[0]), int(part[-1]) + 1) for part in parts]
+
+
+def lasting(flags: Mask) -> Mask:
+    """The flags without those of a single row between usual rows."""
+    beside = np.zeros(len(flags), bool)
+    beside[1:] |= flags[:-1]
+    beside[:-1] |= flags[1:]
+    return flags & beside
 
 
 def events(flags: Mask, scores: Floats, features: Floats, names: list[str]) -> list[Event]:
@@ -52,14 +82,12 @@ def events(flags: Mask, scores: Floats, features: Floats, names: list[str]) -> l
 
     `features` has the shape (rows, features), with one of `names` per column.
     """
-    flagged = np.flatnonzero(flags)
-    if not len(flagged):
-        return []
-    runs = np.split(flagged, np.flatnonzero(np.diff(flagged) > MIN_ROWS_BETWEEN) + 1)
-    return [_event(int(run[0]), int(run[-1]), scores, features, names) for run in runs]
+    return [_event(run, scores, features, names) for run in runs(flags)]
 
 
-def _event(first: int, last: int, scores: Floats, features: Floats, names: list[str]) -> Event:
-    rows = slice(first, last + 1)
-    deviations = np.median(np.abs(features[rows]), axis=0)
-    return Event(first, last, first + int(np.argmax(scores[rows])), names[int(np.argmax(deviations))])
+def _event(run: slice, scores: Floats, features: Floats, names: list[str]) -> Event:
+    deviations = np.median(np.abs(features[run]), axis=0)
+    furthest = np.argsort(-deviations, kind="stable")
+    return Event(
+        run.start, run.stop - 1, run.start + int(np.argmax(scores[run])), tuple(names[i] for i in furthest.tolist())
+    )

@@ -30,12 +30,14 @@ class AnomalyParameters(Parameters):
     """The parameters of an anomaly detection.
 
     `trained_until`: readings before this moment are known to be normal; the model learns from them only. Without it,
-    the model learns from all readings. `metrics`: the metrics to use, by default all. `strictness`: the factor by
-    which the threshold is moved away from the usual score.
+    the model learns from all readings. `metrics`: the metrics to use, by default all. `false_events_a_week`: the
+    alert budget: about so many events a week are accepted of a device that runs well. `strictness`: the factor by
+    which the threshold that follows is moved away from the usual score.
     """
 
     trained_until: AwareDatetime | None = None
     metrics: Annotated[list[MetricName], Field(min_length=1, max_length=50)] | None = None
+    false_events_a_week: Annotated[float, Field(ge=0.01, le=100.0)] = 0.5
     strictness: Annotated[float, Field(ge=0.5, le=10.0, strict=True)] = 1.0
 
 

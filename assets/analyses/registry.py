@@ -30,7 +30,10 @@ class Analysis:
 # By analysis type, one entry for each name of `AnalysisType`.
 ANALYSES: Mapping[str, Analysis] = {
     "anomaly": Analysis(
-        "anomaly_detection", ("isolation_forest", "autoencoder"), AnomalyParameters, "isolation_forest"
+        "anomaly_detection",
+        ("isolation_forest", "autoencoder", "covariance", "auto"),
+        AnomalyParameters,
+        "isolation_forest",
     ),
     "prediction": Analysis(
         "failure_prediction", ("random_forest", "gradient_boosting"), PredictionParameters, "random_forest"
@@ -80,7 +83,7 @@ def _run(
         case AnomalyParameters():
             from assets.analyses.anomaly import detect  # noqa: PLC0415
 
-            return detect(model_name, table, parameters, progress)
+            return detect(model_name, table, parameters, context.zone, progress)
         case ForecastParameters():
             from assets.analyses.forecast import forecast  # noqa: PLC0415
 

@@ -1,13 +1,13 @@
-"""Scores of how unusual rows are: an isolation forest and an autoencoder.
+"""Scores of how unusual rows are: an isolation forest, an autoencoder, and a covariance.
 
 Higher scores are stranger. A scorer only ranks rows; `assets.analyses.events` sets the threshold.
 """
 
 import warnings
-from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
+import pandas as pd
 
 from storage.arrays import Floats
 
@@ -18,17 +18,26 @@ CLIP = 20.0  # usual spreads; a value further away is not stranger, and would do
 class Scorer(Protocol):
     """Learns what is usual, then scores rows.
 
-    Rows are standardised features in the order of time, of shape (rows, features). `OUTSIDE` is added to a score for
-    each usual spread by which a row lies beyond the training rows.
+    `OUTSIDE` is added to a score for each usual spread by which a row lies beyond the training rows.
     """
 
     OUTSIDE: float
 
-    def fit(self, rows: Floats) -> None:
-        """Learn from training rows."""
+    def __init__(self, seed: int) -> None:
+        """Every random choice follows from the seed."""
 
-    def score(self, rows: Floats) -> Floats:
-        """One score per row."""
+    @staticmethod
+    def windows(rows: Floats) -> Floats:
+        """What is scored: each row with what the scorer uses of the rows before it.
+
+        `rows` are standardised features in the order of time, of shape (rows, features).
+        """
+
+    def fit(self, windows: Floats) -> None:
+        """Learn from the windows of training rows."""
+
+    def score(self, windows: Floats) -> Floats:
+        """One score per window."""
 
 
 class IsolationForest:
@@ -47,15 +56,20 @@ class IsolationForest:
         self._random = np.random.default_rng(seed)
         self._forest = Forest(n_estimators=200, max_samples=256, random_state=seed)
 
-    def fit(self, rows: Floats) -> None:
-        rows = _sample(rows, self._random)
+    @staticmethod
+    def windows(rows: Floats) -> Floats:
+        """The rows alone: windows make a forest worse."""
+        return np.clip(rows, -CLIP, CLIP)
+
+    def fit(self, windows: Floats) -> None:
+        rows = _sample(windows, self._random)
         noisy = rows + self._random.normal(0, self.NOISE, rows.shape)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "max_samples .* is greater than the total number of samples")
             self._forest.fit(np.concatenate([rows, noisy]))
 
-    def score(self, rows: Floats) -> Floats:
-        scores: Floats = -self._forest.score_samples(np.clip(rows, -CLIP, CLIP))
+    def score(self, windows: Floats) -> Floats:
+        scores: Floats = -self._forest.score_samples(windows)
         return scores
 
 
@@ -63,17 +77,24 @@ class Autoencoder:
     """The error, in usual spreads, with which a narrow neural network reproduces a row and some rows before it."""
 
     OUTSIDE = 1.0
-    WINDOW = (0, 4, 9, 14, 19)  # rows back
+    BACK = (0, 4, 9, 14, 19)  # rows
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
         self._random = np.random.default_rng(seed)
 
-    def fit(self, rows: Floats) -> None:
+    @classmethod
+    def windows(cls, rows: Floats) -> Floats:
+        """Each row and some rows before it, side by side."""
+        rows = np.clip(rows, -CLIP, CLIP)
+        at = np.arange(len(rows))
+        return np.concatenate([rows[np.maximum(at - back, 0)] for back in cls.BACK], axis=1)
+
+    def fit(self, windows: Floats) -> None:
         from sklearn.exceptions import ConvergenceWarning  # noqa: PLC0415
         from sklearn.neural_network import MLPRegressor  # noqa: PLC0415
 
-        windows = _sample(self._windows(rows), self._random)
+        windows = _sample(windows, self._random)
         width = windows.shape[1]
         self._network = MLPRegressor(
             hidden_layer_sizes=(width, max(2, width // 5), width), max_iter=60, random_state=self._seed
@@ -82,20 +103,54 @@ class Autoencoder:
             warnings.simplefilter("ignore", ConvergenceWarning)  # 60 rounds are enough for scores
             self._network.fit(windows, windows)
 
-    def score(self, rows: Floats) -> Floats:
-        windows = self._windows(rows)
+    def score(self, windows: Floats) -> Floats:
         reproduced = self._network.predict(windows).reshape(windows.shape)
         errors: Floats = np.sqrt(np.mean((windows - reproduced) ** 2, axis=1))
         return errors
 
-    def _windows(self, rows: Floats) -> Floats:
-        rows = np.clip(rows, -CLIP, CLIP)
-        at = np.arange(len(rows))
-        return np.concatenate([rows[np.maximum(at - back, 0)] for back in self.WINDOW], axis=1)
+
+class Covariance:
+    """The Mahalanobis distance, per feature, of the newest rows' mean, and of their mean and deviation together.
+
+    The covariance is shrunk as by O. Ledoit, M. Wolf: A well-conditioned estimator for large-dimensional covariance
+    matrices (2004).
+    """
+
+    OUTSIDE = 0.5
+    ROWS = 15
+
+    def __init__(self, seed: int) -> None:
+        del seed  # nothing is random
+
+    @classmethod
+    def windows(cls, rows: Floats) -> Floats:
+        """The mean and the deviation of the newest 15 rows."""
+        rolling = pd.DataFrame(np.clip(rows, -CLIP, CLIP)).rolling(cls.ROWS, min_periods=1)
+        return np.hstack([rolling.mean().to_numpy(), rolling.std().bfill().fillna(0.0).to_numpy()])
+
+    def fit(self, windows: Floats) -> None:
+        from sklearn.covariance import LedoitWolf  # noqa: PLC0415
+
+        means = windows.shape[1] // 2
+        self._shapes = [LedoitWolf().fit(windows[:, :width]) for width in (means, 2 * means)]
+
+    def score(self, windows: Floats) -> Floats:
+        distances = [
+            np.sqrt(shape.mahalanobis(windows[:, : len(shape.location_)]) / len(shape.location_))
+            for shape in self._shapes
+        ]
+        scores: Floats = np.mean(distances, axis=0)
+        return scores
 
 
-# By model name, as in `ANALYSES`; made with a seed.
-SCORERS: dict[str, Callable[[int], Scorer]] = {"isolation_forest": IsolationForest, "autoencoder": Autoencoder}
+# By model name, as in `ANALYSES`.
+SCORERS: dict[str, type[Scorer]] = {
+    "isolation_forest": IsolationForest,
+    "autoencoder": Autoencoder,
+    "covariance": Covariance,
+}
+# `auto` is the mean of these, each in its own usual spreads: they err at different moments.
+AUTO = ("isolation_forest", "covariance")
 
 
 def excess(training: Floats, rows: Floats) -> Floats:
@@ -106,7 +161,6 @@ def excess(training: Floats, rows: Floats) -> Floats:
 
 
 def _sample(rows: Floats, random: np.random.Generator) -> Floats:
-    rows = np.clip(rows, -CLIP, CLIP)
     if len(rows) <= MAX_TRAINING_ROWS:
         return rows
     return rows[np.sort(random.choice(len(rows), MAX_TRAINING_ROWS, replace=False))]

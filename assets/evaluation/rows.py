@@ -3,7 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from assets.analyses import anomaly, readings
+from assets.analyses import AnomalyParameters, anomaly, readings
+from assets.analyses.events import lasting
 from assets.analyses.features import features
 from assets.evaluation.tables import ignore_progress, table
 from storage.arrays import Floats, Mask
@@ -13,7 +14,11 @@ def flags_and_scores(model: str, rows: pd.DataFrame, fitted: int, seed: int = 1)
     """Whether a model that is fitted on the first rows flags each row, and each row's score."""
     frame = readings.frame(table(rows))
     training = np.arange(len(frame)) < fitted
-    scores, limit = anomaly.scores_and_limit(model, features(frame, training), training, seed, ignore_progress)
+    parameters = AnomalyParameters(trained_until=frame.index[fitted].to_pydatetime(), seed=seed)
+    prepared = features(frame, training)
+    scores, limit = anomaly.scores_and_limit(model, prepared, training, parameters, ignore_progress)
+    flags = lasting((scores > limit) & prepared.judged)
     if len(frame) < len(rows):  # a moment that is given twice is one
-        scores = scores[frame.index.get_indexer(pd.DatetimeIndex(rows["timestamp"]))]
-    return np.asarray(scores > limit), scores
+        at = frame.index.get_indexer(pd.DatetimeIndex(rows["timestamp"]))
+        return flags[at], scores[at]
+    return flags, scores

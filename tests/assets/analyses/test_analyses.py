@@ -57,7 +57,7 @@ def test_every_analysis_type_is_listed_once() -> None:
 
 
 def test_every_model_that_is_offered_exists() -> None:
-    assert ANALYSES["anomaly"].models == tuple(SCORERS)
+    assert ANALYSES["anomaly"].models == (*SCORERS, "auto")
     assert ANALYSES["prediction"].models == tuple(CLASSIFIERS)
     assert {*ANALYSES["forecast"].models} == {*FORECASTERS, "auto"} - {"linear", "day_type_profile"}
     assert all(analysis.default in analysis.models for analysis in ANALYSES.values())

@@ -1,3 +1,4 @@
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -6,8 +7,8 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from assets.analyses import AnomalyParameters, Result, analyse
-from assets.analyses.events import threshold
+from assets.analyses import AnomalyParameters, CannotAnalyse, Result, analyse
+from assets.analyses.events import lasting, runs, threshold
 from assets.analyses.features import drifts
 from storage.settings import CHECKOUT
 
@@ -166,12 +167,107 @@ def _before(result: Result, moment: datetime) -> list[dict[str, Any]]:
     return [event for event in known if datetime.fromisoformat(event["end"]) < moment - timedelta(minutes=30)]
 
 
+@pytest.mark.parametrize("trusted", [True, False])
+def test_usual_rows_stay_within_the_alert_budget(*, trusted: bool) -> None:
+    """Of the first three weeks the threshold is learnt; other weeks hold it, whatever the scores look like."""
+    random = np.random.default_rng(5)
+    for scores in (random.normal(0, 1, 60_480), random.gamma(3, 1, 60_480)):
+        learnt, later = np.split(scores, 2)
+        limit = threshold(learnt, timedelta(days=21), 0.5, trusted=trusted)
+        assert len(runs(lasting(later > limit))) <= 3
+
+
 def test_faults_among_the_rows_hardly_move_the_threshold() -> None:
     random = np.random.default_rng(5)
     good = random.normal(0, 1, 10_000)
     bad = np.concatenate([good, np.full(500, 50.0)])
-    assert threshold(bad, trusted=False) == pytest.approx(threshold(good, trusted=False), rel=0.15)
-    assert (good > threshold(good, trusted=True)).mean() == pytest.approx(0.002, abs=0.0005)
+    limits = [threshold(scores, timedelta(days=7), 0.5, trusted=False) for scores in (good, bad)]
+    assert limits[1] == pytest.approx(limits[0], rel=0.15)
+
+
+def test_a_larger_budget_lowers_the_threshold() -> None:
+    scores = np.random.default_rng(5).normal(0, 1, 30_240)
+    limits = [threshold(scores, timedelta(days=21), budget, trusted=False) for budget in (0.5, 5, 50)]
+    assert limits == sorted(limits, reverse=True)
+    assert limits[0] > limits[2]
+
+
+def test_one_row_is_not_an_event() -> None:
+    flags = np.zeros(20, bool)
+    flags[[3, 10, 11]] = True
+    assert np.flatnonzero(lasting(flags)).tolist() == [10, 11]
+
+
+def noisy(rows: int, *names: str) -> dict[str, list[float | None]]:
+    random = np.random.default_rng(11)
+    return {name: random.normal(50, 2, rows).tolist() for name in names}
+
+
+def test_frozen_channels_are_an_event_of_their_own() -> None:
+    columns = noisy(3000, "pressure", "flow")
+    for values in columns.values():
+        values[2000:2600] = [values[2000]] * 600
+    events = anomalies(table(minutes(3000), columns)).results["events"]
+    strongest = max(events, key=lambda event: event["score"])
+    assert strongest["kind"] == "frozen"
+    assert strongest["start"] == "2026-01-02T09:20:00Z"
+    assert strongest["why"] == "All metrics held exactly the same values for 10 hours."
+    assert strongest["points"] == 600
+
+
+def test_a_machine_that_rests_every_night_is_not_frozen() -> None:
+    columns = noisy(5 * 1440, "power", "speed")
+    for name, values in columns.items():
+        for day in range(5):
+            values[day * 1440 : day * 1440 + 360] = [3.5 if name == "power" else 0.0] * 360
+    result = anomalies(table(minutes(5 * 1440), columns)).results
+    assert result["summary"]["frozen_events"] == 0
+
+
+def test_a_daily_course_learnt_in_three_days_is_not_a_drift() -> None:
+    """A value that is usual by day is found at night."""
+    times = np.arange(5 * 288)
+    random = np.random.default_rng(11)
+    columns = noisy(len(times), "pressure", "flow")
+    warmth = 20 + 10 * np.sin(2 * np.pi * times / 288) + random.normal(0, 0.3, len(times))
+    warmth[1368:1388] = 25.0  # at 18 o'clock, when 10 are usual
+    rows = table([START + timedelta(minutes=5 * int(i)) for i in times], {**columns, "temperature": warmth.tolist()})
+    result = anomalies(rows, trained_until=START + timedelta(days=3)).results
+    assert "temperature" not in result["left_out"]
+    (event,) = [event for event in result["events"] if event["metric"] == "temperature"]
+    assert event["shown_by"] == "temperature from its hour's usual"
+    assert "°C above what is usual at that time of day, for" in event["why"]
+
+
+def test_rows_that_fill_the_windows_of_a_lone_series_are_not_judged() -> None:
+    values = np.random.default_rng(3).normal(50, 1, 1500)
+    values[:10] = 500
+    result = anomalies(table(minutes(1500), {"temperature": values.tolist()})).results
+    assert result["summary"]["rows_not_judged"] == 47
+    assert all(event["start"] > "2026-01-01T00:46" for event in result["events"])
+
+
+def test_a_trained_until_after_the_last_reading_is_refused() -> None:
+    rows = table(minutes(600), noisy(600, "pressure"))
+    with pytest.raises(CannotAnalyse, match=r"after the last reading, 2026-01-01T09:59:00Z.*Choose an earlier"):
+        anomalies(rows, trained_until=START + timedelta(days=9))
+
+
+def test_an_event_says_why_and_what_drove_it() -> None:
+    random = np.random.default_rng(3)
+    voltage, power = random.normal(230, 1, 3000), random.normal(2300, 100, 3000)
+    current = power / voltage * random.normal(1, 0.01, 3000)
+    current[2000:2120] *= 1.4
+    columns = {"voltage": voltage, "current": current, "power": power, "reactive_power": random.normal(0, 5, 3000)}
+    result = anomalies(table(minutes(3000), {name: values.tolist() for name, values in columns.items()}))
+    event = max(result.results["events"], key=lambda event: event["points"])
+    assert event["metric"] == "current"
+    assert {driver["metric"] for driver in event["drivers"]} <= {"voltage", "current", "power"}
+    assert re.fullmatch(
+        r"Current was 4(\.\d)? A \((39|40|41) %\) above what this voltage and power explain, for (2|2\.1) hours\.|"
+        r"Power was 2[89] % below what voltage and current usually give, for (2|2\.1) hours\.",
+        event["why"],
+    )
 
 
 def test_a_drift_differs_from_noise() -> None:
