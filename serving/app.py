@@ -6,7 +6,7 @@ from importlib.metadata import version
 
 from fastapi import Depends, FastAPI
 
-from assets.datasets import ColumnCache, DatasetReplaced
+from assets.datasets import ColumnCache, DatasetReplaced, FigureCache
 from assets.energy import SiteSettings
 from ingest.notify import NotifySettings, Outbox
 from serving import health
@@ -106,6 +106,7 @@ def create_app(settings: Settings) -> FastAPI:
         state.objects = open_object_store(settings)
         state.read_slots = FairSlots(SHARED_READS, MAX_READS)
         state.columns = ColumnCache(COLUMN_CACHE_BYTES)
+        state.figures = FigureCache()
         state.dagster = Dagster(settings)
         state.launcher = Launcher(state.engine, state.dagster)
         state.readiness = health.Readiness(

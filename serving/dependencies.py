@@ -68,7 +68,9 @@ async def _telemetry_reader(
     state = request.app.state
     slots: FairSlots = state.read_slots
     async with slots.hold(principal.tenant_id):
-        yield TelemetryReader(session, state.telemetry, objects, permit=permit, cache=state.columns)
+        yield TelemetryReader(
+            session, state.telemetry, objects, permit=permit, cache=state.columns, figures=state.figures
+        )
 
 
 Readings = Annotated[TelemetryReader, Depends(_telemetry_reader, scope="function")]

@@ -6,7 +6,6 @@ after their file was made.
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
@@ -49,7 +48,7 @@ class Dataset(SQLModel, table=True):
     `first_at`, `last_at`: the first and last reading; null if an older release made the file.
     `hourly`: `{metric: {"count": [24], "min": [24], "max": [24], "sum": [24]}}`; null without values. The count of
     `timestamp` is that of all readings; older versions lack it.
-    `energy`: `{"version", "metrics": {metric: …}}`, see `assets.energy.day.day_json`; older versions had no version.
+    `energy`: `{"version", "metrics": {metric: …}}`, see `assets.energy.kept.day_json`; older versions had no version.
     `checks`: `{kind: {"status", "value", "detail"}}`, see `assets.quality.checks`; null while the day is open.
     `corrections`: names those that the file holds. `raw`: the file without them, where it differs, as `{"key",
     "sha256", "bytes", "metrics"}`.
@@ -139,33 +138,6 @@ def datasets_of(
     if kind is not None:
         query = query.where(Dataset.kind == kind)
     return list(session.exec(query.order_by(col(Dataset.start_date), col(Dataset.end_date))))
-
-
-@dataclass(frozen=True)
-class DayFile:
-    """The file of a day, and what happened since it was made.
-
-    `changed_from`: readings from this moment on may have come or changed since. `is_expired`: the telemetry store may
-    have only late readings of the day.
-    """
-
-    dataset: Dataset
-    changed_from: datetime | None
-    is_expired: bool
-
-
-def day_files(session: Session, device_id: str, start: date, end: date) -> list[DayFile]:
-    """A device's day files from start to end, both inclusive, in order; `hourly` and `checks` load on access."""
-    changed_from = func.least(col(DirtyDay.dirty_from), col(DirtyDay.claimed_from))
-    is_same_day = and_(col(DirtyDay.device_id) == col(Dataset.device_id), col(DirtyDay.day) == col(Dataset.start_date))
-    query = (
-        select(Dataset, changed_from, col(DirtyDay.expired_at).is_not(None))
-        .join(DirtyDay, is_same_day, isouter=True)
-        .where(*_current_days(), Dataset.device_id == device_id, col(Dataset.start_date).between(start, end))
-        .order_by(col(Dataset.start_date))
-        .options(defer(col(Dataset.hourly)), defer(col(Dataset.checks)))  # type: ignore[arg-type] # as in of_day
-    )
-    return [DayFile(*row) for row in session.exec(query)]
 
 
 def of_day(session: Session, day: date) -> list[Dataset]:

@@ -6,6 +6,7 @@ from assets.datasets.consumption import energy_of, states_of
 from assets.datasets.correction_preview import Change, change_of
 from assets.datasets.energy import refresh_energy
 from assets.datasets.export import Exported, NoTelemetry, days_between, export_day
+from assets.datasets.figure_cache import FigureCache
 from assets.datasets.files import DatasetReplaced
 from assets.datasets.filters import Filter
 from assets.datasets.history import (
@@ -28,6 +29,7 @@ __all__ = [
     "ColumnCache",
     "DatasetReplaced",
     "Exported",
+    "FigureCache",
     "Filter",
     "LeftOutDay",
     "NoTelemetry",

@@ -46,6 +46,8 @@ CONTEXT_TYPES: dict[str, pa.DataType] = {
     CORRECTED: pa.bool_(),
 }
 APPARENT = ("voltage", "current", "power")
+# Metrics that files may derive.
+DERIVED = frozenset(["power_factor"])
 
 
 def dataset_schema(metrics: Iterable[str]) -> pa.Schema:

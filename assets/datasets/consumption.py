@@ -8,22 +8,21 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date
-from typing import Any
 
 from sqlmodel import Session
 
 from assets.datasets.read_plan import Segment
 from assets.datasets.reader import TelemetryReader
 from assets.energy.basis import Basis, bases_of
-from assets.energy.day import is_current
 from assets.energy.figures import EnergyFigures, energy_figures
+from assets.energy.kept import KeptDay
 from assets.energy.meters import POWER, meters_of
 from assets.energy.period import DevicePeriods
 from assets.energy.power import mean_power_of
 from assets.energy.samples import Samples, samples_of
 from assets.energy.states import StateFigures, machine_states
 from assets.energy.working import merged
-from storage import catalogue, dirty_days
+from storage import dirty_days
 from storage.devices import Device, DeviceMetadata
 from storage.times import DAY, microseconds, midnight, moment, utc_now
 
@@ -92,6 +91,8 @@ class ReaderDays:
         self._reader = reader
         self._device_id = device_id
         self._bases = bases
+        self._names = {name: basis.name for name, basis in bases.items()}
+        self._kept: dict[int, KeptDay | None] = {}
         self._samples: dict[tuple[int, str], Samples] = {}
         # Days whose figures in the catalogue are of an older version, or rest on other metadata.
         self.outdated: set[int] = set()
@@ -129,14 +130,19 @@ class ReaderDays:
         found = dirty_days.days_after(self._session, self._device_id, moment(day).date(), count)
         return [day for day in map(_start, found) if self._has_file(day)]
 
-    def energy(self, day: int) -> Mapping[str, Any] | None:
+    def energy(self, day: int) -> KeptDay | None:
         """What the catalogue keeps of the day, if it holds for all readings of its file and for the metadata."""
+        if day not in self._kept:
+            self._kept[day] = self._current(day)
+        return self._kept[day]
+
+    def _current(self, day: int) -> KeptDay | None:
         segment = self._segment(day)
         if segment.file is None or segment.is_behind or not segment.has_whole_file:
             return None
-        energy = segment.file.energy
-        if is_current(energy, self._bases, self._reader.corrections(self._device_id).name_of(day)):
-            return energy
+        kept = segment.figures and segment.figures.energy
+        if kept and kept.is_current(self._names, self._reader.corrections(self._device_id).name_of(day)):
+            return kept
         self.outdated.add(day)
         return None
 
@@ -166,10 +172,8 @@ class ReaderDays:
         if not self._files_only:
             segments = self._reader.plan(self._device_id, start, end, by_day=True)
             return {segment.start: segment for segment in segments}
-        first, last = moment(start).date(), moment(end - 1).date()
-        files = catalogue.day_files(self._session, self._device_id, first, last)
-        made = {_start(day.dataset.start_date): day.dataset for day in files}
-        return {day: Segment(day, day + DAY, made.get(day)) for day in range(start, end, DAY)}
+        files = {segment.start: segment for segment in self._reader.file_plan(self._device_id, start, end)}
+        return {day: files.get(day) or Segment(day, day + DAY, None) for day in range(start, end, DAY)}
 
     def _has_file(self, day: int) -> bool:
         """Whether the day counts: each one does, or those with a file."""

@@ -11,7 +11,7 @@ from assets.datasets.columns import HOURS, hourly_statistics
 from assets.datasets.files import DatasetReplaced, dataset_key, raw_file, read
 from assets.energy.basis import bases_of
 from assets.energy.corrections import Corrections
-from assets.energy.day import day_json, steps_in
+from assets.energy.kept import day_json, steps_in
 from assets.energy.meters import meters_of
 from assets.energy.samples import samples_of
 from assets.quality.cadence import steps_of
@@ -53,7 +53,7 @@ def refresh_energy(stores: Stores, progress: Callable[[int, int], None] = lambda
             device = stores.session.get(Device, dataset.device_id)
             metadata = DeviceMetadata.parse(device.metadata_json if device else None)
             # Hours that are complete need no other columns than energy does.
-            lacks_hours = day_figures.statistics_of_hours(dataset, 0, HOURS) is None
+            lacks_hours = day_figures.statistics_of_hours(dataset.hourly, 0, HOURS) is None
             columns = None if lacks_hours else ["timestamp", *bases_of(metadata, meters_of(metadata))]
             day = dataset.start_date - ONE_DAY
             before = catalogue.current(stores.session, dataset_key(dataset.device_id, day, day))

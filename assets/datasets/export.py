@@ -36,7 +36,7 @@ from assets.datasets.columns import (
 from assets.datasets.energy import ONE_DAY, energy_json
 from assets.datasets.files import dataset_key, parquet, raw_file, read_bytes, table_of
 from assets.energy.corrections import Corrections
-from assets.energy.day import steps_in
+from assets.energy.kept import steps_in
 from assets.quality.checks import check_day
 from assets.quality.settings import QualitySettings
 from storage import catalogue, checkpoints, corrections, dirty_days

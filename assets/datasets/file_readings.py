@@ -6,6 +6,7 @@ import pyarrow as pa
 
 from assets.datasets import files
 from assets.datasets.column_cache import ColumnCache
+from assets.datasets.columns import DERIVED
 from assets.datasets.files import raw_file
 from assets.datasets.read_plan import Segment
 from assets.datasets.rows import having_any, with_metrics
@@ -15,7 +16,6 @@ from storage.objects import ObjectStore
 from storage.telemetry import CONTEXT
 
 FILE_CONTEXT = ("device_type", "location")  # the columns of CONTEXT that files have
-DERIVED = frozenset(["power_factor"])
 
 
 class FileReadings:

@@ -10,8 +10,10 @@ from functools import cached_property
 
 from sqlmodel import Session
 
-from storage import catalogue
-from storage.catalogue import Dataset, DayFile
+from assets.datasets.figure_cache import DayFigures, FigureCache
+from storage import day_figures
+from storage.catalogue import Dataset
+from storage.day_figures import DayFile
 from storage.times import DAY, microseconds, midnight, moment
 
 MAX_FILES_IN_MEMORY = 32
@@ -21,6 +23,7 @@ MAX_FILES_IN_MEMORY = 32
 class Segment:
     """A part of a range, half-open, in microseconds, and the day file to read it from; without `file`, the store.
 
+    `figures` are those of the file.
     `store_from`: the store is read from this moment on, since the file may lack later readings. `is_expired`: the store
     may have only late readings of this day. `is_behind`: the file lacks some of these late readings, so both are read.
     """
@@ -28,6 +31,7 @@ class Segment:
     start: int
     end: int
     file: Dataset | None
+    figures: DayFigures | None = None
     store_from: int | None = None
     is_expired: bool = False
     is_behind: bool = False
@@ -67,18 +71,31 @@ class Segment:
         return self.is_in_file and self.has_whole_file
 
 
-def read_plan(session: Session, device_id: str, start: int, end: int) -> list[Segment]:
+def read_plan(session: Session, cache: FigureCache, device_id: str, start: int, end: int) -> list[Segment]:
     """The segments of a half-open range in microseconds, in order; neighbouring days of the store are one segment."""
     if start >= end:
         return []
-    days = catalogue.day_files(session, device_id, moment(start).date(), moment(end - 1).date())
-    files = {microseconds(midnight(day.dataset.start_date)): day for day in days}
+    files = _files(session, cache, device_id, start, end)
     return _joined(
-        _file_segment(file, day_start, day_end)
+        _file_segment(*file, day_start, day_end)
         if (file := files.get(day_start // DAY * DAY))
         else Segment(day_start, day_end, None)
         for day_start, day_end in _days(start, end)
     )
+
+
+def file_plan(session: Session, cache: FigureCache, device_id: str, start: int, end: int) -> list[Segment]:
+    """A segment for each day with a file, all of it from the file."""
+    files = _files(session, cache, device_id, start, end)
+    return [Segment(day, day + DAY, file.dataset, figures) for day, (file, figures) in files.items()]
+
+
+def _files(
+    session: Session, cache: FigureCache, device_id: str, start: int, end: int
+) -> dict[int, tuple[DayFile, DayFigures]]:
+    """The day files of the range by the µs at which their day begins."""
+    days = day_figures.day_files(session, device_id, moment(start).date(), moment(end - 1).date())
+    return {microseconds(midnight(file.dataset.start_date)): (file, of) for file, of in cache.of(session, days)}
 
 
 def plan_within(segments: Iterable[Segment], start: int, end: int) -> list[Segment]:
@@ -100,7 +117,11 @@ def _joined(segments: Iterable[Segment]) -> list[Segment]:
 
 def split_by_day(segments: Iterable[Segment]) -> list[Segment]:
     """The segments, cut at every midnight UTC. A segment with a file lies within one day and stays whole."""
-    return [replace(part, start=start, end=end) for part in segments for start, end in _days(part.start, part.end)]
+    return [
+        part if start == part.start and end == part.end else replace(part, start=start, end=end)
+        for part in segments
+        for start, end in _days(part.start, part.end)
+    ]
 
 
 def grouped(segments: Iterable[Segment], every: int) -> list[list[Segment]]:
@@ -130,11 +151,11 @@ def _days(start: int, end: int) -> Iterator[tuple[int, int]]:
         start = day_end
 
 
-def _file_segment(day: DayFile, start: int, end: int) -> Segment:
+def _file_segment(day: DayFile, figures: DayFigures, start: int, end: int) -> Segment:
     """A part of a day that has a file, read from the file as far as it is up to date."""
     if day.is_expired:
-        return Segment(start, end, day.dataset, is_expired=True, is_behind=day.changed_from is not None)
+        return Segment(start, end, day.dataset, figures, is_expired=True, is_behind=day.changed_from is not None)
     changed_from = end if day.changed_from is None else microseconds(day.changed_from)
     if changed_from <= start:
         return Segment(start, end, None)
-    return Segment(start, end, day.dataset, store_from=changed_from if changed_from < end else None)
+    return Segment(start, end, day.dataset, figures, store_from=changed_from if changed_from < end else None)

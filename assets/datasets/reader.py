@@ -15,10 +15,11 @@ from sqlmodel import Session
 
 from assets.datasets.column_cache import ColumnCache
 from assets.datasets.columns import with_corrections
-from assets.datasets.file_readings import DERIVED, FileReadings
+from assets.datasets.figure_cache import FigureCache
+from assets.datasets.file_readings import FileReadings
 from assets.datasets.files import DatasetReplaced
 from assets.datasets.filters import Filter
-from assets.datasets.read_plan import Segment, grouped, plan_within, read_plan, split_by_day
+from assets.datasets.read_plan import Segment, file_plan, grouped, plan_within, read_plan, split_by_day
 from assets.datasets.rows import (
     concatenated,
     having_any,
@@ -29,7 +30,6 @@ from assets.datasets.rows import (
 )
 from assets.energy.corrections import Corrections
 from storage import corrections
-from storage.day_figures import statistics_of_hours
 from storage.objects import ObjectStore
 from storage.telemetry import (
     Aggregate,
@@ -51,6 +51,7 @@ class TelemetryReader:
         objects: the store of the files.
         permit: called with a device before its first read; it raises if the device may not be read.
         cache: keeps columns of files that are read in part.
+        figures: keeps what the catalogue says of files.
 
     """
 
@@ -62,8 +63,10 @@ class TelemetryReader:
         *,
         permit: Callable[[str], None] = lambda _: None,
         cache: ColumnCache | None = None,
+        figures: FigureCache | None = None,
     ) -> None:
         self._session = session
+        self._figures = figures or FigureCache()
         self._store = store
         self._files = FileReadings(objects, cache)
         self._permit = permit
@@ -101,9 +104,14 @@ class TelemetryReader:
         plans = self._plans.setdefault(device_id, {})
         wider = next((period for period in plans if period[0] <= start and end <= period[1]), None)
         if wider is None:
-            plans[wider := (start, end)] = read_plan(self._session, device_id, start, end)
+            plans[wider := (start, end)] = read_plan(self._session, self._figures, device_id, start, end)
         segments = plan_within(plans[wider], start, end)
         return split_by_day(segments) if by_day else segments
+
+    def file_plan(self, device_id: str, start: int, end: int) -> list[Segment]:
+        """A segment for each day with a file, whatever has come since."""
+        self._permit(device_id)
+        return file_plan(self._session, self._figures, device_id, start, end)
 
     def read(
         self,
@@ -195,12 +203,12 @@ class TelemetryReader:
 
     def _file_statistics(self, device_id: str, segment: Segment) -> list[Statistics]:
         """Statistics of the part of a segment that is read from its file: parts of hours need the file's rows."""
-        file, day = segment.file, segment.start // DAY * DAY
-        assert file is not None  # noqa: S101 - the caller has checked it
+        file, figures, day = segment.file, segment.figures, segment.start // DAY * DAY
+        assert file is not None and figures is not None  # noqa: S101, PT018 - the caller has checked it
         if segment.has_whole_file:
-            return [_measured(Statistics(file.rows, file.statistics))]
+            return [figures.statistics]
         first, last = -(-(segment.start - day) // HOUR), (segment.file_end - day) // HOUR
-        of_hours = statistics_of_hours(file, first, last) if first < last else None
+        of_hours = figures.of_hours(file, first, last) if first < last else None
         if of_hours is None:
             edges = [(segment.start, segment.file_end)]
         else:
@@ -210,7 +218,7 @@ class TelemetryReader:
             for start, end in edges
             if start < end
         ]
-        parts = [] if of_hours is None else [_measured(of_hours)]
+        parts = [] if of_hours is None else [of_hours]
         return [*parts, *map(statistics_of, rows)]
 
     def rows(
@@ -280,8 +288,3 @@ class TelemetryReader:
         if metrics is not None:
             rows = concatenated([having_any(rows, metrics)], metrics)
         return newest_rows(rows, newest)
-
-
-def _measured(found: Statistics) -> Statistics:
-    """Without the power factor: files derive it, so it is not a reading's."""
-    return Statistics(found.readings, {name: found.metrics[name] for name in set(found.metrics) - DERIVED})

@@ -34,9 +34,10 @@ class Cells:
 
     def within(self, start: int, end: int) -> "Cells":
         """The cells that begin in the half-open range (µs); a cell that a cut divides was divided before."""
-        a, b = self.starts.searchsorted([start, end])
-        if b - a == len(self.starts):
+        starts = self.starts
+        if not len(starts) or (starts[0] >= start and starts[-1] < end):
             return self
+        a, b = starts.searchsorted([start, end])
         return Cells(self.starts[a:b], self.amounts[a:b], self.out[a:b], self.covered[a:b])
 
 

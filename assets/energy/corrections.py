@@ -71,6 +71,8 @@ class Corrections:
 
     def name_of(self, day: int) -> str | None:
         """A short name for what bears on a UTC day (µs of its start), if anything; equal names mean equal values."""
+        if not self._pieces:
+            return None
         bearing = [
             [metric, max(p.start, day), min(p.end, day + DAY), p.action, p.value, p.unit]
             for metric in self.metrics(day, day + DAY)

@@ -1,12 +1,10 @@
 """A device's UTC day as energy knows it: of power and of each counter what lies between the day's own readings.
 
-It rests on the day's readings alone and is kept in the catalogue as JSON. What passed over midnight, and what a
-register's levels mean, is worked out when a range is read (`assets.energy.period`).
+It rests on the day's readings alone and is kept in the catalogue (`assets.energy.kept`). What passed over midnight, and
+what a register's levels mean, is worked out when a range is read (`assets.energy.period`).
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -19,10 +17,7 @@ from assets.energy.samples import Samples
 from assets.energy.spikes import Spike, spikes_of
 from assets.quality.cadence import Steps, cadence_of, gauge_limit, register_limit, steps_of
 from storage.arrays import Times
-from storage.catalogue import ENERGY_VERSION
-from storage.times import DAY, QUARTER
 
-VERSION = ENERGY_VERSION
 # Beyond these no machine is: whole numbers of millionths would overflow. Such readings are left out.
 MAX_WATTS, MAX_AMOUNT = 1e12, 1e12
 # So many of the readings of power that are left out are named.
@@ -124,130 +119,3 @@ def limit_of(basis: Basis, before: Steps, steps: Steps) -> int:
     """The limit (µs) of a day whose steps and those of the day before are known."""
     cadence = cadence_of(basis.cadence, before, steps)
     return gauge_limit(cadence) if basis.meter is None else register_limit(cadence)
-
-
-def day_json(
-    samples: Mapping[str, Samples],
-    bases: Mapping[str, Basis],
-    before: Mapping[str, Steps],
-    steps: Steps,
-    corrected: str | None = None,
-) -> dict[str, Any]:
-    """What the catalogue keeps of a day: `steps` between its readings, and of each metric its energy.
-
-    `before` are each metric's steps of the day before. `corrected` names the corrections that the samples hold.
-    """
-    metrics: dict[str, Any] = {}
-    for name, of_metric in samples.items():
-        basis = bases[name]
-        if not len(of_metric.times):
-            continue
-        earlier = before.get(name, ())
-        made: PowerDay | RegisterDay = (
-            power_day(of_metric, basis, earlier) if basis.meter is None else register_day(of_metric, basis, earlier)
-        )
-        written = _power_json(made) if isinstance(made, PowerDay) else _register_json(made)
-        metrics[name] = {"basis": basis.name, "steps": made.steps, "limit": made.limit, **written}
-    return {"version": VERSION, "steps": steps, "metrics": metrics} | ({"corrected": corrected} if corrected else {})
-
-
-def is_current(energy: Mapping[str, Any] | None, bases: Mapping[str, Basis], corrected: str | None = None) -> bool:
-    """Whether a day's JSON is of this version and rests on what the metadata and the corrections say now."""
-    if energy is None or energy.get("version") != VERSION or energy.get("corrected") != corrected:
-        return False
-    return all(name not in bases or bases[name].name == day["basis"] for name, day in energy["metrics"].items())
-
-
-def steps_in(energy: Mapping[str, Any] | None, metric: str | None = None) -> Steps:
-    """The steps between the day's readings, or those of a metric; none where the JSON is of another version."""
-    if energy is None or energy.get("version") != VERSION:
-        return ()
-    of = energy if metric is None else energy["metrics"].get(metric, {})
-    return [(seconds, count) for seconds, count in of.get("steps", ())]
-
-
-def power_from(day: Mapping[str, Any]) -> PowerDay:
-    """The power of a day from its JSON."""
-    first, last = (None if day[end] is None else (int(day[end][0]), float(day[end][1])) for end in ("first", "last"))
-    spikes, left_out = (
-        tuple(Spike(int(t), float(v), int(e)) for t, v, e in day[name]) for name in ("spikes", "left_out")
-    )
-    return PowerDay(_steps(day), day["limit"], first, last, _cells_from(day["cells"]), spikes, left_out)
-
-
-def register_from(day: Mapping[str, Any]) -> RegisterDay:
-    """A counter's day from its JSON."""
-    pace = Pace(*day["pace"])
-    levels = None if day["levels"] is None else tuple(_level_from(level) for level in day["levels"])
-    left_out = tuple(Spike(int(t), float(v), int(e)) for t, v, e in day.get("left_out", ()))
-    return RegisterDay(_steps(day), day["limit"], pace, levels, left_out)
-
-
-def _steps(day: Mapping[str, Any]) -> Steps:
-    return [(seconds, count) for seconds, count in day["steps"]]
-
-
-def _power_json(day: PowerDay) -> dict[str, Any]:
-    return {
-        "first": day.first,
-        "last": day.last,
-        "cells": _cells_json(day.cells),
-        "spikes": [[s.at, s.value, s.effect] for s in day.spikes],
-        "left_out": [[s.at, s.value, s.effect] for s in day.left_out],
-    }
-
-
-def _register_json(day: RegisterDay) -> dict[str, Any]:
-    levels = None
-    if day.levels is not None:
-        levels = [
-            {
-                "first": level.first,
-                "last": level.last,
-                "readings": level.readings,
-                "cells": _cells_json(level.cells),
-                "lumps": level.lumps,
-            }
-            for level in day.levels
-        ]
-    left_out = [[s.at, s.value, s.effect] for s in day.left_out]
-    return {"pace": [day.pace.usual, day.pace.resolution, day.pace.most], "levels": levels, "left_out": left_out}
-
-
-def _level_from(level: Mapping[str, Any]) -> Level:
-    (first_at, first), (last_at, last) = level["first"], level["last"]
-    lumps = tuple((int(a), int(b), int(amount)) for a, b, amount in level["lumps"])
-    cells = _cells_from(level["cells"])
-    return Level((int(first_at), float(first)), (int(last_at), float(last)), int(level["readings"]), cells, lumps)
-
-
-def _cells_json(cells: Cells) -> dict[str, Any] | None:
-    """From the first cell's quarter hour on, one number a quarter hour; `partial` are those not wholly covered (µs)."""
-    if not len(cells.starts):
-        return None
-    quarters = cells.starts // QUARTER
-    at = quarters - quarters[0]
-    amounts: list[int | None] = [None] * (int(at[-1]) + 1)
-    for i, amount in zip(at.tolist(), cells.amounts.tolist(), strict=True):
-        amounts[i] = amount
-    partial = {str(i): c for i, c in zip(at.tolist(), cells.covered.tolist(), strict=True) if c != QUARTER}
-    written: dict[str, Any] = {"quarter": int(quarters[0] % (DAY // QUARTER)), "day": int(quarters[0] * QUARTER // DAY)}
-    written |= {"amounts": amounts, "partial": partial}
-    fed = {str(i): o for i, o in zip(at.tolist(), cells.out.tolist(), strict=True) if o}
-    return written | ({"out": fed} if fed else {})
-
-
-def _cells_from(written: Mapping[str, Any] | None) -> Cells:
-    if written is None:
-        return Cells.empty()
-    amounts, first = written["amounts"], written["day"] * DAY + written["quarter"] * QUARTER
-    covered, out = np.full(len(amounts), QUARTER), np.zeros(len(amounts), np.int64)
-    for i, value in written["partial"].items():
-        covered[int(i)] = value
-    for i, value in written.get("out", {}).items():
-        out[int(i)] = value
-    if None not in amounts:
-        return Cells(first + np.arange(len(amounts)) * QUARTER, np.array(amounts, np.int64), out, covered)
-    at = np.array([i for i, amount in enumerate(amounts) if amount is not None], np.int64)
-    kept = np.array([amount for amount in amounts if amount is not None], np.int64)
-    return Cells(first + at * QUARTER, kept, out[at], covered[at])

@@ -94,7 +94,7 @@ class EnergyFigures:
         """The sources of the energy fed in, in one text."""
         return " + ".join(self.export_sources) or None
 
-    @property
+    @cached_property
     def covered(self) -> int:
         """Time (µs) of which it is known when the energy was used."""
         return int(self.cells.covered.sum())

@@ -50,6 +50,8 @@ def not_a_counter(metric: str, day: int) -> Finding:
 
 
 def power_findings(day: PowerDay) -> list[Finding]:
+    if not day.spikes and not day.left_out:
+        return []
     total = int(day.cells.amounts.sum() + day.cells.out.sum())
     found = [
         Finding(

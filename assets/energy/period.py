@@ -7,7 +7,7 @@ the range are looked at as far as they tell what happened at its edges, so that 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -17,8 +17,9 @@ from assets.energy.cells import MILLIONTHS, Cells, Lump, joined
 from assets.energy.day import PowerDay, RegisterDay
 from assets.energy.findings import Finding
 from assets.energy.judgement import Step, Verdict, assess
+from assets.energy.kept import KeptDay
 from assets.energy.power import Point, Segments, bridges_of, energy_cells, segments_of
-from assets.energy.registers import OUTLIER_READINGS, OUTLIER_TIME, Pace, spread
+from assets.energy.registers import OUTLIER_READINGS, OUTLIER_TIME, Pace, rises_between, spread
 from assets.energy.replaced import given_cells, is_settled, lumps_left, without_replaced
 from assets.energy.samples import Samples
 from assets.quality.cadence import Steps, steps_of
@@ -41,7 +42,7 @@ class DaySource(Protocol):
     def days_after(self, day: int, count: int) -> list[int]:
         """The nearest days after one that have readings, ascending."""
 
-    def energy(self, day: int) -> Mapping[str, Any] | None:
+    def energy(self, day: int) -> KeptDay | None:
         """What the catalogue keeps of the day's first readings, if it is current."""
 
     def has_newer(self, day: int) -> bool:
@@ -210,11 +211,10 @@ class DevicePeriods:
         before = self._steps_of(day - DAY, metric) if basis.cadence is None else ()
         kept = self._source.energy(day)
         has_newer = kept is not None and self._source.has_newer(day)
-        of_metric = None if kept is None else kept["metrics"].get(metric)
-        if kept is not None and of_metric is None and not has_newer:
+        made = None if kept is None else kept.day(metric)
+        if kept is not None and made is None and not has_newer:
             return days.empty_day(basis)
-        if of_metric is not None and of_metric["limit"] == days.limit_of(basis, before, of_metric["steps"]):
-            made = days.power_from(of_metric) if basis.meter is None else days.register_from(of_metric)
+        if made is not None and made.limit == days.limit_of(basis, before, made.steps):
             if not has_newer:
                 return made
             # A register's newer readings may show that what it did before was an outlier; all of them are looked at.
@@ -230,7 +230,8 @@ class DevicePeriods:
             if not self._source.days(day, day + DAY):
                 steps: Steps = ()
             elif (kept := self._source.energy(day)) is not None and not self._source.has_newer(day):
-                steps = days.steps_in(kept, metric)
+                of_metric = kept.day(metric)
+                steps = () if of_metric is None else of_metric.steps
             else:
                 steps = steps_of(self._source.samples(day, metric).times)
             self._steps[day, metric] = steps
@@ -259,17 +260,18 @@ def _counted(verdict: Verdict, limits: Mapping[int, int], cuts: tuple[int, ...])
     for level in verdict.levels:
         cells.append(level.cells.within(start, end))
         lumps += level.lumps
-    for step in verdict.steps:
-        if step.counted is not None and step.after[0] > start and step.before[0] < end:
-            counted, over = _of_step(step, limits[step.after[0] // DAY * DAY], cuts)
-            cells.append(counted.within(start, end))
-            lumps += over
+    counts = [s for s in verdict.steps if s.counted is not None and s.after[0] > start and s.before[0] < end]
+    of_steps = [_of_step(s, limits[s.after[0] // DAY * DAY], cuts) for s in counts if not s.rise]
+    if rises := [s for s in counts if s.rise]:
+        of_rises = [limits[s.after[0] // DAY * DAY] for s in rises]
+        of_steps.append(rises_between([(s.before, s.after) for s in rises], of_rises, cuts))
+    for counted, over in of_steps:
+        cells.append(counted.within(start, end))
+        lumps += over
     return cells, sorted(lump for lump in lumps if start < lump[1] <= end)
 
 
 def _of_step(step: Step, limit: int, cuts: tuple[int, ...]) -> tuple[Cells, tuple[Lump, ...]]:
-    if step.rise:
-        return spread(step.before, step.after, limit, cuts)
     if step.is_restart:
         # What it counted before it restarted is not known, so the time is not covered.
         return Cells.empty(), ((step.before[0], step.after[0], round((step.counted or 0.0) * MILLIONTHS)),)

@@ -4,6 +4,7 @@ Where a level ends the register fell, or rose further than its device can use. W
 restart or another meter is judged with what comes after (`assets.energy.judgement`), across days.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,7 @@ from assets.energy.cells import MILLIONTHS, Cells, Lump, edges_over, whole
 from storage.arrays import Floats, Mask, Times
 from storage.times import HOUR
 
+Point = tuple[int, float]
 # A dip or spike that returns within so many readings, or so much time, is an outlier.
 OUTLIER_READINGS, OUTLIER_TIME = 5, HOUR
 # A rise beyond this many times the usual rate is more than the device can use.
@@ -36,14 +38,13 @@ class Pace:
 
     def allowed(self, hours: float) -> float | None:
         """The greatest rise in that time that the device can have used; None if nothing is known of it."""
-        found = self.allowed_each(np.array([hours]))
-        return None if found is None else float(found[0])
+        rate = self.rate
+        return None if rate is None else rate * hours + 2 * self.resolution
 
-    def allowed_each(self, hours: Floats) -> Floats | None:
-        """The same for many lengths of time."""
-        if self.most is not None:
-            return self.most * hours + 2 * self.resolution
-        return None if self.usual is None else BEYOND * self.usual * hours + 2 * self.resolution
+    @property
+    def rate(self) -> float | None:
+        """The fastest that the device can use, in units an hour; None if nothing is known of it."""
+        return self.most if self.most is not None or self.usual is None else BEYOND * self.usual
 
     def with_past(self, other: "Pace | None") -> "Pace":
         """The faster of the two."""
@@ -137,16 +138,32 @@ def levels_of(
     return [level_of(times[a:b], values[a:b], limit) for a, b in zip(starts, ends, strict=True)]
 
 
-def spread(
-    before: tuple[int, float], after: tuple[int, float], limit: int, cuts: tuple[int, ...]
+def rises_between(
+    steps: Sequence[tuple[Point, Point]], limits: Sequence[int], cuts: tuple[int, ...]
 ) -> tuple[Cells, tuple[Lump, ...]]:
+    """What `spread` gives for steps from one reading to the next, which ascend, each with its own limit (µs)."""
+    times = np.array([at for step in steps for at, _ in step], np.int64)
+    values = np.array([value for step in steps for _, value in step], np.float64)
+    # Readings in turn begin and end a step. Between two steps lies what is counted elsewhere: no limit is as short.
+    limit = np.zeros(len(times), np.int64)
+    limit[1::2] = limits
+    kept = np.append(True, np.diff(times) > 0)
+    whole_range = level_of(times[kept], values[kept], limit[kept][1:], (*cuts, *times.tolist()))
+    ends = {after[0] for _, after in steps}
+    return whole_range.cells, tuple(lump for lump in whole_range.lumps if lump[1] in ends)
+
+
+def spread(before: Point, after: Point, limit: int, cuts: tuple[int, ...]) -> tuple[Cells, tuple[Lump, ...]]:
     """What was counted from one reading to the next, as cells, or as a lump where they are too far apart."""
     level = level_of(np.array([before[0], after[0]]), np.array([before[1], after[1]]), limit, cuts)
     return level.cells, level.lumps
 
 
-def level_of(times: Times, values: Floats, limit: int, cuts: tuple[int, ...] = ()) -> Level:
-    """Ascending readings in which the register rose steadily, as a level whose cells the cuts (µs) divide."""
+def level_of(times: Times, values: Floats, limit: int | Times, cuts: tuple[int, ...] = ()) -> Level:
+    """Ascending readings in which the register rose steadily, as a level whose cells the cuts (µs) divide.
+
+    `limit` (µs) is that of all steps or of each.
+    """
     first, last = (int(times[0]), float(values[0])), (int(times[-1]), float(values[-1]))
     if len(times) < 2:
         return Level(first, last, len(times), Cells.empty())
@@ -164,9 +181,9 @@ def level_of(times: Times, values: Floats, limit: int, cuts: tuple[int, ...] = (
     covered = np.diff(covered_sum[at] + np.where(known[at], since, 0))
     amounts = np.diff(reached)
     gaps = np.flatnonzero(~known)
-    lumps = tuple((int(times[i]), int(times[i + 1]), int(counted[i + 1] - counted[i])) for i in gaps)
-    for _, until, amount in lumps:
-        amounts[edges.searchsorted(until) - 1] -= amount
+    since, until, over = times[gaps], times[gaps + 1], counted[gaps + 1] - counted[gaps]
+    lumps = tuple(zip(since.tolist(), until.tolist(), over.tolist(), strict=True))
+    np.subtract.at(amounts, edges.searchsorted(until) - 1, over)
     kept = covered > 0
     nothing = np.zeros(int(kept.sum()), np.int64)
     return Level(first, last, len(times), Cells(edges[:-1][kept], amounts[kept], nothing, covered[kept]), lumps)
@@ -175,7 +192,7 @@ def level_of(times: Times, values: Floats, limit: int, cuts: tuple[int, ...] = (
 def _breaks(times: Times, values: Floats, pace: Pace, *, net: bool) -> Mask | None:
     """Where, between a reading and the next, a level ends."""
     rises, hours = np.diff(values), np.diff(times) / HOUR
-    allowed = pace.allowed_each(hours)
+    allowed = None if pace.rate is None else pace.rate * hours + 2 * pace.resolution
     if net:
         return np.abs(rises) > allowed if allowed is not None else np.zeros(len(rises), bool)
     noise = _noise(values)

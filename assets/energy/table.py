@@ -1,11 +1,9 @@
 """The days of a table of readings, for energy that is worked out without a catalogue."""
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 import pyarrow as pa
 
+from assets.energy.kept import KeptDay
 from assets.energy.samples import Samples, samples_of
 from storage.times import DAY
 
@@ -28,7 +26,7 @@ class TableDays:
     def days_after(self, day: int, count: int) -> list[int]:
         return [d for d in self._days if d > day][:count]
 
-    def energy(self, _: int) -> Mapping[str, Any] | None:
+    def energy(self, _: int) -> KeptDay | None:
         return None
 
     def has_newer(self, _: int) -> bool:

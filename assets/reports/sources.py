@@ -8,7 +8,7 @@ from sqlmodel import Session
 
 from assets.datasets import TelemetryReader, energy_of, provenance, read_days
 from assets.energy import SiteSettings, working_periods
-from assets.energy.day import steps_in
+from assets.energy.kept import steps_in
 from assets.reports.inputs import ReportInput
 from storage import catalogue, corrections, dirty_days
 from storage.alerts import newest_alerts

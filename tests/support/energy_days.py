@@ -1,12 +1,11 @@
 """A device's readings in memory as days, for the energy of ranges without a database."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
 from assets.energy.basis import Basis
-from assets.energy.day import day_json, is_current, steps_in
+from assets.energy.kept import KeptDay, day_json, steps_in
 from assets.energy.samples import Samples
 from assets.quality.cadence import steps_of
 from storage.times import DAY
@@ -25,7 +24,7 @@ class MemoryDays:
             self._samples[name] = Samples(times, np.array([value for _, value in ordered], np.float64))
         times = np.concatenate([s.times for s in self._samples.values()]) if self._samples else np.zeros(0, np.int64)
         self._days: list[int] = np.unique(times // DAY * DAY).tolist()
-        self._kept: dict[int, Any] = {}
+        self._kept: dict[int, KeptDay] = {}
         self._until = NEVER
 
     def keep(self, bases: Mapping[str, Basis], until: int = NEVER) -> None:
@@ -35,10 +34,11 @@ class MemoryDays:
             if not any(len(of_metric.times) for of_metric in of_day.values()):
                 continue
             before = {name: steps_of(self._until_then(day - DAY, name).times) for name in of_day}
-            self._kept[day] = day_json(of_day, bases, before, ())
-            assert is_current(self._kept[day], bases)
+            written = day_json(of_day, bases, before, ())
+            self._kept[day] = KeptDay(written)
+            assert self._kept[day].is_current({name: basis.name for name, basis in bases.items()})
             for name, of_metric in of_day.items():
-                assert steps_in(self._kept[day], name) == steps_of(of_metric.times)
+                assert steps_in(written, name) == steps_of(of_metric.times)
 
     def _until_then(self, day: int, metric: str) -> Samples:
         found = self.samples(day, metric)
@@ -54,7 +54,7 @@ class MemoryDays:
     def days_after(self, day: int, count: int) -> list[int]:
         return [d for d in self._days if d > day][:count]
 
-    def energy(self, day: int) -> Mapping[str, Any] | None:
+    def energy(self, day: int) -> KeptDay | None:
         return self._kept.get(day)
 
     def has_newer(self, day: int) -> bool:

@@ -16,7 +16,7 @@ from sqlmodel import Session, select
 
 from assets.datasets.export import claimed_day, export_day
 from assets.datasets.files import DatasetReplaced, read, reread_if_replaced
-from storage import catalogue, checkpoints, dirty_days
+from storage import catalogue, checkpoints, day_figures, dirty_days
 from storage.catalogue import Dataset
 from storage.checkpoints import ExportCheckpoint
 from storage.devices import Device
@@ -163,7 +163,7 @@ def test_a_day_knows_which_readings_its_file_may_lack(stores: Stores, monkeypatc
     """The earliest of what came since the export, in whatever order; a dying export forgets nothing of it."""
 
     def changed_from() -> datetime | None:
-        (day_file,) = catalogue.day_files(stores.session, "D1", DAY, DAY)
+        (day_file,) = day_figures.day_files(stores.session, "D1", DAY, DAY)
         return day_file.changed_from
 
     def at(minute: int) -> datetime:
