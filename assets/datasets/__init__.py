@@ -2,7 +2,7 @@
 
 from assets.datasets.column_cache import ColumnCache
 from assets.datasets.columns import COLUMNS
-from assets.datasets.consumption import energy_of, states_of
+from assets.datasets.consumption import energy_of, state_totals_of, states_of
 from assets.datasets.correction_preview import Change, change_of
 from assets.datasets.energy import refresh_energy
 from assets.datasets.export import Exported, NoTelemetry, days_between, export_day
@@ -51,5 +51,6 @@ __all__ = [
     "retire_datasets",
     "retire_telemetry",
     "select_datasets",
+    "state_totals_of",
     "states_of",
 ]

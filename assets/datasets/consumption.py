@@ -20,10 +20,11 @@ from assets.energy.meters import POWER, meters_of
 from assets.energy.period import DevicePeriods
 from assets.energy.power import mean_power_of
 from assets.energy.samples import Samples, samples_of
-from assets.energy.states import StateFigures, machine_states
+from assets.energy.states import STATES, StateFigures, machine_states
 from assets.energy.working import merged
 from storage import dirty_days
 from storage.devices import Device, DeviceMetadata
+from storage.maintenance import windows_during
 from storage.times import DAY, microseconds, midnight, moment, utc_now
 
 # Days next to a range that are looked up together with it.
@@ -55,10 +56,11 @@ def states_of(
     end: int,
     *,
     maintenance: Sequence[tuple[int, int]],
+    files_only: bool = False,
 ) -> tuple[StateFigures, str | None]:
     """The states of a device over the half-open range (µs), and the source of its power.
 
-    A device that sends no power has that of its counters by the quarter hour.
+    A device that sends no power has that of its counters by the quarter hour. `files_only` is that of `energy_of`.
     """
     device = session.get(Device, device_id)
     metadata = DeviceMetadata.parse(device.metadata_json if device else None)
@@ -66,12 +68,39 @@ def states_of(
     bases = bases_of(metadata, meters_of(metadata), corrections)
     now = microseconds(utc_now())
     until = max(min(end, now), start)
-    days = ReaderDays(session, reader, device_id, bases, (start, end))
+    days = ReaderDays(session, reader, device_id, bases, (start, end), files_only=files_only)
     pieces, source = DevicePeriods(days, bases, now).power_segments(start, end), POWER
     if not any(len(piece.start) for piece in pieces):
         energy = energy_figures(days, metadata, start, end, now, corrections=corrections)
         pieces, source = [mean_power_of(energy.cells)], energy.source or ""
     return machine_states(pieces, metadata, merged(maintenance), start, until), source or None
+
+
+def state_totals_of(
+    session: Session, reader: TelemetryReader, device_id: str, start: int, end: int
+) -> StateFigures | None:
+    """Time and energy of each state over a range of any length, from its files, without spans.
+
+    None where the metadata declare no threshold. A week of power is in memory at a time.
+    """
+    device = session.get(Device, device_id)
+    metadata = DeviceMetadata.parse(device.metadata_json if device else None)
+    if device is None or (metadata.off_below_w is None and metadata.idle_below_w is None):
+        return None
+    planned = windows_during(session, device_id, device.tenant_id, moment(start), moment(end))
+    windows = [(microseconds(window.starts_at), microseconds(window.ends_at)) for window in planned]
+    until = max(min(end, microseconds(utc_now())), start)
+    parts = [
+        states_of(session, reader, device_id, since, min(since + NEAR, until), maintenance=windows, files_only=True)[0]
+        for since in range(start, until, NEAR)
+    ]
+    return StateFigures(
+        start,
+        until,
+        (),
+        {state: sum(part.time[state] for part in parts) for state in STATES},
+        {state: sum(part.energy[state] for part in parts) for state in STATES},
+    )
 
 
 class ReaderDays:

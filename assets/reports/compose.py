@@ -45,6 +45,7 @@ def compose(measured: Measured) -> ReportContent:
         energy=Energy(
             source=energy.source, export_source=energy.export_source, coverage=energy.coverage, rule=rule(energy)
         ),
+        states=list(measures.states(measured)),
         daily=measures.days(measured, data_quality),
         metrics=list(measures.summaries(measured)),
         series=list(measures.series(measured)),

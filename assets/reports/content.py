@@ -183,8 +183,23 @@ class Energy(Part):
     rule: str
 
 
+class StateTotal(Part):
+    """How long the machine was in a state, the share of the period as far as it has passed (0 to 1), and its energy.
+
+    States are off, idle, running, silent (nothing is known of its power) and maintenance.
+    """
+
+    state: str
+    hours: Number
+    share: Number
+    energy_kwh: Number
+
+
 class ReportContent(Part):
-    """A report as data. Times are in UTC and unknown values are null. `alerts` has the newest of `alerts_total`."""
+    """A report as data. Times are in UTC and unknown values are null. `alerts` has the newest of `alerts_total`.
+
+    `states` is empty if the device declares neither `off_below_w` nor `idle_below_w`.
+    """
 
     schema_version: Literal["1.0"] = "1.0"
     report_id: str
@@ -194,6 +209,7 @@ class ReportContent(Part):
     period: Period
     kpis: list[Kpi]
     energy: Energy
+    states: list[StateTotal] = Field(default_factory=list)
     daily: list[Day]
     metrics: list[MetricSummary]
     series: list[Series]

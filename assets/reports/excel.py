@@ -56,6 +56,7 @@ def workbook(content: ReportContent, readings: pa.Table, folder: Path, budget: B
         budget.step(20, "Writing the summary")
         summary = _summary(sheets, content)
         _daily(sheets, content)
+        _states(sheets, content)
         if content.daily:
             summary.insert_chart("F2", energy_chart(book, len(content.daily)))
         for number, part in enumerate(_parts(readings), 1):
@@ -97,6 +98,13 @@ def _summary(sheets: Sheets, content: ReportContent) -> "Worksheet":
 
 def _value(kpi: Kpi) -> float | Share | None:
     return Share(kpi.value) if kpi.key in SHARES and kpi.value is not None else kpi.value
+
+
+def _states(sheets: Sheets, content: ReportContent) -> None:
+    if content.states:
+        columns: list[Column] = [("State", 14, TEXT), ("Time (h)", 12, NUMBER), ("Share", 10, SHARE)]
+        columns.append(("Energy (kWh)", 14, NUMBER))
+        sheets.add("States", columns, ((s.state, s.hours, s.share, s.energy_kwh) for s in content.states))
 
 
 def _daily(sheets: Sheets, content: ReportContent) -> None:

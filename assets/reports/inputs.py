@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 
-from assets.energy import EnergyFigures
+from assets.energy import EnergyFigures, StateFigures
 from assets.quality.cadence import Steps
 from storage.devices import Counter
 
@@ -34,6 +34,7 @@ class ReportInput:
         waiting_days: UTC days with readings that arrived after the day's file was written.
         energy: of the period, as the catalogue knows it; None to work it out from `readings` alone.
         corrections: what was corrected in the period, oldest first, with the fields of `storage.corrections`.
+        states: time and energy of each state of the machine; None if its metadata declare no threshold.
         working: the working hours in the period (µs), ascending and apart; None if they are unknown.
         steps: the steps between readings of UTC days (µs of their start), as the catalogue knows them.
 
@@ -65,6 +66,7 @@ class ReportInput:
     steps: Mapping[int, Steps] = field(default_factory=dict)
     corrections: Sequence[Mapping[str, Any]] = ()
     working: Sequence[tuple[int, int]] | None = None
+    states: StateFigures | None = None
 
     def __post_init__(self) -> None:
         if not re.fullmatch(REPORT_ID, self.report_id):

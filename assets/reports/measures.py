@@ -14,7 +14,7 @@ from assets.energy import EnergyFigures
 from assets.energy.figures import energy_figures
 from assets.energy.table import TableDays
 from assets.quality.coverage import Cadences, coverage
-from assets.reports.content import Day, MetricSummary, Series
+from assets.reports.content import Day, MetricSummary, Series, StateTotal
 from assets.reports.errors import ReportError
 from assets.reports.inputs import ReportInput
 from assets.reports.noticed import DataQuality
@@ -122,6 +122,17 @@ def days(measured: Measured, quality: DataQuality) -> list[Day]:
             )
         )
     return result
+
+
+def states(measured: Measured) -> Iterator[StateTotal]:
+    """The states that the machine was in."""
+    found = measured.data.states
+    if found is None or found.end <= found.start:
+        return
+    for state, time in found.time.items():
+        if time:
+            share = time / (found.end - found.start)
+            yield StateTotal(state=state, hours=time / HOUR, share=share, energy_kwh=found.kwh(state))
 
 
 def _midnights(data: ReportInput) -> Iterator[datetime]:

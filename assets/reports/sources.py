@@ -6,7 +6,7 @@ from typing import Any
 import pyarrow as pa
 from sqlmodel import Session
 
-from assets.datasets import TelemetryReader, energy_of, provenance, read_days
+from assets.datasets import TelemetryReader, energy_of, provenance, read_days, state_totals_of
 from assets.energy import SiteSettings, working_periods
 from assets.energy.kept import steps_in
 from assets.reports.inputs import ReportInput
@@ -63,6 +63,7 @@ def gather(stores: Stores, job: ReportJob, code_version: str) -> ReportInput:
         working=working_periods(
             metadata, SiteSettings.load(), metadata.zone(stores.zone), microseconds(start), microseconds(end)
         ),
+        states=state_totals_of(session, reader, job.device_id, microseconds(start), microseconds(end)),
         corrections=[
             row.model_dump()
             for row in corrections.active(session, job.device_id)

@@ -1,13 +1,15 @@
 """Telemetry becomes datasets: the daily asset and its two jobs, one for the open day and one for closed days."""
 
+from collections.abc import Mapping
 from datetime import date, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import dagster as dg
 from sqlmodel import Session
 
-from assets.datasets import Exported, TelemetryReader, energy_of, export_day
-from assets.energy import EnergyFigures, counted_devices
+from assets.datasets import Exported, TelemetryReader, energy_of, export_day, state_totals_of
+from assets.energy import EnergyFigures, StateFigures, counted_devices, standby
 from assets.pictures import day_picture
 from orchestration.metadata import api_page, code_version, dataset_lineage, dataset_schema, picture
 from orchestration.partitions import days, devices
@@ -18,13 +20,14 @@ from storage.devices import parents_of
 from storage.objects import ObjectStoreUnavailable
 from storage.stores import Stores
 from storage.telemetry import StoreUnavailable
-from storage.times import DAY, microseconds, midnight, utc_now
+from storage.times import DAY, HOUR, microseconds, midnight, utc_now
 
 TELEMETRY = dg.AssetKey("telemetry")
 TELEMETRY_DATASET = dg.AssetKey("telemetry_dataset")
 DEVICE_HISTORY = dg.AssetKey("device_history")
 MAX_ENERGY_DEVICES = 100
 MAX_NAMED_ERRORS = 5
+UTC = ZoneInfo("UTC")
 
 
 class ExportConfig(Shard):
@@ -141,9 +144,12 @@ def energy_metadata(stores: Stores, day: date) -> dict[str, Any]:
         return {}
     start = microseconds(midnight(day))
     energies: dict[str, EnergyFigures] = {}
+    states: dict[str, StateFigures] = {}
     for device_id in device_ids:
         reader = TelemetryReader(stores.session, stores.telemetry, stores.objects)
         energies[device_id] = energy_of(stores.session, reader, device_id, start, start + DAY, files_only=True)
+        if found := state_totals_of(stores.session, reader, device_id, start, start + DAY):
+            states[device_id] = found
     measured = {device_id: energy.kwh for device_id, energy in energies.items() if energy.kwh is not None}
     if not measured:
         return {}
@@ -155,6 +161,7 @@ def energy_metadata(stores: Stores, day: date) -> dict[str, Any]:
                 "kWh": kwh,
                 "coverage": energies[device_id].coverage,
                 "source": energies[device_id].source,
+                "base load (W)": standby(energies[device_id], (), UTC).base_load,
                 "in the sum": device_id in counted,
             }
         )
@@ -163,7 +170,18 @@ def energy_metadata(stores: Stores, day: date) -> dict[str, Any]:
     return {
         "energy (kWh)": round(sum(measured[device_id] for device_id in counted), 6),
         "energy": dg.MetadataValue.table(records),
+        **({"states": dg.MetadataValue.table(_state_records(states))} if states else {}),
     }
+
+
+def _state_records(states: Mapping[str, StateFigures]) -> list[dg.TableRecord]:
+    """Hours and energy of the states that machines with declared thresholds were in."""
+    return [
+        dg.TableRecord({"device": device_id, "state": state, "hours": time / HOUR, "kWh": found.kwh(state)})
+        for device_id, found in states.items()
+        for state, time in found.time.items()
+        if time
+    ]
 
 
 def observe_devices(instance: dg.DagsterInstance, session: Session, day: date, exported: list[Exported]) -> None:
