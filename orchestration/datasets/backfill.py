@@ -9,6 +9,7 @@ from itertools import groupby
 import dagster as dg
 
 from assets.datasets import Exported, days_between, export_day
+from orchestration.datasets.checks import record_checks, shows_checks
 from orchestration.datasets.daily import TELEMETRY_DATASET, day_metadata, observe_devices
 from storage import dirty_days
 from storage.settings import Settings
@@ -84,10 +85,14 @@ def _export(
 
 
 def _report(instance: dg.DagsterInstance, stores: Stores, day: date, exported: list[Exported]) -> None:
+    """Report a day with its checks, unless nothing has changed and Dagster shows all of it."""
+    if not any(file.changed for file in exported) and shows_checks(instance, stores.session, day):
+        return
     metadata = day_metadata(stores, day, exported)
     instance.report_runless_asset_event(
         dg.AssetMaterialization(TELEMETRY_DATASET, partition=day.isoformat(), metadata=metadata)
     )
+    record_checks(instance, stores.session, day)
     observe_devices(instance, stores.session, day, exported)
 
 

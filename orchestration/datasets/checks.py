@@ -4,10 +4,18 @@ Each device's figures are measured when its file is made; they are read from the
 """
 
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import date
 from typing import Any
 
 import dagster as dg
+from dagster._core.definitions.asset_checks.asset_check_evaluation import (
+    AssetCheckEvaluation,
+    AssetCheckEvaluationTargetMaterializationData,
+)
+from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
+from sqlalchemy.exc import IntegrityError
+from sqlmodel import Session
 
 from assets.quality import QUALITY_CHECKS, QualityCheck
 from orchestration.datasets.daily import TELEMETRY_DATASET
@@ -15,6 +23,7 @@ from orchestration.partitions import days
 from orchestration.resources import Platform
 from storage import catalogue
 from storage.catalogue import Dataset
+from storage.dagster_checks import delete_runless_results
 from storage.job_runs import PARTITION_TAG
 
 MAX_NAMED = 10
@@ -44,13 +53,62 @@ RANKS = ("ok", "warn", "error")
     can_subset=True,
 )
 def day_quality(context: dg.AssetCheckExecutionContext, platform: Platform) -> Iterator[dg.AssetCheckResult]:
-    """Summarize each check over the devices of the run's days."""
+    """Summarize each check over the devices of the run's days; of a range, also of each day."""
     selected = {key.name for key in context.selected_asset_check_keys}
+    keys = _partition_keys(context)
     with platform.session() as session:
-        datasets = [d for key in _partition_keys(context) for d in catalogue.of_day(session, date.fromisoformat(key))]
+        datasets = [d for key in keys for d in catalogue.of_day(session, date.fromisoformat(key))]
+        if len(keys) > 1:  # Dagster keeps the run's own results without a partition
+            for key in keys:
+                record_checks(context.instance, session, date.fromisoformat(key))
     for kind in QUALITY_CHECKS:
         if kind in selected:
             yield summarize(kind, datasets)
+
+
+def record_checks(instance: dg.DagsterInstance, session: Session, day: date) -> None:
+    """Record a closed day's checks, as the catalogue has them, for its newest materialization in Dagster.
+
+    For whatever makes a day without planning its checks: a range, an export, a backfill. The session is committed.
+    """
+    datasets = [dataset for dataset in catalogue.of_day(session, day) if dataset.checks]
+    key = day.isoformat()
+    newest = dg.AssetRecordsFilter(TELEMETRY_DATASET, asset_partitions=[key])
+    made = instance.fetch_materializations(newest, limit=1).records
+    if not datasets or not made:
+        return
+    target = AssetCheckEvaluationTargetMaterializationData(
+        storage_id=made[0].storage_id, run_id=made[0].run_id, timestamp=made[0].timestamp
+    )
+    delete_runless_results(session, QUALITY_CHECKS, key)
+    session.commit()  # Dagster writes the new ones on a connection of its own
+    for kind in QUALITY_CHECKS:
+        result = summarize(kind, datasets)
+        evaluation = AssetCheckEvaluation(
+            asset_key=TELEMETRY_DATASET,
+            check_name=kind,
+            passed=result.passed,
+            metadata=result.metadata,
+            target_materialization_data=target,
+            severity=result.severity,
+            description=result.description,
+            partition=key,
+        )
+        with suppress(IntegrityError):  # another process has recorded it in this moment
+            instance.report_runless_asset_event(evaluation)
+
+
+def shows_checks(instance: dg.DagsterInstance, session: Session, day: date) -> bool:
+    """Whether Dagster shows the day's checks as the catalogue has them, for the newest materialization."""
+    datasets = catalogue.of_day(session, day)
+    passed = {kind: summarize(kind, datasets).passed for kind in QUALITY_CHECKS}
+    keys = [dg.AssetCheckKey(TELEMETRY_DATASET, kind) for kind in QUALITY_CHECKS]
+    infos = instance.event_log_storage.get_asset_check_partition_info(keys, partition_keys=[day.isoformat()])
+    return passed == {
+        info.check_key.name: info.latest_execution_status == AssetCheckExecutionRecordStatus.SUCCEEDED
+        for info in infos
+        if info.is_current
+    }
 
 
 def summarize(kind: QualityCheck, datasets: list[Dataset]) -> dg.AssetCheckResult:

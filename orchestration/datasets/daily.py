@@ -25,6 +25,7 @@ from storage.times import DAY, HOUR, microseconds, midnight, utc_now
 TELEMETRY = dg.AssetKey("telemetry")
 TELEMETRY_DATASET = dg.AssetKey("telemetry_dataset")
 DEVICE_HISTORY = dg.AssetKey("device_history")
+DATA_VERSION_TAG = "dagster/data_version"
 MAX_ENERGY_DEVICES = 100
 MAX_NAMED_ERRORS = 5
 UTC = ZoneInfo("UTC")
@@ -185,7 +186,7 @@ def _state_records(states: Mapping[str, StateFigures]) -> list[dg.TableRecord]:
 
 
 def observe_devices(instance: dg.DagsterInstance, session: Session, day: date, exported: list[Exported]) -> None:
-    """Report the new data version of each exported device's history, so that results made from it become stale.
+    """Report the data version of each exported device's history if it is new, so that results become stale.
 
     The open day is not part of the history.
     """
@@ -193,7 +194,11 @@ def observe_devices(instance: dg.DagsterInstance, session: Session, day: date, e
     if day >= today:
         return
     for device_id in (file.dataset.device_id for file in exported):
-        tags = {"dagster/data_version": catalogue.history_version(session, device_id, before=today)}
+        tags = {DATA_VERSION_TAG: catalogue.history_version(session, device_id, before=today)}
+        newest = dg.AssetRecordsFilter(DEVICE_HISTORY, asset_partitions=[device_id])
+        known = [record.asset_observation for record in instance.fetch_observations(newest, limit=1).records]
+        if known and known[0] and known[0].tags.get(DATA_VERSION_TAG) == tags[DATA_VERSION_TAG]:
+            continue
         instance.report_runless_asset_event(dg.AssetObservation(DEVICE_HISTORY, partition=device_id, tags=tags))
 
 

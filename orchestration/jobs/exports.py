@@ -7,6 +7,7 @@ from sqlmodel import Session
 
 from assets.datasets import NoTelemetry, days_between, export_day, export_range
 from orchestration.claimed_job import ClaimedJob, claimed_job
+from orchestration.datasets.checks import record_checks
 from orchestration.datasets.daily import TELEMETRY_DATASET, day_metadata, observe_devices
 from orchestration.resources import Platform
 from storage import catalogue, dirty_days
@@ -34,7 +35,11 @@ def _export_days(context: dg.OpExecutionContext, claimed: ClaimedJob[ExportJob])
         claimed.report_progress(100.0 * number / (len(days) + 1), f"Exporting {day}")
         if exported := export_day(stores, device_id, day):
             metadata = day_metadata(stores, day, [exported])
-            context.log_event(dg.AssetMaterialization(TELEMETRY_DATASET, partition=day.isoformat(), metadata=metadata))
+            # An event that the run logs is stored when it ends, and checks are of a materialization that is stored.
+            context.instance.report_runless_asset_event(
+                dg.AssetMaterialization(TELEMETRY_DATASET, partition=day.isoformat(), metadata=metadata)
+            )
+            record_checks(context.instance, stores.session, day)
             observe_devices(context.instance, stores.session, day, [exported])
     return len(days)
 

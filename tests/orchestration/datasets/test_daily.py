@@ -11,11 +11,13 @@ from sqlmodel import select
 
 from assets.datasets import Exported, export_day
 from assets.datasets.files import read
+from assets.quality import QUALITY_CHECKS
 from orchestration.datasets import daily
+from orchestration.datasets.backfill import backfill
 from orchestration.datasets.daily import ExportConfig, telemetry_dataset
 from orchestration.definitions import defs
 from orchestration.resources import Platform
-from storage import dirty_days
+from storage import catalogue, dirty_days
 from storage.catalogue import Dataset
 from storage.checkpoints import ExportCheckpoint
 from storage.job_runs import JOB_ID_TAG
@@ -77,6 +79,82 @@ def test_a_range_of_days_is_one_run(stores: Stores, platform: Platform, instance
     )  # fmt: skip
     assert result.success
     assert {d.start_date.day for d in stores.session.exec(select(Dataset))} == {12, 14}
+
+
+def shown_checks(instance: dg.DagsterInstance, day: date) -> set[tuple[str, str]]:
+    """The checks of a day as Dagster's pages show them: results of its newest materialization."""
+    keys = [dg.AssetCheckKey(daily.TELEMETRY_DATASET, kind) for kind in QUALITY_CHECKS]
+    infos = instance.event_log_storage.get_asset_check_partition_info(keys, partition_keys=[day.isoformat()])
+    return {(info.check_key.name, info.latest_execution_status.value) for info in infos if info.is_current}
+
+
+def catalogued(stores: Stores, day: date) -> set[tuple[str, str]]:
+    """The checks of a day as they must be shown, by the catalogue."""
+    stores.session.expire_all()
+    of_devices = [dataset.checks or {} for dataset in catalogue.of_day(stores.session, day)]
+    failed = {kind for checks in of_devices for kind, check in checks.items() if check["status"] != "ok"}
+    return {(kind, "FAILED" if kind in failed else "SUCCEEDED") for kind in QUALITY_CHECKS}
+
+
+def test_whatever_makes_a_day_shows_its_checks(stores: Stores, kept_instance: dg.DagsterInstance) -> None:
+    store(stores, reading(0), reading(DAY_MINUTES), reading(2 * DAY_MINUTES, "D2"))
+    days = [DAY + timedelta(days=number) for number in range(3)]
+    range_run = defs().resolve_job_def("closed_day_job").execute_in_process(
+        instance=kept_instance,
+        tags={"dagster/asset_partition_range_start": f"{days[0]}", "dagster/asset_partition_range_end": f"{days[1]}"},
+    )  # fmt: skip
+    assert range_run.success
+    for day in days[:2]:
+        assert shown_checks(kept_instance, day) == catalogued(stores, day)
+    store(stores, reading(1))  # late data for the first day
+    defs().resolve_job_def("export_job").execute_in_process(
+        instance=kept_instance, tags={JOB_ID_TAG: ask_for_export(stores).job_id}
+    )  # fmt: skip
+    pairs = [(day, device) for day, device in zip(days, ("D1", "D1", "D2"), strict=True)]
+    backfilled(stores, pairs, kept_instance)
+    for day in days:
+        assert shown_checks(kept_instance, day) == catalogued(stores, day)
+
+
+def backfilled(stores: Stores, pairs: list[tuple[date, str]], instance: dg.DagsterInstance) -> None:
+    backfill(
+        stores, pairs, timedelta(days=30), instance, progress=lambda _: None, window_done=lambda *_: None
+    )  # fmt: skip
+
+
+def test_a_backfill_that_changes_nothing_leaves_no_events(stores: Stores, kept_instance: dg.DagsterInstance) -> None:
+    store(stores, reading(0), reading(DAY_MINUTES))
+    pairs = [(DAY, "D1"), (DAY + timedelta(days=1), "D1")]
+    backfilled(stores, pairs, kept_instance)
+    newest = newest_event(kept_instance)
+    backfilled(stores, pairs, kept_instance)
+    assert newest_event(kept_instance) == newest
+    store(stores, reading(1))
+    backfilled(stores, pairs, kept_instance)
+    assert newest_event(kept_instance) > newest
+
+
+def newest_event(instance: dg.DagsterInstance) -> int:
+    newest = instance.event_log_storage.get_maximum_record_id()
+    assert newest is not None
+    return newest
+
+
+def test_a_devices_history_is_reported_once_for_each_change(
+    stores: Stores, platform: Platform, instance: dg.DagsterInstance
+) -> None:
+    store(stores, reading(0))
+    for _ in range(2):
+        export(instance, platform, "2026-02-12")
+    assert observations(instance) == 1
+    store(stores, reading(1))
+    export(instance, platform, "2026-02-12")
+    assert observations(instance) == 2
+
+
+def observations(instance: dg.DagsterInstance) -> int:
+    of_device = dg.AssetRecordsFilter(daily.DEVICE_HISTORY, asset_partitions=["D1"])
+    return len(instance.fetch_observations(of_device, limit=10).records)
 
 
 def ask_for_export(stores: Stores, **range_: Any) -> ExportJob:
