@@ -53,7 +53,7 @@ RANKS = ("ok", "warn", "error")
     can_subset=True,
 )
 def day_quality(context: dg.AssetCheckExecutionContext, platform: Platform) -> Iterator[dg.AssetCheckResult]:
-    """Summarize each check over the devices of the run's days; of a range, also of each day."""
+    """Summarize each check over the devices of the run's days."""
     selected = {key.name for key in context.selected_asset_check_keys}
     keys = _partition_keys(context)
     with platform.session() as session:
