@@ -58,6 +58,7 @@ class IngestMetrics(Collector):
         self.ignored_keys = 0
         self.dropped_values = 0
         self.retained_copies = 0
+        self.empty_messages = 0
         self.alerts = 0
         self.suppressed = 0
         self.notifications: Counter[str] = Counter()
@@ -71,14 +72,21 @@ class IngestMetrics(Collector):
         self._batch = Histogram("batch_readings", "Readings per committed batch", BATCH_BUCKETS)
 
     def batch_decoded(
-        self, readings: int, *, redelivered: int = 0, ignored_keys: int = 0, retained_copies: int = 0
+        self,
+        readings: int,
+        *,
+        redelivered: int = 0,
+        ignored_keys: int = 0,
+        retained_copies: int = 0,
+        empty_messages: int = 0,
     ) -> None:
-        """Count readings that are in flight from now on. Retained copies are left out, and counted apart."""
+        """Count readings that are in flight from now on. Retained copies and empty messages are counted apart."""
         with self._lock:
             self.received += readings
             self.redelivered += redelivered
             self.ignored_keys += ignored_keys
             self.retained_copies += retained_copies
+            self.empty_messages += empty_messages
 
     def batch_committed(
         self,
@@ -150,6 +158,7 @@ class IngestMetrics(Collector):
                 "quarantined": (self.quarantined, "Readings and messages quarantined, with the reason"),
                 "redelivered": (self.redelivered, "Readings that the broker delivered again"),
                 "retained_copies": (self.retained_copies, "Retained readings that were received before"),
+                "empty_messages": (self.empty_messages, "Empty messages, which clear what the broker has retained"),
                 "ignored_keys": (self.ignored_keys, "Keys of payloads that are not metrics, or beyond ±1e12"),
                 "dropped_values": (self.dropped_values, "Values of metrics beyond MAX_METRICS_PER_DEVICE"),
                 "rule_evaluations": (self.evaluations, "Pairs of a rule and a reading that were compared"),

@@ -46,6 +46,8 @@ def iso8601(text: str) -> datetime:
         ValueError, OverflowError: it is not ISO 8601, or lies beyond the year 9999.
 
     """
+    if "\0" in text:
+        raise ValueError("the text has a NUL")  # `fromisoformat` would ignore what follows it
     try:
         return datetime.fromisoformat(text)
     except ValueError:

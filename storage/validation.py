@@ -27,6 +27,15 @@ def shown(value: Any) -> str:
     return text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 1] + "…"
 
 
+def short_number(number: float) -> str:
+    """The number in few characters, but with all the digits that tell it from others."""
+    try:
+        text = f"{number:g}"
+    except OverflowError:  # JSON has whole numbers that no float can hold
+        return f"{number!r}"[:30]
+    return text if float(text) == number else repr(number)
+
+
 def sentence(error: Mapping[str, Any]) -> str:
     """One of `ValidationError.errors()` in plain words, without the field's name."""
     context = error.get("ctx", {})

@@ -18,11 +18,13 @@ from ingest.devices.profile import DeviceProfile
 from storage.devices import IDENTIFIER, MAX_IDENTIFIER, METRIC, NAMED_METRICS, RESERVED
 from storage.telemetry import Reading
 from storage.times import SECOND, iso8601, microseconds
+from storage.validation import short_number
 
 MAX_PAYLOAD_BYTES = 256_000
 MAX_ITEMS = 1000
 MAX_METRICS = 32
 MAX_AHEAD = 600 * SECOND
+FAR_SECONDS = 1e8  # a clock is not that wrong, but a unit is
 EARLIEST = 946_684_800 * SECOND  # 2000-01-01
 # In milliseconds, in both directions. Larger numbers lose precision when they are converted.
 MAX_TIMESTAMP = 10**15
@@ -196,7 +198,8 @@ def _time(value: Any, received_at: int) -> int:
     if time > received_at + MAX_AHEAD:
         ahead = (time - received_at) / SECOND
         hint = _unit_hint(number, received_at) or ". Check the device's clock."
-        raise _Invalid(f"timestamp is {ahead:.0f} s in the future; the limit is 600 s{hint}")
+        far = f"{ahead:.0f} s" if ahead < FAR_SECONDS else "far"
+        raise _Invalid(f"timestamp is {far} in the future; the limit is 600 s{hint}")
     return time
 
 
@@ -231,7 +234,8 @@ def _metrics(item: Mapping[str, Any], profile: DeviceProfile) -> tuple[dict[str,
             # A value that is too great for any metric is none, such as an IMEI or a time in milliseconds.
             has_limits = name in PLAUSIBLE or name in limits
             if has_limits and type(value) in _NUMBERS and (value < low or value > high):
-                raise _Invalid(f"{name} = {_brief(value)} is outside its plausible limits {low:g} to {high:g}", name)
+                limits_text = f"{short_number(low)} to {short_number(high)}"
+                raise _Invalid(f"{name} = {short_number(value)} is outside its plausible limits {limits_text}", name)
             ignored += 1
             continue
         band = (bands and bands.get(name)) or NOMINAL.get(name)
@@ -281,17 +285,10 @@ def _is_numeric(text: str) -> bool:
     return len(text) <= 30 and _json_number.fullmatch(text) is not None
 
 
-def _brief(value: float) -> str:
-    """A number as it can stand in a sentence; JSON has whole numbers that no float can hold."""
-    number = _number(value)
-    return f"{value!r}"[:30] if number is None else f"{number:g}"
-
-
 def _cut(value: Any) -> str:
     """A value as it can stand in a sentence: printable and short, and as JSON has it."""
-    return (repr(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else json.dumps(value))[
-        :60
-    ]
+    is_plain = isinstance(value, str | int | float) and not isinstance(value, bool)
+    return (repr(value) if is_plain else json.dumps(value))[:60]
 
 
 def payload_of(reading: Reading) -> bytes:

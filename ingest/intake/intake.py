@@ -173,10 +173,16 @@ class Intake:
             redelivered=sum(item.items for item in batch if item.message.redelivered),
             ignored_keys=sum(item.decoded.ignored for item in batch),
             retained_copies=sum(item.copies for item in batch),
+            empty_messages=sum(not item.message.payload for item in batch),
         )
 
     def decode(self, message: Message) -> DecodedMessage:
-        """Decode a message with what the registry knows about its device now."""
+        """Decode a message with what the registry knows about its device now. An empty one has no items.
+
+        An empty message tells the broker to forget what it has retained under that topic.
+        """
+        if not message.payload:
+            return DecodedMessage(message, Decoded([], []), 0)
         device_id = message.topic.split("/")[self._device_level]
         profile = self._registry.profile(device_id)
         decoded = decode_payload(message.topic, device_id, message.payload, message.received_at, profile)

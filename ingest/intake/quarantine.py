@@ -110,7 +110,8 @@ def _replay_rows(intake: Intake, topic_filter: str, rows: Sequence[QuarantinedRe
         if item.decoded.readings:
             decoded[row.id] = item
         else:
-            result.refused.append((row.id, item.decoded.rejected[0].reason))
+            reason = item.decoded.rejected[0].reason if item.items else "the message is empty"
+            result.refused.append((row.id, reason))
     if decoded:
         _keep(intake, decoded, result)
 

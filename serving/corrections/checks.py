@@ -13,6 +13,7 @@ from serving.telemetry.routes import refuse_unknown
 from storage import corrections
 from storage.devices import Device, DeviceMetadata, order_metrics
 from storage.times import microseconds, utc_now
+from storage.validation import short_number
 
 MAX_RANGE = timedelta(days=31)
 MAX_ACTIVE = 1000
@@ -76,16 +77,18 @@ def _check_value(body: CorrectionFields, metadata: DeviceMetadata) -> None:
         return
     low, high = plausible_limits(body.metric, metadata.plausible_limits)
     if not low <= body.value <= high:
-        detail = f"{body.value:g} is outside the plausible limits of {body.metric}, {low:g} to {high:g}"
+        limits = f"{short_number(low)} to {short_number(high)}"
+        detail = f"{short_number(body.value)} is outside the plausible limits of {body.metric}, {limits}"
         raise Invalid(f"{detail}; `limits` in the device's metadata_json changes them", field="value")
 
 
 def _check_amount(body: CorrectionFields, unit: str, metadata: DeviceMetadata) -> None:
     value = body.value or 0.0
     if abs(value) > MAX_AMOUNT:
-        raise Invalid(f"{value:g} {unit} is more than a counter can count; the limit is {MAX_AMOUNT:g}", field="value")
+        detail = f"{short_number(value)} {unit} is more than a counter can count; the limit is {MAX_AMOUNT:g}"
+        raise Invalid(detail, field="value")
     if value < 0 and not metadata.counters[body.metric].net:
-        detail = f'{value:g} {unit} is negative; only a counter that is declared "net": true may fall'
+        detail = f'{short_number(value)} {unit} is negative; only a counter that is declared "net": true may fall'
         raise Invalid(detail, field="value")
     hours = (body.ends_at - body.starts_at) / timedelta(hours=1)
     if unit == "kWh" and metadata.max_power_w and abs(value) > metadata.max_power_w / 1000 * hours * (1 + 1e-9):

@@ -72,3 +72,20 @@ def test_what_was_retained_before_the_first_start_is_stored_and_raises_nothing(
             assert set(save_last_seen(ingester)) == {"D1"}
     with closing(open_telemetry_store(settings)) as store:
         assert store.statistics("D1", now * 1000 - MINUTE, now * 1000 + MINUTE).readings == 2
+
+
+@pytest.mark.parametrize("broker", BROKERS)
+def test_an_empty_message_clears_what_was_retained(settings: Settings, engine: Engine, broker: str) -> None:
+    with BROKERS[broker](settings), device(settings) as machine:
+        with ingesting(settings) as first:
+            machine.post("D1", {"timestamp": int(time.time() * 1000), "power": 1.0}, retain=True).wait_for_publish(10)
+            machine.post("D1", b"", retain=True).wait_for_publish(10)
+            machine.send("D2", {"timestamp": int(time.time() * 1000), "power": 1.0})
+            wait_until(lambda: first.metrics.stored == 2, "what comes after it is kept")
+            assert (first.metrics.received, first.metrics.empty_messages, first.metrics.quarantined) == (2, 1, 0)
+        with ingesting(settings) as again:
+            machine.send("D2", {"timestamp": int(time.time() * 1000) + 1, "power": 1.0})
+            wait_until(lambda: again.metrics.stored == 1, "what is published now is kept")
+            assert again.metrics.retained_copies == 0
+    with Session(engine) as session:
+        assert session.exec(select(func.count()).select_from(QuarantinedReading)).one() == 0
