@@ -28,7 +28,6 @@ def backfill(
     asset: Annotated[Asset, typer.Option(help="What to make.")] = Asset.telemetry_dataset,
 ) -> None:
     """Make the datasets of past days. Files that are already up to date are left as they are."""
-    from assets.datasets import export_month
     from orchestration.datasets import backfill as making
     from orchestration.settings import OrchestrationSettings
     from storage import dirty_days
@@ -49,8 +48,8 @@ def backfill(
         window = timedelta(days=max(int(OrchestrationSettings.load().max_export_window_hours // 24), 1))
         with typer.progressbar(length=len(wanted), label=f"{first} to {last}", file=sys.stderr) as bar:
             done = making.backfill(stores, wanted, window, instance, progress=bar.update, window_done=_report_window)
-        months = {(d.year, d.month, name) for d, name in wanted} if asset is Asset.telemetry_monthly else set()
-        compacted = [file for year, month, name in sorted(months) if (file := export_month(stores, name, year, month))]
+        of_months = wanted if asset is Asset.telemetry_monthly else []
+        compacted, open_months = making.compact(stores, of_months, instance)
     seconds = time.monotonic() - began
     print(
         f"{done.written} files written, {done.unchanged} unchanged, {done.empty} days without readings,"
@@ -58,6 +57,8 @@ def backfill(
     )
     if asset is Asset.telemetry_monthly:
         print(f"{sum(m.changed for m in compacted)} months written, {sum(not m.changed for m in compacted)} unchanged")
+    for month in open_months:
+        print(f"{month:%Y-%m} is still open and was not merged", file=sys.stderr)
     for name, reason in done.failed.items():
         print(f"failed: {name}: {reason}", file=sys.stderr)
     if done.failed:

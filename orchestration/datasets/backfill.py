@@ -8,12 +8,16 @@ from itertools import groupby
 
 import dagster as dg
 
-from assets.datasets import Exported, days_between, export_day
+from assets.datasets import Exported, days_between, export_day, export_month
 from orchestration.datasets.checks import record_checks, shows_checks
 from orchestration.datasets.daily import TELEMETRY_DATASET, day_metadata, observe_devices
+from orchestration.datasets.monthly import month_metadata
 from storage import dirty_days
 from storage.settings import Settings
 from storage.stores import Stores
+from storage.times import utc_now
+
+MONTHLY = dg.AssetKey("telemetry_monthly")
 
 
 @dataclass
@@ -94,6 +98,29 @@ def _report(instance: dg.DagsterInstance, stores: Stores, day: date, exported: l
     )
     record_checks(instance, stores.session, day)
     observe_devices(instance, stores.session, day, exported)
+
+
+def compact(
+    stores: Stores, device_days: Collection[tuple[date, str]], instance: dg.DagsterInstance | None
+) -> tuple[list[Exported], list[date]]:
+    """Merge the closed months of device-days, and report each month that is new or changed to Dagster.
+
+    Returns the months' files, and the first days of the months that are still open and therefore left as they are.
+    """
+    months = sorted({(day.replace(day=1), device_id) for day, device_id in device_days})
+    this_month = utc_now().date().replace(day=1)
+    known = instance.get_materialized_partitions(MONTHLY) if instance else set()
+    files: list[Exported] = []
+    for month, of_month in groupby((pair for pair in months if pair[0] < this_month), lambda pair: pair[0]):
+        made = [export_month(stores, device_id, month.year, month.month) for _, device_id in of_month]
+        written = [file for file in made if file]
+        if instance and written and (month.isoformat() not in known or any(file.changed for file in written)):
+            metadata = month_metadata(stores, month, written)
+            instance.report_runless_asset_event(
+                dg.AssetMaterialization(MONTHLY, partition=month.isoformat(), metadata=metadata)
+            )
+        files += written
+    return files, sorted({month for month, _ in months if month >= this_month})
 
 
 @contextmanager

@@ -36,11 +36,11 @@ def telemetry_monthly(context: dg.AssetExecutionContext, platform: Platform) -> 
             month = date.fromisoformat(key)
             device_ids = catalogue.devices_of_days(stores.session, month, last_of_month(month))
             files = [export_month(stores, device_id, month.year, month.month) for device_id in device_ids]
-            metadata = _month_metadata(stores, month, [file for file in files if file])
+            metadata = month_metadata(stores, month, [file for file in files if file])
             context.add_asset_metadata(metadata, partition_key=key)
 
 
-def _month_metadata(stores: Stores, month: date, files: list[Exported]) -> dict[str, Any]:
+def month_metadata(stores: Stores, month: date, files: list[Exported]) -> dict[str, Any]:
     return {
         "dagster/partition_row_count": sum(file.dataset.rows for file in files),
         "bytes": sum(file.dataset.bytes for file in files),

@@ -62,6 +62,14 @@ def test_months_are_made_of_their_days(stores: Stores) -> None:
     ]
 
 
+def test_an_open_month_is_not_merged(stores: Stores, open_day: date) -> None:
+    store(stores, reading((open_day - date(2026, 2, 12)).days * DAY_MINUTES))
+    _, out, err = energy("backfill", "--from", f"{open_day}", "--to", f"{open_day}", "--asset", "telemetry_monthly")
+    assert out.endswith("0 months written, 0 unchanged\n")
+    assert f"{open_day:%Y-%m} is still open and was not merged" in err
+    assert not stores.session.exec(select(Dataset).where(Dataset.kind == "month")).all()
+
+
 def test_a_log_tells_window_by_window_how_far_it_is(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MAX_EXPORT_WINDOW_HOURS", "72")
     store(stores, *(reading(DAY_MINUTES * day) for day in range(5)))

@@ -6,6 +6,7 @@ from sqlmodel import select
 from assets.datasets import export_day
 from assets.datasets.files import read
 from orchestration.datasets import monthly
+from orchestration.datasets.backfill import compact
 from orchestration.definitions import defs
 from orchestration.resources import Platform
 from storage import catalogue
@@ -24,6 +25,24 @@ def night(platform: Platform, instance: dg.DagsterInstance, day: date) -> list[s
     ) as context:  # fmt: skip
         requests = monthly.close_months(context)
     return [str(r.partition_key) for r in requests] if isinstance(requests, list) else []
+
+
+def test_a_backfill_of_months_is_in_dagsters_books(stores: Stores, instance: dg.DagsterInstance) -> None:
+    store(stores, reading(0), reading(0, "D2"))
+    pairs = [(DAY, "D1"), (DAY, "D2")]
+    for _, device_id in pairs:
+        export_day(stores, device_id, DAY)
+    files, still_open = compact(stores, pairs, instance)
+    assert ([file.changed for file in files], still_open) == ([True, True], [])
+    made = instance.fetch_materializations(dg.AssetKey("telemetry_monthly"), limit=10).records
+    assert [(record.partition_key, facts(record)["devices"]) for record in made] == [("2026-02-01", 2)]
+    compact(stores, pairs, instance)  # nothing has changed
+    assert len(instance.fetch_materializations(dg.AssetKey("telemetry_monthly"), limit=10).records) == 1
+
+
+def facts(record: dg.EventLogRecord) -> dict[str, object]:
+    assert record.asset_materialization
+    return {name: value.value for name, value in record.asset_materialization.metadata.items()}
 
 
 def test_a_month_becomes_one_file_and_is_made_again_after_late_data(
