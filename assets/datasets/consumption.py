@@ -18,7 +18,7 @@ from assets.energy.figures import EnergyFigures, energy_figures
 from assets.energy.kept import KeptDay
 from assets.energy.meters import POWER, meters_of
 from assets.energy.period import DevicePeriods
-from assets.energy.power import mean_power_of
+from assets.energy.register_states import register_states
 from assets.energy.samples import Samples, samples_of
 from assets.energy.states import STATES, StateFigures, machine_states
 from assets.energy.working import merged
@@ -69,11 +69,12 @@ def states_of(
     now = microseconds(utc_now())
     until = max(min(end, now), start)
     days = ReaderDays(session, reader, device_id, bases, (start, end), files_only=files_only)
-    pieces, source = DevicePeriods(days, bases, now).power_segments(start, end), POWER
-    if not any(len(piece.start) for piece in pieces):
-        energy = energy_figures(days, metadata, start, end, now, corrections=corrections)
-        pieces, source = [mean_power_of(energy.cells)], energy.source or ""
-    return machine_states(pieces, metadata, merged(maintenance), start, until), source or None
+    windows = merged(maintenance)
+    pieces = DevicePeriods(days, bases, now).power_segments(start, end)
+    if any(len(piece.start) for piece in pieces):
+        return machine_states(pieces, metadata, windows, start, until), POWER
+    states, energy = register_states(days, metadata, windows, (start, end), now, corrections=corrections)
+    return states, energy.source
 
 
 def state_totals_of(

@@ -41,11 +41,16 @@ class Cells:
         return Cells(self.starts[a:b], self.amounts[a:b], self.out[a:b], self.covered[a:b])
 
 
-def joined(parts: Sequence[Cells]) -> Cells:
-    """One cell for each quarter hour, in order, with the sums of all parts."""
+def joined(parts: Sequence[Cells], cuts: Sequence[int] = ()) -> Cells:
+    """One cell for each quarter hour, in order, with the sums of all parts; quarter hours stay divided at the cuts."""
     if not parts:
         return Cells.empty()
-    starts = np.concatenate([part.starts for part in parts]) // QUARTER * QUARTER
+    of_parts = np.concatenate([part.starts for part in parts])
+    starts = of_parts // QUARTER * QUARTER
+    if len(cuts):
+        edges = np.unique(np.array(cuts, np.int64))
+        at = edges.searchsorted(of_parts, "right") - 1
+        starts = np.where(at >= 0, np.maximum(starts, edges[np.maximum(at, 0)]), starts)
     found, which = np.unique(starts, return_inverse=True)
 
     def summed(name: str) -> Times:

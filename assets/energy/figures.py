@@ -161,12 +161,22 @@ class EnergyFigures:
 
 
 def energy_figures(
-    source: DaySource, metadata: DeviceMetadata, start: int, end: int, now: int, *, corrections: Corrections = NONE
+    source: DaySource,
+    metadata: DeviceMetadata,
+    start: int,
+    end: int,
+    now: int,
+    *,
+    corrections: Corrections = NONE,
+    divided: Sequence[int] = (),
 ) -> EnergyFigures:
-    """The figures of the device with this metadata over the half-open range; times in µs."""
+    """The figures of the device with this metadata over the half-open range; times in µs.
+
+    Quarter hours of counters are `divided` at these moments.
+    """
     meters = meters_of(metadata)
     periods = DevicePeriods(source, bases_of(metadata, meters, corrections), now)
-    counted = {name: periods.register(name, start, end) for name in meters}
+    counted = {name: periods.register(name, start, end, divided) for name in meters}
     present = [name for name, amounts in counted.items() if amounts.is_there]
     chosen = energy_meters(meters, metadata, present)
     power = periods.power(start, end) if not chosen["import"] else None
@@ -186,7 +196,7 @@ def energy_figures(
         known_until=max(min(end, now), start),
         sources=sources,
         export_sources=export_sources,
-        cells=_headline(taken, fed),
+        cells=_headline(taken, fed, divided),
         lumps=tuple(lump for amounts in taken for lump in amounts.lumps),
         export_lumps=tuple(lump for amounts in fed for lump in amounts.lumps),
         is_export_known=bool(export_sources) or (is_power and not fed),
@@ -205,21 +215,21 @@ def _consumed(amounts: Amounts, meter: Meter) -> tuple[float, str]:
     return (amounts.total or 0) / MILLIONTHS * meter.per_unit, meter.own_unit
 
 
-def _headline(taken: Sequence[Amounts], fed: Sequence[Amounts]) -> Cells:
+def _headline(taken: Sequence[Amounts], fed: Sequence[Amounts], divided: Sequence[int]) -> Cells:
     """Quarter hours of what is taken, and beside it of what is fed in; covered where all of the sources are."""
-    cells = _all_of([amounts.cells for amounts in taken])
+    cells = _all_of([amounts.cells for amounts in taken], divided)
     if not fed:
         return cells
-    out = _all_of([amounts.cells for amounts in fed])
+    out = _all_of([amounts.cells for amounts in fed], divided)
     nothing, none = np.zeros(len(out.starts), np.int64), np.zeros(len(cells.starts), np.int64)
     if not taken:
         return Cells(out.starts, nothing, out.amounts, out.covered)
     own = Cells(cells.starts, cells.amounts, none, cells.covered)
-    return joined([own, Cells(out.starts, nothing, out.amounts, nothing)])
+    return joined([own, Cells(out.starts, nothing, out.amounts, nothing)], divided)
 
 
-def _all_of(parts: Sequence[Cells]) -> Cells:
-    total = joined(parts)
+def _all_of(parts: Sequence[Cells], divided: Sequence[int]) -> Cells:
+    total = joined(parts, divided)
     if len(parts) < 2:
         return total
     covered = np.full(len(total.starts), QUARTER)

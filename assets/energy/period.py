@@ -126,12 +126,16 @@ class DevicePeriods:
             segments.append(segments_of(times, power, around[-1].limit, steps=True, until=self._now))
         return segments
 
-    def register(self, metric: str, start: int, end: int) -> Amounts:
-        """What a counter counted over the half-open range (µs), in millionths of its unit of account."""
+    def register(self, metric: str, start: int, end: int, divided: Sequence[int] = ()) -> Amounts:
+        """What a counter counted over the half-open range (µs), in millionths of its unit of account.
+
+        Its cells are quarter hours, `divided` at these moments.
+        """
         basis = self._bases[metric]
         meter, replaced = basis.meter, basis.replaced
         assert meter is not None  # noqa: S101 - only counters are asked for
-        cuts = (start, end, *(edge for piece in replaced for edge in (piece.start, piece.end) if start < edge < end))
+        edges = (edge for piece in replaced for edge in (piece.start, piece.end) if start < edge < end)
+        cuts = (start, end, *edges, *divided)
         inside = self._source.days(start, end)
         before, after = self._context(metric, start // DAY * DAY, (end - 1) // DAY * DAY)
         of_days = [
@@ -150,7 +154,7 @@ class DevicePeriods:
         findings = [*unfit, *beyond, *verdict.findings, *(noticed.gap(metric, meter.unit, lump) for lump in gaps)]
         is_there = any(of_day.levels is None or of_day.levels for _, of_day in of_days)
         if replaced:
-            given = [given_cells(piece, start, end) for piece in replaced]
+            given = [given_cells(piece, start, end, divided) for piece in replaced]
             cells = [*(without_replaced(part, replaced) for part in cells), *given]
             lumps = lumps_left(lumps, replaced)
             findings = [f for f in findings if not is_settled(f, replaced)]
@@ -159,7 +163,7 @@ class DevicePeriods:
             f for f in findings if (start <= f.at < end or start < f.until < end) and not _is_accepted(f, basis)
         )
         found = tuple(sorted(inside_range, key=lambda f: f.at))
-        return Amounts(joined(cells), tuple(lumps), found, is_there=is_there)
+        return Amounts(joined(cells, divided), tuple(lumps), found, is_there=is_there)
 
     def _context(self, metric: str, first: int, last: int) -> tuple[list[int], list[int]]:
         """Days before and after the range, as many as show a level that is no outlier whatever lies around it."""

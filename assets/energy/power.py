@@ -58,12 +58,6 @@ def bridges_of(pairs: Sequence[tuple[Point, Point, int]], *, steps: bool) -> Seg
     return _split_at_zero(lines) if (lines.low < 0).any() or (lines.high < 0).any() else lines
 
 
-def mean_power_of(cells: Cells) -> Segments:
-    """Cells as power that stands at its mean over the covered time of each."""
-    watts = cells.amounts * PER_MILLIWATT_HOUR / cells.covered
-    return Segments(cells.starts, cells.starts + cells.covered, watts, watts)
-
-
 def energy_cells(segments: Segments, cuts: tuple[int, ...] = ()) -> Cells:
     """Energy drawn and fed in (mWh) by the quarter hour."""
     if not len(segments.start):

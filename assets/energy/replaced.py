@@ -23,12 +23,12 @@ def without_replaced(cells: Cells, pieces: Sequence[Piece]) -> Cells:
     return Cells(cells.starts[kept], cells.amounts[kept], cells.out[kept], cells.covered[kept])
 
 
-def given_cells(piece: Piece, start: int, end: int) -> Cells:
-    """The part of the given amount that falls into the half-open range (µs)."""
+def given_cells(piece: Piece, start: int, end: int, cuts: Sequence[int] = ()) -> Cells:
+    """The part of the given amount that falls into the half-open range (µs), as cells that the cuts divide."""
     since, until = max(piece.start, start), min(piece.end, end)
     if since >= until:
         return Cells.empty()
-    edges = edges_over(since, until)
+    edges = edges_over(since, until, cuts)
     first, last = piece.of
     reached = whole((edges - first) / (last - first) * (piece.value or 0.0) * MILLIONTHS)
     amounts = np.diff(reached)

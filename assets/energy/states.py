@@ -4,15 +4,15 @@ Between two readings of power a machine has the state of their mean; feeding in 
 where nothing is known of its power. Planned maintenance goes before all else.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
 
-from assets.energy.cells import MILLIONTHS
+from assets.energy.cells import MILLIONTHS, Cells
 from assets.energy.power import Segments, energy_cells
-from storage.arrays import Times
+from storage.arrays import Floats, Times
 from storage.devices import DeviceMetadata
 
 State = Literal["off", "idle", "running", "unknown", "silent", "maintenance"]
@@ -30,11 +30,20 @@ class Span:
 
 
 @dataclass(frozen=True)
+class Known:
+    """Stretches of time (µs) in which power is known, apart and ascending, with the size (W) of each one's mean."""
+
+    start: Times
+    end: Times
+    watts: Floats
+
+
+@dataclass(frozen=True)
 class StateFigures:
     """The states of a device from `start` to `end` (µs): the range as far as it has passed.
 
     `spans` follow each other without a gap. `time` (µs) and `energy` (mWh taken) are by state, and add up to the range
-    and to the energy of power. `unknown`: its power is known, but no threshold is declared.
+    and to its energy. `unknown`: its power is known, but no threshold is declared.
     """
 
     start: int
@@ -70,20 +79,41 @@ def machine_states(
         end: of the range; nothing after it is known.
 
     """
+    starts, ends, low, high = (
+        np.concatenate([np.zeros(0), *(getattr(piece, name) for piece in pieces)])
+        for name in ("start", "end", "low", "high")
+    )
+    order = np.argsort(starts, kind="stable")
+    known = Known(starts[order].astype(np.int64), ends[order].astype(np.int64), np.abs(low[order] + high[order]) / 2)
+
+    def taken(edges: Times) -> list[Cells]:
+        return [energy_cells(piece, tuple(edges.tolist())).within(start, end) for piece in pieces]
+
+    return divided_states(known, metadata, maintenance, (start, end), taken)
+
+
+def divided_states(
+    known: Known,
+    metadata: DeviceMetadata,
+    maintenance: Sequence[tuple[int, int]],
+    period: tuple[int, int],
+    taken: Callable[[Times], Sequence[Cells]],
+) -> StateFigures:
+    """The states over the half-open period; `taken` has the energy in cells that the edges of all spans divide."""
+    start, end = period
     if start >= end:
         return StateFigures(start, start, (), dict.fromkeys(STATES, 0), dict.fromkeys(STATES, 0))
-    since, until, codes = _known(pieces, metadata)
+    codes = _codes(known.watts, metadata)
     planned = np.array([edge for window in maintenance for edge in window], np.int64)
-    edges = np.unique(np.clip(np.concatenate([since, until, planned, [start, end]]), start, end))
-    states = _at(edges[:-1], since, until, codes)
+    edges = np.unique(np.clip(np.concatenate([known.start, known.end, planned, [start, end]]), start, end))
+    states = _at(edges[:-1], known.start, known.end, codes)
     states[planned.searchsorted(edges[:-1], "right") % 2 == 1] = MAINTENANCE
     first = np.flatnonzero(np.concatenate([[True], np.diff(states) != 0]))
     starts, states = edges[:-1][first], states[first]
     ends = np.append(starts[1:], end)
     time = np.bincount(states, weights=ends - starts, minlength=len(STATES)).astype(np.int64)
     energy = np.zeros(len(STATES), np.int64)
-    for piece in pieces:
-        cells = energy_cells(piece, (*starts.tolist(), end)).within(start, end)
+    for cells in taken(np.append(starts, end)):
         np.add.at(energy, states[starts.searchsorted(cells.starts, "right") - 1], cells.amounts)
     return StateFigures(
         start,
@@ -94,20 +124,13 @@ def machine_states(
     )
 
 
-def _known(pieces: Sequence[Segments], metadata: DeviceMetadata) -> tuple[Times, Times, Times]:
-    """The stretches of known power, ascending: start, end, and the state."""
-    starts, ends, low, high = (
-        np.concatenate([np.zeros(0), *(getattr(piece, name) for piece in pieces)])
-        for name in ("start", "end", "low", "high")
-    )
-    order = np.argsort(starts, kind="stable")
-    watts = np.abs(low + high)[order] / 2
+def _codes(watts: Floats, metadata: DeviceMetadata) -> Times:
     codes = np.full(len(watts), UNKNOWN)
     if metadata.off_below_w is not None or metadata.idle_below_w is not None:
         codes[:] = RUNNING
         codes[watts < (metadata.idle_below_w or 0.0)] = IDLE
         codes[watts < (metadata.off_below_w or 0.0)] = OFF
-    return starts[order].astype(np.int64), ends[order].astype(np.int64), codes
+    return codes
 
 
 def _at(moments: Times, since: Times, until: Times, codes: Times) -> Times:

@@ -1,22 +1,26 @@
 """States partition the range and its energy, working hours follow the clock, and base load is what never stops."""
 
 from datetime import UTC, date, datetime
-from itertools import pairwise
+from itertools import accumulate, pairwise
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given, settings, strategies as st
 
 from assets.energy.basis import bases_of
-from assets.energy.figures import energy_figures
+from assets.energy.corrections import NONE, Corrections
+from assets.energy.figures import EnergyFigures, energy_figures
 from assets.energy.meters import meters_of
 from assets.energy.period import DevicePeriods
+from assets.energy.register_states import register_states
 from assets.energy.settings import SiteSettings
 from assets.energy.states import STATES, State, StateFigures, machine_states
 from assets.energy.working import merged, standby, working_periods
+from storage.corrections import Correction
 from storage.devices import DeviceMetadata
 from storage.settings import SettingsError
-from storage.times import DAY, HOUR, MINUTE, SECOND, microseconds
+from storage.times import DAY, HOUR, MINUTE, SECOND, microseconds, moment
 from tests.support.energy_days import MemoryDays
 
 START = microseconds(datetime(2026, 2, 12, tzinfo=UTC))
@@ -59,6 +63,85 @@ def test_states_partition_the_range_and_its_energy_at_any_cut(
     for state in STATES:
         assert sum(part.time[state] for part in parts) == whole.time[state]
         assert sum(part.energy[state] for part in parts) == whole.energy[state]
+
+
+def states_of_registers(
+    readings: dict[str, list[tuple[int, float]]],
+    metadata: DeviceMetadata,
+    period: tuple[int, int],
+    windows: list[tuple[int, int]],
+    corrections: Corrections = NONE,
+) -> tuple[StateFigures, EnergyFigures]:
+    """The states of a range that rest on registers, and the energy of the range."""
+    days = MemoryDays(readings)
+    found, _ = register_states(days, metadata, merged(windows), period, END, corrections=corrections)
+    return found, energy_figures(days, metadata, *period, END, corrections=corrections)
+
+
+@settings(max_examples=50)
+@given(st.data(), windows_of, st.lists(moments, min_size=2, max_size=5, unique=True).map(sorted))
+def test_states_of_registers_partition_the_range_and_its_energy_at_any_cut(
+    data: st.DataObject, windows: list[tuple[int, int]], cuts: list[int]
+) -> None:
+    names = data.draw(st.sampled_from([["kwh"], ["kwh_1", "kwh_2"], ["kwh", "feed"]]))
+    metadata = DeviceMetadata.model_validate(
+        THRESHOLDS | {"counters": {name: {"unit": "kWh"} for name in names}, "cadence_seconds": 1200}
+    )
+    readings = {}
+    for name in names:
+        steps = data.draw(st.lists(st.sampled_from([61, 300, 900, 1507, 4 * 3600 + 7]), max_size=60))
+        times = list(accumulate([st_time * SECOND for st_time in steps], initial=data.draw(moments)))
+        rates = data.draw(st.lists(st.integers(0, 4), min_size=len(times), max_size=len(times)))
+        readings[name] = list(zip(times, accumulate(map(float, rates)), strict=True))
+    known, whole_energy = states_of_registers(readings, metadata, (cuts[0], cuts[-1]), windows)
+    assert sum(known.time.values()) == cuts[-1] - cuts[0]
+    assert sum(known.energy.values()) == round((whole_energy.kwh or 0.0) * 1e6)
+    if len(names) == 1 and not windows:
+        assert known.time["silent"] == cuts[-1] - cuts[0] - whole_energy.covered
+    parts = [states_of_registers(readings, metadata, (a, b), windows)[0] for a, b in pairwise(cuts)]
+    for state in STATES:
+        assert sum(part.time[state] for part in parts) == known.time[state]
+        assert sum(part.energy[state] for part in parts) == known.energy[state]
+
+
+REGISTER: dict[str, Any] = THRESHOLDS | {"counters": {"kwh": {"unit": "kWh"}}, "idle_below_w": 10_000}
+
+
+def test_states_of_a_register_begin_and_end_with_the_range() -> None:
+    readings = {"kwh": [(START + i * 5 * MINUTE, i * 0.6) for i in range(289)]}
+    metadata = DeviceMetadata.model_validate(REGISTER)
+    start, end = START + 10 * HOUR + 7 * MINUTE, START + 11 * HOUR
+    found, energy = states_of_registers(readings, metadata, (start, end), [])
+    assert [(span.state, span.start, span.end) for span in found.spans] == [("idle", start, end)]
+    assert found.total_kwh == energy.kwh == pytest.approx(53 / 60 * 7.2)
+
+
+def test_a_register_is_silent_until_its_gap_ends() -> None:
+    """What it counted meanwhile is in the energy of the gap."""
+    minutes = [*range(0, 24 * 60, 5)]
+    readings = {"kwh": [(START + m * MINUTE, m * 0.1) for m in minutes if not 10 < m < 250]}
+    metadata = DeviceMetadata.model_validate(REGISTER)
+    found, energy = states_of_registers(readings, metadata, (START, START + 5 * HOUR), [])
+    assert [(s.state, (s.start - START) // MINUTE, (s.end - START) // MINUTE) for s in found.spans] == [
+        ("idle", 0, 10), ("silent", 10, 250), ("idle", 250, 300),
+    ]  # fmt: skip
+    assert found.kwh("silent") == pytest.approx(24)
+    assert found.total_kwh == energy.kwh
+
+
+def test_states_of_a_register_whose_amount_is_replaced_within_a_quarter_hour() -> None:
+    readings = {"kwh": [(START + i * 5 * MINUTE, i * 0.6) for i in range(13)]}
+    start, end = START + 2 * HOUR, START + 2 * HOUR + 7 * MINUTE
+    given_amount = Correction(
+        device_id="D1", metric="kwh", action="replace", value=0.5, unit="kWh", reason="", created_by="",
+        starts_at=moment(start), ends_at=moment(end),
+    )  # fmt: skip
+    metadata, period = DeviceMetadata.model_validate(REGISTER), (START + HOUR, START + 3 * HOUR)
+    found, energy = states_of_registers(readings, metadata, period, [], Corrections([given_amount]))
+    assert [(s.state, s.start, s.end) for s in found.spans] == [
+        ("silent", START + HOUR, start), ("idle", start, end), ("silent", end, START + 3 * HOUR),
+    ]  # fmt: skip
+    assert found.kwh("idle") == energy.kwh == 0.5
 
 
 def test_a_machine_through_its_day() -> None:
