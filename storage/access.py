@@ -6,7 +6,7 @@ Only the SHA-256 of a secret is stored. Secrets have 256 random bits, so a slowe
 import hashlib
 import hmac
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal, get_args
@@ -122,6 +122,13 @@ def revoke_key(session: Session, name: str) -> bool:
 def list_keys(session: Session) -> Sequence[ApiKey]:
     """All keys by name, the revoked and expired ones too."""
     return session.exec(select(ApiKey).order_by(ApiKey.name)).all()
+
+
+def keys_of_others(session: Session, names: Collection[str], tenant_id: str) -> frozenset[str]:
+    """Those of the names that are keys of other tenants; keys of all tenants are not among them."""
+    others = select(ApiKey.name).where(col(ApiKey.name).in_(names), col(ApiKey.tenant_id) != tenant_id)
+    # On the connection: a request's session sees the keys of its own tenant only.
+    return frozenset(session.connection().execute(others).scalars())
 
 
 def any_keys(session: Session) -> bool:

@@ -4,17 +4,21 @@ A correction is never edited or deleted: undoing it fills the columns that say w
 corrections win over earlier ones, in the order of their ids.
 """
 
+from collections.abc import Iterable
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from sqlalchemy import BigInteger, CheckConstraint, Identity, Index, text
 from sqlmodel import Field, Session, SQLModel, Text, col, func, select
 from sqlmodel.sql.expression import SelectOfScalar
 
 from storage import dirty_days
+from storage.access import keys_of_others
 from storage.database import Timestamp
 from storage.times import utc_now
 
+FORMER_OWNER = "a former owner"
+FORMER_REASON = "A former owner of the device gave the reason."
 CorrectionAction = Literal["exclude", "replace", "confirm"]
 
 
@@ -51,6 +55,22 @@ class Correction(SQLModel, table=True):
 def of_device(device_id: str) -> SelectOfScalar[Correction]:
     """Select the corrections of a device, undone ones included."""
     return select(Correction).where(Correction.device_id == device_id)
+
+
+def seen_by(session: Session, rows: Iterable[Correction], tenant_id: str | None) -> list[dict[str, Any]]:
+    """Corrections as a tenant sees them; None sees everything.
+
+    A device may have moved: who of its former owner corrected something, and why, is not shown.
+    """
+    found = [row.model_dump() for row in rows]
+    names = {row[name] for row in found for name in ("created_by", "undone_by") if row[name] is not None}
+    others = keys_of_others(session, names, tenant_id) if tenant_id is not None else frozenset()
+    for row in found:
+        if row["created_by"] in others:
+            row |= {"created_by": FORMER_OWNER, "reason": FORMER_REASON}
+        if row["undone_by"] in others:
+            row |= {"undone_by": FORMER_OWNER, "undone_reason": row["undone_reason"] and FORMER_REASON}
+    return found
 
 
 def active(session: Session, device_id: str) -> list[Correction]:

@@ -64,11 +64,11 @@ def gather(stores: Stores, job: ReportJob, code_version: str) -> ReportInput:
             metadata, SiteSettings.load(), metadata.zone(stores.zone), microseconds(start), microseconds(end)
         ),
         states=state_totals_of(session, reader, job.device_id, microseconds(start), microseconds(end)),
-        corrections=[
-            row.model_dump()
-            for row in corrections.active(session, job.device_id)
-            if row.starts_at < end and start < row.ends_at
-        ],
+        corrections=corrections.seen_by(
+            session,
+            (row for row in corrections.active(session, job.device_id) if row.starts_at < end and start < row.ends_at),
+            job.tenant_id,
+        ),
         steps={microseconds(midnight(day.start_date)): steps_in(day.energy) for day in (*before, *datasets)},
     )
 

@@ -23,6 +23,10 @@ class Outbox:
         """The channels that have no address in the settings."""
         return [channel for channel in channels if self._settings.address_name(channel, tenant_id) is None]
 
+    def has_own_address(self, channel: str, tenant_id: str) -> bool:
+        """Whether a tenant has an address for itself under the channel's name."""
+        return self._settings.own_address_name(channel, tenant_id) is not None
+
     def enqueue(self, session: Session, alerts: Sequence[Alert]) -> None:
         """Add the notifications of new alerts to the session. If a limit applies, the newest readings go first."""
         channels = {alert.alert_id: _channels(alert) for alert in alerts}

@@ -69,5 +69,10 @@ class NotifySettings(EnvironmentSettings):
         name = channel.upper()
         if "__" in name:  # it would name a tenant
             return None
+        return self.own_address_name(channel, tenant_id) or (name if name in self.notify else None)
+
+    def own_address_name(self, channel: str, tenant_id: str | None) -> str | None:
+        """The name of the address that a tenant has for itself under the channel's name."""
+        name = channel.upper()
         own = (f"{name}__{tenant_id}", f"{name}__{tenant_id.upper()}") if tenant_id else ()
-        return next((known for known in (*own, name) if known in self.notify), None)
+        return next((known for known in own if known in self.notify), None)

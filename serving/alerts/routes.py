@@ -18,6 +18,7 @@ from serving.alerts.schemas import (
 from serving.auth.identified import IdentifiedRoute
 from serving.auth.principal import CurrentPrincipal
 from serving.auth.tenancy import DatabaseSession
+from serving.dependencies import NotificationOutbox
 from serving.http.errors import Conflict, Invalid, NotFound, problems
 from serving.http.pagination import Page, paginate
 from storage.alerts import Alert
@@ -44,19 +45,27 @@ def get_alert(session: DatabaseSession, principal: CurrentPrincipal, alert_id: U
 
 
 @router.get("/{alert_id}/notifications", responses=problems(NotFound))
-def list_notifications(session: DatabaseSession, alert_id: UUID) -> NotificationList:
-    """An alert's notifications by channel, with every attempt to send them."""
-    _existing(session, alert_id)
+def list_notifications(
+    session: DatabaseSession, principal: CurrentPrincipal, outbox: NotificationOutbox, alert_id: UUID
+) -> NotificationList:
+    """An alert's notifications by channel, with every attempt to send them.
+
+    A tenant sees what receivers answered on channels with an address of its own. On other channels it sees how its own
+    rules' notifications ended. It does not see who else is notified by a rule of all tenants.
+    """
+    alert, tenant_id = _existing(session, alert_id), principal.tenant_id
     attempts: dict[UUID, list[AttemptPublic]] = {}
     for attempt in attempts_of(session, alert_id):
         item = AttemptPublic.model_validate(attempt, from_attributes=True)
         attempts.setdefault(attempt.notification_id, []).append(item)
-    return NotificationList(
-        data=[
-            NotificationPublic.model_validate({**row.model_dump(), "attempts": attempts.get(row.notification_id, [])})
-            for row in notifications_of(session, alert_id)
-        ]
-    )
+    shown = []
+    for row in notifications_of(session, alert_id):
+        has_details = tenant_id is None or outbox.has_own_address(row.channel, tenant_id)
+        if has_details or alert.rule.get("tenant_id") == tenant_id:
+            made = attempts.get(row.notification_id, [])
+            made = made if has_details else [attempt.without_detail() for attempt in made]
+            shown.append(NotificationPublic.model_validate({**row.model_dump(), "attempts": made}))
+    return NotificationList(data=shown)
 
 
 @router.patch("/{alert_id}/acknowledge", responses=problems(NotFound, Conflict))

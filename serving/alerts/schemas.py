@@ -58,12 +58,20 @@ class AlertQuery(CursorQuery, TimeRangeQuery):
     sort: Annotated[Literal["created_at", "-created_at", "reading_time", "-reading_time"], SORT] = "-created_at"
 
 
+# What a tenant is told about a channel that is not its own.
+NEUTRAL_DETAILS = {"failed": "the channel did not take it", "unconfigured": "the channel has no address"}
+
+
 class AttemptPublic(BaseModel):
     """One attempt to send: `sent`, `failed` or `unconfigured`, and what the receiver answered."""
 
     attempted_at: Moment
     outcome: str
     detail: str | None
+
+    def without_detail(self) -> Self:
+        """The attempt without what tells of the channel's address."""
+        return self.model_copy(update={"detail": NEUTRAL_DETAILS.get(self.outcome)})
 
 
 class NotificationPublic(BaseModel):

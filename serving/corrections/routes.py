@@ -28,6 +28,7 @@ from serving.http.pagination import Page, paginate
 from serving.telemetry.items import json_consumption, json_findings
 from serving.telemetry.routes import refuse_unknown
 from storage import corrections
+from storage.access import Principal
 from storage.corrections import Correction
 from storage.devices import Device, DeviceMetadata
 from storage.settings import Settings
@@ -43,7 +44,10 @@ PREVIEW: dict[int | str, dict[str, Any]] = {200: {"model": PreviewAnswer, "descr
 
 @router.get("", responses=problems(NotFound))
 def list_corrections(
-    session: DatabaseSession, device_id: DevicePath, query: Annotated[CorrectionQuery, Query()]
+    session: DatabaseSession,
+    principal: CurrentPrincipal,
+    device_id: DevicePath,
+    query: Annotated[CorrectionQuery, Query()],
 ) -> Page[CorrectionPublic]:
     """List a device's corrections, the newest first by default, with those that were undone."""
     refuse_unknown(session, [device_id])
@@ -52,7 +56,7 @@ def list_corrections(
         undone = col(Correction.undone_at)
         rows = rows.where(undone.is_(None) if query.status == "active" else undone.is_not(None))
     found = paginate(session, rows, query, "metric", columns={"from": "starts_at"})
-    return Page[CorrectionPublic].of(query, [_public(row) for row in found.rows], found)
+    return Page[CorrectionPublic].of(query, _public(session, principal, *found.rows), found)
 
 
 @router.post("", status_code=201, response_model=CorrectionAnswer, responses=PREVIEW | problems(NotFound, Conflict))
@@ -79,7 +83,7 @@ def create_correction(
     corrections.add(session, row)
     session.commit()
     _log("made", row, row.created_by, row.reason)
-    return CorrectionAnswer(data=_public(row))
+    return CorrectionAnswer(data=_public(session, principal, row)[0])
 
 
 @router.post("/{correction_id}/undo", response_model=CorrectionAnswer | PreviewAnswer, responses=problems(NotFound))
@@ -106,7 +110,7 @@ def undo_correction(
         corrections.undo(session, row, by=by, reason=reason)
         session.commit()
         _log("undone", row, by, reason)
-    return CorrectionAnswer(data=_public(row))
+    return CorrectionAnswer(data=_public(session, principal, row)[0])
 
 
 def _existing(session: Session, device_id: str, correction_id: int, *, for_update: bool) -> Correction:
@@ -118,9 +122,11 @@ def _existing(session: Session, device_id: str, correction_id: int, *, for_updat
     return row
 
 
-def _public(row: Correction) -> CorrectionPublic:
-    status = "active" if row.undone_at is None else "undone"
-    return CorrectionPublic.model_validate({**row.model_dump(), "status": status})
+def _public(session: Session, principal: Principal, *rows: Correction) -> list[CorrectionPublic]:
+    return [
+        CorrectionPublic.model_validate({**row, "status": "active" if row["undone_at"] is None else "undone"})
+        for row in corrections.seen_by(session, rows, principal.tenant_id)
+    ]
 
 
 def _zone(session: Session, settings: Settings, device_id: str) -> Any:

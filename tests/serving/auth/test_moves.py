@@ -15,15 +15,19 @@ from assets.reports.sources import gather
 from ingest.mqtt import LiveBatch, LiveItem
 from ingest.notify.channels import Channels
 from ingest.notify.settings import NotifySettings
+from serving.app import create_app
 from serving.live.hub import Hub
 from storage.access import Principal
 from storage.alerts import Alert
 from storage.catalogue import Dataset
+from storage.corrections import Correction
 from storage.jobs import ReportJob
+from storage.notifications import Notification, NotificationAttempt
 from storage.pending import RulePending
 from storage.rules import Rule
 from storage.settings import Settings
 from storage.stores import Stores
+from tests.serving.conftest import BASE
 from tests.support.tenants import ALERT, DATASET, JOBS, NOON, RULE, WINDOW
 
 Key = Callable[..., dict[str, str]]
@@ -150,3 +154,83 @@ def test_a_webhook_shows_a_tenant_its_part_of_everybodys_rule(
     channels = Channels(NotifySettings.load(), settings.zone)
     channels.send("webhook", everybodys, str(uuid4()))
     assert msgspec.json.decode(bodies[0])["alert"]["rule"] == {**SHOWN, "rule_id": str(everybodys.rule_id)}
+
+
+@pytest.mark.parametrize("rule_tenant", ["alpha", None])
+def test_a_tenant_does_not_learn_where_the_operators_channels_lead(
+    alpha: None,
+    settings: Settings,
+    session: Session,
+    key: Key,
+    *,
+    monkeypatch: pytest.MonkeyPatch,
+    rule_tenant: str | None,
+) -> None:
+    monkeypatch.setenv("NOTIFY_PAGER__ALPHA", "mailto://user:password@example.com")
+    alert = session.get_one(Alert, ALERT)
+    alert.rule = {**alert.rule, "tenant_id": rule_tenant}
+    session.add(alert)
+    for channel, outcome in (("pager", "failed"), ("email", "unconfigured"), ("sms", "failed"), ("teams", "sent")):
+        row = Notification(alert_id=ALERT, tenant_id="alpha", device_id="A1", channel=channel, status=outcome)
+        session.add(row)
+        session.flush()
+        reason = f"{channel} host.internal resolves to 127.0.0.1"
+        session.add(
+            NotificationAttempt(notification_id=row.notification_id, tenant_id="alpha", outcome=outcome, detail=reason)
+        )
+    session.commit()
+    path = f"/api/v1/alerts/{ALERT}/notifications"
+    with TestClient(create_app(settings), base_url=BASE) as client:
+        own = client.get(path, headers=key("read", "alpha"))
+        everything = client.get(path, headers=key("read")).json()["data"]
+    details = {row["channel"]: row["attempts"][0]["detail"] for row in own.json()["data"]}
+    pager = "pager host.internal resolves to 127.0.0.1"
+    others = {
+        "email": "the channel has no address", "sms": "the channel did not take it", "teams": None,
+        "webhook": "the channel did not take it",
+    }  # fmt: skip
+    assert details == {"pager": pager, **(others if rule_tenant else {})}
+    assert own.text.count("host.internal") == 1
+    assert all("host.internal" in row["attempts"][0]["detail"] for row in everything if row["channel"] != "webhook")
+
+
+def test_the_new_owner_does_not_learn_who_corrected_the_device_before(
+    alpha: None, api: TestClient, stores: Stores, key: Key
+) -> None:
+    session = stores.session
+    session.exec(delete(Dataset))  # its file was never stored
+    session.exec(delete(Correction))
+    session.commit()
+    headers = {
+        name: key("operate", tenant, name) for name, tenant in (("meier", "alpha"), ("ops", None), ("b", "beta"))
+    }
+    path = "/api/v1/devices/A1/corrections"
+    range_ = {
+        "metric": "power",
+        "from": NOON.isoformat(),
+        "to": NOON.replace(minute=5).isoformat(),
+        "action": "exclude",
+    }
+
+    def correct(name: str) -> int:
+        answer = api.post(path, json=range_ | {"reason": f"{name} knows"}, headers=headers[name])
+        return int(answer.json()["data"]["correction_id"])
+
+    first, _, third = correct("meier"), correct("meier"), correct("ops")
+    undo = f"{path}/{third}/undo"
+    api.post(undo, json={"reason": "meier again"}, headers=headers["meier"])
+    assert api.get(path, headers=headers["meier"]).text.count("meier") == 6
+    assert api.put("/api/v1/devices/A1", json={"tenant_id": "beta"}, headers=headers["ops"]).status_code == 200
+    correct("b")
+    own, _, *others = api.get(path, headers=headers["b"]).json()["data"]
+    assert (own["created_by"], own["reason"]) == ("b", "b knows")
+    assert {row["created_by"] for row in others} == {"a former owner"}
+    answers = [api.get(path, headers=headers["b"]), api.post(undo, headers=headers["b"]),
+               api.post(f"{path}/{first}/undo", headers=headers["b"])]  # fmt: skip
+    assert [("meier" in answer.text, "a former owner" in answer.text) for answer in answers] == [(False, True)] * 3
+    assert "ops knows" in answers[0].text
+    assert api.get(path, headers=headers["ops"]).text.count("meier") == 6
+    for tenant_id, seen in (("beta", False), (None, True)):
+        job = ReportJob(job_id="r", tenant_id=tenant_id, device_id="A1", format="json", date_range_start=NOON,
+                        date_range_end=NOON.replace(hour=13))  # fmt: skip
+        assert ("meier" in str(gather(stores, job, "v").corrections)) is seen
