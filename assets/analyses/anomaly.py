@@ -24,6 +24,11 @@ MIN_TRAINING_ROWS = 100
 MAX_ANOMALIES = 1_000
 MAX_EVENTS = 500
 MAX_DRIVERS = 3
+MAX_ANOMALOUS_SHARE = 0.25  # of the rows after trained_until; more of them are another way of running, not faults
+UNLIKE_TRAINING = (
+    "More than a quarter of the readings after trained_until are anomalous: the device has run otherwise than before."
+    " If it runs well, choose a later trained_until, or leave it out."
+)
 NO_LABELS = "the readings have no labels that say which of them are faults"
 
 
@@ -80,11 +85,16 @@ def detect(
             "step_seconds": prepared.step.total_seconds(),
             "worked_on_means_of_seconds": grid.total_seconds() if grid else None,
         },
+        "warning": UNLIKE_TRAINING if parameters.trained_until and _is_unlike(flags & ~is_frozen, training) else None,
         "looked_at": list(channels.columns),
         "left_out": prepared.left_out,
     }
     accuracy = dict.fromkeys(("precision", "recall", "f1_score"))
     return Result(results, {**accuracy, "reason": NO_LABELS})
+
+
+def _is_unlike(flags: Mask, training: Mask) -> bool:
+    return bool(flags[~training].mean() > MAX_ANOMALOUS_SHARE)
 
 
 def _training(index: "pd.Index[Any]", until: datetime | None) -> Mask:

@@ -253,6 +253,15 @@ def test_a_trained_until_after_the_last_reading_is_refused() -> None:
         anomalies(rows, trained_until=START + timedelta(days=9))
 
 
+def test_a_device_that_runs_otherwise_than_in_training_is_warned_of() -> None:
+    columns = noisy(1500, "pressure", "flow")
+    usual = anomalies(table(minutes(1500), columns), trained_until=START + timedelta(minutes=600)).results
+    assert usual["warning"] is None
+    columns["pressure"][800:] = [value + 40 for value in columns["pressure"][800:] if value is not None]
+    moved = anomalies(table(minutes(1500), columns), trained_until=START + timedelta(minutes=600)).results
+    assert "choose a later trained_until" in moved["warning"]
+
+
 def test_an_event_says_why_and_what_drove_it() -> None:
     random = np.random.default_rng(3)
     voltage, power = random.normal(230, 1, 3000), random.normal(2300, 100, 3000)
