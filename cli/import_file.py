@@ -26,7 +26,7 @@ def import_file(
         typer.Option(
             metavar="METRIC=COLUMN[:UNIT]",
             help="Read a metric from a column, e.g. power=P_total:kW. Repeat for several."
-            " Default: the columns that are named like metrics.",
+            " Default: the columns voltage, current, power and temperature; others are read only with --map.",
         ),
     ] = None,
     time: Annotated[str, typer.Option(help="The column with the time.")] = "timestamp",

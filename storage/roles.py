@@ -1,5 +1,7 @@
 """The login with which the platform works in PostgreSQL: it reads and writes rows, and is not a superuser.
 
+It adds rows to the audit log, and cannot change or delete them.
+
 Migrations have the owner's login. The platform's owns only what it makes itself: the partitions of the telemetry, and
 the schema of Dagster's tables.
 """
@@ -25,6 +27,7 @@ _GRANTS = (
     f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {APP_ROLE}",
     f"GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO {APP_ROLE}",
     f"REVOKE INSERT, UPDATE, DELETE ON alembic_version FROM {APP_ROLE}",
+    f"REVOKE UPDATE, DELETE ON audit_log FROM {APP_ROLE}",
     f"ALTER SCHEMA dagster OWNER TO {APP_ROLE}",
 )
 

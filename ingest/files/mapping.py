@@ -19,6 +19,8 @@ CONVERSIONS: dict[str, dict[str, tuple[float, float]]] = {
 }
 # InfluxDB's CSV has one value per row, and the name of its field beside it.
 FIELD, VALUE, INFLUX_TIME = "_field", "_value", "_time"
+# Of a file's columns, in messages.
+MAX_SHOWN, MAX_SHOWN_NAME = 10, 40
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class FileMapping:
     has_fields: bool = False  # one value per row, as InfluxDB writes them
 
     def for_columns(self, names: list[str]) -> "FileMapping":
-        """The mapping for a file with these columns. Without metrics, columns that are named like metrics are read.
+        """The mapping for a file with these columns. Without metrics, those named like the four usual ones are read.
 
         Raises:
             FileRefused: a column is missing or ambiguous, no metric is mapped, or the unit of time is unknown.
@@ -68,12 +70,14 @@ class FileMapping:
         wanted = [self.time, *([self.device_column] if self.device_column else [])]
         wanted += [] if self.has_fields else [column.name for column in self.metrics.values()]
         if missing := [name for name in wanted if name not in names]:
-            raise FileRefused(f"there is no column {', '.join(missing)}; the file has {', '.join(names)}")
+            raise FileRefused(f"there is no column {', '.join(missing)}; the file has {_some(names)}")
         if duplicate := next((name for name in wanted if names.count(name) > 1), None):
             raise FileRefused(f"two columns are named {duplicate}; rename one")
         if not self.metrics and not self.has_fields:
+            *some, last = NAMED_METRICS
             raise FileRefused(
-                f"no column is named like a metric ({', '.join(names)}); map them: --map power=P_total:kW"
+                f"no column is named {', '.join(some)} or {last}; the file has {_some(names)}."
+                " Map the others, such as --map power=P_total:kW"
             )
         if self.times.unit not in MILLISECONDS_PER_UNIT:
             raise FileRefused(
@@ -124,6 +128,13 @@ def metric_column(text: str) -> tuple[str, Column]:
             raise FileRefused(f"{text!r}: {metric} is kept in the device's own unit; leave out :{unit}")
         raise FileRefused(f"{text!r}: {unit!r} is not a unit of {metric}; choose from {', '.join(units)}")
     return metric, Column(column, *units[unit])
+
+
+def _some(names: list[str]) -> str:
+    shown = ", ".join(
+        name if len(name) <= MAX_SHOWN_NAME else f"{name[:MAX_SHOWN_NAME]}…" for name in names[:MAX_SHOWN]
+    )
+    return shown if len(names) <= MAX_SHOWN else f"{shown} and {len(names) - MAX_SHOWN} more"
 
 
 def is_metric(name: str) -> bool:

@@ -79,6 +79,11 @@ def test_parquet_and_the_hours_that_a_zone_repeats_and_skips(stores: Stores, tmp
     ("content", "options", "complaint"),
     [
         ("timestamp,power\n2026-02-12 10:00:00,1\n", ("--device", "D1"), "has no offset; set --timezone"),
+        (
+            ",".join(["timestamp", *(f"m{i}" for i in range(500))]) + "\n1\n",
+            ("--device", "D1"),
+            "or temperature; the file has timestamp, m0, m1, m2, m3, m4, m5, m6, m7, m8 and 491 more. Map the others",
+        ),
         ("when,power\n1,1\n", ("--device", "D1"), "there is no column timestamp; the file has when, power"),
         ("timestamp,P\n1,1\n", ("--device", "D1"), "--map power=P_total:kW"),
         ("timestamp,P\n1,1\n", ("--device", "D1", "--map", "power=P:kV"), "'kV' is not a unit of power"),

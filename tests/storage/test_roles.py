@@ -12,6 +12,7 @@ from sqlalchemy.exc import ProgrammingError
 from sqlmodel import Session
 
 from cli.local import dagster_home
+from storage.access import AuditEntry
 from storage.database import migrate, open_engine
 from storage.devices import Device
 from storage.settings import APP_ROLE, Settings
@@ -48,6 +49,9 @@ def test_it_is_no_superuser(app: Settings) -> None:
             "DROP TABLE devices",
             "UPDATE alembic_version SET version_num = 'x'",
             f"ALTER ROLE {APP_ROLE} SUPERUSER",
+            "DELETE FROM audit_log",
+            "UPDATE audit_log SET actor = 'somebody'",
+            "TRUNCATE audit_log",
         ):
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 connection.execute(attack)
@@ -58,12 +62,13 @@ def test_the_platform_can_work_with_it(app: Settings, tmp_path: Path) -> None:
     engine = open_engine(app)
     with Session(engine) as session:
         session.add(Device(device_id="D1", device_name="n", device_type="t"))
+        session.add(AuditEntry(actor="a", request="r", action="create", entity="devices", entity_id="D1", change={}))
         session.commit()
         tables = session.execute(text("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")).scalars().all()
         assert len(tables) > 15
         for table in tables:
             session.execute(text(f'SELECT count(*) FROM "{table}"'))
-            if table != "alembic_version":
+            if table not in ("alembic_version", "audit_log"):
                 session.execute(text(f'DELETE FROM "{table}" WHERE false'))
         session.rollback()
         with pytest.raises(ProgrammingError, match="must be owner"):

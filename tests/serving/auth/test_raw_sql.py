@@ -20,7 +20,11 @@ RAW_SQL = {
         "_RAISED_WITHIN": "by a rule and a device, which POST /rules/evaluate takes from the tenant's own rules",
         "_LAST_RAISED": UNREACHED,
     },
-    "storage/dagster_checks.py": {"delete_check_results": UNREACHED},
+    "storage/dagster_checks.py": {
+        "delete_check_results": UNREACHED,
+        "delete_runless_results": UNREACHED,
+        "_has_table": UNREACHED,
+    },
     "storage/database.py": {
         "limit_statement_time": "sets a limit",
         "check_database": "selects 1",
@@ -45,6 +49,7 @@ RAW_SQL = {
     },
     "storage/pending.py": {"_LOAD": "by rules and devices of POST /rules/evaluate, the tenant's own", "_SAVE": WRITES},
     "storage/quarantine.py": {"try_lock_replay": LOCK},
+    "storage/roles.py": {"make_app_role": UNREACHED},
     "storage/rules.py": {
         "_LOCK_LIMIT": LOCK,
         "_MOST_WATCHED": "counts rules of all tenants that watch a device of the tenant, and names such a device only",
@@ -57,6 +62,7 @@ UNLIMITED_SESSIONS = {
     "serving/auth/principal.py": "finds out who asks, and whether a device is the tenant's own",
     "serving/auth/routes.py": "keys and tokens of the client itself",
     "serving/devices/registration.py": "ids of other tenants are taken; the answer says no more",
+    "serving/jobs/launcher.py": "records the run of a job that the request has stored, behind its answer",
     "serving/live/routes.py": "keys of the connected clients, and whether a device is the tenant's own",
 }
 
