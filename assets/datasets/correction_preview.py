@@ -75,12 +75,13 @@ def change_of(
         if readings or _figures(day.before) != _figures(day.after):
             days.append((start, end, day))
     start, end = (days[0][0], days[-1][1]) if days else _whole_days(edges, correction)
+    before, after = (energy_of(session, one, device_id, start, end) for one in (old, new))
     return Change(
         start,
         end,
         readings=len(touched),
-        before=energy_of(session, old, device_id, start, end),
-        after=energy_of(session, new, device_id, start, end),
+        before=before,
+        after=after,
         statistics_before=old.statistics(device_id, start, end).metrics.get(metric),
         statistics_after=new.statistics(device_id, start, end).metrics.get(metric),
         days=tuple(day for _, _, day in days),
@@ -101,8 +102,9 @@ def _figures(energy: EnergyFigures) -> tuple[object, ...]:
 
 
 def _missing(findings: Sequence[Finding], others: Sequence[Finding]) -> tuple[Finding, ...]:
-    known = {(f.metric, f.kind, f.at) for f in others}
-    return tuple(f for f in findings if (f.metric, f.kind, f.at) not in known)
+    """The findings that are not among the others; one that says something else now is another one."""
+    known = set(others)
+    return tuple(f for f in findings if f not in known)
 
 
 def _whole_days(edges: Sequence[int], correction: Correction) -> tuple[int, int]:

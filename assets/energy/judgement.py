@@ -81,7 +81,8 @@ def assess(days: Sequence[tuple[Pace, Sequence[Level]]], rules: Rules, past: Pas
         if following < len(runs):
             findings += [_outlier(r, run, rules) for r in runs[at + 1 : following]]
             step, noticed = _step(run, runs[following], rules, past)
-            if at == 0 and following == 1 and step.counted is None and _is_brief(run):
+            is_confirmed = rules.accepts(run.first[0])
+            if at == 0 and following == 1 and step.counted is None and _is_brief(run) and not is_confirmed:
                 # Nothing came before, and what follows has nothing to do with it.
                 levels, noticed = [], [_outlier(run, runs[1], rules, "before")]
             else:
@@ -106,12 +107,17 @@ def _runs(days: Sequence[tuple[Pace, Sequence[Level]]], rules: Rules) -> list[Ru
 
 
 def _following(runs: Sequence[Run], at: int, rules: Rules) -> int | None:
-    """The next run that counts; None while what comes after does not tell, len(runs) after the last."""
-    if (
-        at + 1 >= len(runs)
-        or rules.accepts(runs[at + 1].first[0])
-        or _changed(runs[at].last, runs[at + 1].first, rules)
-    ):
+    """The next run that counts; None while what comes after does not tell, len(runs) after the last.
+
+    A run that somebody has confirmed counts where it would be passed over, and changes nothing where it would not.
+    """
+    found = _unconfirmed(runs, at, rules)
+    passed = range(at + 1, len(runs) if found is None else found)
+    return next((number for number in passed if rules.accepts(runs[number].first[0])), found)
+
+
+def _unconfirmed(runs: Sequence[Run], at: int, rules: Rules) -> int | None:
+    if at + 1 >= len(runs) or _changed(runs[at].last, runs[at + 1].first, rules):
         return at + 1
     continued = _continued(runs, at, rules)
     if continued is not None:
@@ -131,8 +137,6 @@ def _continued(runs: Sequence[Run], at: int, rules: Rules) -> int | None:
         is_near = between <= OUTLIER_READINGS or later.first[0] - begin <= OUTLIER_TIME
         if not is_near or _changed(run.last, later.first, rules):
             break
-        if rules.accepts(later.first[0]):
-            return number
         if _continues(run, later, runs[at + 1 : number], rules):
             if number == at + 1 and later.pace.with_past(run.pace).allowed(0.0) is None:
                 direct = number  # nothing says how fast the device is: unless it returns, this is a rise

@@ -10,13 +10,14 @@ from assets.energy.findings import Finding
 from assets.energy.spikes import Spike
 from storage.times import DAY, HOUR, MINUTE, SECOND
 
+COUNTED_AT_THE_END = ", which is counted at the end of the gap"
+
 
 def gap(metric: str, unit: str, lump: Lump) -> Finding:
     since, until, counted = lump
     amount, hours = counted / MILLIONTHS, (until - since) / HOUR
     detail = (
-        f"no reading for {hours:.1f} hours; the register counted {amount:g} {unit} in that time. It is counted at"
-        " the end of the gap"
+        f"no reading for {hours:.1f} hours; the register counted {amount:g} {unit} in that time{COUNTED_AT_THE_END}"
     )
     return Finding(metric, "gap", since, until, None, amount, counted=True, detail=detail)
 

@@ -20,7 +20,7 @@ from assets.energy.judgement import Step, Verdict, assess
 from assets.energy.kept import KeptDay
 from assets.energy.power import Point, Segments, bridges_of, energy_cells, segments_of
 from assets.energy.registers import OUTLIER_READINGS, OUTLIER_TIME, Pace, rises_between, spread
-from assets.energy.replaced import given_cells, is_settled, lumps_left, without_replaced
+from assets.energy.replaced import finding_left, given_cells, lumps_left, without_replaced
 from assets.energy.samples import Samples
 from assets.quality.cadence import Steps, steps_of
 from storage.times import DAY, QUARTER
@@ -157,7 +157,8 @@ class DevicePeriods:
             given = [given_cells(piece, start, end, divided) for piece in replaced]
             cells = [*(without_replaced(part, replaced) for part in cells), *given]
             lumps = lumps_left(lumps, replaced)
-            findings = [f for f in findings if not is_settled(f, replaced)]
+            left = (finding_left(f, replaced, is_lump=_is_lump(f, limits)) for f in findings)
+            findings = [f for f in left if f is not None]
             is_there = is_there or any(len(part.starts) for part in given)
         inside_range = (
             f for f in findings if (start <= f.at < end or start < f.until < end) and not _is_accepted(f, basis)
@@ -254,6 +255,13 @@ def _cuts(day: int, cuts: Sequence[int]) -> tuple[int, ...]:
 
 def _is_accepted(finding: Finding, basis: Basis) -> bool:
     return any(start <= finding.at < end for start, end in basis.accepted)
+
+
+def _is_lump(finding: Finding, limits: Mapping[int, int]) -> bool:
+    """Whether the finding stands for an amount of which it is not known when it was used."""
+    since, limit = finding.since, limits.get(finding.at // DAY * DAY)
+    is_long = since is not None and limit is not None and finding.at - since > limit
+    return finding.kind in ("gap", "reset") or (finding.counted and is_long)
 
 
 def _counted(verdict: Verdict, limits: Mapping[int, int], cuts: tuple[int, ...]) -> tuple[list[Cells], list[Lump]]:

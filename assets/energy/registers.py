@@ -20,8 +20,10 @@ OUTLIER_READINGS, OUTLIER_TIME = 5, HOUR
 BEYOND = 10
 USUAL_SHARE = 0.999
 MAX_EXTREMES = 20
-# A register with more falls a day is not a counter.
+# A register with more falls a day is not a counter; nor is one that falls steadily, in so many steps and such a share
+# of them, by such a share of what it rises.
 MAX_FALLS = 200
+STEADY_FALLS, STEADY_SHARE = 12, 0.1
 RELATIVE_NOISE = 1e-9
 
 
@@ -197,7 +199,7 @@ def _breaks(times: Times, values: Floats, pace: Pace, *, net: bool) -> Mask | No
         return np.abs(rises) > allowed if allowed is not None else np.zeros(len(rises), bool)
     noise = _noise(values)
     fell = np.flatnonzero(rises < -noise)
-    if len(fell) > MAX_FALLS:
+    if len(fell) > MAX_FALLS or _falls_steadily(rises, fell):
         return None
     breaks = (rises > allowed) if allowed is not None else rises > noise
     breaks[fell] = True
@@ -205,6 +207,19 @@ def _breaks(times: Times, values: Floats, pace: Pace, *, net: bool) -> Mask | No
         _mark_return(times, values, i, breaks, noise)
         _mark_rise(times, values, i, breaks)
     return np.asarray(breaks)
+
+
+def _falls_steadily(rises: Floats, fell: Times) -> bool:
+    """Whether the register falls as it rises, in small steps that stay, at whatever cadence it is read."""
+    if len(fell) < STEADY_FALLS:
+        return False
+    usual = BEYOND * float(np.median(np.abs(rises[rises != 0])))
+    falls, around = rises[fell], np.concatenate([[0.0], rises, [0.0]])
+    # A dip returns at once, and a spike came at once.
+    undone = np.minimum(np.abs(falls + around[fell]), np.abs(falls + around[fell + 2])) <= -falls / BEYOND
+    small = falls[(falls >= -usual) & ~undone]
+    up = float(rises[(rises > 0) & (rises <= usual)].sum())
+    return len(small) >= max(STEADY_FALLS, STEADY_SHARE * len(rises)) and -float(small.sum()) >= STEADY_SHARE * up
 
 
 def _mark_return(times: Times, values: Floats, fell: int, breaks: Mask, noise: float) -> None:

@@ -154,6 +154,44 @@ def test_a_replaced_range_within_a_gap_leaves_the_rest_of_what_the_register_coun
     assert figures(stores, DAY)[0].kwh == pytest.approx((total or 0) - 605 / 60 - 60 / 60 + 3)
 
 
+def test_a_gap_that_is_cut_stays_noticed_as_not_counted(stores: Stores) -> None:
+    declare(stores, counters={"kwh": {"unit": "kWh"}})
+    store(stores, *(reading(m, kwh=register(m)) for m in [*range(0, 300, 5), *range(900, 1440, 5)]))
+
+    def gap() -> tuple[bool, float | None] | None:
+        found = [f for f in figures(stores, DAY)[0].findings if f.kind == "gap"]
+        assert not any("which is counted" in f.detail and not f.counted for f in found)
+        return (found[0].counted, round(found[0].effect or 0, 2)) if found else None
+
+    amount = round(605 / 60, 2)
+    assert gap() == (True, amount)
+    for since, until, left in [
+        (600, 660, (True, round(amount - 3, 2))),  # within the gap
+        (600, 960, (False, amount)),  # its end
+        (200, 400, (False, amount)),  # its beginning
+        (290, 910, None),  # all of it
+    ]:
+        row = correct(stores, correction("kwh", "replace", since, until, 3.0, unit="kWh"))
+        assert gap() == left
+        undo(stores, row)
+    assert gap() == (True, amount)
+
+
+def test_a_preview_shows_every_finding_that_changes(stores: Stores) -> None:
+    """Of more than 20 alike the one between the first and the last tells of one less."""
+    declare(stores, counters={"kwh": {"unit": "kWh"}})
+    store(stores, *(reading(m, kwh=register(m) - 1.05 * (m // 60)) for m in range(0, 1440, 5)))
+    before = figures(stores, DAY)[0]
+    [first, *_] = before.findings
+    row = correction("kwh", "confirm", 60, 60.001)
+    change = change_of(stores.session, reader(stores), row, [], stores.zone)
+    correct(stores, row)
+    after = figures(stores, DAY)[0]
+    assert (first.kind, after.kwh) == ("correction", before.kwh)
+    assert set(change.removed) == set(before.findings) - set(after.findings) != set()
+    assert set(change.added) == set(after.findings) - set(before.findings) != set()
+
+
 @pytest.mark.parametrize(
     ("values", "kind", "counted"),
     [

@@ -2,15 +2,19 @@
 
 import math
 from collections.abc import Callable, Iterable
+from itertools import accumulate
 from typing import Any
 
 import pytest
+from hypothesis import given, strategies as st
 
 from assets.energy.basis import bases_of
+from assets.energy.corrections import Corrections
 from assets.energy.figures import EnergyFigures, energy_figures
 from assets.energy.meters import meters_of
+from storage.corrections import Correction
 from storage.devices import DeviceMetadata
-from storage.times import DAY, HOUR, MINUTE, SECOND
+from storage.times import DAY, HOUR, MINUTE, SECOND, moment
 from tests.support.energy_days import MemoryDays
 from tests.support.plant import START
 
@@ -114,6 +118,42 @@ def test_declared_registers(readings: Readings, counter: dict[str, Any], kwh: fl
     found = asked(readings, {"unit": "kWh", **counter})
     assert found.kwh == (None if kwh is None else pytest.approx(kwh, abs=0.001))
     assert [finding.kind for finding in found.findings] == kinds
+
+
+@given(st.lists(st.sampled_from([1.0, 1.0, 1.0, 1.2, 2.0, -0.6, -30.0, -699.0, 40.0]), min_size=20, max_size=80))
+def test_to_confirm_what_is_counted_only_takes_the_finding_away(rises: list[float]) -> None:
+    values = accumulate(rises, lambda value, rise: max(value + rise, 0.0), initial=700.0)
+    readings = [(START + i * 10 * MINUTE, value) for i, value in enumerate(values)]
+    days, metadata = (
+        MemoryDays({"kwh": readings}),
+        DeviceMetadata.model_validate({"counters": {"kwh": {"unit": "kWh"}}}),
+    )
+    before = energy_figures(days, metadata, START, START + DAY, START + 30 * DAY)
+    for finding in before.findings:
+        if not finding.counted or finding.correction is None:
+            continue
+        row = Correction(
+            device_id="D1", metric="kwh", action="confirm", reason="", created_by="",
+            starts_at=moment(finding.correction.start), ends_at=moment(finding.correction.end),
+        )  # fmt: skip
+        after = energy_figures(days, metadata, START, START + DAY, START + 30 * DAY, corrections=Corrections([row]))
+        assert after.cells.amounts.tolist() == before.cells.amounts.tolist()
+        assert (after.lumps, after.kwh) == (before.lumps, before.kwh)
+        assert [f for f in after.findings if f.alike == 1] == [
+            f for f in before.findings if f.alike == 1 and not (f.at == finding.at and f.until == finding.until)
+        ]
+
+
+@pytest.mark.parametrize("step", [1, 5, 15])
+def test_a_register_that_falls_steadily_is_not_a_counter_at_any_cadence(step: int) -> None:
+    """Undeclared, a meter that counts what is taken minus what the sun feeds in; a bus that hiccups is a counter."""
+    minutes = range(0, 1440, step)
+    net = [(START + m * MINUTE, 7000 + m / 600 - (max(0, min(m - 480, 480)) / 120)) for m in minutes]
+    [finding] = asked(net, {"unit": "kWh"}).findings
+    assert (finding.kind, '"net": true' in finding.detail) == ("not_a_counter", True)
+    assert asked(net, {"unit": "kWh", "net": True}).findings == ()
+    hiccups = changed([(time, 7000 + i * step / 60) for i, (time, _) in enumerate(net)], range(3, 90, 7), 6000.0)
+    assert {f.kind for f in asked(hiccups, {"unit": "kWh"}).findings} == {"outlier"}
 
 
 def asked(readings: Readings, counter: dict[str, Any], *, kept: bool = False, end: int = START + DAY) -> EnergyFigures:
