@@ -15,13 +15,13 @@ from sqlmodel import Session
 from uvicorn.config import STARTUP_FAILURE
 
 from serving.app import create_app
-from serving.http.protocol import BoundedHttp
 from serving.live.routes import SERVER_OPTIONS
 from serving.settings import ApiSettings
 from storage import access
 from storage.database import open_engine
 from storage.logs import start_logging
 from storage.settings import LOOPBACK, Settings, SettingsError, check_settings
+from web.protocol import BoundedHttp
 
 log = logging.getLogger("serving")
 

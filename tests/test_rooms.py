@@ -14,9 +14,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "storage": set(),
     "ingest": {"storage"},
     "assets": {"storage"},
-    "orchestration": {"assets", "storage"},
-    "serving": {"ingest", "assets", "storage"},
-    "cli": {"ingest", "assets", "orchestration", "serving", "storage"},
+    "web": set(),
+    "orchestration": {"assets", "storage", "web"},
+    "serving": {"ingest", "assets", "storage", "web"},
+    "cli": {"ingest", "assets", "orchestration", "serving", "storage", "web"},
 }
 # What the API may import of ingestion and of the assets: the names that these packages export.
 FACES = {

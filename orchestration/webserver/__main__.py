@@ -17,6 +17,7 @@ from dagster_webserver.cli import (
 from orchestration.webserver.guard import Guard
 from storage.database import ANSWER_TIMEOUT_SECONDS, open_engine
 from storage.settings import CHECKOUT, Settings, SettingsError
+from web.protocol import BoundedHttp
 
 POLL_MILLISECONDS = 2000
 
@@ -37,8 +38,23 @@ def main() -> None:
         with WorkspaceProcessContext(instance, target, version=__version__) as context:
             app = create_app_from_workspace_process_context(context, live_data_poll_rate=POLL_MILLISECONDS)
             guard = Guard(app, settings, open_engine(settings, answer_timeout=ANSWER_TIMEOUT_SECONDS))
-            # Without `proxy_headers`: the guard goes by Host, Origin and keys alone, whoever says where they come from.
-            uvicorn.run(guard, host=host, port=settings.dagster_port, log_level="warning", proxy_headers=False)
+            uvicorn.Server(server_config(guard, host, settings.dagster_port)).run()
+
+
+def server_config(guard: Guard, host: str, port: int) -> uvicorn.Config:
+    """How the server runs the guard: with the API's limits for what strangers send.
+
+    Without `proxy_headers`, since the guard goes by Host, Origin and keys alone, whoever says where they come from.
+    """
+    return uvicorn.Config(
+        guard,
+        host=host,
+        port=port,
+        log_level="warning",
+        proxy_headers=False,
+        server_header=False,
+        http=BoundedHttp,
+    )
 
 
 if __name__ == "__main__":

@@ -17,11 +17,11 @@ from starlette.exceptions import WebSocketException
 from starlette.requests import HTTPConnection
 
 from serving.http.errors import NotFound, Problem, Refused, TooMany, Unauthenticated
-from serving.http.rate_limits import Buckets
 from storage import access
 from storage.access import ANONYMOUS, SESSION_COOKIE, Principal, Role
 from storage.devices import IDENTIFIER, Device
 from storage.settings import LOOPBACK, Settings
+from web.rate_limits import WRONG_KEYS_AT_ONCE, WRONG_KEYS_PER_SECOND, Buckets
 
 COOKIE = SESSION_COOKIE
 SECURITY_SCHEMES = {
@@ -33,14 +33,18 @@ Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 _ROLE = "__required_role__"
 
 
+class WrongKey(Unauthenticated):
+    """The key or ticket is unknown, revoked or expired. A session that has ended is no guess, and does not count."""
+
+
 class Limits:
     """Rate limits: requests by key or address, and wrong keys by address."""
 
     def __init__(self, requests_per_second: float) -> None:
         self.requests = Buckets(requests_per_second, 10 * requests_per_second)
-        self.failures = Buckets(1 / 3 if requests_per_second else 0, 20)
+        self.failures = Buckets(WRONG_KEYS_PER_SECOND if requests_per_second else 0, WRONG_KEYS_AT_ONCE)
 
-    def failed(self, connection: HTTPConnection, error: Unauthenticated) -> Problem:
+    def failed(self, connection: HTTPConnection, error: WrongKey) -> Problem:
         """Count a request with a wrong key, and return the error to answer with.
 
         The key was looked up before, so other clients' failures at the same address never refuse a valid key.
@@ -115,8 +119,8 @@ def _authenticate(connection: HTTPConnection) -> None:
             if principal is None:
                 principal = _anonymous(connection, session)
             elif method not in ("GET", "HEAD") and _cookie(connection) and not _key(connection):
-                refuse_other_sites(connection)
-        except Unauthenticated as error:
+                refuse_silent_sites(connection)
+        except WrongKey as error:
             raise limits.failed(connection, error) from None
         limits.refuse_too_many(connection, principal)
         if not principal.may(role):
@@ -144,8 +148,10 @@ def principal_if_any(request: Request) -> Principal | None:
     try:
         with Session(request.app.state.reading) as session:
             return _identified(request, session)
-    except Unauthenticated as error:
+    except WrongKey as error:
         limits.failed(request, error)
+        return None
+    except Unauthenticated:
         return None
 
 
@@ -153,7 +159,8 @@ def _identified(connection: HTTPConnection, session: Session) -> Principal | Non
     """The principal of the request's key, ticket or session cookie; None if it carries none of these.
 
     Raises:
-        Unauthenticated: The key, ticket or session is unknown, revoked or expired.
+        Unauthenticated: The session is unknown or has ended, or the header is malformed.
+        WrongKey: The key or ticket is unknown, revoked or expired.
 
     """
     settings: Settings = connection.app.state.settings
@@ -171,8 +178,10 @@ def _identified(connection: HTTPConnection, session: Session) -> Principal | Non
         principal = access.principal_of_session(session, settings, cookie)
     else:
         return None
+    if principal is None and key is None and ticket is None:
+        raise Unauthenticated("the session is unknown or has ended; sign in again")
     if principal is None:
-        raise Unauthenticated("the key, session or ticket is unknown, revoked or expired")
+        raise WrongKey("the key or ticket is unknown, revoked or expired")
     return principal
 
 
@@ -222,6 +231,20 @@ def refuse_other_sites(connection: HTTPConnection) -> None:
     is_ours = origin is None or _address(origin).netloc == connection.headers.get("host")
     if not is_ours or site not in ("same-origin", "none"):
         raise Refused("the request comes from a page of another site; send a key in a header instead")
+
+
+def refuse_silent_sites(connection: HTTPConnection) -> None:
+    """A change that the cookie alone allows must say which page it comes from, as every browser does.
+
+    Raises:
+        Refused: The request comes from a page of another site, or does not say from which.
+
+    """
+    refuse_other_sites(connection)
+    if not {"origin", "sec-fetch-site"} & {*connection.headers.keys()}:
+        raise Refused(
+            "a change with a cookie needs the header Origin, which browsers send; send a key in a header instead"
+        )
 
 
 def _address(text: str) -> SplitResult:

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from sqlmodel import Session
 
 from serving.auth.identified import IdentifiedRoute
-from serving.auth.principal import COOKIE, CurrentPrincipal, Limits, needs, public, refuse_other_sites
+from serving.auth.principal import COOKIE, CurrentPrincipal, Limits, WrongKey, needs, public, refuse_other_sites
 from serving.auth.schemas import (
     AuditPublic,
     AuditQuery,
@@ -45,7 +45,7 @@ def sign_in(request: Request, response: Response, body: SignIn) -> PrincipalAnsw
     with Session(state.engine) as session:
         principal = access.principal_of_key(session, state.settings, body.key)
         if principal is None:
-            raise limits.failed(request, Unauthenticated("the key is unknown, revoked or expired"))
+            raise limits.failed(request, WrongKey("the key is unknown, revoked or expired"))
         limits.refuse_too_many(request, principal)
         token = access.issue_token(session, principal, "session")
         session.commit()

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query, Request, Response
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session
 
-from serving.auth.identified import IdentifiedRoute
+from serving.auth.identified import IdentifiedRoute, bulk
 from serving.auth.principal import CurrentPrincipal
 from serving.auth.tenancy import DatabaseSession
 from serving.dependencies import LimitSettings, PlatformSettings
@@ -90,6 +90,7 @@ def create_device(
 
 
 @router.post("/bulk")
+@bulk
 def create_or_update_devices(
     session: DatabaseSession, principal: CurrentPrincipal, limits: LimitSettings, body: BulkDevices
 ) -> BulkAnswer:

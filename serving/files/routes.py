@@ -65,7 +65,6 @@ def download(
     headers = {
         "Content-Disposition": f'attachment; filename="{name}"',
         "Content-Length": str(end - start),
-        "Cache-Control": "private",
         "Accept-Ranges": "bytes",
         "ETag": stored.tag or "",
         "Last-Modified": format_datetime(stored.last_modified, usegmt=True),

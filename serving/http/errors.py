@@ -32,6 +32,10 @@ from storage.validation import field_path, sentence
 
 log = logging.getLogger(__name__)
 
+# Who sends thousands of wrong fields gets the first ones, of which the detail names a few.
+MAX_ERRORS, MAX_NAMED = 20, 3
+MAX_FIELD = 200
+
 
 class FieldError(BaseModel):
     """What is wrong with one field of the request."""
@@ -129,8 +133,8 @@ def problems(*kinds: type[Problem]) -> dict[int | str, dict[str, Any]]:
 
 
 def field_errors(errors: Sequence[Any]) -> list[FieldError]:
-    """The fields that a `ValidationError` of Pydantic names."""
-    return [FieldError(field=field_path(e["loc"]) or "body", message=sentence(e)) for e in errors]
+    """The first fields that a `ValidationError` of Pydantic names."""
+    return [FieldError(field=_field(e["loc"]) or "body", message=sentence(e)) for e in errors[:MAX_ERRORS]]
 
 
 def answer_with_problems(
@@ -154,9 +158,7 @@ def answer_with_problems(
 
     @app.exception_handler(RequestValidationError)
     def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:
-        errors = [_field_error(e) for e in error.errors()]
-        detail = "; ".join(f"{e.field}: {e.message}" for e in errors[:3])
-        return _answer(request, HTTPStatus.UNPROCESSABLE_ENTITY, detail, errors)
+        return _answer(request, HTTPStatus.UNPROCESSABLE_ENTITY, *_named(error.errors()))
 
     @app.exception_handler(HTTPException)
     def _http(request: Request, error: HTTPException) -> JSONResponse:
@@ -219,9 +221,22 @@ def _allowed(routes: Sequence[APIRoute], request: Request) -> str:
     return ", ".join(sorted({method for route in exact or matching for method in route.methods or ()}))
 
 
+def _named(found: Sequence[Any]) -> tuple[str, list[FieldError]]:
+    """The detail and the fields of an answer; what is beyond the first errors is counted only."""
+    errors = [_field_error(e) for e in found[:MAX_ERRORS]]
+    detail = "; ".join(f"{e.field}: {e.message}" for e in errors[:MAX_NAMED])
+    more = len(found) - MAX_NAMED
+    return (f"{detail}; and {more} more" if more > 0 else detail), errors
+
+
 def _field_error(error: dict[str, Any]) -> FieldError:
     if error["type"] == "json_invalid":
         return FieldError(field="body", message=f"is not JSON; look at its character {error['loc'][-1]}")
     # The first part says whether it stands in the body, the query, the path or a header.
     where, *location = error["loc"]
-    return FieldError(field=field_path(tuple(location)) or str(where), message=sentence(error))
+    return FieldError(field=_field(tuple(location)) or str(where), message=sentence(error))
+
+
+def _field(location: tuple[int | str, ...]) -> str:
+    path = field_path(location)
+    return path if len(path) <= MAX_FIELD else f"{path[: MAX_FIELD - 1]}…"

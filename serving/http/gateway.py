@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from uuid import uuid4
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import URL, Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -19,7 +19,7 @@ MAX_UNKNOWN_BODY_BYTES = 16 * 1024
 
 
 class Gateway:
-    """ASGI middleware; answers stream through it. `max_body` is in bytes."""
+    """ASGI middleware; answers stream through it. `max_body` is in bytes; a route may set less in the state."""
 
     def __init__(self, app: ASGIApp, prefixes: Sequence[str], max_body: int) -> None:
         self._app = app
@@ -39,6 +39,8 @@ class Gateway:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 headers["X-Request-ID"] = request_id
+                if location := headers.get("Location"):
+                    headers["Location"] = _relative(location, scope)
                 headers["X-Content-Type-Options"] = "nosniff"
                 # An answer is one client's own, and caches ask again (with its ETag) before they use it.
                 headers.setdefault("Cache-Control", "private, no-cache")
@@ -59,7 +61,12 @@ class Gateway:
 
         async def bounded() -> Message:
             nonlocal received
-            limit = self._max_body if "principal" in scope["state"] else MAX_UNKNOWN_BODY_BYTES
+            state = scope["state"]
+            limit = (
+                min(self._max_body, state.get("max_body", self._max_body))
+                if "principal" in state
+                else MAX_UNKNOWN_BODY_BYTES
+            )
             if max(received, expected) <= limit:
                 message = await receive()
                 received += len(message.get("body", b"")) if message["type"] == "http.request" else 0
@@ -68,6 +75,14 @@ class Gateway:
             return message
 
         return bounded
+
+
+def _relative(location: str, scope: Scope) -> str:
+    """A redirect to another path of the API, without the host: the client's `Host` may name anybody's."""
+    url = URL(scope=scope)
+    here = f"{url.scheme}://{url.netloc}/"
+    # Browsers take what begins with two slashes for a host.
+    return f"/{location.removeprefix(here).lstrip('/')}" if location.startswith(here) else location
 
 
 async def expect_json(connection: HTTPConnection) -> None:

@@ -23,12 +23,12 @@ from ingest.notify.outbox import Outbox
 from ingest.notify.settings import NotifySettings
 from ingest.rules.alerts import AlertRaiser
 from serving.app import create_app
-from serving.http.protocol import BoundedHttp
 from serving.live.routes import SERVER_OPTIONS
 from storage.database import open_engine
 from storage.settings import Settings
 from storage.stores import open_telemetry_store
 from tests.support.servers import can_connect, program, started, wait_until
+from web.protocol import BoundedHttp
 
 
 @contextmanager

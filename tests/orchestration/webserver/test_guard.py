@@ -1,9 +1,12 @@
 """Dagster's webserver behind the guard: what strangers, other sites' pages, people with keys and we ourselves reach."""
 
+import socket
+import threading
 from collections.abc import Callable, Iterator
 
 import dagster as dg
 import pytest
+import uvicorn
 from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import EmptyWorkspaceTarget
 from dagster_webserver.app import create_app_from_workspace_process_context
@@ -14,11 +17,14 @@ from starlette.types import ASGIApp
 from starlette.websockets import WebSocketDisconnect
 
 from orchestration.webserver import guard
+from orchestration.webserver.__main__ import server_config
 from orchestration.webserver.guard import SIGN_IN_PATH, Guard
 from storage import access
 from storage.access import SESSION_COOKIE, Role
 from storage.secret_files import internal_headers
 from storage.settings import Settings
+from tests.support.servers import free_port, wait_until
+from web import protocol
 
 BASE = "http://127.0.0.1:3000"
 QUERY = {"query": "{version}"}
@@ -142,3 +148,47 @@ def test_our_own_processes_pass(web: TestClient, settings: Settings, key: KeyMak
     assert web.post("/graphql", json={"query": MUTATION}, headers=ours | {"Host": "dagster:3000"}).status_code == 200
     assert web.post("/graphql", json=QUERY, headers=dict.fromkeys(ours, "guessed")).status_code == 401
     assert (settings.energy_home / "dagster-secret").stat().st_mode & 0o777 == 0o600
+
+
+def test_wrong_keys_are_limited_by_address(web: TestClient, key: KeyMaker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By header and form together. Neither no key nor an ended session counts, and a valid key always works."""
+    monkeypatch.setattr(guard, "WRONG_KEY_SECONDS", 0)
+    operator = key("operate")
+    for headers in ({}, {"Cookie": f"{SESSION_COOKIE}=ended"}):
+        assert {web.get("/server_info", headers=headers).status_code for _ in range(25)} == {401}
+    for _ in range(10):
+        assert web.get("/server_info", headers={"X-API-Key": "guess"}).status_code == 401
+        assert web.post(SIGN_IN_PATH, data={"key": "guess"}).status_code == 401
+    for answer in (
+        web.get("/server_info", headers={"X-API-Key": "guess"}),
+        web.get("/server_info", headers={"Authorization": "Bearer guess"}),
+        web.post(SIGN_IN_PATH, data={"key": "guess"}),
+    ):
+        assert (answer.status_code, answer.headers["retry-after"]) == (429, "3")
+    assert web.get("/server_info", headers=operator).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/logs/%2e%2e/%2e%2e/etc/passwd", "/logs/a/b.out", "/download_debug/x"])
+def test_files_that_are_not_there(web: TestClient, path: str) -> None:
+    answer = web.get(path)
+    assert (answer.status_code, answer.headers["content-type"]) == (404, "text/plain; charset=utf-8")
+
+
+def test_strangers_are_limited_as_at_the_api(
+    dagster_app: ASGIApp, settings: Settings, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protocol, "HEAD_TIMEOUT_SECONDS", 0.5)
+    port = free_port()
+    server = uvicorn.Server(server_config(Guard(dagster_app, settings, engine), "127.0.0.1", port))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        wait_until(lambda: server.started, "the guard answers")
+        head = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+        for sent, status in ((head + b"a: ", b"408"), (head + b"a: " + b"x" * 200_000, b"431")):
+            with socket.create_connection(("127.0.0.1", port), 10) as client:
+                client.sendall(sent)
+                assert client.recv(100).startswith(b"HTTP/1.1 " + status)
+    finally:
+        server.should_exit = True
+        thread.join()

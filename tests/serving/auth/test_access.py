@@ -11,11 +11,11 @@ from cli.main import app as command
 from serving.__main__ import refuse_open_access
 from serving.app import create_app
 from serving.auth.principal import COOKIE
-from serving.http.rate_limits import Buckets
 from storage import access
 from storage.access import AccessToken, ApiKey, AuditEntry
 from storage.settings import Settings, SettingsError
 from tests.serving.conftest import BASE
+from web.rate_limits import Buckets
 
 DEVICE = {"device_id": "D1", "device_name": "Pump", "device_type": "pump"}
 Key = Callable[..., dict[str, str]]
@@ -102,6 +102,7 @@ def test_a_cookie_works_for_pages_of_this_site_only(client: TestClient, key: Key
     assert "httponly" in said
     assert "samesite=lax" in said
     assert client.post("/api/v1/devices", json=DEVICE, headers={"Origin": "http://127.0.0.1:3000"}).status_code == 403
+    assert client.post("/api/v1/devices", json=DEVICE).status_code == 403  # no browser leaves both headers out
     assert client.post("/api/v1/devices", json=DEVICE, headers={"Origin": BASE}).status_code == 201
     with_key = {"Origin": "http://other.example", "X-API-Key": secret}
     assert client.delete("/api/v1/devices/D1", headers=with_key).status_code == 204

@@ -29,7 +29,15 @@ def test_a_valid_key_is_never_refused_for_the_failures_of_others(client: TestCli
         assert client.get("/api/v1/session", headers=mine).status_code == 200
     assert client.post("/api/v1/session", json={"key": mine["X-API-Key"]}).status_code == 200
     assert client.get("/api/v1/session").json()["data"]["role"] == "operate"  # by the cookie
-    assert client.get("/api/v1/session", cookies={COOKIE: "guess"}).status_code == 429
+
+
+def test_who_sends_no_key_is_not_counted(client: TestClient, key: Key) -> None:
+    """Nor is a page whose session has ended: both are told to sign in, however often they ask."""
+    key("read")
+    for headers in ({}, {"Cookie": f"{COOKIE}=ended"}, {"Authorization": "Basic eDp5"}):
+        for _ in range(25):
+            assert client.get("/api/v1/session", headers=headers).status_code == 401
+    assert statuses(client, 21) == [401] * 20 + [429]
 
 
 def test_right_keys_spend_nothing_of_what_wrong_ones_may(client: TestClient, key: Key) -> None:

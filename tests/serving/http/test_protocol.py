@@ -11,11 +11,11 @@ from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
 
 from serving.app import ROUTERS
-from serving.auth.identified import MAX_VALUES, IdentifiedRoute
-from serving.http import protocol
+from serving.auth.identified import MAX_BULK_VALUES, IdentifiedRoute
 from serving.http.gateway import MAX_UNKNOWN_BODY_BYTES
 from storage.settings import Settings
 from tests.support.running import serving
+from web import protocol
 
 HEAD = b"POST %s HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
 ADMIN_KEY = "a-key-of-the-tests-that-nobody-has"
@@ -106,6 +106,20 @@ def test_headers_and_urls_have_a_limit(address: tuple[str, int]) -> None:
         assert b'"status":431' in answer(client)
 
 
+def test_a_request_names_one_host(address: tuple[str, int]) -> None:
+    host, upgrade = b"Host: 127.0.0.1\r\n", b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
+    for version, headers, status in (
+        (b"1.1", b"", b"400"),
+        (b"1.1", host + b"Host: evil.example\r\n", b"400"),
+        (b"1.1", upgrade, b"400"),
+        (b"1.0", host * 2, b"400"),
+        (b"1.0", b"", b"200"),
+    ):
+        with connected(address) as client:
+            client.sendall(b"GET /health HTTP/%s\r\n%sConnection: close\r\n\r\n" % (version, headers))
+            assert answer(client).startswith(b"HTTP/1.1 " + status), (version, headers)
+
+
 def test_what_is_sent_too_slowly_is_refused(address: tuple[str, int]) -> None:
     """Half a head, half a body, nothing at all: each connection is closed, and none holds up the others."""
     halves = {
@@ -139,7 +153,7 @@ def test_an_address_has_so_many_connections(address: tuple[str, int], monkeypatc
 def test_what_takes_long_to_parse_is_refused(client: TestClient) -> None:
     """Also from those who may: the parser would hold up all the others."""
     headers = {"Content-Type": "application/json"}
-    values = "[" + "[]," * MAX_VALUES + "[]]"
+    values = "[" + "[]," * MAX_BULK_VALUES + "[]]"
     assert client.post("/api/v1/devices/bulk", content=values, headers=headers).status_code == 413
     deep = client.post("/api/v1/devices/bulk", content="[" * 100_000, headers=headers)
     assert (deep.status_code, deep.json()["detail"]) == (422, "the JSON is nested too deeply")

@@ -88,6 +88,7 @@ def test_a_report_is_asked_for_followed_and_downloaded(
     file = client.get(download["download_url"])
     assert (file.status_code, file.content, file.headers["content-type"]) == (200, CONTENT, "application/pdf")
     assert file.headers["content-disposition"] == f'attachment; filename="{job_id}.pdf"'
+    assert file.headers["cache-control"] == "private, no-cache"
 
 
 @pytest.mark.parametrize("prefix", ["", "/backend/reporting"])

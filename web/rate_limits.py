@@ -6,6 +6,9 @@ import time
 from collections import OrderedDict
 
 MAX_BUCKETS = 10_000
+# Wrong keys of one address: so many at once, and then one every three seconds.
+WRONG_KEYS_AT_ONCE = 20
+WRONG_KEYS_PER_SECOND = 1 / 3
 
 
 class Buckets:

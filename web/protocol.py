@@ -29,6 +29,7 @@ LARGE_HEAD = (
     HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
     f"the headers have more than {MAX_HEAD_BYTES} bytes, or are more than {MAX_HEADERS}",
 )
+NO_HOST = (HTTPStatus.BAD_REQUEST, "send the header Host, once")
 SLOW_HEAD = (HTTPStatus.REQUEST_TIMEOUT, f"the headers did not arrive within {HEAD_TIMEOUT_SECONDS:.0f} s")
 SLOW_BODY = (HTTPStatus.REQUEST_TIMEOUT, f"the body did not arrive within {BODY_TIMEOUT_SECONDS:.0f} s")
 
@@ -60,6 +61,8 @@ class BoundedHttp(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def handle_websocket_upgrade(self) -> None:
+        if self._refusal:
+            return
         self._leave()
         super().handle_websocket_upgrade()
 
@@ -91,6 +94,9 @@ class BoundedHttp(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._tell(0)
+        hosts = sum(name == b"host" for name, _ in self.headers)
+        if hosts > 1 or (not hosts and self.parser.get_http_version() != "1.0"):
+            self._refuse(NO_HOST)
         if not self._refusal:
             self._allow(BODY_TIMEOUT_SECONDS, SLOW_BODY)
             super().on_headers_complete()
