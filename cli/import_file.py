@@ -106,6 +106,13 @@ def _import(
     table = files.open_table(path, separator=separator, encoding=encoding)
     mapping = mapping.for_columns(table.names)
     survey = files.survey(table.rows(), mapping)
+    if lines := survey.ambiguous_lines:
+        others = f" and {len(lines) - 1} more" if len(lines) > 1 else ""
+        print(
+            f"energy: line {lines[0]}{others}: the zone repeats this hour in autumn, and the file does not show which"
+            " one is meant. The first one is taken.",
+            file=sys.stderr,
+        )
     with (
         open_stores(settings) as stores,
         typer.progressbar(length=survey.rows, label=path.name, file=sys.stderr) as bar,
@@ -116,7 +123,7 @@ def _import(
             stores.telemetry,
             stores.session,
             max_metrics=settings.max_metrics_per_device,
-            descending=survey.descending,
+            survey=survey,
         )
         done = importer.run(table.rows(), bar.update)
         start = move_dataset_start(stores.session, settings)

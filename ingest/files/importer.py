@@ -11,8 +11,9 @@ from sqlmodel import Session
 
 from ingest.devices.metric_names import MetricNames
 from ingest.devices.profile import UNREGISTERED, DeviceProfile, profile_of
-from ingest.files.mapping import FIELD, FileMapping
+from ingest.files.mapping import FileMapping
 from ingest.files.rows import Row
+from ingest.files.survey import Survey
 from ingest.files.times import LocalTimes, UnreadableTime
 from ingest.intake.decode import Decoded, Rejected, decode_items, is_identifier
 from ingest.intake.excess import drop_excess
@@ -50,13 +51,13 @@ class Importer:
     """Imports the rows of one file. Importing the same rows again changes nothing."""
 
     def __init__(
-        self, mapping: FileMapping, telemetry: TelemetryStore, session: Session, *, max_metrics: int, descending: bool
+        self, mapping: FileMapping, telemetry: TelemetryStore, session: Session, *, max_metrics: int, survey: Survey
     ) -> None:
         self._mapping = mapping
         self._names = MetricNames(session.get_bind(), max_metrics)
         self._telemetry = telemetry
         self._session = session
-        self._descending = descending
+        self._survey = survey
         self._profiles = {device.device_id: profile_of(device) for device in all_devices(session)}
         self._local: dict[tuple[str, str], LocalTimes] = {}
         self._result = Imported()
@@ -82,7 +83,7 @@ class Importer:
         for row in rows:
             device_id = self._mapping.device_of(row.values)
             try:
-                item = self._item(row.values, device_id)
+                item = self._item(row, device_id)
             except _Unusable as unusable:
                 rejected.append(self._rejected(row.values, device_id, unusable))
                 continue
@@ -108,8 +109,9 @@ class Importer:
         self._session.commit()
         self._count(len(rows), readings, rejected, skipped)
 
-    def _item(self, row: Mapping[str, Any], device_id: str) -> dict[str, Any] | None:
+    def _item(self, line: Row, device_id: str) -> dict[str, Any] | None:
         """The reading as a device would have sent it; None if the row has no value."""
+        row = line.values
         item: dict[str, Any] = {}
         for metric, column, raw in self._mapping.values_of(row):
             try:
@@ -127,12 +129,12 @@ class Importer:
             raise _Unusable(f"the device id {device_id!r:.60} is not valid. Use at most 50 letters, digits, _ . and -")
         try:
             time = self._mapping.times.parse(row.get(self._mapping.time))
-            item["timestamp"] = self._moment(time, (device_id, str(row.get(FIELD, ""))))
+            item["timestamp"] = self._moment(time, self._mapping.series_of(row), line.number)
         except UnreadableTime as error:
             raise _Unusable(str(error)) from None
         return item
 
-    def _moment(self, time: float | datetime, series: tuple[str, str]) -> float | str:
+    def _moment(self, time: float | datetime, series: tuple[str, str], line: int) -> float | str:
         if not isinstance(time, datetime):
             return time
         if time.tzinfo is not None:
@@ -142,8 +144,9 @@ class Importer:
             raise UnreadableTime(f"timestamp {time} has no offset; set --timezone")
         local = self._local.get(series)
         if local is None:
-            local = self._local[series] = LocalTimes(zone, descending=self._descending)
-        return local.resolve(time).isoformat()
+            halves = self._survey.halves.get(series, ())
+            local = self._local[series] = LocalTimes(zone, descending=self._survey.descending, halves=halves)
+        return local.resolve(time, line).isoformat()
 
     def _rejected(self, row: Mapping[str, Any], device_id: str, unusable: "_Unusable") -> Rejected:
         raw = {metric: value for metric, _, value in self._mapping.values_of(row)}

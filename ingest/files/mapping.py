@@ -102,6 +102,10 @@ class FileMapping:
         """Whether each field is a metric under its own name."""
         return self.has_fields and not self.metrics
 
+    def series_of(self, row: Mapping[str, Any]) -> tuple[str, str]:
+        """Whose times go up or down together: the device, and InfluxDB's field."""
+        return self.device_of(row), str(row.get(FIELD, ""))
+
     def device_of(self, row: Mapping[str, Any]) -> str:
         if self.device_column is None:
             return self.device_id or ""

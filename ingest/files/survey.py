@@ -1,12 +1,13 @@
 """A first look at a whole file, before anything is stored: whether rows are complete and the options fit it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from ingest.files.mapping import FIELD, VALUE, FileMapping
+from ingest.files.repeated_hours import RepeatedHours
 from ingest.files.rows import FileRefused, Row
-from ingest.files.times import UnreadableTime, unit_hint
+from ingest.files.times import Half, UnreadableTime, unit_hint
 from ingest.files.values import has_decimal_comma, has_decimal_point
 from storage.times import utc_now
 
@@ -16,10 +17,20 @@ SAMPLE_ROWS = 1000
 
 @dataclass(frozen=True)
 class Survey:
-    """How many rows a file has, and whether its times descend."""
+    """How many rows a file has, and whether its times descend.
+
+    `halves` are those of the repeated hours in autumn, by device and InfluxDB's field.
+    """
 
     rows: int
     descending: bool
+    halves: Mapping[tuple[str, str], Sequence[Half]]
+
+    @property
+    def ambiguous_lines(self) -> list[int]:
+        """Where the file does not show in which half of a repeated hour rows are."""
+        halves = (half for series in self.halves.values() for half in series)
+        return sorted(half.lines.start for half in halves if not half.is_known)
 
 
 def survey(rows: Iterable[Row], mapping: FileMapping) -> Survey:
@@ -32,13 +43,32 @@ def survey(rows: Iterable[Row], mapping: FileMapping) -> Survey:
     count = 0
     sample = _Sample(mapping)
     several_fields = _SeveralFields(mapping)
+    hours: dict[tuple[str, str], RepeatedHours] = {}
     for row in rows:
         count += 1
         several_fields.add(row)
         if count <= SAMPLE_ROWS:
             sample.add(row)
+        _watch(hours, row, mapping)
     sample.check()
-    return Survey(count, sample.falls > sample.rises)
+    descending = sample.falls > sample.rises
+    return Survey(count, descending, {name: found.halves(descending=descending) for name, found in hours.items()})
+
+
+def _watch(hours: dict[tuple[str, str], RepeatedHours], row: Row, mapping: FileMapping) -> None:
+    """Note the row's time for the repeated hours of its series."""
+    zone = mapping.times.zone
+    if zone is None or all(value in (None, "") for _, _, value in mapping.values_of(row.values)):
+        return
+    try:
+        time = mapping.times.parse(row.values.get(mapping.time))
+    except UnreadableTime:
+        return
+    if isinstance(time, datetime) and time.tzinfo is None:
+        series = mapping.series_of(row.values)
+        if series not in hours:
+            hours[series] = RepeatedHours(zone)
+        hours[series].add(time, row.number)
 
 
 class _SeveralFields:

@@ -1,6 +1,7 @@
 """Times as files write them: ISO 8601, numbers since 1970, formats of `strptime`, and local times of a zone."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -67,28 +68,52 @@ class TimeFormat:
             raise UnreadableTime(f"timestamp {text!r:.60} cannot be read as {pattern}") from None
 
 
+@dataclass(frozen=True)
+class Half:
+    """In which half of a repeated hour (0 or 1) rows are that pass it only once, and whether the file shows that."""
+
+    lines: range
+    fold: int
+    is_known: bool
+
+
+def both_moments(local: datetime, zone: ZoneInfo) -> tuple[datetime, datetime]:
+    """The moments in UTC that a local time may mean.
+
+    They are equal if the zone has that time once, in order if it repeats it, and the other way round if it skips it.
+
+    Raises:
+        OverflowError: they are beyond what a datetime can be.
+
+    """
+    first, second = (local.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1))
+    return first, second
+
+
 class LocalTimes:
     """Finds the moments of one device's local times, in the order of the file.
 
     In the hour that a zone repeats in autumn, a time that was passed already is in the other half: the second one in a
-    file that ascends, the first one in a file that descends.
+    file that ascends, the first one in a file that descends. Rows that pass the hour once are in the half that `halves`
+    says.
     """
 
-    def __init__(self, zone: ZoneInfo, *, descending: bool) -> None:
+    def __init__(self, zone: ZoneInfo, *, descending: bool, halves: Sequence[Half] = ()) -> None:
         self._zone = zone
+        self._halves = halves
         self._descending = descending
         self._last: datetime | None = None  # of the repeated hour that the last row was in
         self._fold = 0
 
-    def resolve(self, local: datetime) -> datetime:
-        """The moment of a local time, in UTC.
+    def resolve(self, local: datetime, line: int = 0) -> datetime:
+        """The moment of a local time that stands in a line of the file, in UTC.
 
         Raises:
             UnreadableTime: the zone skips it in spring.
 
         """
         try:
-            moment, other = (local.replace(tzinfo=self._zone, fold=fold).astimezone(UTC) for fold in (0, 1))
+            moment, other = both_moments(local, self._zone)
         except OverflowError:
             raise UnreadableTime(f"timestamp {local} is out of range") from None
         if moment == other:
@@ -97,7 +122,8 @@ class LocalTimes:
         if moment > other:
             raise UnreadableTime(f"timestamp {local} is a non-existing local time, which {self._zone.key} skips")
         if self._last is None or abs(local - self._last) > other - moment:
-            self._fold = 1 if self._descending else 0
+            half = next((half for half in self._halves if line in half.lines), None)
+            self._fold = half.fold if half else int(self._descending)
         elif (local >= self._last) if self._descending else (local <= self._last):
             self._fold = 0 if self._descending else 1
         self._last = local

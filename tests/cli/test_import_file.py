@@ -205,3 +205,16 @@ def test_a_file_of_two_devices_newest_first_over_the_autumn_change(stores: Store
     assert (code, out.split(",")[0]) == (0, "8 rows: 8 stored")
     for device_id in ("D1", "D2"):
         assert [r["power"] for r in stored(stores, device_id, 2025)] == [3, 2, 1, 0]
+
+
+def test_a_repeated_hour_that_the_file_has_once(stores: Stores, tmp_path: Path) -> None:
+    """Newest first and without a gap, it is the hour of summer; where both are possible, the line is named."""
+    file = tmp_path / "old.csv"
+    for device, clocks, times, line in (
+        ("D1", ["02:30", "02:15", "02:00", "01:45", "01:30"], ["23:30", "23:45", "00:00", "00:15", "00:30"], None),
+        ("D2", ["03:00", "02:30", "02:00", "01:30"], ["23:30", "00:00", "00:30", "02:00"], 3),
+    ):
+        file.write_text("timestamp,power\n" + "".join(f"2025-10-26 {clock},1\n" for clock in clocks))
+        code, _, err = energy("import", str(file), "--device", device, "--timezone", "Europe/Berlin")
+        assert (code, [f"{row['time']:%H:%M}" for row in stored(stores, device, 2025)]) == (0, times)
+        assert (f"line {line}: the zone repeats this hour" in err) is (line is not None)

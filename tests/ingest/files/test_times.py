@@ -4,6 +4,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import given, strategies as st
 
+from ingest.files.repeated_hours import RepeatedHours
 from ingest.files.times import LocalTimes, TimeFormat, UnreadableTime, format_hint
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -73,6 +74,73 @@ def test_regular_times_over_the_autumn_change_are_found_in_both_directions(
         moments, texts = moments[::-1], texts[::-1]
     clock = LocalTimes(BERLIN, descending=descending)
     assert [clock.resolve(text) for text in texts] == moments
+
+
+def resolved(texts: list[datetime], *, descending: bool) -> tuple[list[datetime], list[int]]:
+    """The moments that a file's times become, and the lines at which a repeated hour is not known."""
+    hours = RepeatedHours(BERLIN)
+    for line, text in enumerate(texts):
+        hours.add(text, line)
+    halves = hours.halves(descending=descending)
+    clock = LocalTimes(BERLIN, descending=descending, halves=halves)
+    found = [clock.resolve(text, line) for line, text in enumerate(texts)]
+    return found, [half.lines.start for half in halves if not half.is_known]
+
+
+@given(
+    first=st.integers(0, 120),
+    last=st.integers(0, 120),
+    step=st.sampled_from([5, 15, 20, 30, 60]),
+    descending=st.booleans(),
+)
+def test_a_file_may_begin_or_end_within_the_repeated_hour(first: int, last: int, step: int, descending: bool) -> None:
+    """A part of regular times from an hour before to an hour after the change, with a row beside the repeated hour."""
+    begin = datetime(2026, 10, 25, 0, tzinfo=UTC) - timedelta(minutes=120 - first // step * step)
+    count = (last // step * step + 240 - first // step * step) // step
+    moments, texts = local_texts(begin, max(count, 1), timedelta(minutes=step))
+    # A file of one of the two hours, with the rows on one side of it.
+    parts = [
+        [m for m in moments if m < datetime(2026, 10, 25, 1, tzinfo=UTC)],
+        [m for m in moments if m >= datetime(2026, 10, 25, 1, tzinfo=UTC)],
+    ]
+    for part in (moments, *parts):
+        if all(datetime(2026, 10, 25, 0, tzinfo=UTC) <= m < datetime(2026, 10, 25, 2, tzinfo=UTC) for m in part):
+            continue
+        texts = [m.astimezone(BERLIN).replace(tzinfo=None, fold=0) for m in part]
+        if descending:
+            assert resolved(texts[::-1], descending=True) == (part[::-1], [])
+        else:
+            assert resolved(texts, descending=False) == (part, [])
+
+
+def at(*clock: str) -> list[datetime]:
+    return [datetime.fromisoformat(f"2026-10-25T{text}") for text in clock]
+
+
+@pytest.mark.parametrize(
+    ("clock", "first", "is_known"),
+    [
+        (("01:45", "02:00", "02:15", "02:30", "02:45", "03:00", "03:15"), "00:00", False),  # one hour is missing
+        (("02:00", "02:15"), "00:00", False),
+        (("02:00", "02:15", "02:30", "02:45", "03:00"), "01:00", True),
+        (("22:00", "00:00", "02:00", "04:00"), "00:00", False),
+        (("22:00", "00:00", "02:00", "03:00", "05:00"), "00:00", True),
+        (("23:00", "01:00", "02:00", "04:00", "06:00"), "01:00", True),
+        (("20:00", "02:15", "02:30", "02:45", "03:00"), "01:15", True),
+    ],
+)
+@pytest.mark.parametrize("descending", [False, True])
+def test_an_hour_that_comes_once_is_the_one_without_a_gap(
+    clock: tuple[str, ...], first: str, is_known: bool, descending: bool
+) -> None:
+    texts = at(*clock)
+    if texts[0].hour > 12:
+        texts[0] -= timedelta(days=1)
+    found, unknown = resolved(texts[::-1] if descending else texts, descending=descending)
+    moments = found[::-1] if descending else found
+    repeated = next(i for i, text in enumerate(texts) if text.hour == 2)
+    assert f"{moments[repeated]:%H:%M}" == first
+    assert (unknown == []) is is_known
 
 
 def test_a_second_series_begins_anew() -> None:
