@@ -14,7 +14,7 @@ from sqlalchemy import Engine, create_engine, event, text
 from sqlalchemy.exc import InvalidatePoolError, OperationalError
 from sqlmodel import DateTime, Field, Session
 
-from storage.roles import make_app_role
+from storage.roles import keep_app_password, make_app_role
 from storage.settings import Settings, SettingsError
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -150,7 +150,10 @@ def migrate(settings: Settings, revision: str = "head") -> None:
             config.attributes["connection"] = connection
             command.upgrade(config, revision)
             connection.execute(text("CREATE SCHEMA IF NOT EXISTS dagster"))
-            make_app_role(connection, settings)
+            password = make_app_role(connection, settings)
+            connection.commit()
+            if password is not None:
+                keep_app_password(settings, password)
             connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": MIGRATION_LOCK})
             connection.commit()
     except OperationalError as error:

@@ -32,8 +32,8 @@ _GRANTS = (
 )
 
 
-def make_app_role(connection: Connection, settings: Settings) -> None:
-    """Create the platform's login, or renew its password and rights.
+def make_app_role(connection: Connection, settings: Settings) -> str | None:
+    """Create the platform's login, or renew its password and rights; the password, if the home keeps it.
 
     Another database than the embedded one gets it if POSTGRES_APP_PASSWORD is set; otherwise its logins are its
     operator's affair.
@@ -42,7 +42,7 @@ def make_app_role(connection: Connection, settings: Settings) -> None:
     if given is not None:
         password = given.get_secret_value()
     elif not settings.embeds_postgres:
-        return
+        return None
     else:
         password = file.read_text() if file.exists() else secrets.token_urlsafe(24)
     if connection.execute(text("SELECT 1 FROM pg_roles WHERE rolname = :role"), {"role": APP_ROLE}).first() is None:
@@ -53,9 +53,13 @@ def make_app_role(connection: Connection, settings: Settings) -> None:
         connection.exec_driver_sql(grant)
     for table in connection.exec_driver_sql(f"{_TELEMETRY} UNION {_DAGSTER}").scalars().all():
         connection.exec_driver_sql(f"ALTER TABLE {table} OWNER TO {APP_ROLE}")
-    connection.commit()
-    if settings.embeds_postgres:  # from now on this login is used
-        new = file.with_name(f"{file.name}.new")
-        new.touch(mode=0o600)
-        new.write_text(password)
-        new.replace(file)
+    return password if settings.embeds_postgres else None
+
+
+def keep_app_password(settings: Settings, password: str) -> None:
+    """Keep the password in the home; from then on this login is used."""
+    file = settings.app_password_file
+    new = file.with_name(f"{file.name}.new")
+    new.touch(mode=0o600)
+    new.write_text(password)
+    new.replace(file)

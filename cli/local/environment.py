@@ -6,6 +6,7 @@ from storage.settings import Settings, check_settings
 
 # The modules with variables that one room alone reads.
 ROOM_SETTINGS = (
+    "assets.energy.settings",
     "assets.quality.settings",
     "assets.reports.settings",
     "cli.local.settings",
