@@ -17,8 +17,11 @@ MAX_BODY_BYTES = 1_000_000
 # What JSON holds, counted by its commas. The parser keeps the interpreter to itself until it is done.
 MAX_VALUES = 40_000
 MAX_BULK_VALUES = 200_000
-# No object of the API has so many keys: 64 kB of metadata hold fewer. Each unknown key is an error to make.
-MAX_KEYS = 10_000
+# All keys of the body, without those in the metadata of devices, whose own limit is 64 kB. Each key that the API does
+# not know is an error to make.
+MAX_KEYS = 1_000
+MAX_BULK_KEYS = 50_000
+METADATA = ("metadata_json", "metadata")
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 _BULK = "__bulk__"
 
@@ -41,7 +44,7 @@ class IdentifiedRoute(APIRoute):
             await identify(request)
             if not is_bulk:
                 request.state.max_body = MAX_BODY_BYTES
-            await _check_size(request, MAX_BULK_VALUES if is_bulk else MAX_VALUES)
+            await _check_size(request, *((MAX_BULK_VALUES, MAX_BULK_KEYS) if is_bulk else (MAX_VALUES, MAX_KEYS)))
             return await handle(request)
 
         return handle_identified
@@ -53,12 +56,12 @@ async def identify(connection: HTTPConnection) -> None:
         await run_in_threadpool(authenticate, connection)
 
 
-async def _check_size(request: Request, max_values: int) -> None:
+async def _check_size(request: Request, max_values: int, max_keys: int) -> None:
     """Check that the body can be parsed and validated quickly.
 
     Raises:
         HTTPException: 413; it holds too many values. 400; the client has left.
-        Invalid: it is nested too deeply, or an object has too many keys.
+        Invalid: it is nested too deeply, or has too many keys.
 
     """
     try:
@@ -73,18 +76,18 @@ async def _check_size(request: Request, max_values: int) -> None:
         raise Invalid("the JSON is nested too deeply") from None
     except ValueError:
         return  # FastAPI says where it is wrong
-    if isinstance(content, dict | list) and _has_wide_object(content):
-        raise Invalid(f"an object has more than {MAX_KEYS} keys; send fewer")
+    if _count_keys(content) > max_keys:
+        raise Invalid(f"the body has more than {max_keys} keys; send fewer")
 
 
-def _has_wide_object(content: Any) -> bool:
-    waiting = [content]
+def _count_keys(content: Any) -> int:
+    """The keys of all objects, outside metadata."""
+    count, waiting = 0, [content]
     while waiting:
         value = waiting.pop()
         if isinstance(value, dict):
-            if len(value) > MAX_KEYS:
-                return True
-            waiting.extend(v for v in value.values() if isinstance(v, dict | list))
-        else:
+            count += len(value)
+            waiting.extend(v for key, v in value.items() if isinstance(v, dict | list) and key not in METADATA)
+        elif isinstance(value, list):
             waiting.extend(v for v in value if isinstance(v, dict | list))
-    return False
+    return count

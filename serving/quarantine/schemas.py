@@ -44,7 +44,7 @@ class ReplayRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    ids: Annotated[list[RowId], Field(min_length=1, max_length=MAX_REPLAYED)] | None = None
+    ids: Annotated[list[RowId], Field(min_length=1, max_length=MAX_REPLAYED, fail_fast=True)] | None = None
     device_id: DeviceId | None = None
     reason: Reason | None = None
     metric: Metric | None = None

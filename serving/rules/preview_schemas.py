@@ -25,7 +25,7 @@ class PreviewRequest(BaseModel):
     rule: RuleCreate | None = None
     start_time: Instant | None = None
     end_time: Instant | None = None
-    device_ids: Annotated[list[DeviceId], Field(max_length=10_000)] | None = None
+    device_ids: Annotated[list[DeviceId], Field(max_length=10_000, fail_fast=True)] | None = None
 
     @model_validator(mode="after")
     def _names_one_rule(self) -> "PreviewRequest":

@@ -26,7 +26,7 @@ RuleSort = Literal[
 ]  # fmt: skip
 MetricName = Annotated[Metric, Field(examples=["temperature"])]
 Name = Annotated[Text, Field(min_length=1, max_length=255), NOT_BLANK]
-DeviceIds = Annotated[list[DeviceId], Field(max_length=10_000)]
+DeviceIds = Annotated[list[DeviceId], Field(max_length=10_000, fail_fast=True)]
 CHANNEL = form(r"^[a-z][a-z0-9]*(_[a-z0-9]+)*$", "a channel's name has small letters, digits and single underscores")
 Channel = Annotated[str, Field(pattern=CHANNEL, max_length=50, examples=["email"])]
 Channels = Annotated[list[Channel], Field(max_length=20)]

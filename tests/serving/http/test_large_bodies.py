@@ -38,11 +38,23 @@ def test_many_wrong_fields_are_counted_and_the_first_ones_named(client: TestClie
 
 @pytest.mark.parametrize("path", ROUTES)
 def test_objects_have_a_limit_of_keys(client: TestClient, path: str) -> None:
-    for content, status in ((keys(MAX_VALUES + 1), 413), (keys(MAX_KEYS + 1), 422)):
-        for body in (content, ROUTES[path] | {"a": [{"b": content}]}):
+    for content, status in ((keys(MAX_VALUES + 101), 413), (keys(MAX_KEYS + 100), 422)):
+        in_many = [{f"{i}.{j}": 1 for j in range(100)} for i in range(len(content) // 100)]
+        for body in (content, ROUTES[path] | {"a": [{"b": content}]}, {"a": in_many}):
             answer = client.post(path, json=body)
             assert (answer.status_code, len(answer.json()["errors"])) == (status, 0)
             assert "keys" in answer.json()["detail"] or status == 413
+
+
+def test_a_long_list_of_wrong_items_names_the_first(client: TestClient) -> None:
+    for path, body, field in (
+        ("/api/v1/rules", RULE | {"device_ids": [1] * 10_000}, "device_ids.0"),
+        ("/api/v1/rules/preview", RULE | {"device_ids": [1] * 10_000}, "device_ids.0"),
+        ("/api/v1/data/quarantine/replay", {"ids": ["1"] * 10_000}, "ids.0"),
+    ):
+        answer = client.post(path, json=body)
+        assert field in [error["field"] for error in answer.json()["errors"]]
+        assert len(answer.json()["errors"]) < 10
 
 
 def test_a_long_name_of_a_field_is_cut(client: TestClient) -> None:
