@@ -30,7 +30,7 @@ def shown(value: Any) -> str:
 def short_number(number: float) -> str:
     """The number in few characters, but with all the digits that tell it from others."""
     try:
-        text = f"{number:g}"
+        text = f"{number:.15g}" if 1e6 <= abs(number) < 1e12 else f"{number:g}"
     except OverflowError:  # JSON has whole numbers that no float can hold
         return f"{number!r}"[:30]
     return text if float(text) == number else repr(number)

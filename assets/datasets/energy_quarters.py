@@ -53,7 +53,7 @@ def _of_devices(stores: Stores, devices: Sequence[str], start: date | None, end:
             {
                 "device_id": pa.array([device_id] * count, pa.string()),
                 "start_time": pa.array(cells.starts).cast(TIME),
-                "energy_kwh": cells.amounts / MILLIONTHS,
+                "energy_kwh": pa.array(cells.amounts / MILLIONTHS) if energy.sources else pa.nulls(count, pa.float64()),
                 "energy_export_kwh": exported,
                 "coverage": np.minimum(cells.covered / QUARTER, 1.0),
                 "source": pa.array([energy.source] * count, pa.string()),

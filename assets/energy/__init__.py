@@ -3,7 +3,7 @@
 from assets.energy.basis import basis_names
 from assets.energy.figures import EnergyFigures, Peak
 from assets.energy.findings import Finding, SuggestedCorrection
-from assets.energy.meters import counter_units, unit_problem
+from assets.energy.meters import counter_units, several_totals, unit_problem
 from assets.energy.settings import SiteSettings
 from assets.energy.states import STATES, State, StateFigures
 from assets.energy.sums import Counted, counted_devices
@@ -23,6 +23,7 @@ __all__ = [
     "basis_names",
     "counted_devices",
     "counter_units",
+    "several_totals",
     "standby",
     "unit_problem",
     "working_periods",

@@ -1,6 +1,6 @@
 """What a device used over a range: energy taken and fed in, demand, load factor, and what each counter counted."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -10,7 +10,7 @@ from assets.energy.basis import bases_of
 from assets.energy.cells import MILLIONTHS, Cells, Lump, joined
 from assets.energy.corrections import NONE, Corrections
 from assets.energy.findings import Finding, summarised
-from assets.energy.meters import POWER, Meter, energy_meters, meters_of, unit_problem
+from assets.energy.meters import POWER, Meter, energy_meters, meters_of, several_totals, unit_problem
 from assets.energy.period import Amounts, DaySource, DevicePeriods
 from storage.arrays import Floats, Mask, Times
 from storage.devices import DeviceMetadata
@@ -72,8 +72,8 @@ class EnergyFigures:
 
     @cached_property
     def kwh(self) -> float | None:
-        """Energy taken; None if nothing is known of the range."""
-        if not len(self.cells.starts) and not self.lumps:
+        """Energy taken; None where nothing measures it, or nothing is known of the range."""
+        if not self.sources or not (len(self.cells.starts) or self.lumps):
             return None
         return (int(self.cells.amounts.sum()) + sum(amount for _, _, amount in self.lumps)) / MILLIONTHS
 
@@ -115,7 +115,9 @@ class EnergyFigures:
 
     @cached_property
     def peak_demand(self) -> Peak | None:
-        """The clock quarter hour in which most was taken; None if none is covered well enough."""
+        """The clock quarter hour in which most was taken; None if nothing measures that, or none well enough."""
+        if not self.sources:
+            return None
         return self._peak(self._watts(self.cells.amounts))
 
     @cached_property
@@ -190,6 +192,8 @@ def energy_figures(
     findings = [f for name in present for f in counted[name].findings]
     findings += power.findings if power is not None and is_power else ()
     findings += [_of_unit(name, problem, start, end) for name in present if (problem := unit_problem(metadata, name))]
+    counting = {*chosen["import"], *chosen["export"]}
+    findings += [_of_roles(names, counting, start, end) for names in _doubtful(metadata, present)]
     return EnergyFigures(
         start=start,
         end=end,
@@ -209,6 +213,17 @@ def energy_figures(
 
 def _of_unit(name: str, problem: str, start: int, end: int) -> Finding:
     return Finding(name, "unit", start, end, None, None, counted=False, detail=f"is not part of the energy: {problem}")
+
+
+def _doubtful(metadata: DeviceMetadata, present: Sequence[str]) -> list[list[str]]:
+    return [names for declared in (True, False) for names in several_totals(metadata, present, declared=declared)]
+
+
+def _of_roles(names: Sequence[str], counting: Collection[str], start: int, end: int) -> Finding:
+    counted = [name for name in names if name in counting]
+    told = f"{counted[0]} counts" if len(counted) == 1 else "all of them are added"
+    detail = f"{' and '.join(names)} are each a total by role or name; {told}. Declare the role of each under counters"
+    return Finding(names[0], "role", start, end, None, None, counted=True, detail=detail)
 
 
 def _consumed(amounts: Amounts, meter: Meter) -> tuple[float, str]:

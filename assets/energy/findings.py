@@ -14,7 +14,7 @@ DIGITS = 6
 
 FindingKind = Literal[
     "outlier", "jump", "rollover", "reset", "meter_change", "correction", "gap", "pending", "not_a_counter",
-    "beyond_max_power", "beyond_range", "single_reading", "step_ended", "unit",
+    "beyond_max_power", "beyond_range", "single_reading", "step_ended", "unit", "role",
 ]  # fmt: skip
 
 # What people mostly do about a finding: readings that are wrong are excluded, what is right is confirmed.
@@ -33,6 +33,7 @@ _SUGGESTED: Mapping[FindingKind, CorrectionAction | None] = {
     "not_a_counter": None,
     "step_ended": None,
     "unit": None,
+    "role": None,
 }
 # The end of a range is not included: a millisecond after a reading.
 MILLISECOND = 1000

@@ -1,7 +1,8 @@
 """The counters of a device: units, roles, and which of them make up its energy.
 
 Roles are declared in the metadata. Without one a counter with `export`, `feed` or `return` in its name is export, every
-other one import; of several, one with `total` in its name is their sum, and the others are parts of it.
+other one import; of several, one with `total` in its name is their sum, and the others are parts of it. Of several with
+`total`, the only one with `import` is; else it is not known which one is, and all of them are added.
 """
 
 from collections.abc import Iterable, Mapping
@@ -15,7 +16,7 @@ from storage.times import microseconds
 WH_PER_UNIT = {"wh": 1.0, "kwh": 1e3, "mwh": 1e6, "gwh": 1e9}
 PULSES = ("pulse", "pulses", "imp", "impulse", "impulses")
 EXPORT_NAMES = ("export", "feed", "return")
-TOTAL_NAME = "total"
+TOTAL_NAME, IMPORT_NAME = "total", "import"
 POWER = "integral:power"
 # Units that counters are given by mistake: they measure a moment, and a counter adds up.
 OF_A_MOMENT = ("w", "kw", "mw", "gw", "va", "kva", "var", "kvar", "a", "v")
@@ -110,11 +111,31 @@ def roles_of(declared: Mapping[str, Role | None]) -> dict[str, tuple[str, str]]:
         kind = {"total": "total", "part": "part"}.get(role or "", "whole")
         found[name] = (direction, kind)
     for direction in ("import", "export"):
+        if (direction, "total") in found.values():
+            continue
         unnamed = [n for n, (way, kind) in found.items() if way == direction and kind == "whole"]
         totals = [n for n in unnamed if declared[n] is None and TOTAL_NAME in n]
+        if len(totals) > 1:
+            totals = [n for n in totals if IMPORT_NAME in n]
         if len(totals) == 1 and len(unnamed) > 1:
             found[totals[0]] = (direction, "total")
     return found
+
+
+def several_totals(metadata: DeviceMetadata, names: Iterable[str], *, declared: bool) -> list[list[str]]:
+    """Counters of energy of one direction of which each is a total: those that are declared so, or named so."""
+    meters, of_energy = meters_of(metadata), {}
+    for name in names:
+        if name in meters and meters[name].is_energy:
+            of_energy[name] = metadata.counters[name].role
+    roles = roles_of(of_energy)
+    if declared:
+        totals = [name for name, role in of_energy.items() if role == "total"]
+    else:
+        decided = {roles[name][0] for name, role in of_energy.items() if role == "total"}
+        totals = [n for n, role in of_energy.items() if role is None and TOTAL_NAME in n and roles[n][0] not in decided]
+    found = [[name for name in totals if roles[name][0] == direction] for direction in ("import", "export")]
+    return [names for names in found if len(names) > 1]
 
 
 def _is_export(name: str) -> bool:

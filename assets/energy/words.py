@@ -17,6 +17,10 @@ _REGISTERS = (
 
 def rule(energy: EnergyFigures) -> str:
     """The method behind the energy taken."""
+    if not energy.sources and energy.export_sources:
+        return (
+            "Energy taken is unknown: the device has registers of what it feeds in, and nothing measures what it takes."
+        )
     if not energy.sources:
         return "Energy is unknown: the device sent neither power nor an energy register."
     if energy.sources == (POWER,):

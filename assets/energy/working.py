@@ -75,7 +75,7 @@ def _at(day: date, clock: str, zone: ZoneInfo) -> int:
 def standby(energy: EnergyFigures, working: Sequence[Period], zone: ZoneInfo) -> Standby:
     """The standby figures of energy; a quarter hour is inside working hours if its middle is."""
     cells = energy.cells
-    if not len(cells.starts):
+    if not len(cells.starts) or not energy.sources:
         return Standby(None, None, None, 0.0)
     outside = ~_inside(cells.starts // QUARTER * QUARTER + QUARTER // 2, working)
     return Standby(

@@ -15,7 +15,7 @@ from storage.devices import Device, DeviceMetadata, order_metrics
 from storage.times import microseconds, utc_now
 from storage.validation import short_number
 
-MAX_RANGE = timedelta(days=31)
+MAX_RANGE = timedelta(days=32)
 MAX_ACTIVE = 1000
 # A device's clock may be ahead by so much, as for readings.
 MAX_AHEAD = timedelta(minutes=10)
@@ -81,11 +81,17 @@ def _check_value(body: CorrectionFields, metadata: DeviceMetadata) -> None:
         detail = f"{short_number(body.value)} is outside the plausible limits of {body.metric}, {limits}"
         raise Invalid(f"{detail}; `limits` in the device's metadata_json changes them", field="value")
 
+    if body.metric == "power" and metadata.max_power_w and abs(body.value) > metadata.max_power_w:
+        detail = f"{short_number(body.value)} W is more than max_power_w, {short_number(metadata.max_power_w)} W"
+        raise Invalid(f"{detail}, and not counted; check the value, or the device's metadata_json", field="value")
+
 
 def _check_amount(body: CorrectionFields, unit: str, metadata: DeviceMetadata) -> None:
     value = body.value or 0.0
     if abs(value) > MAX_AMOUNT:
-        detail = f"{short_number(value)} {unit} is more than a counter can count; the limit is {MAX_AMOUNT:g}"
+        detail = (
+            f"{short_number(value)} {unit} is more than a counter can count; the limit is {short_number(MAX_AMOUNT)}"
+        )
         raise Invalid(detail, field="value")
     if value < 0 and not metadata.counters[body.metric].net:
         detail = f'{short_number(value)} {unit} is negative; only a counter that is declared "net": true may fall'

@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import ValidationError
 from sqlmodel import Session
 
-from assets.energy import basis_names, unit_problem
+from assets.energy import basis_names, several_totals, unit_problem
 from serving.devices.schemas import BulkRow, DeviceCreate, DeviceUpdate
 from serving.http.errors import Conflict, Invalid, NotFound, Problem, Refused, field_errors
 from storage import day_figures, devices, grants, moves
@@ -188,3 +188,6 @@ def _check_counters(metadata_json: str | None) -> None:
     for name in metadata.counters:
         if problem := unit_problem(metadata, name):
             raise Invalid(f"counters.{name}: {problem}", field="metadata_json")
+    for names in several_totals(metadata, metadata.counters, declared=True):
+        detail = f"counters: {' and '.join(names)} both have the role total; give it to the one that is the sum"
+        raise Invalid(detail, field="metadata_json")

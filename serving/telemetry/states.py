@@ -21,7 +21,7 @@ from storage.times import DAY, SECOND, microseconds, moment
 
 router = APIRouter(prefix="/api/v1/data", tags=["telemetry"])
 
-MAX_DAYS = 31
+MAX_DAYS = 32
 MAX_SPANS = 10_000
 
 

@@ -76,9 +76,9 @@ def sum_energy(
         raise Invalid(f"a sum has at most {MAX_DEVICES} devices; name them in parts", field="device_ids")
     refuse_unknown(session, names)
     energies = {name: energy_of(session, reader, name, start, end) for name in sorted(names)}
-    measured = {name for name, energy in energies.items() if energy.kwh is not None}
+    measured = {name for name, energy in energies.items() if energy.kwh is not None or energy.export_kwh is not None}
     counted = counted_devices(names, devices.parents_of(session, names), measured)
-    taken = [energies[name].kwh or 0.0 for name in counted.devices]
+    taken = [kwh for name in counted.devices if (kwh := energies[name].kwh) is not None]
     fed = [kwh for name in counted.devices if (kwh := energies[name].export_kwh) is not None]
     data = {
         "start_time": moment(start),

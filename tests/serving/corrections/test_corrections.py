@@ -137,7 +137,7 @@ def test_an_amount_of_a_counter(client: TestClient, plant: Stores) -> None:
     ("change", "field", "message"),
     [
         ({"to": "2026-02-12T10:00:00Z"}, "from", "from must be before to"),
-        ({"to": "2026-03-30T10:00:00Z"}, "to", "longer than 31 days"),
+        ({"to": "2026-03-30T10:00:00Z"}, "to", "longer than 32 days"),
         ({"from": "2126-02-12T10:00:00Z", "to": "2126-02-12T11:00:00Z"}, "to", "in the future"),
         ({"from": "1999-12-31T10:00:00Z", "to": "1999-12-31T11:00:00Z"}, "from", "before 2000"),
         ({"metric": "powr"}, "metric", "no readings of powr in this range; it has readings of power, kwh, m3 there"),
@@ -147,7 +147,11 @@ def test_an_amount_of_a_counter(client: TestClient, plant: Stores) -> None:
         ({"action": "replace"}, "value", "replace needs a value"),
         ({"value": 5}, "value", "exclude takes no value"),
         ({"action": "replace", "value": "5"}, "value", "not a number"),
-        ({"action": "replace", "value": 1e9}, "value", "outside the plausible limits of power, -1e+07 to 1e+07"),
+        (
+            {"action": "replace", "value": 1e9},
+            "value",
+            "1000000000 is outside the plausible limits of power, -10000000 to 10000000",
+        ),
         ({"action": "replace", "value": 1.0, "metric": "speed"}, "metric", "no readings of speed"),
         ({"action": "replace", "metric": "kwh", "value": -1}, "value", 'declared "net": true'),
         ({"action": "replace", "metric": "kwh", "value": 30_000}, "value", "more than max_power_w allows"),
@@ -167,6 +171,15 @@ def test_what_makes_no_sense_is_refused(
         assert message in problem["detail"]
         assert [error["field"].removeprefix("body.") for error in problem["errors"]] == [field]
     assert client.get(PATH).json()["total"] == 0
+
+
+def test_a_value_that_would_not_be_counted_is_refused(client: TestClient, plant: Stores) -> None:
+    assert client.patch("/api/v1/devices/D2", json={"metadata": {"max_power_w": 2000}}).status_code == 200
+    given = EXCLUDED | {"action": "replace", "value": 2000.5}
+    answer = client.post("/api/v1/devices/D2/corrections", json=given)
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "value")
+    assert "2000.5 W is more than max_power_w, 2000 W" in answer.json()["detail"]
+    assert client.post("/api/v1/devices/D2/corrections", json=given | {"value": -2000}).status_code == 201
 
 
 def test_unknown_devices_and_corrections(client: TestClient, plant: Stores) -> None:

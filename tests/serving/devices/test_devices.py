@@ -213,6 +213,23 @@ def test_metadata_are_taken_under_the_shorter_name_too(client: TestClient) -> No
 
 
 @pytest.mark.parametrize(
+    ("counters", "says"),
+    [
+        (
+            {"energy": {"unit": "kWh", "role": "total"}, "all": {"unit": "kWh", "role": "total"}},
+            "energy and all both have",
+        ),
+    ],
+)
+def test_two_declared_totals_are_refused(client: TestClient, counters: dict[str, Any], says: str) -> None:
+    answer = client.post("/api/v1/devices", json=D2 | {"metadata_json": {"counters": counters}})
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "metadata_json")
+    assert says in answer.json()["detail"]
+    assert client.post("/api/v1/devices", json=D2).status_code == 201
+    assert client.patch("/api/v1/devices/D2", json={"metadata_json": {"counters": counters}}).status_code == 422
+
+
+@pytest.mark.parametrize(
     ("counter", "says"), [({"unit": "kW"}, "unit such as kWh"), ({"unit": "pulses"}, "kWh of one pulse as its factor")]
 )
 def test_a_counter_whose_unit_cannot_be_meant(

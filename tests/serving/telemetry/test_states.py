@@ -67,7 +67,9 @@ def test_states_of_a_register_and_of_a_device_without_power(client: TestClient, 
     assert [span["state"] for span in get(client, "states/D2")["timeline"]] == ["silent"]
     assert client.get("/api/v1/data/states/D3", params=RANGE).status_code == 404
     wide = RANGE | {"start_time": "2026-01-01T00:00:00Z"}
-    assert "31 days" in client.get("/api/v1/data/states/D1", params=wide).json()["detail"]
+    month: dict[str, Any] = {"start_time": "2025-10-01T00:00:00+02:00", "end_time": "2025-11-01T00:00:00+01:00"}
+    assert get(client, "states/D1", **month)["energy_kwh"] == 0
+    assert "32 days" in client.get("/api/v1/data/states/D1", params=wide).json()["detail"]
 
 
 def test_base_load_beside_the_energy(client: TestClient, stores: Stores) -> None:
