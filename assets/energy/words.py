@@ -15,8 +15,10 @@ _REGISTERS = (
 )
 
 
-def rule(energy: EnergyFigures) -> str:
-    """The method behind the energy taken."""
+def rule(energy: EnergyFigures, *, is_waiting: bool = False) -> str:
+    """The method behind the energy taken. `is_waiting`: readings are there, and their days' files are not yet made."""
+    if not energy.sources and not energy.export_sources and is_waiting:
+        return "Energy is not known yet: the readings wait for the export of their day. A later report has them."
     if not energy.sources and energy.export_sources:
         return (
             "Energy taken is unknown: the device has registers of what it feeds in, and nothing measures what it takes."

@@ -43,7 +43,10 @@ def compose(measured: Measured) -> ReportContent:
             ),
         ],
         energy=Energy(
-            source=energy.source, export_source=energy.export_source, coverage=energy.coverage, rule=rule(energy)
+            source=energy.source,
+            export_source=energy.export_source,
+            coverage=energy.coverage,
+            rule=rule(energy, is_waiting=bool(data.waiting_days)),
         ),
         states=list(measures.states(measured)),
         daily=measures.days(measured, data_quality),

@@ -11,6 +11,7 @@ from assets.reports.measures import Measured, outside_band
 from assets.reports.noticed import DataQuality
 from storage.times import QUARTER, SECOND, moment
 
+WAITS = "the readings wait for the export of their day"
 RUNNING_SHARE = 0.1  # of the highest demand; the device runs while its power is above it
 
 
@@ -36,9 +37,8 @@ def kpis(measured: Measured, quality: DataQuality) -> list[Kpi]:
 
 def _energy(measured: Measured) -> Iterator[Kpi]:
     energy = measured.energy
-    no_energy = (
-        "power was not measured" if not energy.sources else "two power readings without a gap between them are needed"
-    )
+    missing = WAITS if measured.data.waiting_days and not len(measured.times) else "power was not measured"
+    no_energy = missing if not energy.sources else "two power readings without a gap between them are needed"
     if energy.sources and energy.sources != (POWER,):
         no_energy = "two readings of the register are needed"
     yield Kpi(
@@ -60,7 +60,8 @@ def _energy(measured: Measured) -> Iterator[Kpi]:
 def _powers(measured: Measured) -> Iterator[Kpi]:
     """Mean and highest power. Power fed in counts as negative in the mean, and has a highest value of its own."""
     energy, (times, power) = measured.energy, measured.track("power")
-    no_power = None if len(power) else "power was not measured"
+    missing = WAITS if measured.data.waiting_days and not len(measured.times) else "power was not measured"
+    no_power = None if len(power) else missing
     mean = energy.mean_power
     yield Kpi(
         key="mean_power",

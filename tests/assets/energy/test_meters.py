@@ -65,6 +65,12 @@ def test_a_meter_that_only_feeds_in_takes_nothing_that_is_known() -> None:
     assert "feeds in" in rule(found)
 
 
+def test_what_waits_for_its_export_is_not_said_to_be_missing() -> None:
+    found = energy_figures(MemoryDays({}), DeviceMetadata(), START, START + DAY, START + DAY)
+    assert "sent neither" in rule(found)
+    assert "wait for the export" in rule(found, is_waiting=True)
+
+
 @pytest.mark.parametrize(
     ("unit", "factor", "is_energy", "scale"),
     [
