@@ -7,8 +7,8 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 
 from sqlalchemy import Engine
 from sqlmodel import Session
@@ -31,6 +31,7 @@ class Launcher:
         self._engine = engine
         self._dagster = dagster
         self._closed = threading.Event()
+        self._in_database = threading.Lock()  # so that no connection is in use when the engine is disposed of
         self._waiting = queue.Queue[tuple[float, str, Callable[[], None]] | None](MAX_WAITING)
         for number in range(THREADS):
             threading.Thread(target=self._work, daemon=True, name=f"launcher-{number}").start()
@@ -45,8 +46,9 @@ class Launcher:
         self._put(f"run {run_id} was not terminated", lambda: self._dagster.terminate(run_id))
 
     def close(self) -> None:
-        """Begin nothing more. What has begun goes on, and the process does not wait for it."""
-        self._closed.set()
+        """Begin nothing more. A call of Dagster that has begun goes on, but the database is not used any more."""
+        with self._in_database:
+            self._closed.set()
         with suppress(queue.Full):  # then no thread is waiting for more
             for _ in range(THREADS):
                 self._waiting.put_nowait(None)
@@ -71,11 +73,23 @@ class Launcher:
                 self._waiting.task_done()
 
     def _launch(self, table: type[Job], job_id: str) -> None:
-        with Session(self._engine, expire_on_commit=False) as session:
-            job = jobs.find(session, table, job_id)
-            session.commit()  # no transaction is open while Dagster is asked
-            if job is None or job.status != "pending":  # cancelled since
+        """Launch a run; no transaction is open while Dagster is asked."""
+        with self._session() as session:
+            job = jobs.find(session, table, job_id) if session else None
+        if job is None or job.status != "pending":  # cancelled since
+            return
+        if run_id := self._dagster.launch(job):
+            with self._session() as session:
+                if session:
+                    jobs.note_launch(session, session.merge(job, load=False), run_id)
+                    session.commit()
+
+    @contextmanager
+    def _session(self) -> Iterator[Session | None]:
+        """A session of the database; none after `close`."""
+        with self._in_database:
+            if self._closed.is_set():
+                yield None
                 return
-            if run_id := self._dagster.launch(job):
-                jobs.note_launch(session, job, run_id)
-                session.commit()
+            with Session(self._engine, expire_on_commit=False) as session:
+                yield session
