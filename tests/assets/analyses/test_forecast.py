@@ -69,6 +69,7 @@ def test_what_is_never_negative_is_not_forecast_so(model: str) -> None:
     assert min(point["lower"] for point in ahead) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", MODELS)
 def test_nothing_of_the_future_is_known(model: str) -> None:
     values, other = daily(17), daily(17)

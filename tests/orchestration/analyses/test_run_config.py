@@ -59,6 +59,7 @@ def reason(run: dg.ExecuteInProcessResult) -> str:
     return failure.user_failure_data.description or ""
 
 
+@pytest.mark.slow
 def test_a_range_a_model_and_parameters_are_used(plant: Stores, instance: dg.DagsterInstance) -> None:
     days = {"start_date": f"{DAY + timedelta(days=1)}", "end_date": f"{DAY + timedelta(days=4)}"}
     run = launch(instance, "forecast", **days, model_name="arima", parameters={"metric": "power", "horizon_hours": 3})
