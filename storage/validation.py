@@ -64,13 +64,18 @@ def _not(what: str, remedy: str) -> Makes:
     return lambda value, _: f"{shown(value)} is not {what}; {remedy}"
 
 
+def _is_decimal(text: str) -> bool:
+    return text.strip().lstrip("+-").replace(".", "", 1).isdigit()
+
+
 def _number(value: Any, _: Mapping[str, Any]) -> str:
-    is_quoted = isinstance(value, str) and value.strip().lstrip("+-").replace(".", "", 1).isdigit()
+    is_quoted = isinstance(value, str) and _is_decimal(value)
     return f"{shown(value)} is not a number; give {'it without quotes' if is_quoted else 'a number such as 12.5'}"
 
 
 def _whole_number(value: Any, context: Mapping[str, Any]) -> str:
-    if isinstance(value, int | float) and not isinstance(value, bool):
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if is_number or (isinstance(value, str) and "." in value and _is_decimal(value)):
         return f"{shown(value)} is not a whole number; give one such as 12"
     return _number(value, context).replace("12.5", "12")
 
@@ -93,12 +98,21 @@ def _short(value: Any, context: Mapping[str, Any]) -> str:
     return "is empty; give at least one character" if not value else f"is too short; give at least {least} characters"
 
 
-def _few(_: Any, context: Mapping[str, Any]) -> str:
+def _few(value: Any, context: Mapping[str, Any]) -> str:
+    if isinstance(value, str):
+        return _short(value, context)
     least, actual = context["min_length"], context["actual_length"]
-    return f"is empty; give at least {least}" if not actual else f"has {actual} items; give at least {least}"
+    items = "item" if least == 1 else "items"
+    return f"is empty; give at least {least} {items}" if not actual else f"has {actual} items; give at least {least}"
 
 
-def _many(_: Any, context: Mapping[str, Any]) -> str:
+def _long(value: str, context: Mapping[str, Any]) -> str:
+    return f"has {len(value)} characters; give at most {context['max_length']}"
+
+
+def _many(value: Any, context: Mapping[str, Any]) -> str:
+    if isinstance(value, str):
+        return _long(value, context)
     return f"has more than {context['max_length']} items; give at most {context['max_length']}"
 
 
@@ -126,7 +140,7 @@ _SENTENCES: dict[str, Makes] = {
     "string_type": _TEXT,
     "string_unicode": _TEXT,
     "string_too_short": _short,
-    "string_too_long": lambda value, context: f"has {len(value)} characters; give at most {context['max_length']}",
+    "string_too_long": _long,
     "string_pattern_mismatch": _pattern,
     "too_short": _few,
     "too_long": _many,

@@ -6,13 +6,15 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from serving.http.errors import Invalid
-from serving.http.fields import Instant, Moment, Text
+from serving.http.fields import NOT_BLANK, Instant, Moment, Text
 from serving.http.pagination import SORT, CursorQuery
 from serving.telemetry.schemas import Consumption, EnergyFinding
 from storage.corrections import CorrectionAction
 from storage.devices import Metric, Number
 
-Reason = Annotated[Text, Field(min_length=1, max_length=2000, examples=["A bus hiccup: the register read 0"])]
+Reason = Annotated[
+    Text, Field(min_length=1, max_length=2000, examples=["A bus hiccup: the register read 0"]), NOT_BLANK
+]
 
 
 class CorrectionFields(BaseModel):

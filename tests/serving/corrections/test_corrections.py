@@ -157,7 +157,9 @@ def test_an_amount_of_a_counter(client: TestClient, plant: Stores) -> None:
         ({"action": "replace", "metric": "kwh", "value": 30_000}, "value", "more than max_power_w allows"),
         ({"action": "replace", "metric": "m3", "value": 1e10}, "value", "more than a counter can count"),
         ({"action": "confirm"}, "action", "nothing to confirm"),
-        ({"reason": ""}, "reason", ""),
+        ({"reason": ""}, "reason", "reason: is empty; give at least one character"),
+        ({"reason": "  "}, "reason", "blank"),
+        ({"reason": "x" * 2001}, "reason", "has 2001 characters; give at most 2000"),
         ({"note": "x"}, "note", ""),
     ],
 )
