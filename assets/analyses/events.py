@@ -13,6 +13,7 @@ SMOOTHING = timedelta(minutes=3)  # the span of the moving average: a fault last
 QUANTILE = 0.999  # of the held-out scores of rows that are known to be normal
 TAIL = 0.84  # of the held-out scores are below the tail that shows how far usual rows reach
 BLOCKS = 5
+MIN_SPREADS = 3.0  # of the scores, from their median to the threshold
 MIN_ROWS = 2  # in a row: fewer are no event
 MIN_ROWS_BETWEEN = 5  # usual rows between two events; with fewer they are one event
 WEEK = timedelta(days=7)
@@ -47,6 +48,8 @@ def threshold(held_out: Floats, span: timedelta, false_events_a_week: float, *, 
     `held_out` are the scores of rows that their model was not fitted on, in the order of time; they span `span`. Above
     the 84 % quantile, peaks become rarer about exponentially. Their median says how fast, which few faults among the
     rows hardly move. If the budget allows less than one event in the span, the threshold is where one is expected.
+    It is at least three usual spreads above the median score. That matters if scores follow the day, as those of a
+    solar plant do: its peaks are as few as its days, so the budget alone would make events of the sunniest ones.
     Rows that are `trusted` to be normal are at least held to their own 99.9 % quantile.
     """
     strengths = np.minimum(held_out[:-1], held_out[1:])  # what MIN_ROWS rows in a row reach
@@ -57,6 +60,8 @@ def threshold(held_out: Floats, span: timedelta, false_events_a_week: float, *, 
         decay = float(np.median(peaks - start)) / math.log(2)
         accepted = max(false_events_a_week * (span / WEEK), 1.0)
         limit += decay * math.log(max(len(peaks) / accepted, 1.0))
+    median = float(np.median(strengths))
+    limit = max(limit, median + MIN_SPREADS * (start - median))
     return max(limit, float(np.quantile(held_out, QUANTILE))) if trusted else limit
 
 

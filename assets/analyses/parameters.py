@@ -37,7 +37,7 @@ class AnomalyParameters(Parameters):
 
     trained_until: AwareDatetime | None = None
     metrics: Annotated[list[MetricName], Field(min_length=1, max_length=50)] | None = None
-    false_events_a_week: Annotated[float, Field(ge=0.01, le=100.0)] = 0.5
+    false_events_a_week: Annotated[float, Field(ge=0.01, le=100.0)] = 1.0
     strictness: Annotated[float, Field(ge=0.5, le=10.0, strict=True)] = 1.0
 
 

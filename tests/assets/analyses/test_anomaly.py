@@ -192,6 +192,14 @@ def test_a_larger_budget_lowers_the_threshold() -> None:
     assert limits[0] > limits[2]
 
 
+def test_the_peaks_of_a_daily_course_are_not_beyond_the_threshold() -> None:
+    """Four weeks of scores with one peak a day, as of a solar plant: the budget alone would accept one or two."""
+    heights = np.random.default_rng(5).uniform(0.3, 1, 28)
+    scores = np.concatenate([height * np.maximum(np.sin(np.arange(144) * 2 * np.pi / 144), 0) for height in heights])
+    limit = threshold(scores, timedelta(days=28), 1.0, trusted=False)
+    assert not (scores > limit).any()
+
+
 def test_one_row_is_not_an_event() -> None:
     flags = np.zeros(20, bool)
     flags[[3, 10, 11]] = True
