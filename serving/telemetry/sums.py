@@ -1,5 +1,6 @@
 """Energy of several devices, and its sum."""
 
+import re
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Response
@@ -15,6 +16,7 @@ from serving.http.formats import json_answer
 from serving.telemetry.routes import refuse_unknown, requested_range
 from serving.telemetry.schemas import End, Start
 from storage import devices
+from storage.devices import IDENTIFIER
 from storage.times import moment
 
 router = APIRouter(prefix="/api/v1/data", tags=["telemetry"])
@@ -72,6 +74,8 @@ def sum_energy(
         names = [device.device_id for device in session.exec(devices.registered().limit(MAX_DEVICES + 1))]
     else:
         names = list(dict.fromkeys(filter(None, map(str.strip, device_ids.split(",")))))
+    if wrong := next((name for name in names if not re.fullmatch(IDENTIFIER, name)), None):
+        raise Invalid(f"{wrong!r} is not an id of a device; separate ids with commas: D1,D2", field="device_ids")
     if len(names) > MAX_DEVICES:
         raise Invalid(f"a sum has at most {MAX_DEVICES} devices; name them in parts", field="device_ids")
     refuse_unknown(session, names)

@@ -13,6 +13,7 @@ from typing import Any
 from unittest.mock import patch
 
 import httpx
+import psutil
 import psycopg
 import pytest
 from sqlmodel import select
@@ -184,7 +185,8 @@ def test_everything_killed_while_runs_are_at_work(plant: Plant, open_day: date) 
             store(stores, reading((open_day - DAY).days * DAY_MINUTES))
         # The code server first, which would notice that its runs died.
         runs = plant.process_of("anomaly_job", job_id), plant.process_of("dataset_job")
-        victims = plant.pid("code"), *runs, plant.process.pid
+        code = psutil.Process(plant.pid("code"))
+        victims = code.pid, *(child.pid for child in code.children()), *runs, plant.process.pid
         for victim in victims:
             os.kill(victim, signal.SIGKILL)
         plant.process.wait()
