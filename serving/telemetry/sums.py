@@ -63,7 +63,7 @@ def sum_energy(
     *,
     device_ids: Annotated[
         str | None,
-        Query(description="Ids with commas between them; by default all registered devices", max_length=26_000),
+        Query(description="Ids with commas between them; by default all registered devices", max_length=15_000),
     ] = None,
     start_time: Start = None,
     end_time: End = None,
