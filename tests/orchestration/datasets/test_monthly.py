@@ -27,7 +27,7 @@ def night(platform: Platform, instance: dg.DagsterInstance, day: date) -> list[s
     return [str(r.partition_key) for r in requests] if isinstance(requests, list) else []
 
 
-def test_a_backfill_of_months_is_in_dagsters_books(stores: Stores, instance: dg.DagsterInstance) -> None:
+def test_a_backfill_of_months_is_recorded_by_dagster(stores: Stores, instance: dg.DagsterInstance) -> None:
     store(stores, reading(0), reading(0, "D2"))
     pairs = [(DAY, "D1"), (DAY, "D2")]
     for _, device_id in pairs:
