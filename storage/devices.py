@@ -107,6 +107,12 @@ def device_ids(session: Session, *, status: str | None = None) -> list[str]:
     return list(session.exec(ids if status is None else ids.where(Device.status == status)))
 
 
+def metadata_of(session: Session, device_id: str) -> "DeviceMetadata":
+    """The metadata of a device; empty ones if it is not registered."""
+    device = session.get(Device, device_id)
+    return DeviceMetadata.parse(device.metadata_json if device else None)
+
+
 def parents_of(session: Session, ids: Collection[str]) -> dict[str, str]:
     """The `parent_device` of the devices, of their parents, and so on upwards; of those that have one."""
     found: dict[str, str] = {}

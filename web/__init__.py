@@ -1,1 +1,1 @@
-"""What both HTTP servers share, the API and Dagster's webserver: limits of connections and of requests."""
+"""What both HTTP servers share, the API and Dagster's webserver: limits, and which site a request comes from."""

@@ -10,7 +10,7 @@ from assets.datasets.consumption import energy_of
 from assets.datasets.history import LeftOutDay
 from assets.datasets.reader import TelemetryReader
 from assets.energy import EnergyFigures, SiteSettings
-from storage.devices import Device, DeviceMetadata
+from storage.devices import DeviceMetadata, metadata_of
 from storage.stores import Stores
 from storage.times import microseconds
 
@@ -41,8 +41,7 @@ def device_context(
     stores: Stores, device_id: str, start: datetime, end: datetime, left_out: Sequence[LeftOutDay] = ()
 ) -> DeviceContext:
     """The context of a device; its energy is that of the files from `start` up to `end`, and read when asked for."""
-    device = stores.session.get(Device, device_id)
-    metadata = DeviceMetadata.parse(device.metadata_json if device else None)
+    metadata = metadata_of(stores.session, device_id)
 
     @cache
     def energy() -> EnergyFigures | None:

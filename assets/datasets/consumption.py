@@ -23,7 +23,7 @@ from assets.energy.samples import Samples, samples_of
 from assets.energy.states import STATES, StateFigures, machine_states
 from assets.energy.working import merged
 from storage import dirty_days
-from storage.devices import Device, DeviceMetadata
+from storage.devices import Device, metadata_of
 from storage.maintenance import windows_during
 from storage.times import DAY, microseconds, midnight, moment, utc_now
 
@@ -38,8 +38,7 @@ def energy_of(
 
     With `files_only` days without a file, and readings that came after a file was made, are left out.
     """
-    device = session.get(Device, device_id)
-    metadata = DeviceMetadata.parse(device.metadata_json if device else None)
+    metadata = metadata_of(session, device_id)
     corrections = reader.corrections(device_id)
     bases = bases_of(metadata, meters_of(metadata), corrections)
     days = ReaderDays(session, reader, device_id, bases, (start, end), files_only=files_only)
@@ -62,8 +61,7 @@ def states_of(
 
     A device that sends no power has that of its counters by the quarter hour. `files_only` is that of `energy_of`.
     """
-    device = session.get(Device, device_id)
-    metadata = DeviceMetadata.parse(device.metadata_json if device else None)
+    metadata = metadata_of(session, device_id)
     corrections = reader.corrections(device_id)
     bases = bases_of(metadata, meters_of(metadata), corrections)
     now = microseconds(utc_now())
@@ -84,8 +82,7 @@ def state_totals_of(
 
     None where the metadata declare no threshold. A week of power is in memory at a time.
     """
-    device = session.get(Device, device_id)
-    metadata = DeviceMetadata.parse(device.metadata_json if device else None)
+    device, metadata = session.get(Device, device_id), metadata_of(session, device_id)
     if device is None or (metadata.off_below_w is None and metadata.idle_below_w is None):
         return None
     planned = windows_during(session, device_id, device.tenant_id, moment(start), moment(end))

@@ -16,7 +16,7 @@ from assets.energy.meters import meters_of
 from assets.energy.samples import samples_of
 from assets.quality.cadence import steps_of
 from storage import catalogue, corrections, day_figures
-from storage.devices import Device, DeviceMetadata
+from storage.devices import DeviceMetadata, metadata_of
 from storage.stores import Stores
 from storage.times import DAY, microseconds, midnight
 
@@ -50,8 +50,7 @@ def refresh_energy(stores: Stores, progress: Callable[[int, int], None] = lambda
     while batch := day_figures.outdated_files(stores.session, after=after, limit=BATCH):
         for dataset in batch:
             after = dataset.id or after
-            device = stores.session.get(Device, dataset.device_id)
-            metadata = DeviceMetadata.parse(device.metadata_json if device else None)
+            metadata = metadata_of(stores.session, dataset.device_id)
             # Hours that are complete need no other columns than energy does.
             lacks_hours = day_figures.statistics_of_hours(dataset.hourly, 0, HOURS) is None
             columns = None if lacks_hours else ["timestamp", *bases_of(metadata, meters_of(metadata))]

@@ -69,7 +69,8 @@ def _in_a_process(protocol: str, folder: Path, every: int, case: str, model: str
     os.environ["OMP_NUM_THREADS"] = "1"
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_figures, args=(sender, (protocol, folder, every), case, model), daemon=True)
+    source = (protocol, folder, every)
+    process = context.Process(target=_send_evaluation, args=(sender, source, case, model), daemon=True)
     try:
         process.start()
     finally:
@@ -88,7 +89,7 @@ def _in_a_process(protocol: str, folder: Path, every: int, case: str, model: str
     return evaluation
 
 
-def _figures(sender: Connection, source: tuple[str, Path, int], name: str, model: str) -> None:
+def _send_evaluation(sender: Connection, source: tuple[str, Path, int], name: str, model: str) -> None:
     case = next(case for case in _of_protocol(*source) if case.name == name)
     started = time.perf_counter()
     error = None

@@ -17,9 +17,10 @@ from ingest.files.survey import Survey
 from ingest.files.times import LocalTimes, UnreadableTime
 from ingest.intake.decode import Decoded, Rejected, decode_items, is_identifier
 from ingest.intake.excess import drop_excess
+from ingest.intake.intake import quarantined
 from storage import dirty_days
 from storage.devices import NAMED_METRICS, all_devices
-from storage.quarantine import QuarantinedReading, add_quarantined
+from storage.quarantine import add_quarantined
 from storage.telemetry import Reading, TelemetryStore
 from storage.times import microseconds, moment, utc_now
 
@@ -104,7 +105,7 @@ class Importer:
             self._result.dropped += decoded.ignored
         refused = self._telemetry.write(readings)
         rejected += [Rejected(f"import/{r.reading.device_id}", r.reading.device_id, b"", r.reason) for r in refused]
-        add_quarantined(self._session, list(map(_quarantined, rejected)))
+        add_quarantined(self._session, [quarantined(item, utc_now()) for item in rejected])
         dirty_days.mark_dirty(self._session, ((r.device_id, r.time) for r in readings))
         self._session.commit()
         self._count(len(rows), readings, rejected, skipped)
@@ -182,13 +183,3 @@ def _chunks(rows: Iterable[Row]) -> Iterator[list[Row]]:
     iterator = iter(rows)
     while chunk := list(islice(iterator, CHUNK_ROWS)):
         yield chunk
-
-
-def _quarantined(rejected: Rejected) -> QuarantinedReading:
-    return QuarantinedReading(
-        device_id=rejected.device_id,
-        topic=rejected.topic,
-        payload=rejected.payload,
-        reason=rejected.reason,
-        metric=rejected.metric,
-    )

@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from storage.times import EPOCH, iso8601
+from ingest.intake.decode import EARLIEST
+from storage.times import iso8601, microseconds
 
 MILLISECONDS_PER_UNIT = {"s": 1e3, "ms": 1.0, "us": 1e-3}
 
@@ -148,7 +149,6 @@ def format_hint(text: str) -> str | None:
 def unit_hint(value: float, now: datetime) -> str | None:
     """The unit that makes a number of milliseconds a time between 2000 and now, if another one does."""
     for unit, factor in MILLISECONDS_PER_UNIT.items():
-        seconds = value * factor / 1000
-        if datetime(2000, 1, 1, tzinfo=UTC).timestamp() <= seconds <= (now - EPOCH).total_seconds():
+        if EARLIEST <= value * factor * 1000 <= microseconds(now):
             return unit
     return None

@@ -23,7 +23,7 @@ from storage.validation import short_number
 MAX_PAYLOAD_BYTES = 256_000
 MAX_ITEMS = 1000
 MAX_METRICS = 32
-MAX_AHEAD = 600 * SECOND
+MAX_AHEAD = 600 * SECOND  # so much a device's clock may be ahead
 FAR_SECONDS = 1e8  # a clock is not that wrong, but a unit is
 EARLIEST = 946_684_800 * SECOND  # 2000-01-01
 # In milliseconds, in both directions. Larger numbers lose precision when they are converted.

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from datetime import datetime
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
@@ -57,22 +58,26 @@ class DecodedMessage:
 
     def quarantined(self, refused: Refusals) -> Iterator[QuarantinedReading]:
         """Rows for the items that were rejected, and for the readings that the telemetry store refused."""
+        received_at = moment(self.message.received_at)
         for rejected in self.decoded.rejected:
-            yield self._row(rejected)
+            yield quarantined(rejected, received_at)
         for reading in self.decoded.readings if refused else ():
             if reason := refused.get((reading.device_id, reading.time)):
                 reason = f"the telemetry store refused it: {reason}"
-                yield self._row(Rejected(self.message.topic, reading.device_id, payload_of(reading), reason))
+                rejected = Rejected(self.message.topic, reading.device_id, payload_of(reading), reason)
+                yield quarantined(rejected, received_at)
 
-    def _row(self, rejected: Rejected) -> QuarantinedReading:
-        return QuarantinedReading(
-            device_id=rejected.device_id,
-            topic=rejected.topic,
-            payload=rejected.payload,
-            reason=rejected.reason,
-            metric=rejected.metric,
-            received_at=moment(self.message.received_at),
-        )
+
+def quarantined(rejected: Rejected, received_at: datetime) -> QuarantinedReading:
+    """The row of the quarantine for a rejected item."""
+    return QuarantinedReading(
+        device_id=rejected.device_id,
+        topic=rejected.topic,
+        payload=rejected.payload,
+        reason=rejected.reason,
+        metric=rejected.metric,
+        received_at=received_at,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ import asyncio
 import hmac
 import logging
 from html import escape
-from urllib.parse import SplitResult, parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import OperationalError
@@ -29,6 +29,7 @@ from storage.access import SESSION_COOKIE, VALID_FOR, Principal
 from storage.secret_files import INTERNAL_HEADER, internal_headers
 from storage.settings import LOOPBACK, Settings
 from web.rate_limits import WRONG_KEYS_AT_ONCE, WRONG_KEYS_PER_SECOND, Buckets
+from web.sites import comes_from_another_site, requested_host
 
 SIGN_IN_PATH = "/energy/sign-in"
 MAX_SIGN_IN_BYTES = 4096
@@ -108,7 +109,7 @@ class Guard:
         """The answer to a request that does not get in; None if it does."""
         is_read = request is not None and request.method in ("GET", "HEAD")
         wants_page = is_read and "text/html" in connection.headers.get("accept", "")
-        if not is_read and _comes_from_another_site(connection):
+        if not is_read and comes_from_another_site(connection):
             return PlainTextResponse("The request comes from a page of another site.", 403)
         if request is not None and request.method == "POST" and request.scope["path"] == SIGN_IN_PATH:
             return await self._sign_in(request)
@@ -142,8 +143,7 @@ class Guard:
                 return None if _may_use_dagster(principal) else NEEDS_A_KEY
             if self._settings.energy_admin_key or access.any_keys(session):
                 return NEEDS_A_KEY
-        # A page of another site whose name was made to point to 127.0.0.1 still sends its own name.
-        is_here = _parts(f"//{connection.headers.get('host', '')}").hostname in LOOPBACK
+        is_here = requested_host(connection) in LOOPBACK
         return None if is_here else "While the platform has no key, use the name 127.0.0.1 or localhost."
 
     async def _sign_in(self, request: Request) -> Response:
@@ -204,13 +204,6 @@ def _may_use_dagster(principal: Principal) -> bool:
     return principal.may("operate") and principal.tenant_id is None
 
 
-def _comes_from_another_site(connection: HTTPConnection) -> bool:
-    """Whether a page of another site sends the request. Programs send no Origin."""
-    origin = connection.headers.get("origin")
-    is_ours = origin is None or _parts(origin).netloc == connection.headers.get("host")
-    return not is_ours or connection.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none")
-
-
 def _unframed(send: Send) -> Send:
     """`send` for answers that no page of another site may show in a frame of its own, where clicks could be led to."""
 
@@ -220,13 +213,6 @@ def _unframed(send: Send) -> Send:
         await send(message)
 
     return send_unframed
-
-
-def _parts(address: str) -> SplitResult:
-    try:
-        return urlsplit(address)
-    except ValueError:
-        return urlsplit("")
 
 
 def _page(message: str) -> Response:

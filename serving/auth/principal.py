@@ -8,7 +8,6 @@ is 404.
 import re
 from collections.abc import Callable
 from typing import Annotated, Any, TypeVar
-from urllib.parse import SplitResult, urlsplit
 
 from fastapi import Depends, Request
 from sqlalchemy.exc import OperationalError
@@ -22,12 +21,12 @@ from storage.access import ANONYMOUS, SESSION_COOKIE, Principal, Role
 from storage.devices import IDENTIFIER, Device
 from storage.settings import LOOPBACK, Settings
 from web.rate_limits import WRONG_KEYS_AT_ONCE, WRONG_KEYS_PER_SECOND, Buckets
+from web.sites import comes_from_another_site, requested_host
 
-COOKIE = SESSION_COOKIE
 SECURITY_SCHEMES = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "A key, as `Authorization: Bearer KEY`"},
     "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
-    "cookie": {"type": "apiKey", "in": "cookie", "name": COOKIE, "description": "From POST /api/v1/session"},
+    "cookie": {"type": "apiKey", "in": "cookie", "name": SESSION_COOKIE, "description": "From POST /api/v1/session"},
 }
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 _ROLE = "__required_role__"
@@ -193,8 +192,7 @@ def _anonymous(connection: HTTPConnection, session: Session) -> Principal:
             raise Unauthenticated(
                 "this needs a key: send Authorization: Bearer KEY or X-API-Key: KEY (`energy keys create` makes keys)"
             )
-        # A page of another site whose name was made to point to 127.0.0.1 still sends its own name.
-        if _address(f"//{connection.headers.get('host', '')}").hostname not in LOOPBACK:
+        if requested_host(connection) not in LOOPBACK:
             raise Unauthenticated("without a key the API answers only under the names 127.0.0.1 and localhost")
     if connection.scope["type"] == "websocket" or connection.scope["method"] not in ("GET", "HEAD"):
         refuse_other_sites(connection)
@@ -212,7 +210,7 @@ def _key(connection: HTTPConnection) -> str | None:
 
 
 def _cookie(connection: HTTPConnection) -> str | None:
-    return connection.cookies.get(COOKIE)
+    return connection.cookies.get(SESSION_COOKIE)
 
 
 def _client(connection: HTTPConnection) -> str:
@@ -226,10 +224,7 @@ def refuse_other_sites(connection: HTTPConnection) -> None:
         Refused: The request comes from a page of another site.
 
     """
-    origin = connection.headers.get("origin")
-    site = connection.headers.get("sec-fetch-site", "same-origin")
-    is_ours = origin is None or _address(origin).netloc == connection.headers.get("host")
-    if not is_ours or site not in ("same-origin", "none"):
+    if comes_from_another_site(connection):
         raise Refused("the request comes from a page of another site; send a key in a header instead")
 
 
@@ -245,13 +240,6 @@ def refuse_silent_sites(connection: HTTPConnection) -> None:
         raise Refused(
             "a change with a cookie needs the header Origin, which browsers send; send a key in a header instead"
         )
-
-
-def _address(text: str) -> SplitResult:
-    try:
-        return urlsplit(text)
-    except ValueError:
-        return urlsplit("")
 
 
 def _refuse_other_tenants(session: Session, principal: Principal, device_id: str | None) -> None:

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from sqlmodel import Session
 
 from serving.auth.identified import IdentifiedRoute
-from serving.auth.principal import COOKIE, CurrentPrincipal, Limits, WrongKey, needs, public, refuse_other_sites
+from serving.auth.principal import CurrentPrincipal, Limits, WrongKey, needs, public, refuse_other_sites
 from serving.auth.schemas import (
     AuditPublic,
     AuditQuery,
@@ -20,7 +20,7 @@ from serving.auth.tenancy import DatabaseSession
 from serving.http.errors import Conflict, Refused, TooMany, Unauthenticated, problems
 from serving.http.pagination import Page, paginate
 from storage import access
-from storage.access import VALID_FOR, AuditEntry, Principal
+from storage.access import SESSION_COOKIE, VALID_FOR, AuditEntry, Principal
 
 router = APIRouter(prefix="/api/v1", tags=["access"], route_class=IdentifiedRoute)
 
@@ -51,7 +51,7 @@ def sign_in(request: Request, response: Response, body: SignIn) -> PrincipalAnsw
         session.commit()
     seconds = int(VALID_FOR["session"].total_seconds())
     is_secure = request.url.scheme == "https"
-    response.set_cookie(COOKIE, token, max_age=seconds, httponly=True, samesite="lax", secure=is_secure)
+    response.set_cookie(SESSION_COOKIE, token, max_age=seconds, httponly=True, samesite="lax", secure=is_secure)
     return _answer(principal)
 
 
@@ -65,12 +65,12 @@ def who_am_i(principal: CurrentPrincipal) -> PrincipalAnswer:
 @public
 def sign_out(request: Request, response: Response) -> None:
     """End the cookie's session."""
-    if token := request.cookies.get(COOKIE):
+    if token := request.cookies.get(SESSION_COOKIE):
         refuse_other_sites(request)
         with Session(request.app.state.engine) as session:
             access.end_token(session, token)
             session.commit()
-    response.delete_cookie(COOKIE)
+    response.delete_cookie(SESSION_COOKIE)
 
 
 @router.post("/session/ticket", responses=problems(Conflict), dependencies=NOT_STORED)

@@ -1,25 +1,22 @@
 """Whether a correction makes sense: the checks that need the device and its readings."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from sqlmodel import Session
 
 from assets.datasets import TelemetryReader, energy_of
 from assets.energy import counter_units
-from ingest.intake import plausible_limits
+from ingest.intake import EARLIEST, MAX_AHEAD, plausible_limits
 from serving.corrections.schemas import CorrectionFields
 from serving.http.errors import Conflict, Invalid
 from serving.telemetry.routes import refuse_unknown
 from storage import corrections
-from storage.devices import Device, DeviceMetadata, order_metrics
+from storage.devices import Device, DeviceMetadata, metadata_of, order_metrics
 from storage.times import microseconds, utc_now
 from storage.validation import short_number
 
 MAX_RANGE = timedelta(days=32)
 MAX_ACTIVE = 1000
-# A device's clock may be ahead by so much, as for readings.
-MAX_AHEAD = timedelta(minutes=10)
-EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 # A counter's amount, in its unit.
 MAX_AMOUNT = 1e9
 DERIVED = "power_factor"
@@ -32,14 +29,13 @@ def check(session: Session, reader: TelemetryReader, device_id: str, body: Corre
         Problem: it does not; the message says why, and what to do.
 
     """
-    device = session.get(Device, device_id)
-    if device is None:
+    if session.get(Device, device_id) is None:
         refuse_unknown(session, [device_id])
     _check_range(body)
     if body.metric == DERIVED:
         detail = "power_factor is derived from voltage, current and power; correct one of these"
         raise Invalid(detail, field="metric")
-    metadata = DeviceMetadata.parse(device.metadata_json if device else None)
+    metadata = metadata_of(session, device_id)
     unit = counter_units(metadata).get(body.metric) if body.action == "replace" else None
     if corrections.count_active(session, device_id) >= MAX_ACTIVE:
         raise Conflict(f"{device_id} has {MAX_ACTIVE} corrections that count; undo some, or join neighbouring ones")
@@ -56,9 +52,9 @@ def check(session: Session, reader: TelemetryReader, device_id: str, body: Corre
 def _check_range(body: CorrectionFields) -> None:
     if body.ends_at - body.starts_at > MAX_RANGE:
         raise Invalid(f"the range is longer than {MAX_RANGE.days} days; correct it in parts", field="to")
-    if body.ends_at > utc_now() + MAX_AHEAD:
+    if microseconds(body.ends_at) > microseconds(utc_now()) + MAX_AHEAD:
         raise Invalid("to lies in the future; only what has been measured can be corrected", field="to")
-    if body.starts_at < EARLIEST:
+    if microseconds(body.starts_at) < EARLIEST:
         raise Invalid("from is before 2000-01-01, and no reading is that old", field="from")
 
 
@@ -80,7 +76,6 @@ def _check_value(body: CorrectionFields, metadata: DeviceMetadata) -> None:
         limits = f"{short_number(low)} to {short_number(high)}"
         detail = f"{short_number(body.value)} is outside the plausible limits of {body.metric}, {limits}"
         raise Invalid(f"{detail}; `limits` in the device's metadata_json changes them", field="value")
-
     if body.metric == "power" and metadata.max_power_w and abs(body.value) > metadata.max_power_w:
         detail = f"{short_number(body.value)} W is more than max_power_w, {short_number(metadata.max_power_w)} W"
         raise Invalid(f"{detail}, and not counted; check the value, or the device's metadata_json", field="value")

@@ -30,7 +30,7 @@ from serving.telemetry.routes import refuse_unknown
 from storage import corrections
 from storage.access import Principal
 from storage.corrections import Correction
-from storage.devices import Device, DeviceMetadata
+from storage.devices import metadata_of
 from storage.settings import Settings
 from storage.telemetry import MetricStatistics
 from storage.times import moment, rfc3339
@@ -130,8 +130,7 @@ def _public(session: Session, principal: Principal, *rows: Correction) -> list[C
 
 
 def _zone(session: Session, settings: Settings, device_id: str) -> Any:
-    device = session.get(Device, device_id)
-    return DeviceMetadata.parse(device.metadata_json if device else None).zone(settings.zone)
+    return metadata_of(session, device_id).zone(settings.zone)
 
 
 def _preview(session: Session, settings: Settings, row: Correction, change: Change) -> Response:

@@ -16,7 +16,7 @@ from storage.settings import Settings
 
 log = logging.getLogger(__name__)
 
-# For one call altogether; and as many calls at once as there are threads for requests.
+# For one call altogether; and how many calls may be under way, of the launcher and of readiness.
 DEADLINE_SECONDS, MAX_CALLS = 10.0, 40
 # The code location of `workspace.yaml`, and the name that Dagster gives to the definitions in it.
 LOCATION = {"repositoryLocationName": "energy", "repositoryName": "__repository__"}

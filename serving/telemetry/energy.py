@@ -20,7 +20,7 @@ from serving.http.formats import json_answer
 from serving.telemetry.items import json_findings
 from serving.telemetry.routes import refuse_unknown, requested_range
 from serving.telemetry.schemas import End, EnergyFinding, Start
-from storage.devices import Device, DeviceMetadata
+from storage.devices import metadata_of
 from storage.times import HOUR, QUARTER, microseconds, moment
 
 router = APIRouter(prefix="/api/v1/data", tags=["telemetry"])
@@ -90,8 +90,7 @@ def get_energy(
 ) -> Response:
     """The energy of a device over a range, by default the last 24 hours, by quarter hour, hour, day or month."""
     start, end = requested_range(start_time, end_time)
-    device = session.get(Device, device_id)
-    metadata = DeviceMetadata.parse(device.metadata_json if device else None)
+    metadata = metadata_of(session, device_id)
     zone = metadata.zone(settings.zone)
     edges = list(_edges(start, end, interval, zone))
     energy = energy_of(session, reader, device_id, start, end)

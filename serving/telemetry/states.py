@@ -16,7 +16,7 @@ from serving.http.formats import json_answer
 from serving.telemetry.routes import refuse_unknown, requested_range
 from serving.telemetry.schemas import End, Start
 from storage import maintenance
-from storage.devices import Device, DeviceMetadata
+from storage.devices import Device, metadata_of
 from storage.times import DAY, SECOND, microseconds, moment
 
 router = APIRouter(prefix="/api/v1/data", tags=["telemetry"])
@@ -81,8 +81,7 @@ def get_states(
     start, end = requested_range(start_time, end_time)
     if end - start > MAX_DAYS * DAY:
         raise Invalid(f"the range is longer than {MAX_DAYS} days; request it in parts", field="start_time")
-    device = session.get(Device, device_id)
-    metadata = DeviceMetadata.parse(device.metadata_json if device else None)
+    device, metadata = session.get(Device, device_id), metadata_of(session, device_id)
     tenant_id = device.tenant_id if device else None
     planned = maintenance.windows_during(session, device_id, tenant_id, moment(start), moment(end))
     windows = [(microseconds(window.starts_at), microseconds(window.ends_at)) for window in planned]

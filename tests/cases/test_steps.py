@@ -1,16 +1,14 @@
 """The cases that are steps and not files: clients of the embedded broker, and lists that grow while they are read."""
 
 import json
-import socket
 import time
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-import paho.mqtt.client as mqtt
 import pytest
 from fastapi.testclient import TestClient
-from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.enums import MQTTProtocolVersion
 from sqlmodel import Session, func, select
 
 from ingest.notify.outbox import Outbox
@@ -25,30 +23,9 @@ from storage.settings import Settings
 from storage.times import MINUTE, utc_now
 from tests.cases.expectations import failures
 from tests.cases.platform import CASES
+from tests.support.machines import V311, connect, die, leave, send
 from tests.support.running import Ingester, ingesting, nats_broker
 from tests.support.servers import wait_until
-
-
-def client(settings: Settings, name: str, protocol: MQTTProtocolVersion = MQTTProtocolVersion.MQTTv311) -> mqtt.Client:
-    """A client without a login; it is connected, unless the broker refuses it."""
-    one = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=name, protocol=protocol, reconnect_on_failure=False)
-    outcome: list[bool] = []
-    one.on_connect = lambda _c, _u, _f, reason, _p: outcome.append(not reason.is_failure)
-    one.on_disconnect = lambda *_: outcome.append(False)
-    one.connect("127.0.0.1", settings.mqtt_broker_port)
-    one.loop_start()
-    wait_until(lambda: outcome, "the broker answers")
-    return one
-
-
-def send(one: mqtt.Client, device_id: str, qos: int = 1, *, retain: bool = False) -> None:
-    payload = json.dumps({"timestamp": int(time.time() * 1000), "power": 1.0})
-    one.publish(f"devices/{device_id}/telemetry", payload, qos=qos, retain=retain).wait_for_publish(10)
-
-
-def leave(one: mqtt.Client) -> None:
-    one.disconnect()
-    one.loop_stop()
 
 
 def stored(ingester: Ingester, device_id: str) -> int:
@@ -71,24 +48,17 @@ def clients(settings: Settings, _: TestClient) -> dict[str, Any]:
         refused = set()
         for i, (name, device_id) in enumerate(sent.items()):
             protocols = {"v31": MQTTProtocolVersion.MQTTv31, "v5": MQTTProtocolVersion.MQTTv5}
-            one = client(settings, f"client-{i}", protocols.get(name, MQTTProtocolVersion.MQTTv311))
+            one = connect(settings.mqtt_broker_port, f"client-{i}", protocols.get(name, V311))
             if one.is_connected():
                 send(one, device_id, int(name[3:]) if name.startswith("qos") else 1)
             else:
                 refused.add(name)
             leave(one)
         for device_id in ("same-1", "same-2"):
-            one = client(settings, "the-same")
+            one = connect(settings.mqtt_broker_port, "the-same")
             send(one, device_id)
             leave(one)
-        dying = mqtt.Client(CallbackAPIVersion.VERSION2, client_id="dying", reconnect_on_failure=False)
-        dying.will_set("devices/dying/telemetry", b"offline", qos=1)
-        dying.connect("127.0.0.1", settings.mqtt_broker_port)
-        dying.loop_start()
-        wait_until(dying.is_connected, "it is connected")
-        link = dying.socket()
-        assert isinstance(link, socket.socket)
-        link.shutdown(socket.SHUT_RDWR)
+        dying = die(settings.mqtt_broker_port)
         expected = len(sent) - len(refused) + 2
         wait_until(lambda: ingester.metrics.stored == expected, "the readings are stored")
         wait_until(lambda: ingester.metrics.quarantined, "the will is quarantined")
@@ -129,7 +99,7 @@ def retained(settings: Settings, _: TestClient) -> dict[str, Any]:
                              threshold=1.0, cooldown_minutes=0))  # fmt: skip
             session.commit()
             ingester.registry.load()
-            one = client(settings, "device")
+            one = connect(settings.mqtt_broker_port, "device")
             send(one, "D1", retain=True)
             leave(one)
             wait_until(lambda: ingester.metrics.stored, "the reading is stored")
@@ -141,8 +111,8 @@ def retained(settings: Settings, _: TestClient) -> dict[str, Any]:
 
 def stranger(settings: Settings, _: TestClient) -> dict[str, Any]:
     with nats_broker(settings), ingesting(settings) as ingester:
-        one = client(settings, settings.mqtt_client_id)
-        other = client(settings, "device")
+        one = connect(settings.mqtt_broker_port, settings.mqtt_client_id)
+        other = connect(settings.mqtt_broker_port, "device")
         acknowledged = 0
         for i in range(600):
             payload = json.dumps({"timestamp": int(time.time() * 1000) - i, "power": 1.0})

@@ -1,7 +1,6 @@
 """The ingester's loops: what cannot be read costs itself alone, and a loop that has died is known."""
 
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -41,14 +40,6 @@ def test_readiness_knows_a_loop_that_does_not_work_any_more(monkeypatch: pytest.
     assert ready() == (False, "registry has not worked for 61 s: no such table")
     loop.worked()
     assert ready() == (True, "work")
-
-
-@pytest.fixture
-def registry(settings: Settings, engine: Engine) -> Iterator[Registry]:
-    registry = Registry(settings, engine)
-    registry.start()
-    yield registry
-    registry.stop()
 
 
 def test_a_device_that_cannot_be_read_keeps_no_other_away(

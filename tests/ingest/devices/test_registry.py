@@ -1,4 +1,3 @@
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -13,14 +12,6 @@ from storage.rules import Rule
 from storage.settings import Settings
 from storage.times import microseconds, utc_now
 from tests.support.servers import wait_until
-
-
-@pytest.fixture
-def registry(settings: Settings, engine: Engine) -> Iterator[Registry]:
-    registry = Registry(settings, engine)
-    registry.start()
-    yield registry
-    registry.stop()
 
 
 def saved(session: Session, row: Any) -> Any:

@@ -1,22 +1,19 @@
 """Clients as plants have them, at both brokers as they are shipped: each QoS and protocol, ids of every form, wills."""
 
-import json
-import socket
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import paho.mqtt.client as mqtt
 import pytest
-from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.enums import MQTTProtocolVersion
 from sqlalchemy import Engine
 from sqlmodel import Session, select
 
 from storage.quarantine import QuarantinedReading
 from storage.settings import Settings
 from storage.times import MINUTE
+from tests.support.machines import V311, connect, die, leave, send
 from tests.support.running import Ingester, ingesting, nats_broker
 from tests.support.servers import wait_until
 from tests.support.stack import PLATFORM, mosquitto
@@ -32,25 +29,12 @@ class Door:
     port: int
     login: tuple[str, str] | None
 
-    def client(self, name: str, protocol: MQTTProtocolVersion = MQTTProtocolVersion.MQTTv311) -> mqtt.Client:
-        client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=name, protocol=protocol, reconnect_on_failure=False)
-        if self.login:
-            client.username_pw_set(*self.login)
-        return client
-
-    def send(self, client: mqtt.Client, device_id: str, qos: int = 1) -> bool:
-        """Connect, publish one reading, and leave. False if the broker refuses the client."""
-        answers: list[bool] = []
-        client.on_connect = lambda _c, _u, _f, reason, _p: answers.append(not reason.is_failure)
-        client.on_disconnect = lambda *_: answers.append(False)
-        client.connect("127.0.0.1", self.port)
-        client.loop_start()
-        wait_until(lambda: answers, "the broker answers")
-        if accepted := answers[0]:
-            payload = json.dumps({"timestamp": int(time.time() * 1000), "power": 1.0})
-            client.publish(f"devices/{device_id}/telemetry", payload, qos=qos).wait_for_publish(10)
-        client.disconnect()
-        client.loop_stop()
+    def send(self, name: str, device_id: str, qos: int = 1, protocol: MQTTProtocolVersion = V311) -> bool:
+        """A client connects, publishes one reading, and leaves. False if the broker refuses the client."""
+        client = connect(self.port, name, protocol, self.login)
+        if accepted := client.is_connected():
+            send(client, device_id, qos)
+        leave(client)
         return accepted
 
     def stored(self, device_id: str) -> int:
@@ -78,27 +62,19 @@ def door(
 def test_what_each_kind_of_client_sends_is_stored(door: Door, engine: Engine) -> None:
     expected: dict[str, int] = {}
     for qos in (0, 1, 2):
-        assert door.send(door.client(f"client-{qos}"), f"qos{qos}", qos)
+        assert door.send(f"client-{qos}", f"qos{qos}", qos)
         expected[f"qos{qos}"] = 1
     for device_id in ("plant.hall-1.pump_2", "CAPITALS"):
-        assert door.send(door.client(f"client-of-{len(expected)}"), device_id)
+        assert door.send(f"client-of-{len(expected)}", device_id)
         expected[device_id] = 1
     for device_id in ("one", "other"):
-        assert door.send(door.client("the-same"), device_id)
+        assert door.send("the-same", device_id)
         expected[device_id] = 1
     for protocol in (MQTTProtocolVersion.MQTTv31, MQTTProtocolVersion.MQTTv5):
-        expected[protocol.name] = int(door.send(door.client("old-or-new", protocol), protocol.name))
+        expected[protocol.name] = int(door.send("old-or-new", protocol.name, protocol=protocol))
     wait_until(lambda: {name: door.stored(name) for name in expected} == expected, "all are stored")
 
-    client = door.client("with-a-will")
-    client.will_set("devices/dying/telemetry", b"offline", qos=1)
-    client.connect("127.0.0.1", door.port)
-    client.loop_start()
-    wait_until(client.is_connected, "it is connected")
-    link = client.socket()
-    assert isinstance(link, socket.socket)
-    with suppress(OSError):
-        link.shutdown(socket.SHUT_RDWR)  # no DISCONNECT is sent
+    client = die(door.port, door.login)
     wait_until(lambda: door.ingester.metrics.quarantined, "its will is quarantined")
     client.loop_stop()
     with Session(engine) as session:

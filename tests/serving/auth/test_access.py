@@ -10,9 +10,8 @@ from typer.testing import CliRunner
 from cli.main import app as command
 from serving.__main__ import refuse_open_access
 from serving.app import create_app
-from serving.auth.principal import COOKIE
 from storage import access
-from storage.access import AccessToken, ApiKey, AuditEntry
+from storage.access import SESSION_COOKIE, AccessToken, ApiKey, AuditEntry
 from storage.settings import Settings, SettingsError
 from tests.serving.conftest import BASE
 from web.rate_limits import Buckets
@@ -73,7 +72,7 @@ def test_keys_are_hashed_end_and_are_revoked(client: TestClient, session: Sessio
     session.commit()
     assert client.get("/api/v1/session").status_code == 401
     assert client.get("/api/v1/session", headers=mine).status_code == 401
-    assert signed_in.cookies[COOKIE] not in str(session.exec(select(AccessToken)).all())
+    assert signed_in.cookies[SESSION_COOKIE] not in str(session.exec(select(AccessToken)).all())
     kept.revoked_at, kept.expires_at = None, kept.created_at
     session.add(kept)
     session.commit()
@@ -106,11 +105,11 @@ def test_a_cookie_works_for_pages_of_this_site_only(client: TestClient, key: Key
     assert client.post("/api/v1/devices", json=DEVICE, headers={"Origin": BASE}).status_code == 201
     with_key = {"Origin": "http://other.example", "X-API-Key": secret}
     assert client.delete("/api/v1/devices/D1", headers=with_key).status_code == 204
-    token = client.cookies[COOKIE]
+    token = client.cookies[SESSION_COOKIE]
     assert client.delete("/api/v1/session", headers={"Origin": "http://attacker.example"}).status_code == 403
     assert client.get("/api/v1/session").status_code == 200
     assert client.delete("/api/v1/session", headers={"Origin": BASE}).status_code == 204
-    assert client.get("/api/v1/session", cookies={COOKIE: token}).status_code == 401
+    assert client.get("/api/v1/session", cookies={SESSION_COOKIE: token}).status_code == 401
 
 
 def test_websockets_take_a_header_a_cookie_or_a_ticket_once(
@@ -134,7 +133,7 @@ def test_websockets_take_a_header_a_cookie_or_a_ticket_once(
         assert closed_with(path) == 4401
     assert closed_with("/ws/telemetry/D2", **{"x-api-key": secret}) == 4404
     client.post("/api/v1/session", json={"key": secret})
-    cookie = f"{COOKIE}={client.cookies[COOKIE]}"
+    cookie = f"{SESSION_COOKIE}={client.cookies[SESSION_COOKIE]}"
     client.cookies.clear()
     ours = BASE.replace("127.0.0.1", "testserver")
     assert closed_with("/ws/telemetry/D1", cookie=cookie, origin=ours, host="testserver") == 1013

@@ -6,8 +6,8 @@ import pytest
 from fastapi.testclient import TestClient
 
 from serving.__main__ import server_config
-from serving.auth.principal import COOKIE
 from serving.settings import ApiSettings
+from storage.access import SESSION_COOKIE
 from storage.settings import Settings, SettingsError
 from tests.serving.conftest import BASE
 
@@ -34,7 +34,7 @@ def test_a_valid_key_is_never_refused_for_the_failures_of_others(client: TestCli
 def test_who_sends_no_key_is_not_counted(client: TestClient, key: Key) -> None:
     """Nor is a page whose session has ended: both are told to sign in, however often they ask."""
     key("read")
-    for headers in ({}, {"Cookie": f"{COOKIE}=ended"}, {"Authorization": "Basic eDp5"}):
+    for headers in ({}, {"Cookie": f"{SESSION_COOKIE}=ended"}, {"Authorization": "Basic eDp5"}):
         for _ in range(25):
             assert client.get("/api/v1/session", headers=headers).status_code == 401
     assert statuses(client, 21) == [401] * 20 + [429]
