@@ -15,12 +15,12 @@ from assets.analyses.hourly import hourly_means, local_hours
 from assets.analyses.parameters import ENERGY_METRICS
 from assets.analyses.result import CannotAnalyse
 from assets.energy import EnergyFigures
+from assets.energy.cells import MILLIONTHS
 from storage.arrays import Floats
 from storage.devices import NAMED_METRICS, UNITS
 from storage.times import HOUR as HOUR_US
 
 ENERGY, ENERGY_EXPORT = ENERGY_METRICS
-MILLIWATT_HOURS = 1_000_000  # of a kWh
 WELL_COVERED = 0.5  # of an hour
 MIN_RISES = 48  # hours in which a metric that never falls has risen: it is a register
 COMPANION_NAMES = ("temperature", "production")
@@ -132,7 +132,7 @@ def hourly_energy(energy: EnergyFigures, metric: str, context: DeviceContext) ->
     which = (cells.starts - offset) // HOUR_US
     amounts = cells.out if metric == ENERGY_EXPORT else cells.amounts
     first, count = int(which[0]), int(which[-1] - which[0]) + 1
-    kwh = np.bincount(which - first, amounts / MILLIWATT_HOURS, count)
+    kwh = np.bincount(which - first, amounts / MILLIONTHS, count)
     covered = np.bincount(which - first, cells.covered / HOUR_US, count)
     start = pd.Timestamp(first * HOUR_US + offset, unit="us", tz="UTC")
     times = pd.date_range(start, periods=count, freq="h")

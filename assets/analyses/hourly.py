@@ -10,7 +10,7 @@ from assets.analyses import readings
 from assets.analyses.forecasting.calendar import DAY, WEEK, LocalHours, bin_offset
 from assets.analyses.forecasting.hours import Hours
 from assets.analyses.result import CannotAnalyse
-from storage.arrays import Floats, Indices, Mask
+from storage.arrays import Floats, Indices, Mask, runs
 
 MAX_INTERPOLATED_HOURS = 6  # in a row
 MAX_GAP_HOURS = 14 * DAY  # older history is not used
@@ -52,7 +52,7 @@ def local_hours(means: pd.Series, clock: LocalHours, *, fades: bool, needed: int
     silent = _silent(values, positions, clock)
     is_silent = ~known & ~_outages(values) & np.isin(_hour_of_week(clock, positions), list(silent))
     missing = ~known & ~is_silent & np.isin(positions, at)  # where the clock goes forward an hour is not missing
-    gaps = [run for run in _runs(missing) if run.stop - run.start > MAX_INTERPOLATED_HOURS]
+    gaps = [run for run in runs(missing) if run.stop - run.start > MAX_INTERPOLATED_HOURS]
     first = max((gap.stop for gap in gaps if gap.stop - gap.start > MAX_GAP_HOURS), default=0)
     gaps = [gap for gap in gaps if gap.start >= first]
     _check_enough(values[first:], missing[first:], (known | is_silent)[first:], needed, is_cut=first > 0)
@@ -94,7 +94,7 @@ def _check_enough(values: Floats, missing: Mask, counted: Mask, needed: int, *, 
 def _outages(values: Floats) -> Mask:
     """Hours without readings in runs of more than four days."""
     is_outage = np.zeros(len(values), bool)
-    for run in _runs(np.isnan(values)):
+    for run in runs(np.isnan(values)):
         is_outage[run] = run.stop - run.start > MAX_SILENT_HOURS
     return is_outage
 
@@ -142,8 +142,3 @@ def _fill(values: Floats, gaps: list[slice], positions: Indices, clock: LocalHou
     for gap in gaps:
         usual = by_week.reindex(of_week[gap]).to_numpy()
         values[gap] = np.where(np.isnan(usual), by_day.reindex(of_week[gap] % DAY).to_numpy(), usual)
-
-
-def _runs(flags: Mask) -> list[slice]:
-    edges = np.flatnonzero(np.diff(np.r_[0, flags.astype(int), 0]))
-    return [slice(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)]

@@ -1,6 +1,6 @@
 """A day's energy as the catalogue keeps it: written as JSON, and read again."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -84,17 +84,22 @@ def steps_in(energy: Mapping[str, Any] | None, metric: str | None = None) -> Ste
 
 def _power_from(day: Mapping[str, Any]) -> PowerDay:
     first, last = (None if day[end] is None else (int(day[end][0]), float(day[end][1])) for end in ("first", "last"))
-    spikes, left_out = (
-        tuple(Spike(int(t), float(v), int(e)) for t, v, e in day[name]) for name in ("spikes", "left_out")
-    )
+    spikes, left_out = _spikes_from(day["spikes"]), _spikes_from(day["left_out"])
     return PowerDay(_steps(day), day["limit"], first, last, _cells_from(day["cells"]), spikes, left_out)
 
 
 def _register_from(day: Mapping[str, Any]) -> RegisterDay:
     pace = Pace(*day["pace"])
     levels = None if day["levels"] is None else tuple(_level_from(level) for level in day["levels"])
-    left_out = tuple(Spike(int(t), float(v), int(e)) for t, v, e in day.get("left_out", ()))
-    return RegisterDay(_steps(day), day["limit"], pace, levels, left_out)
+    return RegisterDay(_steps(day), day["limit"], pace, levels, _spikes_from(day.get("left_out", ())))
+
+
+def _spikes_json(spikes: Iterable[Spike]) -> list[list[float]]:
+    return [[spike.at, spike.value, spike.effect] for spike in spikes]
+
+
+def _spikes_from(written: Iterable[Sequence[float]]) -> tuple[Spike, ...]:
+    return tuple(Spike(int(at), float(value), int(effect)) for at, value, effect in written)
 
 
 def _steps(day: Mapping[str, Any]) -> Steps:
@@ -106,8 +111,8 @@ def _power_json(day: PowerDay) -> dict[str, Any]:
         "first": day.first,
         "last": day.last,
         "cells": _cells_json(day.cells),
-        "spikes": [[s.at, s.value, s.effect] for s in day.spikes],
-        "left_out": [[s.at, s.value, s.effect] for s in day.left_out],
+        "spikes": _spikes_json(day.spikes),
+        "left_out": _spikes_json(day.left_out),
     }
 
 
@@ -124,8 +129,8 @@ def _register_json(day: RegisterDay) -> dict[str, Any]:
             }
             for level in day.levels
         ]
-    left_out = [[s.at, s.value, s.effect] for s in day.left_out]
-    return {"pace": [day.pace.usual, day.pace.resolution, day.pace.most], "levels": levels, "left_out": left_out}
+    pace = [day.pace.usual, day.pace.resolution, day.pace.most]
+    return {"pace": pace, "levels": levels, "left_out": _spikes_json(day.left_out)}
 
 
 def _level_from(level: Mapping[str, Any]) -> Level:

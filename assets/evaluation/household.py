@@ -26,7 +26,8 @@ def _figures(model: str, file: Path, *, is_told: bool) -> Figures:
     import numpy as np  # noqa: PLC0415 - the list of cases needs no library
     import pandas as pd  # noqa: PLC0415
 
-    from assets.evaluation.tables import ignore_progress, read_rows, runs, share, table  # noqa: PLC0415
+    from assets.evaluation.tables import ignore_progress, read_rows, share, table  # noqa: PLC0415
+    from storage.arrays import runs  # noqa: PLC0415
 
     rows = read_rows(file)
     times = pd.DatetimeIndex(rows["timestamp"])

@@ -52,7 +52,8 @@ def _of_series(model: str, file: Path, labelled: list[list[str]]) -> dict[str, A
     import pandas as pd  # noqa: PLC0415
 
     from assets.evaluation.rows import flags_and_scores  # noqa: PLC0415
-    from assets.evaluation.tables import read_rows, runs  # noqa: PLC0415
+    from assets.evaluation.tables import read_rows  # noqa: PLC0415
+    from storage.arrays import runs  # noqa: PLC0415
 
     rows = read_rows(file)
     times = pd.DatetimeIndex(rows["timestamp"])
@@ -62,13 +63,14 @@ def _of_series(model: str, file: Path, labelled: list[list[str]]) -> dict[str, A
     edges = [[pd.Timestamp(edge, tz="UTC") for edge in window] for window in labelled]
     inside = [np.asarray((times >= start) & (times <= end)) for start, end in edges]
     in_any = np.any(inside, axis=0) if inside else np.zeros(len(rows), bool)
-    alarms = [run.start for run in runs(flag)]
+    flagged = runs(flag)
+    alarms = [run.start for run in flagged]
     outside = ~in_any & (np.arange(len(rows)) >= fitted)
     return {
         "windows": len(inside),
         "windows_hit": sum(bool((flag & window).any()) for window in inside),
         "windows_begun_inside": sum(any(window[alarm] for alarm in alarms) for window in inside),
-        "false_alarms": sum(not in_any[run].any() for run in runs(flag)),
+        "false_alarms": sum(not in_any[run].any() for run in flagged),
         "weeks": (times[-1] - times[fitted]).total_seconds() / WEEK_SECONDS,
         "rows_outside": int(outside.sum()),
         "rows_outside_flagged": int((flag & outside).sum()),

@@ -3,11 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
-
-from storage.arrays import Mask
 
 NOT_METRICS = {"timestamp", "device_id", "anomaly", "anomaly_kind", "changepoint"}
 
@@ -30,12 +27,6 @@ def table(rows: pd.DataFrame) -> pa.Table:
 def stem(file: Path) -> str:
     """The file's name without `.csv` and `.csv.gz`."""
     return file.name.partition(".csv")[0]
-
-
-def runs(flags: Mask) -> list[slice]:
-    """The runs of true values."""
-    edges = np.flatnonzero(np.diff(np.r_[0, flags.astype(int), 0]))
-    return [slice(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)]
 
 
 def ignore_progress(_percent: float, _message: str) -> None:
