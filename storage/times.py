@@ -11,6 +11,7 @@ HOUR = 60 * MINUTE
 DAY = 24 * HOUR
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 
 
 # ISO 8601's other name of midnight, the end of a day: 24:00, with zeros or nothing after it, and an offset.
@@ -36,7 +37,7 @@ def microseconds(moment: datetime) -> int:
     """
     if moment.tzinfo is None:
         raise ValueError("the timestamp has no offset; write it as 2026-02-12T10:00:00Z or with +01:00")
-    return (moment - EPOCH) // timedelta(microseconds=1)
+    return (moment - EPOCH) // _MICROSECOND
 
 
 def iso8601(text: str) -> datetime:

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from ingest.devices.profile import DeviceProfile
+from ingest.intake.lenient_json import decode_leniently
 from storage.devices import IDENTIFIER, MAX_IDENTIFIER, METRIC, NAMED_METRICS, RESERVED
 from storage.telemetry import Reading
 from storage.times import SECOND, iso8601, microseconds
@@ -39,8 +40,6 @@ _identifier = re.compile(IDENTIFIER)
 _metric_name = re.compile(METRIC)
 _schema_version = re.compile(r"[A-Za-z0-9_.-]{1,50}")
 _json_number = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]{1,2})?")
-# Strings too, so that what they hold stays as it is.
-_string_or_not_finite = re.compile(r'"(?:[^"\\]|\\.)*"|[+-]?\b(?:nan|inf(?:inity)?)\b', re.IGNORECASE | re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +53,7 @@ class Rejected:
     metric: str | None = None
 
 
-@dataclass(slots=True)
-class Decoded:
+class Decoded(msgspec.Struct, gc=False):
     """What one message held; `ignored` counts keys that were dropped.
 
     They are not metrics, or beyond what any metric can be, or the device's profile ignores them.
@@ -128,31 +126,14 @@ def _items(payload: bytes) -> list[Any]:
     try:
         value = msgspec.json.decode(payload)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        value = _lenient(payload)
+        try:
+            value = decode_leniently(payload)
+        except ValueError as error:
+            raise _Invalid(str(error)) from None
     items = value if isinstance(value, list) else [value]
     if not 1 <= len(items) <= MAX_ITEMS:
         raise _Invalid(f"the array has {len(items)} items. Send 1 to {MAX_ITEMS}.")
     return items
-
-
-def _lenient(payload: bytes) -> Any:
-    """Decode JSON with bare nan and inf, which some devices send for one broken channel of a good reading."""
-    try:
-        return json.loads(_string_or_not_finite.sub(_as_python_reads_it, payload.decode()))
-    except json.JSONDecodeError as error:
-        raise _Invalid(f"the payload is not valid JSON: look at line {error.lineno}, character {error.colno}") from None
-    except (ValueError, RecursionError):
-        problem = "it is not UTF-8 text, is nested too deeply, or has a number that is too long"
-        raise _Invalid(f"the payload is not valid JSON: {problem}") from None
-
-
-def _as_python_reads_it(match: re.Match[str]) -> str:
-    text = match[0]
-    if text.startswith('"'):
-        return text
-    if "nan" in text.lower():
-        return "NaN"
-    return "-Infinity" if text.startswith("-") else "Infinity"
 
 
 def _reading(item: Any, device_id: str, received_at: int, profile: DeviceProfile) -> tuple[Reading, int]:
@@ -219,23 +200,22 @@ def plausible_limits(metric: str, limits: Mapping[str, tuple[float, float]]) -> 
 def _metrics(item: Mapping[str, Any], profile: DeviceProfile) -> tuple[dict[str, float], list[str] | None, int]:
     """The metrics, the names of those out of their band (None if there are none), and how many keys are not metrics."""
     limits, bands, ignore = profile.limits, profile.bands, profile.ignore
+    usual = {} if limits or bands or ignore else NOMINAL
     metrics: dict[str, float] = {}
     out_of_band: list[str] | None = None
     ignored = 0
     for name, value in item.items():
+        # Nearly every value is a float in the band of a named metric.
+        if (usual_band := usual.get(name)) and type(value) is float and usual_band[0] <= value <= usual_band[1]:
+            metrics[name] = value
+            continue
         if value is None or name in RESERVED or name in ignore:
             ignored += name in ignore or (name in RESERVED and name not in _EXPECTED)
             continue
         low, high = plausible_limits(name, limits)
-        # Nearly every value is a number within its limits. NaN is not within any limits.
+        # NaN is not within any limits.
         if type(value) not in _NUMBERS or not low <= value <= high:
-            if name in NAMED_METRICS and _number(value) is None:
-                raise _Invalid(_not_a_number(name, value), name)
-            # A value that is too great for any metric is none, such as an IMEI or a time in milliseconds.
-            has_limits = name in PLAUSIBLE or name in limits
-            if has_limits and type(value) in _NUMBERS and (value < low or value > high):
-                limits_text = f"{short_number(low)} to {short_number(high)}"
-                raise _Invalid(f"{name} = {short_number(value)} is outside its plausible limits {limits_text}", name)
+            _check_ignorable(name, value, (low, high), has_limits=name in PLAUSIBLE or name in limits)
             ignored += 1
             continue
         band = (bands and bands.get(name)) or NOMINAL.get(name)
@@ -250,6 +230,17 @@ def _metrics(item: Mapping[str, Any], profile: DeviceProfile) -> tuple[dict[str,
     if len(metrics) > MAX_METRICS:
         raise _Invalid(f"the reading has {len(metrics)} metrics; the limit is {MAX_METRICS}")
     return metrics, out_of_band, ignored
+
+
+def _check_ignorable(name: str, value: Any, plausible: tuple[float, float], *, has_limits: bool) -> None:
+    """Raise `_Invalid` if a value that is not a number within its limits makes the reading worthless."""
+    low, high = plausible
+    if name in NAMED_METRICS and _number(value) is None:
+        raise _Invalid(_not_a_number(name, value), name)
+    # A value that is too great for any metric is none, such as an IMEI or a time in milliseconds.
+    if has_limits and type(value) in _NUMBERS and (value < low or value > high):
+        limits_text = f"{short_number(low)} to {short_number(high)}"
+        raise _Invalid(f"{name} = {short_number(value)} is outside its plausible limits {limits_text}", name)
 
 
 @lru_cache(maxsize=10_000)
