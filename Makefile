@@ -10,7 +10,7 @@ READY := $(VENV)/.ready
 PYTEST_OPTIONS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test lint bench tour lock clean
+.PHONY: help setup demo up test lint bench tour vendor lock clean
 
 help: ## list these commands
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ bench: setup ## measure speed against baselines, and the models on real data (a 
 
 tour: setup ## take pictures of the demo's pages and report into .tour/, to be looked at
 	@$(BIN)/python -m tests.support.tour .tour
+
+vendor: setup ## fetch the pages' browser libraries as their manifest names them (needs npm)
+	@$(BIN)/python -m tests.support.vendor
 
 lock: setup ## pin the newest version of every dependency in requirements.txt
 	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --extra dev pyproject.toml -o requirements.txt

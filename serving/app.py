@@ -30,6 +30,7 @@ from serving.live import routes as live
 from serving.live.broker import check_broker
 from serving.live.metrics import LiveMetrics
 from serving.maintenance import routes as maintenance
+from serving.pages import routes as pages, static_files
 from serving.quarantine import routes as quarantine
 from serving.reports import routes as reports
 from serving.rules import preview, routes as rules
@@ -60,8 +61,8 @@ TAGS = {
     "access": "Sessions, tickets and the audit log.",
     "health": "Whether the platform lives and its parts answer.",
 }
-# `preview` stands before `rules`, whose PUT /{rule_id} would take its path.
-ROUTERS = [
+# `preview` stands before `rules`, whose PUT /{rule_id} would take its path; the pages before the API's answer at /.
+ROUTERS = pages.ROUTERS + [
     module.router
     for module in (
         devices,
@@ -141,5 +142,6 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(Gateway, prefixes=prefixes, max_body=int(api_settings.api_max_body_mb * 1_000_000))
     describe(app, ROUTERS, tags=TAGS, security_schemes=SECURITY_SCHEMES, required_role=required_role)
     docs_page.show(app)
+    static_files.serve(app)
     metrics.measure(app, [LiveMetrics(lambda: getattr(app.state, "hub", None))])
     return app

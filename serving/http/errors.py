@@ -19,7 +19,7 @@ from contextlib import suppress
 from http import HTTPStatus
 from typing import Any, ClassVar
 
-from fastapi import APIRouter, FastAPI, Request, WebSocket, WebSocketDisconnect
+from fastapi import APIRouter, FastAPI, Request, Response, WebSocket, WebSocketDisconnect
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
@@ -144,7 +144,7 @@ def answer_with_problems(
     routes = [route for router in routers for route in router.routes if isinstance(route, APIRoute)]
 
     @app.exception_handler(Problem)
-    def _problem(request: Request, error: Problem) -> JSONResponse:
+    def _problem(request: Request, error: Problem) -> Response:
         return _answer(request, error.status, error.detail, error.errors, error.headers)
 
     @app.exception_handler(WebSocketException)
@@ -157,11 +157,11 @@ def answer_with_problems(
             await websocket.close(error.code, reason)
 
     @app.exception_handler(RequestValidationError)
-    def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+    def _invalid(request: Request, error: RequestValidationError) -> Response:
         return _answer(request, HTTPStatus.UNPROCESSABLE_ENTITY, *_named(error.errors()))
 
     @app.exception_handler(HTTPException)
-    def _http(request: Request, error: HTTPException) -> JSONResponse:
+    def _http(request: Request, error: HTTPException) -> Response:
         headers = dict(error.headers or {})
         if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
             headers["Allow"] = _allowed(routes, request)
@@ -171,19 +171,19 @@ def answer_with_problems(
         app.add_exception_handler(kind, _unavailable)
 
     @app.exception_handler(IntegrityError)
-    def _conflict(request: Request, error: IntegrityError) -> JSONResponse:
+    def _conflict(request: Request, error: IntegrityError) -> Response:
         log.info("%s %s: %s", request.method, request.url.path, error.orig)
         return _answer(request, HTTPStatus.CONFLICT, "somebody else changed the same data at the same time; try again")
 
     @app.exception_handler(Exception)
-    def _unexpected(request: Request, error: Exception) -> JSONResponse:
+    def _unexpected(request: Request, error: Exception) -> Response:
         log.error("%s %s failed", request.method, request.url.path, exc_info=error)
         detail = "the platform failed to process this request; its log has the reason under the request id"
         headers = {"X-Request-ID": request.state.request_id}  # this answer does not pass the gateway
         return _answer(request, HTTPStatus.INTERNAL_SERVER_ERROR, detail, headers=headers)
 
 
-def _unavailable(request: Request, error: Exception) -> JSONResponse:
+def _unavailable(request: Request, error: Exception) -> Response:
     reason = error.orig if isinstance(error, DBAPIError) else error
     log.warning("%s %s: %s", request.method, request.url.path, reason)
     detail = "a store does not answer; try again in a moment (GET /ready says which store)"
@@ -196,11 +196,14 @@ def _answer(
     detail: str,
     errors: list[FieldError] | None = None,
     headers: Any = None,
-) -> JSONResponse:
+) -> Response:
     request_id = getattr(request.state, "request_id", None)
     body = ProblemDetails(
         title=status.phrase, status=status.value, detail=detail, errors=errors or [], request_id=request_id
     )
+    if show := getattr(request.scope.get("route"), "show_problem", None):  # a route that does not answer with JSON
+        response: Response = show(request, body, headers or {})
+        return response
     return JSONResponse(body.model_dump(), status.value, headers, media_type="application/problem+json")
 
 

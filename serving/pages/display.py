@@ -1,0 +1,130 @@
+"""Figures as people read them: three digits that matter, a prefix that fits, the unit beside them."""
+
+import math
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from markupsafe import Markup, escape
+
+from storage.devices import UNITS
+from storage.times import utc_now
+
+# Between a number and its unit, and between a number's thousands: a line never ends there.
+BLANK, THIN = "\N{NO-BREAK SPACE}", "\N{NARROW NO-BREAK SPACE}"
+NOTHING = "\N{EN DASH}"
+PREFIXED = {"W": ("W", "kW", "MW", "GW"), "kWh": ("Wh", "kWh", "MWh", "GWh"), "B": ("B", "kB", "MB", "GB", "TB")}
+# The prefix that a unit stands with in `PREFIXED`.
+OWN_PREFIX = {"kWh": 1}
+SPANS = ((86_400 * 2, 86_400, "d"), (7_200, 3_600, "h"), (120, 60, "min"), (0, 1, "s"))
+
+
+def number(value: float | None, unit: str = "", *, digits: int = 3) -> str:
+    """The number with so many digits that matter, and its unit: `1.23 kW`; a dash for what is not known."""
+    if value is None or not math.isfinite(value):
+        return NOTHING
+    if unit in PREFIXED and value:
+        value, unit = _prefixed(value, unit)
+    text = _digits(value, digits)
+    return f"{text}{BLANK}{unit}" if unit and unit != "1" else text
+
+
+def metric(value: float | None, name: str) -> str:
+    """A value of a metric, with the unit that the metric has."""
+    return number(value, UNITS.get(name, ""))
+
+
+def percent(share: float | None) -> str:
+    """A share of 0 to 1 in percent."""
+    return number(None if share is None else share * 100, "%")
+
+
+def duration(seconds: float | None) -> str:
+    """A length of time in its largest unit: `3 min`, `2 d`."""
+    if seconds is None:
+        return NOTHING
+    size, name = next((size, name) for least, size, name in SPANS if abs(seconds) >= least)
+    return f"{int(seconds / size)}{BLANK}{name}"
+
+
+def time(moment: datetime | None, kind: str = "time") -> str:
+    """An element with a time; in the browser it becomes local time, with UTC on hover.
+
+    `kind`: `time`, `day`, or `age` for how long ago it is.
+    """
+    if moment is None:
+        return NOTHING
+    utc = moment.astimezone(UTC)
+    text = duration((utc_now() - utc).total_seconds()) + " ago" if kind == "age" else f"{utc:%Y-%m-%d %H:%M}{BLANK}UTC"
+    title = f"{utc:%Y-%m-%d %H:%M:%S} UTC"
+    return Markup('<time datetime="{}" data-time="{}" title="{}">{}</time>').format(
+        f"{utc:%Y-%m-%dT%H:%M:%S.%fZ}", kind, title, text
+    )
+
+
+def words(name: Any) -> str:
+    """A name of the API's as words: `failure_prediction` is `failure prediction`."""
+    return str(name).replace("_", " ").replace("-", " ")
+
+
+def short(identifier: UUID | str) -> str:
+    """The beginning of a long id, enough to tell it from others."""
+    return str(identifier)[:8]
+
+
+def sparkline(values: Sequence[float | None], label: str) -> str:
+    """A small line chart for beside a figure; where nothing is known the line is broken."""
+    known = [value for value in values if value is not None]
+    if not known:
+        return Markup('<span class="muted">no data</span>')
+    low, high = min(known), max(known)
+    scale = 26 / (high - low) if high > low else 0.0
+    step = 100 / max(1, len(values) - 1)
+    path, pen = [], "M"
+    for index, value in enumerate(values):
+        if value is None:
+            pen = "M"
+            continue
+        height = 29 - (value - low) * scale if scale else 15.0
+        path.append(f"{pen}{index * step:.1f} {height:.1f}")
+        pen = "L"
+    # A point between two gaps would not be seen: a line of no length with round ends is a dot.
+    path = [f"{part}h0" if part[0] == "M" else part for part in path]
+    shape = escape("".join(path))
+    return Markup(
+        '<svg class="sparkline" viewBox="0 0 100 32" preserveAspectRatio="none" role="img" aria-label="{}">'
+        '<path d="{}"/></svg>'
+    ).format(label, shape)
+
+
+def _prefixed(value: float, unit: str) -> tuple[float, str]:
+    names, index = PREFIXED[unit], OWN_PREFIX.get(unit, 0)
+    while abs(value) >= 999.5 and index + 1 < len(names):
+        value, index = value / 1000, index + 1
+    while abs(value) < 0.9995 and index > 0:
+        value, index = value * 1000, index - 1
+    return value, names[index]
+
+
+def _digits(value: float, digits: int) -> str:
+    if value == int(value) and abs(value) < 1e15:
+        return f"{int(value):,}".replace(",", THIN)
+    if abs(value) >= 10**digits:
+        return f"{round(value):,}".replace(",", THIN)
+    if abs(value) < 1e-4:
+        return f"{value:.{digits - 1}e}"
+    decimals = max(0, digits - 1 - math.floor(math.log10(abs(value))))
+    return f"{value:.{decimals}f}"
+
+
+FILTERS: dict[str, Callable[..., Any]] = {
+    "number": number,
+    "metric": metric,
+    "percent": percent,
+    "duration": duration,
+    "time": time,
+    "words": words,
+    "short": short,
+    "sparkline": sparkline,
+}

@@ -1,0 +1,101 @@
+"""Templates into answers: the surroundings that every page has, and the headers that keep browsers strict."""
+
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from fastapi import Request, Response
+from fastapi.responses import HTMLResponse, JSONResponse
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from serving.http.errors import ProblemDetails
+from serving.pages import csrf, display, static_files
+from storage.access import Principal, Role
+from storage.times import utc_now
+
+FOLDER = Path(__file__).parent / "templates"
+# No inline script or style, and nothing of another host. A page is shown in no frame, and shows only our own in one.
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:;"
+    " frame-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+HEADERS = {"Content-Security-Policy": POLICY, "Referrer-Policy": "same-origin", "Vary": "HX-Request, Accept"}
+
+
+class Section(NamedTuple):
+    """An entry of the navigation: the page's path without the slash at its front, and its name."""
+
+    path: str
+    name: str
+
+
+NAVIGATION = (Section("", "Home"), Section("machines", "Machines"))
+
+_templates = Environment(
+    loader=FileSystemLoader(FOLDER),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    auto_reload=False,
+)
+_templates.filters |= display.FILTERS
+_templates.globals |= {"navigation": NAVIGATION, "release": version("energy-platform"), "now": utc_now}
+
+
+def show(
+    request: Request, template: str, context: Mapping[str, Any] | None = None, *, status: int = 200
+) -> HTMLResponse:
+    """A page, or with a template in `partials/` a part of one that htmx asks for."""
+    text = _templates.get_template(template).render({**_surroundings(request), **(context or {})})
+    return HTMLResponse(text, status, HEADERS)
+
+
+def problem_page(request: Request, problem: ProblemDetails, headers: Mapping[str, str]) -> Response:
+    """An error in the API's words. If htmx asks, it goes into the page's place for notices; a chart gets it as JSON."""
+    if wants_json(request):
+        return JSONResponse(problem.model_dump(), problem.status, headers, media_type="application/problem+json")
+    is_part = is_partial(request)
+    response = show(request, "partials/problem.html" if is_part else "problem.html", {"problem": problem})
+    response.status_code = problem.status
+    response.headers.update(headers)
+    if is_part:
+        response.headers.update({"HX-Retarget": "#notice", "HX-Reswap": "innerHTML"})
+    return response
+
+
+def is_partial(request: Request) -> bool:
+    """Whether htmx asks, for a part of the page that is open."""
+    return request.headers.get("HX-Request") == "true"
+
+
+def wants_json(request: Request) -> bool:
+    """Whether a script of a page asks for data."""
+    return request.headers.get("accept") == "application/json"
+
+
+def root_of(request: Request) -> str:
+    """The way from the requested page up to the first page. It holds under any prefix that a proxy takes away."""
+    path = request.url.path.removeprefix(request.scope.get("root_path", ""))
+    return "../" * (path.count("/") - 1) or "./"
+
+
+def _surroundings(request: Request) -> dict[str, Any]:
+    """What every template can use."""
+    principal: Principal | None = getattr(request.state, "principal", None)
+    root = root_of(request)
+    path = request.url.path.removeprefix(request.scope.get("root_path", "")).lstrip("/")
+
+    def may(role: Role) -> bool:
+        return principal is not None and principal.may(role)
+
+    return {
+        "root": root,
+        "static": f"{root}{static_files.PATH.lstrip('/')}",
+        "section": path.partition("/")[0],
+        "principal": principal,
+        "may": may,
+        "csrf_token": csrf.token(request),
+        "is_partial": is_partial(request),
+    }

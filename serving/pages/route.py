@@ -1,0 +1,92 @@
+"""How a page is answered: who is not signed in comes to the login, errors are pages, and writes carry a token."""
+
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import RedirectResponse
+from fastapi.routing import APIRoute
+from starlette.routing import Match
+from starlette.types import Scope
+
+from serving.auth.identified import MAX_BODY_BYTES, identify
+from serving.http.errors import ProblemDetails, Unauthenticated
+from serving.pages import csrf
+from serving.pages.render import is_partial, problem_page, root_of, wants_json
+
+SEE_OTHER = 303
+
+
+class PageRoute(APIRoute):
+    """A route that answers with HTML. A field of a form that was left blank counts as left out."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def handle_page(request: Request) -> Response:
+            try:
+                await identify(request)
+            except Unauthenticated:
+                if wants_json(request):
+                    raise
+                return to_login(request)
+            request.scope["query_string"] = urlencode(parse_qs(request.url.query), doseq=True).encode()
+            if request.method != "GET":
+                request.state.max_body = MAX_BODY_BYTES
+                request.state.form = parse_qs((await request.body()).decode(errors="replace"))
+                sent = request.headers.get(csrf.HEADER) or form_of(request).get(csrf.FIELD)
+                csrf.check(request, sent)
+            response = await handle(Request(request.scope, request.receive))
+            csrf.remember(request, response)
+            return response
+
+        return handle_page
+
+    def show_problem(self, request: Request, problem: ProblemDetails, headers: Mapping[str, str]) -> Response:
+        """The error as a page, or as a note on the page that htmx has open."""
+        return problem_page(request, problem, headers)
+
+
+class BrowserRoute(PageRoute):
+    """A page at an address that programs use too: it is for who accepts HTML."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        headers = dict(scope.get("headers", ()))
+        if b"text/html" not in headers.get(b"accept", b""):
+            return Match.NONE, {}
+        return super().matches(scope)
+
+
+def pages(route_class: type[APIRoute] = PageRoute) -> APIRouter:
+    """A router of pages, which the description of the API leaves out."""
+    return APIRouter(route_class=route_class, include_in_schema=False)
+
+
+def form_of(request: Request) -> dict[str, str]:
+    """The fields of the form that was sent; of a field that was sent several times the last."""
+    return {name: values[-1] for name, values in request.state.form.items()}
+
+
+def fields_of(request: Request, name: str) -> list[str]:
+    """All values of a field that may be sent several times."""
+    values: list[str] = request.state.form.get(name, [])
+    return values
+
+
+def to_page(request: Request, path: str) -> Response:
+    """Lead the browser to a page after a write; `path` is without the slash at its front."""
+    location = root_of(request) + path
+    if is_partial(request):
+        return Response(status_code=204, headers={"HX-Redirect": location})
+    return RedirectResponse(location, SEE_OTHER)
+
+
+def to_login(request: Request) -> Response:
+    """Lead the browser to the login, and back to the page afterwards."""
+    page = request.url
+    if is_partial(request) or request.method != "GET":
+        page = urlsplit(request.headers.get("HX-Current-URL", request.headers.get("Referer", "")))  # type: ignore[assignment] # both have path and query
+    path = page.path.removeprefix(request.scope.get("root_path", "")).lstrip("/")
+    following = urlencode({"next": f"{path}?{page.query}" if page.query else path})
+    return to_page(request, f"login?{following}" if path else "login")

@@ -1,0 +1,240 @@
+// Charts: uPlot draws them; the keyboard and screen readers read the same values, and a table has all of them.
+//
+// The JSON at `data-chart` (serving/pages/charts.py):
+//   time: seconds since 1970, ascending
+//   series: [{label, unit, values, low, high, style}]  low and high draw a band; style: line, bars or points
+//   spans: [{start, end, kind, label}]                 what lies over the chart: alerts, anomalies, maintenance
+//   lines: [{value, label}]                            thresholds
+//   start, end: the range that is shown
+import { localTime } from "./time.js";
+import { zone } from "./preferences.js";
+import { connectionLost } from "./connection.js";
+import { formatNumber } from "./number.js";
+
+const ROWS_PER_PAGE = 50;
+const READ_AFTER_MS = 250;
+const COLOURS = 4;
+
+class Chart {
+  constructor(figure) {
+    this.figure = figure;
+    this.plot = null;
+    this.data = null;
+    this.zoomed = null;
+    this.at = null;
+    figure.addEventListener("keydown", (event) => this.onKey(event));
+    new ResizeObserver(() => this.plot?.setSize(this.size())).observe(this.place());
+    document.addEventListener("energy:back", () => this.data || this.load());
+    document.addEventListener("energy:preference", () => this.data && this.draw());
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.data && this.draw());
+    figure.querySelector("details")?.addEventListener("toggle", () => this.table(0));
+    this.load();
+  }
+
+  place() { return this.figure.querySelector(".chart-plot"); }
+  size() { return { width: Math.max(200, this.place().clientWidth), height: Number(this.figure.dataset.height) || 260 }; }
+  say(text) { const state = this.figure.querySelector("[data-state]"); state.textContent = text; state.hidden = !text; }
+
+  url() {
+    const url = new URL(this.figure.dataset.chart, document.baseURI);
+    if (this.zoomed) {
+      url.searchParams.set("start_time", new Date(this.zoomed[0] * 1000).toISOString());
+      url.searchParams.set("end_time", new Date(this.zoomed[1] * 1000).toISOString());
+    }
+    if ("zoom" in this.figure.dataset) url.searchParams.set("width", Math.round(this.size().width));
+    return url;
+  }
+
+  async load() {
+    this.loading?.abort();
+    const loading = (this.loading = new AbortController());
+    try {
+      const response = await fetch(this.url(), { signal: loading.signal, headers: { Accept: "application/json" } });
+      const answer = await response.json();
+      if (!response.ok) { this.clear(answer.detail); return; }
+      this.data = answer;
+      this.at = null;
+      this.draw();
+      this.table(0);
+      this.figure.dispatchEvent(new CustomEvent("energy:chart", { bubbles: true, detail: answer }));
+    } catch (error) {
+      if (error.name === "AbortError") return;
+      if (!this.data) this.say("The chart could not be loaded.");
+      connectionLost();
+    }
+  }
+
+  // Nothing of an earlier range stays on the screen.
+  clear(text) { this.plot?.destroy(); this.plot = null; this.place().replaceChildren(); this.say(text); }
+
+  columns() {
+    const columns = [this.data.time];
+    for (const series of this.data.series) {
+      columns.push(series.values);
+      if (series.low) columns.push(series.high, series.low);
+    }
+    return columns;
+  }
+
+  draw() {
+    this.clear("");
+    if (!this.data.time.length) { this.say("There is no data in this range."); return; }
+    const style = getComputedStyle(this.figure);
+    const colour = (name) => style.getPropertyValue(name).trim();
+    const series = [{ value: (_, t) => (t == null ? "–" : localTime(new Date(t * 1000), { dateStyle: "medium", timeStyle: "medium" })) }];
+    const bands = [];
+    this.data.series.forEach((one, i) => {
+      const stroke = colour(`--chart-${(i % COLOURS) + 1}`);
+      const value = (_, v) => formatNumber(v, one.unit);
+      const bars = one.style === "bars" ? uPlot.paths.bars({ size: [0.8, 60] }) : undefined;
+      const isPoints = one.style === "points";
+      series.push({
+        label: one.label, stroke, width: isPoints ? 0 : 1.5, value, paths: bars, fill: bars && stroke,
+        points: { show: isPoints || undefined, size: isPoints ? 6 : 4 }, spanGaps: false,
+      });
+      if (one.low) {
+        const edge = { stroke: "transparent", width: 0, value, points: { show: false }, spanGaps: false };
+        series.push({ ...edge, label: "highest" }, { ...edge, label: "lowest" });
+        bands.push({ series: [series.length - 2, series.length - 1], fill: `${stroke}33` });
+      }
+    });
+    const line = colour("--line"), text = colour("--muted");
+    const unit = this.data.series[0]?.unit;
+    const axis = { stroke: text, grid: { stroke: line, width: 1 }, ticks: { stroke: line, width: 1 } };
+    const limits = this.data.lines ?? [];
+    this.plot = new uPlot({
+      ...this.size(),
+      tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), zone()),
+      scales: { x: { range: () => [this.data.start, this.data.end] }, y: { range: (_, low, high) => this.range(low, high, limits) } },
+      axes: [axis, { ...axis, size: 72, values: (_, marks) => marks.map((mark) => formatNumber(mark, unit)) }],
+      series, bands,
+      cursor: { drag: { x: "zoom" in this.figure.dataset, y: false, setScale: false } },
+      hooks: {
+        drawClear: [(plot) => this.spans(plot, colour)],
+        draw: [(plot) => this.limits(plot, limits, colour)],
+        setSelect: [(plot) => this.select(plot)],
+      },
+    }, this.columns(), this.place());
+  }
+
+  range(low, high, limits) {
+    if (low == null) return [0, 1];
+    const values = [low, high, ...limits.map((limit) => limit.value)];
+    if (this.data.series.some((one) => one.style === "bars")) values.push(0);
+    const from = Math.min(...values), to = Math.max(...values), margin = (to - from || Math.abs(to) || 1) * 0.06;
+    return [from === 0 ? 0 : from - margin, to === 0 ? 0 : to + margin];
+  }
+
+  spans(plot, colour) {
+    const { ctx, bbox } = plot;
+    const colours = { alert: "--bad", anomaly: "--chart-2", maintenance: "--maintenance" };
+    ctx.save();
+    for (const span of this.data.spans ?? []) {
+      const from = Math.max(bbox.left, plot.valToPos(span.start, "x", true));
+      const to = Math.min(bbox.left + bbox.width, plot.valToPos(span.end, "x", true));
+      if (to < bbox.left || from > bbox.left + bbox.width) continue;
+      ctx.globalAlpha = span.kind === "alert" ? 0.7 : 0.25;
+      ctx.fillStyle = colour(colours[span.kind] ?? "--off");
+      ctx.fillRect(from, bbox.top, Math.max(2 * devicePixelRatio, to - from), bbox.height);
+    }
+    ctx.restore();
+  }
+
+  limits(plot, limits, colour) {
+    const { ctx, bbox } = plot;
+    ctx.save();
+    ctx.strokeStyle = ctx.fillStyle = colour("--bad");
+    ctx.font = `${12 * devicePixelRatio}px sans-serif`;
+    ctx.setLineDash([6, 4]);
+    for (const limit of limits) {
+      const y = plot.valToPos(limit.value, "y", true);
+      ctx.beginPath(); ctx.moveTo(bbox.left, y); ctx.lineTo(bbox.left + bbox.width, y); ctx.stroke();
+      ctx.fillText(limit.label, bbox.left + 6, y - 4);
+    }
+    ctx.restore();
+  }
+
+  select(plot) {
+    const { left, width } = plot.select;
+    if (width < 4) return;
+    const range = [plot.posToVal(left, "x"), plot.posToVal(left + width, "x")];
+    plot.setSelect({ left: 0, width: 0, top: 0, height: 0 }, false);
+    this.zoom(range);
+  }
+
+  zoom(range) {
+    this.zoomed = range;
+    this.figure.dispatchEvent(new CustomEvent("energy:zoom", { bubbles: true, detail: range }));
+    this.load();
+  }
+
+  onKey(event) {
+    if (event.target !== this.figure || !this.data?.time.length) return;
+    const last = this.data.time.length - 1, at = this.at ?? last;
+    const moves = { ArrowLeft: at - 1, ArrowRight: at + 1, PageUp: at - 10, PageDown: at + 10, Home: 0, End: last };
+    if (event.key in moves) this.read(Math.min(last, Math.max(0, moves[event.key])));
+    else if ("zoom" in this.figure.dataset && "+-0".includes(event.key)) this.zoomByKey(event.key, at);
+    else return;
+    event.preventDefault();
+  }
+
+  zoomByKey(key, at) {
+    if (key === "0") { this.zoom(null); return; }
+    const middle = this.data.time[at], half = ((this.data.end - this.data.start) / 2) * (key === "+" ? 0.5 : 2);
+    this.zoom([middle - half, middle + half]);
+  }
+
+  read(at) {
+    this.at = at;
+    this.plot.setCursor({ left: this.plot.valToPos(this.data.time[at], "x"), top: 10 });
+    clearTimeout(this.reading);
+    this.reading = setTimeout(() => {
+      const values = this.data.series.map((one) => `${one.label} ${formatNumber(one.values[at], one.unit)}`);
+      this.figure.querySelector("[data-reading]").textContent = `${localTime(new Date(this.data.time[at] * 1000))}: ${values.join(", ")}`;
+    }, READ_AFTER_MS);
+  }
+
+  // The values, a page at a time, built when the disclosure is open.
+  table(page) {
+    const details = this.figure.querySelector("details");
+    if (!details?.open || !this.data) return;
+    const { time, series } = this.data, from = page * ROWS_PER_PAGE;
+    const table = document.createElement("table");
+    const head = table.createTHead().insertRow();
+    for (const text of ["Time", ...series.flatMap((one) => (one.low ? [one.label, "lowest", "highest"] : [one.label]))]) {
+      const cell = document.createElement("th"); cell.scope = "col"; cell.textContent = text; head.append(cell);
+    }
+    const body = table.createTBody();
+    for (let i = from; i < Math.min(from + ROWS_PER_PAGE, time.length); i++) {
+      const row = body.insertRow();
+      row.insertCell().textContent = localTime(new Date(time[i] * 1000), { dateStyle: "medium", timeStyle: "medium" });
+      for (const one of series) for (const column of one.low ? [one.values, one.low, one.high] : [one.values]) {
+        row.insertCell().textContent = formatNumber(column[i], one.unit);
+      }
+    }
+    const pages = Math.ceil(time.length / ROWS_PER_PAGE), pager = document.createElement("p");
+    pager.className = "row";
+    const button = (text, to) => {
+      const element = document.createElement("button");
+      element.type = "button"; element.className = "quiet"; element.textContent = text; element.disabled = to < 0 || to >= pages;
+      element.addEventListener("click", () => this.table(to));
+      return element;
+    };
+    pager.append(button("Earlier", page - 1), `page ${page + 1} of ${pages || 1}`, button("Later", page + 1));
+    this.figure.querySelector("[data-values]").replaceChildren(table, pager);
+  }
+}
+
+const charts = new WeakMap();
+export function chartOf(figure) { return charts.get(figure); }
+
+function start(root) {
+  for (const figure of [...(root.matches?.("figure[data-chart]") ? [root] : []), ...(root.querySelectorAll?.("figure[data-chart]") ?? [])]) {
+    if (!charts.has(figure)) charts.set(figure, new Chart(figure));
+  }
+}
+
+start(document);
+new MutationObserver((changes) => {
+  for (const change of changes) for (const node of change.addedNodes) start(node);
+}).observe(document.body, { childList: true, subtree: true });

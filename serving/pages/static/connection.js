@@ -1,0 +1,36 @@
+// Says when the platform does not answer, and takes it back when it does again.
+const RETRY_MS = 3000;
+let lost = false;
+
+function show(isLost) {
+  lost = isLost;
+  document.getElementById("connection").hidden = !isLost;
+}
+
+async function retry() {
+  try {
+    await fetch(new URL("health", document.querySelector("a.brand").href), { cache: "no-store" });
+    show(false);
+    document.dispatchEvent(new CustomEvent("energy:back"));
+  } catch {
+    setTimeout(retry, RETRY_MS);
+  }
+}
+
+export function connectionLost() {
+  if (lost) return;
+  show(true);
+  setTimeout(retry, RETRY_MS);
+}
+
+export function watchConnection() {
+  document.addEventListener("htmx:error", (event) => {
+    const error = event.detail.error;
+    if (event.detail.ctx && (error instanceof TypeError || error?.name === "AbortError")) connectionLost();
+  });
+  // A request that succeeds clears what an earlier one was told.
+  document.addEventListener("htmx:after:request", (event) => {
+    if (event.detail.ctx.response.status < 400) document.getElementById("notice").replaceChildren();
+  });
+  window.addEventListener("offline", connectionLost);
+}

@@ -1,0 +1,5 @@
+import { watchConnection } from "./connection.js";
+import { watchTimes } from "./time.js";
+
+watchTimes();
+watchConnection();

@@ -1,0 +1,23 @@
+// Figures as `serving/pages/display.py` writes them: three digits that matter, a prefix that fits.
+const PREFIXED = { W: ["W", "kW", "MW", "GW"], kWh: ["Wh", "kWh", "MWh", "GWh"], B: ["B", "kB", "MB", "GB"] };
+const OWN_PREFIX = { kWh: 1 };
+
+export function formatNumber(value, unit = "", digits = 3) {
+  if (value == null || !Number.isFinite(value)) return "–";
+  if (unit in PREFIXED && value) {
+    const names = PREFIXED[unit];
+    let index = OWN_PREFIX[unit] ?? 0;
+    while (Math.abs(value) >= 999.5 && index + 1 < names.length) { value /= 1000; index += 1; }
+    while (Math.abs(value) < 0.9995 && index > 0) { value *= 1000; index -= 1; }
+    unit = names[index];
+  }
+  const text = digitsOf(value, digits);
+  return unit && unit !== "1" ? `${text}\u00a0${unit}` : text;
+}
+
+function digitsOf(value, digits) {
+  const size = Math.abs(value);
+  if (Number.isInteger(value) || size >= 10 ** digits) return Math.round(value).toLocaleString("en").replaceAll(",", "\u202f");
+  if (size < 1e-4) return value.toExponential(digits - 1);
+  return value.toFixed(Math.max(0, digits - 1 - Math.floor(Math.log10(size))));
+}

@@ -1,0 +1,40 @@
+// Times in the reader's zone, with UTC on hover; ages that grow while one looks.
+import { zone } from "./preferences.js";
+
+const AGE_SECONDS = 10;
+const UNITS = [[172800, 86400, "d"], [7200, 3600, "h"], [120, 60, "min"], [0, 1, "s"]];
+const formats = new Map();
+
+export function localTime(date, options = { dateStyle: "medium", timeStyle: "short" }) {
+  const key = JSON.stringify([zone(), options]);
+  if (!formats.has(key)) formats.set(key, new Intl.DateTimeFormat(undefined, { ...options, timeZone: zone() }));
+  return formats.get(key).format(date);
+}
+
+export function ageOf(date) {
+  const seconds = Math.max(0, (Date.now() - date) / 1000);
+  const [, size, name] = UNITS.find(([least]) => seconds >= least);
+  return `${Math.floor(seconds / size)}\u00a0${name} ago`;
+}
+
+function write(element) {
+  const date = new Date(element.dateTime);
+  const kind = element.dataset.time;
+  const text = kind === "age" ? ageOf(date) : localTime(date, kind === "day" ? { dateStyle: "medium" } : undefined);
+  if (element.textContent !== text) element.textContent = text;
+  if (kind === "age") element.title = `${localTime(date)} · ${date.toISOString().slice(0, 19).replace("T", " ")} UTC`;
+}
+
+export function writeTimes(root = document) {
+  if (root.matches?.("time[data-time]")) write(root);
+  root.querySelectorAll?.("time[data-time]").forEach(write);
+}
+
+export function watchTimes() {
+  writeTimes();
+  new MutationObserver((changes) => {
+    for (const change of changes) for (const node of change.addedNodes) writeTimes(node);
+  }).observe(document.body, { childList: true, subtree: true });
+  setInterval(() => document.querySelectorAll('time[data-time="age"]').forEach(write), AGE_SECONDS * 1000);
+  document.addEventListener("energy:preference", () => writeTimes());
+}
