@@ -4,11 +4,27 @@ import math
 import threading
 import time
 from collections import OrderedDict
+from ipaddress import IPv6Address, ip_address, ip_network
+
+from starlette.requests import HTTPConnection
 
 MAX_BUCKETS = 10_000
 # Wrong keys of one address: so many at once, and then one every three seconds.
 WRONG_KEYS_AT_ONCE = 20
 WRONG_KEYS_PER_SECOND = 1 / 3
+
+
+def client_network(connection: HTTPConnection) -> str:
+    """Whom a limit counts: an IPv4 address, or the 64 bits of IPv6 that one client usually has for itself."""
+    if connection.client is None:
+        return ""
+    try:
+        address = ip_address(connection.client.host)
+    except ValueError:  # a client in the same process, or a name from a proxy
+        return connection.client.host
+    if isinstance(address, IPv6Address):
+        return str(address.ipv4_mapped or ip_network((address, 64), strict=False))
+    return str(address)
 
 
 class Buckets:

@@ -28,7 +28,7 @@ from storage import access
 from storage.access import SESSION_COOKIE, VALID_FOR, Principal
 from storage.secret_files import INTERNAL_HEADER, internal_headers
 from storage.settings import LOOPBACK, Settings
-from web.rate_limits import WRONG_KEYS_AT_ONCE, WRONG_KEYS_PER_SECOND, Buckets
+from web.rate_limits import WRONG_KEYS_AT_ONCE, WRONG_KEYS_PER_SECOND, Buckets, client_network
 from web.sites import comes_from_another_site, requested_host
 
 SIGN_IN_PATH = "/energy/sign-in"
@@ -126,7 +126,7 @@ class Guard:
 
     def _failed(self, connection: HTTPConnection) -> Response | None:
         """Count a wrong key; the answer if too many came from the address. Valid keys are looked up before."""
-        wait = self._failures.take(connection.client.host if connection.client else "")
+        wait = self._failures.take(client_network(connection))
         text = "Too many wrong keys came from this address. Try again later."
         return PlainTextResponse(text, 429, {"Retry-After": str(wait)}) if wait else None
 

@@ -20,7 +20,7 @@ from storage import access
 from storage.access import ANONYMOUS, SESSION_COOKIE, Principal, Role
 from storage.devices import IDENTIFIER, Device
 from storage.settings import LOOPBACK, Settings
-from web.rate_limits import WRONG_KEYS_AT_ONCE, WRONG_KEYS_PER_SECOND, Buckets
+from web.rate_limits import WRONG_KEYS_AT_ONCE, WRONG_KEYS_PER_SECOND, Buckets, client_network
 from web.sites import comes_from_another_site, requested_host
 
 SECURITY_SCHEMES = {
@@ -48,7 +48,7 @@ class Limits:
 
         The key was looked up before, so other clients' failures at the same address never refuse a valid key.
         """
-        wait = self.failures.take(_client(connection))
+        wait = self.failures.take(client_network(connection))
         return (
             TooMany("too many wrong keys came from this address; try again later", retry_after=wait) if wait else error
         )
@@ -60,7 +60,7 @@ class Limits:
             TooMany: It has sent too many.
 
         """
-        if wait := self.requests.take(principal.name or _client(connection)):
+        if wait := self.requests.take(principal.name or client_network(connection)):
             raise TooMany("too many requests; slow down (the limit is API_RATE_LIMIT)", retry_after=wait)
 
 
@@ -211,10 +211,6 @@ def _key(connection: HTTPConnection) -> str | None:
 
 def _cookie(connection: HTTPConnection) -> str | None:
     return connection.cookies.get(SESSION_COOKIE)
-
-
-def _client(connection: HTTPConnection) -> str:
-    return connection.client.host if connection.client else ""
 
 
 def refuse_other_sites(connection: HTTPConnection) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 from sqlmodel import Session, select
+from starlette.requests import HTTPConnection
 from starlette.websockets import WebSocketDisconnect
 from typer.testing import CliRunner
 
@@ -14,7 +15,7 @@ from storage import access
 from storage.access import SESSION_COOKIE, AccessToken, ApiKey, AuditEntry
 from storage.settings import Settings, SettingsError
 from tests.serving.conftest import BASE
-from web.rate_limits import Buckets
+from web.rate_limits import Buckets, client_network
 
 DEVICE = {"device_id": "D1", "device_name": "Pump", "device_type": "pump"}
 Key = Callable[..., dict[str, str]]
@@ -175,6 +176,20 @@ def test_too_much_at_once(settings: Settings, monkeypatch: pytest.MonkeyPatch, k
         assert client.get("/api/v1/session", headers=other).status_code == 200
         guesses = [client.get("/api/v1/session", headers={"X-API-Key": f"guess {i}"}).status_code for i in range(21)]
         assert guesses == [401] * 20 + [429]
+
+
+@pytest.mark.parametrize(
+    ("host", "counted_as"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("::1", "::/64"),
+        ("testclient", "testclient"),
+    ],
+)
+def test_one_client_is_an_address_or_the_network_that_it_has_for_itself(host: str, counted_as: str) -> None:
+    assert client_network(HTTPConnection({"type": "http", "client": (host, 5000)})) == counted_as
 
 
 def test_buckets_are_bounded() -> None:
