@@ -108,6 +108,7 @@ def create_app(settings: Settings) -> FastAPI:
         state.read_slots = FairSlots(SHARED_READS, MAX_READS)
         state.columns = ColumnCache(COLUMN_CACHE_BYTES)
         state.figures = FigureCache()
+        state.recent = {}
         state.dagster = Dagster(settings)
         state.launcher = Launcher(state.engine, state.dagster)
         state.readiness = health.Readiness(

@@ -114,3 +114,10 @@ def expire_energy(session: Session, device_id: str) -> None:
     outdated = col(Dataset.energy).op("||")(type_coerce({"version": 0}, JSONB))
     days = update(Dataset).where(*_CURRENT, col(Dataset.device_id) == device_id)
     session.exec(days.where(col(Dataset.energy).is_not(None)).values(energy=outdated))
+
+
+def hours_of_metric(session: Session, ids: Sequence[int], metric: str) -> dict[int, Mapping[str, Any]]:
+    """The part of `hourly` about one metric, by the row's id; days without it are left out."""
+    of_metric = col(Dataset.hourly)[metric]
+    query = select(col(Dataset.id), of_metric).where(col(Dataset.id).in_(ids), of_metric.is_not(None))
+    return {row_id: hours for row_id, hours in session.exec(query) if row_id is not None and hours}

@@ -1,10 +1,11 @@
 """When devices were last seen, and since when ingesters have listened without a break."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from sqlalchemy import CheckConstraint, text
-from sqlmodel import Field, Session, SQLModel, select
+from sqlmodel import Field, Session, SQLModel, col, func, select
 
 from storage.database import Timestamp
 from storage.times import microseconds, moment
@@ -64,6 +65,27 @@ def last_seen_times(session: Session) -> dict[str, int]:
     """When each device's last reading was received, in microseconds."""
     rows = session.exec(select(DeviceLastSeen.device_id, DeviceLastSeen.last_seen_at))
     return {device_id: microseconds(last_seen_at) for device_id, last_seen_at in rows}
+
+
+class Senders(NamedTuple):
+    """How many devices have ever sent and how many did so lately, when the last one did, and their usual delay.
+
+    The delay is the median of the time from a device's newest reading until it was received.
+    """
+
+    known: int
+    lately: int
+    last_seen_at: datetime | None
+    delay: timedelta | None
+
+
+def senders(session: Session, since: datetime) -> Senders:
+    """The devices that send; `lately` means since this time."""
+    seen = col(DeviceLastSeen.last_seen_at)
+    delay = func.percentile_cont(0.5).within_group(seen - col(DeviceLastSeen.newest_reading))
+    is_late = seen >= since
+    query = select(func.count(), func.count().filter(is_late), func.max(seen), delay.filter(is_late))
+    return Senders(*session.exec(query.select_from(DeviceLastSeen)).one())
 
 
 def save_last_seen(session: Session, ages: Mapping[str, int], newest: Mapping[str, int]) -> None:

@@ -5,6 +5,7 @@ from assets.datasets.columns import COLUMNS
 from assets.datasets.consumption import energy_of, state_totals_of, states_of
 from assets.datasets.correction_preview import Change, change_of
 from assets.datasets.energy import refresh_energy
+from assets.datasets.envelope import Envelope, envelope_of, window_for
 from assets.datasets.export import Exported, NoTelemetry, days_between, export_day
 from assets.datasets.figure_cache import FigureCache
 from assets.datasets.files import DatasetReplaced
@@ -28,6 +29,7 @@ __all__ = [
     "Change",
     "ColumnCache",
     "DatasetReplaced",
+    "Envelope",
     "Exported",
     "FigureCache",
     "Filter",
@@ -40,6 +42,7 @@ __all__ = [
     "days_between",
     "days_in_words",
     "energy_of",
+    "envelope_of",
     "export_day",
     "export_month",
     "export_range",
@@ -53,4 +56,5 @@ __all__ = [
     "select_datasets",
     "state_totals_of",
     "states_of",
+    "window_for",
 ]

@@ -63,6 +63,11 @@ def time(moment: datetime | None, kind: str = "time") -> str:
     )
 
 
+def moment(text: str) -> datetime:
+    """The time that a result names as text."""
+    return datetime.fromisoformat(text)
+
+
 def words(name: Any) -> str:
     """A name of the API's as words: `failure_prediction` is `failure prediction`."""
     return str(name).replace("_", " ").replace("-", " ")
@@ -124,6 +129,7 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "percent": percent,
     "duration": duration,
     "time": time,
+    "moment": moment,
     "words": words,
     "short": short,
     "sparkline": sparkline,

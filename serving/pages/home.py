@@ -1,14 +1,155 @@
-"""The first page: what needs attention now."""
+"""The first page: what needs attention now. Its parts come one by one, and anew while the page stays open."""
 
-from fastapi import Request, Response
+from datetime import timedelta
+from typing import Annotated, Any
 
+from fastapi import Query, Request, Response
+
+from serving.alerts import routes as alerts
+from serving.alerts.schemas import AlertQuery
+from serving.analytics import routes as analytics
+from serving.analytics.schemas import JobQuery
+from serving.auth.principal import CurrentPrincipal
+from serving.auth.tenancy import DatabaseSession
+from serving.dependencies import PlatformSettings, Readings
+from serving.http.fields import Instant
+from serving.pages.figures import figures_of
+from serving.pages.recent import recent
 from serving.pages.render import show
 from serving.pages.route import BrowserRoute, pages
+from serving.quarantine.routes import list_quarantine
+from serving.quarantine.schemas import QuarantineQuery
+from serving.reports import routes as reports
+from serving.reports.schemas import ReportQuery
+from serving.telemetry.sums import MAX_DEVICES, energies_of, energy_sum, peak_of, summed_devices
+from storage import attention, catalogue, dirty_days, last_seen
+from storage.settings import Settings
+from storage.times import microseconds, moment, utc_now
 
-router = pages(BrowserRoute)
+router = pages()
+first = pages(BrowserRoute)
+
+MACHINES = 12
+ALERTS = 6
+LATELY = timedelta(minutes=5)
+# Of more machines the month's peak would take long to work out.
+MAX_PEAK_DEVICES = 60
 
 
-@router.get("/")
-def home_page(request: Request) -> Response:
+@first.get("/")
+def home_page(request: Request, session: DatabaseSession, settings: PlatformSettings) -> Response:
     """The first page, for browsers; programs get the service's version."""
-    return show(request, "home.html")
+    rows, total = attention.machines(session, limit=MACHINES)
+    _, senders = dirty_days.unregistered_devices(session, "device_id", 0, 1)
+    if not total and not senders:
+        return show(request, "start.html", {"settings": settings, "host": request.url.hostname})
+    context = {"rows": rows, "total": total, "senders": senders, "figures": {}}
+    return show(request, "home.html", context)
+
+
+@router.get("/home/arrived")
+def first_reading(session: DatabaseSession) -> Response:
+    """Load the page anew once a device has sent something."""
+    _, senders = dirty_days.unregistered_devices(session, "device_id", 0, 1)
+    return Response(status_code=204, headers={"HX-Refresh": "true"} if senders else {})
+
+
+@router.get("/home/machines")
+def worst_machines(
+    request: Request, session: DatabaseSession, reader: Readings, settings: PlatformSettings
+) -> Response:
+    """The machines that need attention most, with what their readings say."""
+    rows, total = attention.machines(session, limit=MACHINES)
+    figures = figures_of(request, session, reader, settings, [row.device for row in rows])
+    return show(request, "partials/home_machines.html", {"rows": rows, "total": total, "figures": figures})
+
+
+@router.get("/home/alerts")
+def open_alerts(request: Request, session: DatabaseSession, principal: CurrentPrincipal) -> Response:
+    """Open alerts by severity, and the newest of them."""
+    newest = alerts.list_alerts(session, principal, AlertQuery(status="open", page_size=ALERTS))
+    context = {"counts": attention.open_by_severity(session), "newest": newest}
+    return show(request, "partials/home_alerts.html", context)
+
+
+@router.get("/home/energy")
+def energy_today(
+    request: Request,
+    session: DatabaseSession,
+    reader: Readings,
+    settings: PlatformSettings,
+    principal: CurrentPrincipal,
+) -> Response:
+    """The energy of today beside that of the same weekday until this time, and the month's highest quarter hour."""
+
+    def found() -> dict[str, Any]:
+        return _energy(session, reader, settings)
+
+    context = recent(request, 60).get(("energy", principal.tenant_id), found)
+    return show(request, "partials/home_energy.html", context)
+
+
+@router.get("/home/intake")
+def intake_now(request: Request, session: DatabaseSession, settings: PlatformSettings) -> Response:
+    """Whether readings arrive and get into datasets: senders, delay, quarantine, exported days."""
+    now = utc_now()
+    refused = QuarantineQuery(replayed=False, start_time=now - timedelta(days=1), page_size=1)
+    context = {
+        "senders": last_seen.senders(session, now - LATELY),
+        "quarantined": list_quarantine(session, refused).total,
+        "exported_until": catalogue.exported_until(session, now.date()),
+        "today": catalogue.day_totals(session, now.date()),
+        "zone": settings.site_timezone,
+    }
+    return show(request, "partials/home_intake.html", context)
+
+
+@router.get("/home/analyses")
+def newest_analyses(request: Request, session: DatabaseSession) -> Response:
+    """The newest results of analyses."""
+    found = analytics.list_jobs(session, JobQuery(status="completed", limit=ALERTS))
+    return show(request, "partials/home_analyses.html", {"jobs": found.jobs})
+
+
+@router.get("/home/changes")
+def changes(
+    request: Request, session: DatabaseSession, principal: CurrentPrincipal, since: Annotated[Instant, Query()]
+) -> Response:
+    """What happened since the browser's last visit."""
+    context = {
+        "since": since,
+        "alerts": alerts.list_alerts(session, principal, AlertQuery(start_time=since, page_size=1)).total,
+        "analyses": analytics.list_jobs(session, JobQuery(start_time=since, status="completed", limit=1)).total,
+        "failed": analytics.list_jobs(session, JobQuery(start_time=since, status="failed", limit=1)).total,
+        "reports": reports.list_reports(session, ReportQuery(start_time=since, status="completed", page_size=1)).total,
+        "quarantined": list_quarantine(session, QuarantineQuery(start_time=since, page_size=1)).total,
+    }
+    return show(request, "partials/home_changes.html", context)
+
+
+def _energy(session: DatabaseSession, reader: Readings, settings: Settings) -> dict[str, Any]:
+    _, total = attention.machines(session, limit=1)
+    if total > MAX_DEVICES:
+        return {"total": total, "limit": MAX_DEVICES, "today": None}
+    names = summed_devices(session)
+    local = utc_now().astimezone(settings.zone)
+    midnight = local.replace(hour=0, minute=0, second=0, microsecond=0)
+    week = timedelta(days=7)  # by the clock: a week in which the clock changes is an hour shorter or longer
+    today = energy_sum(session, reader, names, microseconds(midnight), microseconds(local))
+    earlier = energy_sum(session, reader, names, microseconds(midnight - week), microseconds(local - week))
+    peak = None
+    if len(names) <= MAX_PEAK_DEVICES:
+        month = microseconds(midnight.replace(day=1))
+        energies, counted = energies_of(session, reader, names, month, microseconds(local))
+        peak = peak_of(energies[name] for name in counted.devices)
+    before, after = earlier["energy_kwh"], today["energy_kwh"]
+    return {
+        "total": total,
+        "limit": MAX_DEVICES,
+        "today": today,
+        "earlier": earlier,
+        "change": (after - before) / before if before and after is not None else None,
+        "peak": peak,
+        "peak_at": peak and moment(peak.at),
+        "weekday": f"{midnight:%A}",
+    }

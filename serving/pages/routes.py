@@ -1,5 +1,15 @@
 """All pages. The first page stands before the API's own answer at `/`."""
 
-from serving.pages import home, login
+from serving.pages import (
+    home,
+    login,
+    machine,
+    machine_analyses,
+    machine_data,
+    machine_energy,
+    machine_telemetry,
+    machines,
+)
 
-ROUTERS = [module.router for module in (home, login)]
+MODULES = (home, login, machines, machine, machine_telemetry, machine_energy, machine_analyses, machine_data)
+ROUTERS = [home.first, *(module.router for module in MODULES)]

@@ -8,9 +8,10 @@ from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, Field
+from sqlmodel import Session
 
-from assets.datasets import energy_of
-from assets.energy import EnergyFigures, standby, working_periods
+from assets.datasets import TelemetryReader, energy_of
+from assets.energy import EnergyFigures, SiteSettings, standby, working_periods
 from serving.auth.tenancy import DatabaseSession
 from serving.dependencies import PlatformSettings, Readings, WorkingSite
 from serving.devices.schemas import DevicePath
@@ -21,6 +22,7 @@ from serving.telemetry.items import json_findings
 from serving.telemetry.routes import refuse_unknown, requested_range
 from serving.telemetry.schemas import End, EnergyFinding, Start
 from storage.devices import metadata_of
+from storage.settings import Settings
 from storage.times import HOUR, QUARTER, microseconds, moment
 
 router = APIRouter(prefix="/api/v1/data", tags=["telemetry"])
@@ -90,6 +92,22 @@ def get_energy(
 ) -> Response:
     """The energy of a device over a range, by default the last 24 hours, by quarter hour, hour, day or month."""
     start, end = requested_range(start_time, end_time)
+    data = energy_data(session, reader, settings, site, device_id, start=start, end=end, interval=interval)
+    return json_answer({"success": True, "data": data})
+
+
+def energy_data(
+    session: Session,
+    reader: TelemetryReader,
+    settings: Settings,
+    site: SiteSettings,
+    device_id: str,
+    *,
+    start: int,
+    end: int,
+    interval: Interval,
+) -> dict[str, Any]:
+    """`EnergyData` of a device over the half-open range (µs)."""
     metadata = metadata_of(session, device_id)
     zone = metadata.zone(settings.zone)
     edges = list(_edges(start, end, interval, zone))
@@ -98,7 +116,7 @@ def get_energy(
         refuse_unknown(session, [device_id])
     peak = energy.peak_demand
     unused = standby(energy, working_periods(metadata, site, zone, start, end), zone)
-    data = {
+    return {
         "device_id": device_id,
         "start_time": moment(start),
         "end_time": moment(end),
@@ -118,7 +136,6 @@ def get_energy(
         "items": [_item(energy.part(a, b)) for a, b in pairwise(edges)],
         "findings": json_findings(energy.findings),
     }
-    return json_answer({"success": True, "data": data})
 
 
 def _item(energy: EnergyFigures) -> dict[str, Any]:

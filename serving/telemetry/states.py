@@ -1,12 +1,13 @@
 """States of machines over time."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from fastapi import APIRouter, Response
 from pydantic import BaseModel, Field
+from sqlmodel import Session
 
-from assets.datasets import states_of
-from assets.energy import STATES, State, working_periods
+from assets.datasets import TelemetryReader, states_of
+from assets.energy import STATES, SiteSettings, State, working_periods
 from serving.auth.tenancy import DatabaseSession
 from serving.dependencies import PlatformSettings, Readings, WorkingSite
 from serving.devices.schemas import DevicePath
@@ -17,6 +18,7 @@ from serving.telemetry.routes import refuse_unknown, requested_range
 from serving.telemetry.schemas import End, Start
 from storage import maintenance
 from storage.devices import Device, metadata_of
+from storage.settings import Settings
 from storage.times import DAY, SECOND, microseconds, moment
 
 router = APIRouter(prefix="/api/v1/data", tags=["telemetry"])
@@ -79,6 +81,21 @@ def get_states(
 ) -> Response:
     """When a machine was off, idle, running, silent or in maintenance, by default in the last 24 hours."""
     start, end = requested_range(start_time, end_time)
+    data = states_data(session, reader, settings, site, device_id, start=start, end=end)
+    return json_answer({"success": True, "data": data})
+
+
+def states_data(
+    session: Session,
+    reader: TelemetryReader,
+    settings: Settings,
+    site: SiteSettings,
+    device_id: str,
+    *,
+    start: int,
+    end: int,
+) -> dict[str, Any]:
+    """`StatesData` of a machine over the half-open range (µs)."""
     if end - start > MAX_DAYS * DAY:
         raise Invalid(f"the range is longer than {MAX_DAYS} days; request it in parts", field="start_time")
     device, metadata = session.get(Device, device_id), metadata_of(session, device_id)
@@ -91,7 +108,7 @@ def get_states(
     zone, length = metadata.zone(settings.zone), found.end - found.start
     working = working_periods(metadata, site, zone, found.start, found.end)
     shown = found.spans[:MAX_SPANS]
-    data = {
+    return {
         "device_id": device_id,
         "start_time": moment(start),
         "end_time": moment(found.end),
@@ -115,4 +132,3 @@ def get_states(
         ],
         "timeline_end": moment(shown[-1].end if shown else start),
     }
-    return json_answer({"success": True, "data": data})

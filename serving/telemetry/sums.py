@@ -1,13 +1,16 @@
 """Energy of several devices, and its sum."""
 
 import re
-from typing import Annotated, Literal
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Any, Literal
 
+import numpy as np
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, Field
+from sqlmodel import Session
 
-from assets.datasets import energy_of
-from assets.energy import counted_devices
+from assets.datasets import TelemetryReader, energy_of
+from assets.energy import Counted, EnergyFigures, Peak, counted_devices
 from serving.auth.tenancy import DatabaseSession
 from serving.dependencies import Readings
 from serving.http.errors import Invalid, NotFound, problems
@@ -17,7 +20,7 @@ from serving.telemetry.routes import refuse_unknown, requested_range
 from serving.telemetry.schemas import End, Start
 from storage import devices
 from storage.devices import IDENTIFIER
-from storage.times import moment
+from storage.times import HOUR, QUARTER, moment
 
 router = APIRouter(prefix="/api/v1/data", tags=["telemetry"])
 
@@ -70,21 +73,17 @@ def sum_energy(
 ) -> Response:
     """The energy of several devices over a range, by default the last 24 hours, and its sum."""
     start, end = requested_range(start_time, end_time)
-    if device_ids is None:
-        names = [device.device_id for device in session.exec(devices.registered().limit(MAX_DEVICES + 1))]
-    else:
-        names = list(dict.fromkeys(filter(None, map(str.strip, device_ids.split(",")))))
-    if wrong := next((name for name in names if not re.fullmatch(IDENTIFIER, name)), None):
-        raise Invalid(f"{wrong!r} is not an id of a device; separate ids with commas: D1,D2", field="device_ids")
-    if len(names) > MAX_DEVICES:
-        raise Invalid(f"a sum has at most {MAX_DEVICES} devices; name them in parts", field="device_ids")
+    names = summed_devices(session, device_ids)
     refuse_unknown(session, names)
-    energies = {name: energy_of(session, reader, name, start, end) for name in sorted(names)}
-    measured = {name for name, energy in energies.items() if energy.kwh is not None or energy.export_kwh is not None}
-    counted = counted_devices(names, devices.parents_of(session, names), measured)
+    return json_answer({"success": True, "data": energy_sum(session, reader, names, start, end)})
+
+
+def energy_sum(session: Session, reader: TelemetryReader, names: Sequence[str], start: int, end: int) -> dict[str, Any]:
+    """`EnergySumData` of the devices over the half-open range (µs)."""
+    energies, counted = energies_of(session, reader, names, start, end)
     taken = [kwh for name in counted.devices if (kwh := energies[name].kwh) is not None]
     fed = [kwh for name in counted.devices if (kwh := energies[name].export_kwh) is not None]
-    data = {
+    return {
         "start_time": moment(start),
         "end_time": moment(end),
         "energy_kwh": round(sum(taken), 6) if taken else None,
@@ -104,4 +103,42 @@ def sum_energy(
         ],
         "circular": list(counted.circular),
     }
-    return json_answer({"success": True, "data": data})
+
+
+def energies_of(
+    session: Session, reader: TelemetryReader, names: Sequence[str], start: int, end: int
+) -> tuple[dict[str, EnergyFigures], Counted]:
+    """The energy of each device, and which of them count in their sum."""
+    energies = {name: energy_of(session, reader, name, start, end) for name in sorted(names)}
+    measured = {name for name, energy in energies.items() if energy.kwh is not None or energy.export_kwh is not None}
+    return energies, counted_devices(names, devices.parents_of(session, names), measured)
+
+
+def peak_of(energies: Iterable[EnergyFigures]) -> Peak | None:
+    """The clock quarter hour in which the devices together took most; None if nothing is known."""
+    cells = [energy.cells for energy in energies if len(energy.cells.starts)]
+    if not cells:
+        return None
+    starts = np.concatenate([one.starts for one in cells]) // QUARTER * QUARTER
+    quarters, which = np.unique(starts, return_inverse=True)
+    taken = np.bincount(which, weights=np.concatenate([one.amounts for one in cells]))
+    highest = int(taken.argmax())
+    return Peak(float(taken[highest]) / 1000 / (QUARTER / HOUR), int(quarters[highest]))
+
+
+def summed_devices(session: Session, device_ids: str | None = None) -> list[str]:
+    """The devices that the request names; all registered ones if it names none.
+
+    Raises:
+        Invalid: They are too many, or one is not an id.
+
+    """
+    if device_ids is None:
+        names = [device.device_id for device in session.exec(devices.registered().limit(MAX_DEVICES + 1))]
+    else:
+        names = list(dict.fromkeys(filter(None, map(str.strip, device_ids.split(",")))))
+    if wrong := next((name for name in names if not re.fullmatch(IDENTIFIER, name)), None):
+        raise Invalid(f"{wrong!r} is not an id of a device; separate ids with commas: D1,D2", field="device_ids")
+    if len(names) > MAX_DEVICES:
+        raise Invalid(f"a sum has at most {MAX_DEVICES} devices; name them in parts", field="device_ids")
+    return names

@@ -27,7 +27,7 @@ def test_the_first_page_is_for_browsers_and_json_for_programs(client: TestClient
     assert client.get("/").json()["service"] == "energy-platform"
     page = client.get("/", headers=HTML)
     assert page.headers["content-type"] == "text/html; charset=utf-8"
-    assert "<h1>Home</h1>" in page.text
+    assert "No machine has sent anything yet" in page.text
 
 
 @pytest.mark.parametrize("path", PAGES)

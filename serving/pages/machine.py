@@ -1,0 +1,150 @@
+"""A machine: its tabs, and what is known of it now."""
+
+from datetime import datetime, timedelta
+from typing import Annotated, Any, NamedTuple
+
+from fastapi import Query, Request, Response
+from sqlmodel import Session
+
+from serving.alerts import routes as alerts
+from serving.alerts.schemas import AlertQuery
+from serving.auth.principal import CurrentPrincipal
+from serving.auth.tenancy import DatabaseSession
+from serving.dependencies import PlatformSettings, Readings, WorkingSite
+from serving.devices.schemas import DevicePath
+from serving.http.pagination import PageQuery
+from serving.pages.render import is_partial, show
+from serving.pages.route import pages
+from serving.rules import routes as rules
+from serving.rules.schemas import RuleQuery
+from serving.telemetry.routes import refuse_unknown
+from serving.telemetry.states import states_data
+from storage.devices import UNITS, Device, DeviceMetadata, order_metrics
+from storage.last_seen import DeviceLastSeen
+from storage.times import DAY, SECOND, microseconds, moment, utc_now
+
+router = pages()
+
+# Metrics may come in messages of their own: the newest value of each is looked for in so many readings.
+NEWEST = 50
+
+
+class Tab(NamedTuple):
+    """A tab of the page: the end of its path, and its name."""
+
+    path: str
+    name: str
+
+
+TABS = (
+    Tab("", "Overview"),
+    Tab("telemetry", "Telemetry"),
+    Tab("rules", "Rules"),
+    Tab("alerts", "Alerts"),
+    Tab("energy", "Energy"),
+    Tab("analyses", "Analyses"),
+    Tab("data", "Data"),
+)
+
+
+class Value(NamedTuple):
+    """The newest value of a metric, with its unit, and its nominal band if one is declared."""
+
+    name: str
+    value: float
+    unit: str
+    at: datetime
+    band: tuple[float, float] | None
+
+    @property
+    def is_out_of_band(self) -> bool:
+        return self.band is not None and not self.band[0] <= self.value <= self.band[1]
+
+
+def machine_context(session: Session, device_id: str, tab: str) -> dict[str, Any]:
+    """What every tab shows above: the machine, as far as it is registered, and when it was last seen.
+
+    Raises:
+        NotFound: It is neither registered nor has it sent anything.
+
+    """
+    device = session.get(Device, device_id)
+    if device is None or device.deleted_at:
+        refuse_unknown(session, [device_id])
+    seen = session.get(DeviceLastSeen, device_id)
+    metadata = DeviceMetadata.parse(device.metadata_json if device else None)
+    return {"device_id": device_id, "device": device, "metadata": metadata, "seen": seen, "tab": tab, "tabs": TABS}
+
+
+@router.get("/machines/{device_id}")
+def overview(
+    request: Request,
+    session: DatabaseSession,
+    reader: Readings,
+    settings: PlatformSettings,
+    *,
+    site: WorkingSite,
+    principal: CurrentPrincipal,
+    device_id: DevicePath,
+) -> Response:
+    """What the machine does now: newest values, states of the last day, open alerts."""
+    context = machine_context(session, device_id, "")
+    now = microseconds(utc_now())
+    query = AlertQuery(device_id=device_id, status="open", page_size=5)
+    context |= {
+        "values": newest_values(reader, device_id, context["seen"], context["metadata"]),
+        "states": states_data(session, reader, settings, site, device_id, start=now - DAY, end=now),
+        "alerts": alerts.list_alerts(session, principal, query),
+        "range": (moment(now) - timedelta(days=1), moment(now)),
+    }
+    return show(request, "partials/machine_now.html" if is_partial(request) else "machine_overview.html", context)
+
+
+@router.get("/machines/{device_id}/rules")
+def rules_of_machine(
+    request: Request, session: DatabaseSession, device_id: DevicePath, page: Annotated[PageQuery, Query()]
+) -> Response:
+    """The rules that watch the machine."""
+    query = RuleQuery(device_id=device_id, page=page.page, page_size=page.page_size, sort="-created_at")
+    context = machine_context(session, device_id, "rules") | {"rules": rules.list_rules(session, query), "query": query}
+    return show(request, "machine_rules.html", context)
+
+
+@router.get("/machines/{device_id}/alerts")
+def alerts_of_machine(
+    request: Request,
+    session: DatabaseSession,
+    principal: CurrentPrincipal,
+    device_id: DevicePath,
+    page: Annotated[PageQuery, Query()],
+) -> Response:
+    """The alerts of the machine, newest first."""
+    query = AlertQuery(device_id=device_id, page=page.page, page_size=page.page_size)
+    found = alerts.list_alerts(session, principal, query)
+    context = machine_context(session, device_id, "alerts") | {"alerts": found, "query": query}
+    return show(request, "machine_alerts.html", context)
+
+
+def newest_values(
+    reader: Readings, device_id: str, seen: DeviceLastSeen | None, metadata: DeviceMetadata
+) -> list[Value]:
+    """The newest value of each metric."""
+    if seen is None:
+        return []
+    end = microseconds(seen.newest_reading) + SECOND
+    rows = reader.read(device_id, end - DAY, end, newest=NEWEST)
+    found: dict[str, Value] = {}
+    for row in reversed(rows.to_pylist()):
+        at = row.pop("time")
+        for name, value in row.items():
+            if value is not None and name not in found:
+                found[name] = Value(name, value, unit_of(name, metadata), at, metadata.bands.get(name))
+    return [found[name] for name in order_metrics(set(found)) if name in found]
+
+
+def unit_of(metric: str, metadata: DeviceMetadata) -> str:
+    """The unit of a metric's values: of counters as they are declared, if a reading is an amount in it."""
+    counter = metadata.counters.get(metric)
+    if counter is not None:
+        return counter.unit if counter.factor in (None, 1) else ""
+    return UNITS.get(metric, "")

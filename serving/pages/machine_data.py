@@ -1,0 +1,61 @@
+"""A machine's data: its datasets with their checks, its reports, and where they were made."""
+
+from datetime import timedelta
+from typing import Annotated
+
+from fastapi import Query, Request, Response
+from fastapi.responses import RedirectResponse
+
+from serving.auth.tenancy import DatabaseSession
+from serving.dependencies import Objects, PlatformSettings
+from serving.devices.schemas import DevicePath
+from serving.http.errors import NotFound
+from serving.http.fields import Text
+from serving.http.pagination import PageQuery
+from serving.pages.machine import machine_context
+from serving.pages.render import root_of, show
+from serving.pages.route import pages
+from serving.reports import routes as reports
+from serving.reports.schemas import ReportQuery
+from storage import catalogue
+
+router = pages()
+
+LINK_VALIDITY = timedelta(hours=1)
+
+
+@router.get("/machines/{device_id}/data")
+def data_tab(
+    request: Request,
+    session: DatabaseSession,
+    settings: PlatformSettings,
+    device_id: DevicePath,
+    page: Annotated[PageQuery, Query()],
+) -> Response:
+    """Datasets, newest first, and reports."""
+    context = machine_context(session, device_id, "data")
+    datasets = catalogue.datasets_of(session, device_id)[::-1]
+    context |= {
+        "datasets": datasets[page.offset : page.offset + page.page_size],
+        "total": len(datasets),
+        "query": page,
+        "reports": reports.list_reports(session, ReportQuery(device_id=device_id, page_size=10)),
+        "dagster": settings.dagster_address,
+    }
+    return show(request, "machine_data.html", context)
+
+
+@router.get("/machines/{device_id}/dataset")
+def download_dataset(
+    request: Request,
+    session: DatabaseSession,
+    objects: Objects,
+    device_id: DevicePath,
+    key: Annotated[Text, Query(max_length=500)],
+) -> Response:
+    """Lead to a signed link to the file of a dataset."""
+    dataset = catalogue.current(session, key)
+    if dataset is None or dataset.device_id != device_id:
+        raise NotFound(f"{device_id} has no dataset {key}; GET /api/v1/analytics/datasets lists its datasets")
+    link = objects.download_url(dataset.key, LINK_VALIDITY)
+    return RedirectResponse(link if "://" in link else root_of(request) + link.lstrip("/"), 303)

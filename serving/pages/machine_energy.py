@@ -1,0 +1,134 @@
+"""A machine's energy: what it used by day, its demand, and what was noticed about its meter."""
+
+from datetime import datetime, timedelta
+from typing import Annotated, Any
+
+from fastapi import Query, Request, Response
+from pydantic import BaseModel, Field
+from sqlmodel import Session
+
+from assets.energy import SiteSettings
+from serving.auth.principal import CurrentPrincipal
+from serving.auth.tenancy import DatabaseSession
+from serving.corrections import routes as corrections
+from serving.corrections.schemas import CorrectionFields, CorrectionQuery, UndoFields
+from serving.dependencies import PlatformSettings, Readings, WorkingSite
+from serving.devices.schemas import DevicePath
+from serving.pages.charts import ChartData, Series, Style
+from serving.pages.forms import body_of
+from serving.pages.machine import machine_context
+from serving.pages.render import show
+from serving.pages.route import form_of, pages, to_page
+from serving.telemetry.energy import Interval, energy_data
+from storage.devices import metadata_of
+from storage.settings import Settings
+from storage.times import microseconds, utc_now
+
+router = pages()
+
+# How a range is divided, by its length in days.
+INTERVALS: dict[int, Interval] = {1: "15m", 3: "hour", 7: "hour", 31: "day", 366: "month"}
+
+
+class EnergyQuery(BaseModel):
+    """The last days, today included."""
+
+    days: Annotated[int, Field(ge=1, le=366)] = 31
+
+
+@router.get("/machines/{device_id}/energy")
+def energy_tab(
+    request: Request,
+    session: DatabaseSession,
+    reader: Readings,
+    settings: PlatformSettings,
+    *,
+    site: WorkingSite,
+    principal: CurrentPrincipal,
+    device_id: DevicePath,
+    query: Annotated[EnergyQuery, Query()],
+) -> Response:
+    """Energy and demand of the days, findings with what can be done about them, and corrections."""
+    context = machine_context(session, device_id, "energy")
+    context |= {
+        "energy": _energy(session, reader, settings, site, device_id, days=query.days),
+        "days": query.days,
+        "ranges": INTERVALS,
+        "corrections": corrections.list_corrections(session, principal, device_id, CorrectionQuery(page_size=20)),
+    }
+    return show(request, "machine_energy.html", context)
+
+
+@router.get("/machines/{device_id}/energy-chart")
+def energy_chart(
+    session: DatabaseSession,
+    reader: Readings,
+    settings: PlatformSettings,
+    site: WorkingSite,
+    *,
+    device_id: DevicePath,
+    query: Annotated[EnergyQuery, Query()],
+    what: Annotated[str, Query(pattern="^(energy|demand)$")] = "energy",
+) -> Response:
+    """Energy or demand by interval."""
+    energy = _energy(session, reader, settings, site, device_id, days=query.days)
+    items, is_demand = energy["items"], what == "demand"
+    style: Style = "line" if is_demand else "bars"
+    label, unit = ("Mean demand", "W") if is_demand else ("Energy taken", "kWh")
+    series = [Series(label, [item["demand" if is_demand else "energy_kwh"] for item in items], unit, style=style)]
+    if not is_demand and any(item["energy_export_kwh"] for item in items):
+        series.append(Series("Energy fed in", [item["energy_export_kwh"] for item in items], unit, style="line"))
+    middle = [(_seconds(item["start_time"]) + _seconds(item["end_time"])) / 2 for item in items]
+    return ChartData(_seconds(energy["start_time"]), _seconds(energy["end_time"]), middle, series).answer()
+
+
+@router.post("/machines/{device_id}/corrections")
+def correct(
+    request: Request,
+    session: DatabaseSession,
+    principal: CurrentPrincipal,
+    *,
+    reader: Readings,
+    settings: PlatformSettings,
+    device_id: DevicePath,
+) -> Response:
+    """Settle a finding, as POST /api/v1/devices/{device_id}/corrections does."""
+    form = form_of(request)
+    fields = {name: form[name] for name in ("metric", "from", "to", "action", "reason") if form.get(name)}
+    body = body_of(CorrectionFields, fields)
+    corrections.create_correction(session, principal, reader, settings, device_id, body=body)
+    return to_page(request, f"machines/{device_id}/energy")
+
+
+@router.post("/machines/{device_id}/corrections/{correction_id}/undo")
+def undo(
+    request: Request,
+    session: DatabaseSession,
+    principal: CurrentPrincipal,
+    *,
+    reader: Readings,
+    settings: PlatformSettings,
+    device_id: DevicePath,
+    correction_id: int,
+) -> Response:
+    """Undo a correction."""
+    reason = form_of(request).get("reason")
+    body = body_of(UndoFields, {"reason": reason}) if reason else None
+    corrections.undo_correction(session, principal, reader, settings, device_id, correction_id=correction_id, body=body)
+    return to_page(request, f"machines/{device_id}/energy")
+
+
+def _energy(
+    session: Session, reader: Readings, settings: Settings, site: SiteSettings, device_id: str, *, days: int
+) -> dict[str, Any]:
+    zone = metadata_of(session, device_id).zone(settings.zone)
+    now = utc_now().astimezone(zone)
+    start = now.replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=days - 1)
+    interval = next(interval for most, interval in INTERVALS.items() if days <= most)
+    return energy_data(
+        session, reader, settings, site, device_id, start=microseconds(start), end=microseconds(now), interval=interval
+    )
+
+
+def _seconds(moment: datetime) -> float:
+    return moment.timestamp()

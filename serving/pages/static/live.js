@@ -1,0 +1,53 @@
+// A machine's values as they are stored, over the WebSocket. A connection that is lost heals by itself.
+import { formatNumber } from "./number.js";
+import { localTime } from "./time.js";
+
+const FIRST_RETRY_MS = 1000, LONGEST_RETRY_MS = 30000, SILENT_MS = 75000;
+const NO_RETRY = new Set([4403, 4404, 4422]);
+const place = document.querySelector("[data-live]");
+let retryMs = FIRST_RETRY_MS, watch;
+
+function say(text, isLive = false) {
+  const element = place.querySelector("[data-stream]");
+  if (element) { element.textContent = text; element.classList.toggle("live", isLive); }
+}
+
+function show(reading) {
+  for (const element of place.querySelectorAll("[data-metric]")) {
+    const value = reading[element.dataset.metric];
+    if (value == null) continue;
+    element.querySelector("[data-value]").textContent = formatNumber(value, element.dataset.unit);
+    const { low, high } = element.dataset;
+    const isOut = low !== undefined && (value < Number(low) || value > Number(high));
+    element.classList.toggle("out", isOut);
+    const out = element.querySelector("[data-out]");
+    if (out) out.hidden = !isOut;
+    const time = element.querySelector("time");
+    if (time) { time.dateTime = reading.timestamp; time.textContent = localTime(new Date(reading.timestamp), { timeStyle: "medium" }); }
+  }
+}
+
+function connect() {
+  const url = new URL(place.dataset.live, document.baseURI);
+  url.protocol = url.protocol.replace("http", "ws");
+  const socket = new WebSocket(url);
+  // The stream has a heartbeat; without any frame the connection is dead, even if nobody has said so.
+  const alive = () => { clearTimeout(watch); watch = setTimeout(() => socket.close(), SILENT_MS); };
+  socket.addEventListener("open", () => { retryMs = FIRST_RETRY_MS; say("live", true); alive(); });
+  socket.addEventListener("message", (event) => {
+    alive();
+    const frame = JSON.parse(event.data);
+    if (frame.type === "telemetry") show(frame.data);
+    else if (frame.type === "alert" || frame.type === "dropped") htmx.trigger(place, "energy:refresh");
+  });
+  socket.addEventListener("close", (event) => {
+    clearTimeout(watch);
+    if (event.code === 4401) { location.reload(); return; }
+    if (NO_RETRY.has(event.code)) { say(event.reason); return; }
+    say("not live; connecting again …");
+    setTimeout(connect, retryMs);
+    retryMs = Math.min(LONGEST_RETRY_MS, retryMs * 2);
+  });
+}
+
+connect();
