@@ -56,7 +56,7 @@ def run(settings: Settings) -> None:
     last_seen = LastSeen()
     notify_settings = NotifySettings.load()
     outbox = Outbox(notify_settings)
-    senders = Senders(notify_settings, settings.zone, engine, metrics)
+    senders = Senders(notify_settings, settings, engine, metrics)
     no_data = NoDataMonitor(
         engine,
         registry,

@@ -4,7 +4,7 @@ import dagster as dg
 
 from orchestration.analyses import nightly, results
 from orchestration.datasets import cadence, checks, daily, energy, monthly
-from orchestration.jobs import exports, reports, sensors
+from orchestration.jobs import exports, reports, schedules, sensors
 from orchestration.maintenance import retention
 from orchestration.resources import Platform
 from storage.settings import check_settings
@@ -25,7 +25,12 @@ def defs() -> dg.Definitions:
             reports.device_report,
         ],
         asset_checks=[checks.day_quality],
-        schedules=[retention.retention_schedule, monthly.close_months, nightly.analyse_fleet],
+        schedules=[
+            retention.retention_schedule,
+            monthly.close_months,
+            nightly.analyse_fleet,
+            schedules.request_scheduled_reports,
+        ],
         jobs=[
             daily.dataset_job,
             daily.closed_day_job,

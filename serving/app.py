@@ -32,7 +32,7 @@ from serving.live.metrics import LiveMetrics
 from serving.maintenance import routes as maintenance
 from serving.pages import routes as pages, static_files
 from serving.quarantine import routes as quarantine
-from serving.reports import routes as reports
+from serving.reports import routes as reports, schedules
 from serving.rules import preview, routes as rules
 from serving.settings import ApiSettings
 from serving.telemetry import energy, routes as telemetry, states, sums
@@ -56,7 +56,7 @@ TAGS = {
     "maintenance": "Times in which devices raise no alerts, and the alerts that were suppressed.",
     "exports": "Datasets on demand: a device's days as Parquet files.",
     "analytics": "Models, datasets, jobs and their results.",
-    "reports": "Reports as PDF, Excel or JSON.",
+    "reports": "Reports as PDF, Excel or JSON, on demand or by a schedule.",
     "files": "Downloads by signed links.",
     "access": "Sessions, tickets and the audit log.",
     "health": "Whether the platform lives and its parts answer.",
@@ -78,6 +78,7 @@ ROUTERS = pages.ROUTERS + [
         exports,
         analytics,
         reports,
+        schedules,
         files,
         auth,
         health,

@@ -19,6 +19,8 @@ from storage.times import utc_now
 JobStatus = Literal["pending", "running", "completed", "failed", "cancelled"]
 ACTIVE: tuple[JobStatus, ...] = ("pending", "running")
 MAX_LAUNCHES = 5
+# The `device_id` of a report over several devices. No device can have this id.
+FLEET = "*"
 
 
 def _made_from(name: str) -> Index:
@@ -85,7 +87,7 @@ class ExportJob(Job, table=True):
 
 
 class ReportJob(Job, table=True):
-    """A report of one device over a period, in one format."""
+    """A report over a period, in one format, of one device or of several (`device_id` is `FLEET`)."""
 
     __tablename__ = "report_jobs"
     __table_args__ = (Index("idx_report_jobs_status", "status"), _made_from("report_jobs_made_from"))

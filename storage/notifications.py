@@ -1,19 +1,20 @@
-"""The outbox of notifications: a row per alert and channel, added with the alert, and every attempt to send it."""
+"""The outbox of notifications: a row per alert, or per run of a report's schedule, and channel; and every attempt."""
 
 from collections import Counter
 from collections.abc import Collection, Sequence
 from datetime import datetime
 from uuid import UUID, uuid4
 
-from sqlalchemy import BigInteger, Identity, Index, UniqueConstraint, text
+from sqlalchemy import BigInteger, CheckConstraint, Identity, Index, UniqueConstraint, text
 from sqlmodel import Field, Session, SQLModel, Text, col, func, select
 
 from storage.database import Timestamp
+from storage.report_schedules import ReportScheduleRun
 from storage.times import utc_now
 
 
 class Notification(SQLModel, table=True):
-    """An alert on its way to people over one channel.
+    """An alert, or the reports of one run of a schedule, on the way to people over one channel.
 
     `status` is `pending` until the notification is `sent`, or `failed` after the last attempt; a sender is at it until
     `claimed_until`. It is `unconfigured` if the channel has no address, `rate_limited` if the device has had too many,
@@ -23,12 +24,15 @@ class Notification(SQLModel, table=True):
     __tablename__ = "notifications"
     __table_args__ = (
         UniqueConstraint("alert_id", "channel", name="notifications_one_per_channel"),
+        UniqueConstraint("report_run_id", "channel", name="notifications_one_per_report"),
+        CheckConstraint("num_nonnulls(alert_id, report_run_id) = 1", name="notifications_subject"),
         Index("notifications_due", "next_attempt_at", postgresql_where=text("status = 'pending'")),
         Index("notifications_of_device", "device_id", "created_at"),
     )
 
     notification_id: UUID = Field(default_factory=uuid4, primary_key=True)
-    alert_id: UUID = Field(foreign_key="alerts.alert_id", ondelete="CASCADE")
+    alert_id: UUID | None = Field(default=None, foreign_key="alerts.alert_id", ondelete="CASCADE")
+    report_run_id: UUID | None = Field(default=None, foreign_key="report_schedule_runs.run_id", ondelete="CASCADE")
     tenant_id: str | None = Field(default=None, max_length=50)
     device_id: str = Field(max_length=50)
     channel: str = Field(max_length=50)
@@ -68,7 +72,7 @@ def attempts_of(session: Session, alert_id: UUID) -> Sequence[NotificationAttemp
 _RECENT = text("""
 SELECT device_id, channel, count(*) FROM notifications
 WHERE device_id = ANY(CAST(:devices AS text[])) AND created_at > now() - interval '1 hour'
-  AND status IN ('pending', 'sent', 'failed') GROUP BY device_id, channel
+  AND alert_id IS NOT NULL AND status IN ('pending', 'sent', 'failed') GROUP BY device_id, channel
 """)
 # Of those that are due, one of the tenant, and then of its channel, that is sending the fewest.
 _CLAIM_DUE = text("""
@@ -88,8 +92,31 @@ UPDATE notifications SET claimed_until = now() + make_interval(secs => :seconds)
 """)
 
 
+def add_report_notifications(
+    session: Session, run: ReportScheduleRun, device_id: str, channels: Collection[str]
+) -> None:
+    """Add the notifications of a run whose reports have ended, one per channel."""
+    for channel in dict.fromkeys(channels):
+        session.add(
+            Notification(report_run_id=run.run_id, tenant_id=run.tenant_id, device_id=device_id, channel=channel)
+        )
+
+
+def notifications_of_runs(session: Session, run_ids: Collection[UUID]) -> Sequence[Notification]:
+    """The notifications of runs of schedules, by channel."""
+    statement = select(Notification).where(col(Notification.report_run_id).in_(run_ids))
+    return session.exec(statement.order_by(col(Notification.channel))).all()
+
+
+def last_attempts(session: Session, notification_ids: Collection[UUID]) -> dict[UUID, NotificationAttempt]:
+    """The last attempt at each of the notifications; those without one are left out."""
+    ids = col(NotificationAttempt.notification_id)
+    statement = select(NotificationAttempt).where(ids.in_(notification_ids)).order_by(col(NotificationAttempt.id))
+    return {attempt.notification_id: attempt for attempt in session.exec(statement)}
+
+
 def count_recent(session: Session, device_ids: Collection[str]) -> Counter[tuple[str, str]]:
-    """How many notifications of the last hour were sent or are to be sent, by device and channel."""
+    """How many alerts' notifications of the last hour were sent or are to be sent, by device and channel."""
     rows = session.execute(_RECENT, {"devices": sorted(device_ids)})
     return Counter({(device_id, channel): count for device_id, channel, count in rows})
 

@@ -5,10 +5,11 @@
 """
 
 from assets.reports.build import FORMATS, Report, build_report
+from assets.reports.calendar import due_until, next_due, reported_period
 from assets.reports.content import schema
 from assets.reports.errors import ReportError
 from assets.reports.inputs import ReportInput
-from assets.reports.period import WrongPeriod, check_period
+from assets.reports.period import WrongPeriod, check_period, file_name
 from assets.reports.settings import ReportSettings
 from assets.reports.sources import gather
 
@@ -21,6 +22,10 @@ __all__ = [
     "WrongPeriod",
     "build_report",
     "check_period",
+    "due_until",
+    "file_name",
     "gather",
+    "next_due",
+    "reported_period",
     "schema",
 ]

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import timedelta
 from functools import cached_property
 from itertools import pairwise
 
@@ -18,6 +18,7 @@ from assets.reports.content import Day, MetricSummary, Series, StateTotal
 from assets.reports.errors import ReportError
 from assets.reports.inputs import ReportInput
 from assets.reports.noticed import DataQuality
+from assets.reports.period import midnights
 from storage.arrays import Floats, Indices, Times
 from storage.devices import NAMED_METRICS, UNITS, DeviceMetadata
 from storage.times import HOUR, SECOND, microseconds, moment
@@ -94,7 +95,7 @@ class Measured:
 def days(measured: Measured, quality: DataQuality) -> list[Day]:
     """Every calendar day that the period overlaps in the report's time zone."""
     data = measured.data
-    bounds = list(_midnights(data))
+    bounds = list(midnights(data.start, data.end, data.zone))
     edges = np.array([microseconds(m) for m in bounds])
     times, power = measured.track("power")
     rows = np.searchsorted(measured.times, edges)
@@ -133,23 +134,6 @@ def states(measured: Measured) -> Iterator[StateTotal]:
         if time:
             share = time / (found.end - found.start)
             yield StateTotal(state=state, hours=time / HOUR, share=share, energy_kwh=found.kwh(state))
-
-
-def _midnights(data: ReportInput) -> Iterator[datetime]:
-    """The start of the period, each midnight of the time zone within it, and its end, in UTC."""
-    yield data.start.astimezone(UTC)
-    day = data.start.astimezone(data.zone).date()
-    while True:
-        day += timedelta(days=1)
-        midnight = _midnight(day, data)
-        if midnight >= data.end:
-            break
-        yield midnight
-    yield data.end.astimezone(UTC)
-
-
-def _midnight(day: date, data: ReportInput) -> datetime:
-    return datetime(day.year, day.month, day.day, tzinfo=data.zone).astimezone(UTC)
 
 
 def summaries(measured: Measured) -> Iterator[MetricSummary]:

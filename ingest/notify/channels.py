@@ -6,15 +6,15 @@ which knows e-mail, WhatsApp and a hundred other services.
 
 import json
 import logging
-from typing import TYPE_CHECKING
-from zoneinfo import ZoneInfo
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from pydantic import SecretStr
 
 from ingest.notify import webhook
+from ingest.notify.messages import Message
 from ingest.notify.settings import NotifySettings, is_webhook
 from ingest.notify.webhook import WebhookFailed
-from storage.alerts import Alert, rule_shown
 from storage.deadlines import BoundedCalls
 from storage.settings import SettingsError
 
@@ -40,8 +40,8 @@ class Unconfigured(Exception):
 class Channels:
     """The channels that the settings name."""
 
-    def __init__(self, settings: NotifySettings, zone: ZoneInfo) -> None:
-        """Check every address; messages show times in the zone.
+    def __init__(self, settings: NotifySettings) -> None:
+        """Check every address.
 
         Raises:
             SettingsError: Apprise does not know such an address. The message names the variable, but not its value,
@@ -49,30 +49,29 @@ class Channels:
 
         """
         self._settings = settings
-        self._zone = zone
         self._calls = {name: BoundedCalls(DEADLINE_SECONDS, MAX_CALLS) for name in settings.notify}
         self._services = {
             name: _service(name, address) for name, address in settings.notify.items() if not is_webhook(name)
         }
 
-    def send(self, channel: str, alert: Alert, notification: str) -> str | None:
-        """Deliver an alert over a channel and return the receiver's answer, if it gives one.
+    def send(self, channel: str, message: Message, notification: str) -> str | None:
+        """Deliver a message over a channel and return the receiver's answer, if it gives one.
 
         Raises:
-            Unconfigured: no variable has an address for the alert's tenant, or for all tenants.
-            DeliveryFailed: the alert was not delivered; another attempt may succeed.
+            Unconfigured: no variable has an address for the message's tenant, or for all tenants.
+            DeliveryFailed: the message was not delivered; another attempt may succeed.
 
         """
-        name = self._settings.address_name(channel, alert.tenant_id)
+        name = self._settings.address_name(channel, message.tenant_id)
         if name is None:
             raise Unconfigured(
-                f"NOTIFY_{channel.upper()} is not set. Once it has an address, new alerts are sent to it."
+                f"NOTIFY_{channel.upper()} is not set. Once it has an address, new notifications are sent to it."
             )
         try:
             if is_webhook(name):
-                return self._calls[name].call(self._post, self._settings.notify[name], alert, notification)
-            text = {"title": _title(alert), "body": self._text(alert), "body_format": "text"}
-            result = self._calls[name].call(self._services[name].notify, **text, log_level=logging.DEBUG)
+                return self._calls[name].call(self._post, self._settings.notify[name], message, notification)
+            service = self._services[name]
+            result = self._calls[name].call(service.notify, **_content(service, message), log_level=logging.DEBUG)
         except TimeoutError as error:
             raise DeliveryFailed(str(error)) from None
         if not result:
@@ -80,9 +79,8 @@ class Channels:
             raise DeliveryFailed("; ".join(reasons) or "the service refused the notification without a reason")
         return None
 
-    def _post(self, url: SecretStr, alert: Alert, notification: str) -> str:
-        shown = {**alert.model_dump(mode="json"), "rule": rule_shown(alert, alert.tenant_id)}
-        body = json.dumps({"notification_id": notification, "alert": shown}).encode()
+    def _post(self, url: SecretStr, message: Message, notification: str) -> str:
+        body = json.dumps({"notification_id": notification, **message.body}).encode()
         try:
             return webhook.post(
                 url.get_secret_value(),
@@ -94,12 +92,23 @@ class Channels:
         except WebhookFailed as error:
             raise DeliveryFailed(str(error)) from error
 
-    def _text(self, alert: Alert) -> str:
-        at = alert.reading_time.astimezone(self._zone)
-        return (
-            f"{alert.message}\n\nDevice: {alert.device_id}\nRule: {_line(alert.rule.get('rule_name'))}\n"
-            f"Severity: {alert.severity}\nTime: {at:%Y-%m-%d %H:%M:%S %Z}\nAlert: {alert.alert_id}\n"
-        )
+
+def _content(service: "apprise.Apprise", message: Message) -> dict[str, Any]:
+    """The message for Apprise: files are attached if the service takes files, and otherwise are links."""
+    from apprise.attachment.memory import AttachMemory  # noqa: PLC0415 - as below
+
+    takes_files = all(part.attachment_support for part in service)
+    attached = [file for file in message.files if takes_files and file.content is not None]
+    links = [f"{file.name}: {file.link}" for file in message.files if file not in attached]
+    content: dict[str, Any] = {
+        "title": message.title,
+        "body": "\n\n".join([message.text, *links]),
+        "body_format": "text",
+    }
+    if attached:
+        make: Callable[..., Any] = AttachMemory
+        content["attach"] = [make(file.content, file.name, file.media_type) for file in attached]
+    return content
 
 
 def _service(name: str, address: SecretStr) -> "apprise.Apprise":
@@ -127,12 +136,3 @@ _SERVER_ANSWERS = ("Socket Exception: (", "Socket Exception: [Errno")
 def _is_public(entry: "NotifyLogEntry") -> bool:
     """Whether an entry is a warning or a mail server's answer. Other entries may quote addresses, which are secrets."""
     return entry.level in {"WARNING", "ERROR", "CRITICAL"} or entry.message.startswith(_SERVER_ANSWERS)
-
-
-def _title(alert: Alert) -> str:
-    return f"[{alert.severity}] {alert.device_id}: {_line(alert.rule.get('rule_name'))}"
-
-
-def _line(text: object) -> str:
-    """The text in one line, as the subject of a mail must be."""
-    return " ".join(str(text).split())

@@ -8,19 +8,24 @@ slow delays nobody else.
 
 import logging
 import threading
-from datetime import timedelta
-from zoneinfo import ZoneInfo
+from collections.abc import Callable
+from datetime import datetime, timedelta
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 from sqlmodel import Session
 
 from ingest.metrics import IngestMetrics
+from ingest.notify import messages
 from ingest.notify.channels import DEADLINE_SECONDS, Channels, DeliveryFailed, Unconfigured
+from ingest.notify.messages import Message, ReportFiles
 from ingest.notify.settings import NotifySettings
 from storage.alerts import Alert
 from storage.loops import Loop
 from storage.notifications import Notification, NotificationAttempt, claim_due, count_attempts
+from storage.objects import ObjectStoreUnavailable, open_object_store
+from storage.report_schedules import ReportSchedule, ReportScheduleRun, reports_of
+from storage.settings import Settings
 from storage.times import utc_now
 
 log = logging.getLogger(__name__)
@@ -41,14 +46,17 @@ MAX_ATTEMPT_SECONDS = 120.0
 class Senders:
     """The sending threads of one process."""
 
-    def __init__(self, settings: NotifySettings, zone: ZoneInfo, engine: Engine, metrics: IngestMetrics) -> None:
+    def __init__(self, settings: NotifySettings, platform: Settings, engine: Engine, metrics: IngestMetrics) -> None:
         """Check the addresses of all channels.
 
         Raises:
             SettingsError: an address is wrong.
 
         """
-        self._channels = Channels(settings, zone)
+        self._channels = Channels(settings)
+        self._zone = platform.zone
+        address = settings.api_public_url or f"http://127.0.0.1:{platform.api_port}"
+        self._files = ReportFiles(open_object_store(platform), address)
         self._max_age = timedelta(minutes=settings.notification_max_age_minutes)
         self._engine = engine
         self._metrics = metrics
@@ -74,9 +82,10 @@ class Senders:
             claimed = claim_due(session, seconds=CLAIM_SECONDS, share=SHARE)
             if claimed is None:
                 return False
-            alert = session.get_one(Alert, claimed.alert_id)
+            make_message, until = self._message_of(session, claimed)
             session.commit()
-        outcome, detail = self._attempt(claimed, alert)
+        is_expired = until is not None and utc_now() > until
+        outcome, detail = ("expired", None) if is_expired else self._attempt(claimed, make_message)
         with Session(self._engine) as session:
             notification = session.get_one(Notification, claimed.notification_id, with_for_update=True)
             self._record(session, notification, outcome, detail)
@@ -84,20 +93,31 @@ class Senders:
         self._metrics.notification_attempted(outcome)
         return True
 
-    def _attempt(self, notification: Notification, alert: Alert) -> tuple[str, str | None]:
+    def _message_of(
+        self, session: Session, notification: Notification
+    ) -> tuple[Callable[[], Message], datetime | None]:
+        """A function that makes the notification's message without the session, and until when to send the message."""
+        if notification.alert_id is not None:
+            alert = session.get_one(Alert, notification.alert_id)
+            return lambda: messages.of_alert(alert, self._zone), alert.reading_time + self._max_age
+        run = session.get_one(ReportScheduleRun, notification.report_run_id)
+        schedule, reports = session.get_one(ReportSchedule, run.schedule_id), reports_of(session, run.job_ids)
+        return lambda: messages.of_reports(run, schedule, reports, self._files, self._zone), None
+
+    def _attempt(self, notification: Notification, make_message: Callable[[], Message]) -> tuple[str, str | None]:
         """Make one attempt, and return its outcome and what the receiver answered."""
-        if utc_now() - alert.reading_time > self._max_age:
-            return "expired", None
         try:
-            return "sent", self._channels.send(notification.channel, alert, str(notification.notification_id))
+            return "sent", self._channels.send(notification.channel, make_message(), str(notification.notification_id))
         except Unconfigured as error:
             return "unconfigured", str(error)
-        except DeliveryFailed as error:
+        except (DeliveryFailed, ObjectStoreUnavailable) as error:
             detail = str(error)
+        except KeyError as error:
+            detail = f"the file {error} is not in the object store any more"
         except Exception as error:
             log.exception("sending over %s failed unexpectedly", notification.channel)
             detail = f"{type(error).__name__}: {error}"
-        log.warning("a notification about %s over %s failed: %s", alert.device_id, notification.channel, detail)
+        log.warning("a notification about %s over %s failed: %s", notification.device_id, notification.channel, detail)
         return "failed", detail
 
     def _record(self, session: Session, notification: Notification, outcome: str, detail: str | None) -> None:

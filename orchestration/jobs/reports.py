@@ -12,7 +12,7 @@ from sqlmodel import Session
 
 from assets.analyses import ANALYSES
 from assets.datasets import select_datasets
-from assets.reports import ReportError, ReportSettings, build_report, check_period, gather
+from assets.reports import ReportError, ReportSettings, build_report, check_period, file_name, gather
 from orchestration.analyses.results import anomaly_result, failure_prediction, forecast
 from orchestration.claimed_job import ClaimedJob, claimed_job, job_of_run
 from orchestration.datasets.daily import DEVICE_HISTORY
@@ -121,7 +121,8 @@ def _make_report(claimed: ClaimedJob[ReportJob], settings: Settings) -> dict[str
             max_bytes=int(limits.max_report_size_mb * 1_000_000),
             progress=lambda percent, message: claimed.report_progress(5 + 0.9 * percent, message),
         )
-    key = f"reports/{job.device_id}/{job.job_id}.{report.suffix}"
+    name = file_name(job.device_id, job.date_range_start, job.date_range_end, data.zone, report.suffix)
+    key = f"reports/{job.device_id}/{job.job_id}/{name}"
     objects.put(key, report.content)
     results = {
         "key": key,

@@ -100,13 +100,16 @@ def _part(header: str | None, size: int) -> tuple[int, int] | None:
 
 
 def _refuse_other_tenants(request: Request, key: str) -> None:
-    """Keys say whose a file is: datasets/{device_id}/… is the device's, reports/{device_id}/{job_id}.… the job's."""
+    """Keys say whose a file is: datasets/{device_id}/… is the device's, reports/{device_id}/{job_id}/… the job's.
+
+    Earlier releases wrote reports/{device_id}/{job_id}.… .
+    """
     principal = principal_if_any(request)
     if principal is None or principal.tenant_id is None:
         return
     with RequestSession(request.app.state.reading, principal) as session:
         kind, device_id, name = key.split("/", 2)
-        job_id = name.partition(".")[0]
+        job_id = re.split(r"[./]", name, maxsplit=1)[0]
         owned = jobs.find(session, ReportJob, job_id) if kind == "reports" else session.get(Device, device_id)
         if owned is None:
             raise LinkRefused(f"the file does not belong to the tenant {principal.tenant_id}")

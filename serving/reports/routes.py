@@ -61,7 +61,8 @@ def download_report(request: Request, session: DatabaseSession, objects: Objects
         raise Conflict(f"{job_id} is {job.status} and has no file{reason}")
     link = objects.download_url(job.results["key"], LINK_VALIDITY)
     base = "" if "://" in link else str(request.base_url).rstrip("/")
-    return Download(job_id=job_id, download_url=base + link, expires_at=utc_now() + LINK_VALIDITY)
+    name = job.results["key"].rsplit("/", 1)[-1]
+    return Download(job_id=job_id, download_url=base + link, file_name=name, expires_at=utc_now() + LINK_VALIDITY)
 
 
 @router.get("/schema")

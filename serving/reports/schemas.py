@@ -67,4 +67,5 @@ class ReportQuery(CursorQuery, TimeRangeQuery):
 class Download(BaseModel):
     job_id: str
     download_url: str
+    file_name: str = Field(examples=["COMPRESSOR-1_2026-10-01_2026-10-31.pdf"])
     expires_at: Moment

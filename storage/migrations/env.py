@@ -21,6 +21,7 @@ from storage import (  # noqa: F401
     notifications,
     pending,
     quarantine,
+    report_schedules,
     rules,
 )
 

@@ -80,7 +80,7 @@ def test_an_announcement_that_is_not_text_ends_no_thread(settings: Settings) -> 
 def test_a_sender_that_fails_goes_on_and_says_so(
     settings: Settings, engine: Engine, session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    senders = Senders(NotifySettings.load(), settings.zone, engine, IngestMetrics())
+    senders = Senders(NotifySettings.load(), settings, engine, IngestMetrics())
     failed = threading.Event()
 
     def send_one() -> bool:

@@ -24,6 +24,7 @@ from storage.notifications import Notification, NotificationAttempt
 from storage.objects import open_object_store
 from storage.pending import RulePending
 from storage.quarantine import QuarantinedReading
+from storage.report_schedules import ReportSchedule, ReportScheduleRun
 from storage.rules import Rule
 from storage.settings import Settings
 from storage.stores import open_telemetry_store
@@ -39,6 +40,7 @@ REPORT = "reports/A1/report-aaaaaaaaaaaa.json"
 RULE = UUID("11111111-1111-1111-1111-111111111111")
 WINDOW = UUID("33333333-3333-3333-3333-333333333333")
 ALERT = UUID("22222222-2222-2222-2222-222222222222")
+SCHEDULE = UUID("44444444-4444-4444-4444-444444444444")
 JOBS = ("job-aaaaaaaaaaaa", "export-aaaaaaaaaaaa", "report-aaaaaaaaaaaa")
 # What a client of the other tenant would write, by the name of the parameter or of the body's field.
 KNOWN: dict[str, Any] = {
@@ -47,6 +49,7 @@ KNOWN: dict[str, Any] = {
     "rule_id": str(RULE),
     "rule_ids": [str(RULE)],
     "window_id": str(WINDOW),
+    "schedule_id": str(SCHEDULE),
     "alert_id": str(ALERT),
     "alert_ids": [str(ALERT)],
     "dataset_key": DATASET,
@@ -121,6 +124,17 @@ def add_tenant(settings: Settings, session: Session) -> None:
     session.add(TenantPrefix(prefix="A1", tenant_id="alpha"))
     notification = Notification(alert_id=ALERT, tenant_id="alpha", device_id="A1", channel="webhook")
     session.add(notification)
+    schedule = ReportSchedule(
+        schedule_id=SCHEDULE, tenant_id="alpha", name=SECRET, device_id="A1", formats=["pdf"], compute_missing=False,
+        frequency="daily", send_at="06:00", recipients=["email"], delivery="link", status="active", next_run_at=NOON,
+    )  # fmt: skip
+    session.add(schedule)
+    session.flush()
+    run = ReportScheduleRun(
+        schedule_id=SCHEDULE, tenant_id="alpha", due_at=NOON, period_start=NOON, period_end=NOON, status="failed",
+        job_ids=[JOBS[2]], error_message=SECRET,
+    )  # fmt: skip
+    session.add(run)
     session.add(QuarantinedReading(device_id="A1", topic=SECRET, payload=SECRET.encode(), reason=SECRET))
     session.commit()
     session.add(

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import pytest
 from aiosmtpd.controller import Controller
@@ -87,7 +86,7 @@ def raised(session: Session) -> Raise:
 
 
 def senders(engine: Engine) -> Senders:
-    return Senders(NotifySettings.load(), ZoneInfo("UTC"), engine, IngestMetrics())
+    return Senders(NotifySettings.load(), Settings.load(), engine, IngestMetrics())
 
 
 def outcomes(session: Session, alert: Alert) -> dict[str, tuple[str, list[str]]]:
@@ -107,7 +106,7 @@ def make_due(session: Session) -> None:
 
 def send_as_a_process() -> None:
     settings = Settings.load()
-    Senders(NotifySettings.load(), settings.zone, open_engine(settings), IngestMetrics()).send_one()
+    Senders(NotifySettings.load(), settings, open_engine(settings), IngestMetrics()).send_one()
 
 
 def end_claims(session: Session) -> None:

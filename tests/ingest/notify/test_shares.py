@@ -13,6 +13,7 @@ from sqlmodel import Session
 from ingest.metrics import IngestMetrics
 from ingest.notify import channels, webhook
 from ingest.notify.channels import DeliveryFailed
+from ingest.notify.messages import of_alert
 from ingest.notify.sender import CLAIM_SECONDS, SENDERS, SHARE, Senders
 from ingest.notify.settings import NotifySettings
 from ingest.notify.webhook import WebhookFailed, post
@@ -79,7 +80,7 @@ def test_a_slow_receiver_delays_nobody_else_and_no_transaction_waits_for_it(
     monkeypatch.setenv("NOTIFY_WEBHOOK__QUICK", "https://quick.example.com/")
     due("slow", "webhook", 20)
     due("quick", "webhook", 5)
-    senders = Senders(NotifySettings.load(), settings.zone, engine, IngestMetrics())
+    senders = Senders(NotifySettings.load(), settings, engine, IngestMetrics())
     senders.start()
     try:
         wait_until(lambda: len(answered) == 5, "all of the others are sent")
@@ -143,11 +144,11 @@ def test_a_mail_has_one_deadline_however_slowly_it_is_taken(
     )
     due(None, "email", 1)
     alert = session.get_one(Alert, claim_due(session, seconds=1, share=1).alert_id)  # type: ignore[union-attr] # one is due
-    sending = channels.Channels(NotifySettings.load(), settings.zone)
+    sending = channels.Channels(NotifySettings.load())
     with pytest.raises(DeliveryFailed, match=r"no end after 0\.3 s"):
-        sending.send("email", alert, "n")
+        sending.send("email", of_alert(alert, settings.zone), "n")
     with pytest.raises(DeliveryFailed, match="1 earlier calls have not ended yet"):
-        sending.send("email", alert, "n")
+        sending.send("email", of_alert(alert, settings.zone), "n")
 
 
 def test_calls_end_in_time_and_do_not_pile_up() -> None:

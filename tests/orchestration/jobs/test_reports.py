@@ -155,7 +155,7 @@ def test_a_report_in_each_format(
     result = run(kept_instance, job, session)
     assert (job.status, job.progress, job.error_message, job.run_id) == ("completed", 100, None, result.run_id)
     suffix, media_type = MEDIA_TYPES[format_]
-    key = f"reports/D1/{job.job_id}.{suffix}"
+    key = f"reports/D1/{job.job_id}/D1_2026-02-12_2026-02-13.{suffix}"
     content = objects.get(key)
     sha256 = hashlib.sha256(content).hexdigest()
     assert job.results is not None

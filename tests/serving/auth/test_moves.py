@@ -14,6 +14,7 @@ from sqlmodel import Session, delete
 from assets.reports.sources import gather
 from ingest.mqtt import LiveBatch, LiveItem
 from ingest.notify.channels import Channels
+from ingest.notify.messages import of_alert
 from ingest.notify.settings import NotifySettings
 from serving.app import create_app
 from serving.live.hub import Hub
@@ -151,8 +152,8 @@ def test_a_webhook_shows_a_tenant_its_part_of_everybodys_rule(
     monkeypatch.setenv("NOTIFY_WEBHOOK", "https://example.com/alerts")
     bodies: list[bytes] = []
     monkeypatch.setattr("ingest.notify.webhook.post", lambda _, body, **__: bodies.append(body))
-    channels = Channels(NotifySettings.load(), settings.zone)
-    channels.send("webhook", everybodys, str(uuid4()))
+    channels = Channels(NotifySettings.load())
+    channels.send("webhook", of_alert(everybodys, settings.zone), str(uuid4()))
     assert msgspec.json.decode(bodies[0])["alert"]["rule"] == {**SHOWN, "rule_id": str(everybodys.rule_id)}
 
 

@@ -115,6 +115,6 @@ def test_a_tenant_sees_its_own_and_is_covered_by_everybodys(
     assert notification["status"] == "expired"
     now = utc_now()
     (fresh,) = triggered("D2", f"{now:%H:%M:%S}", other, f"{now:%Y-%m-%d}")
-    assert Senders(NotifySettings.load(), settings.zone, engine, IngestMetrics()).send_one()
+    assert Senders(NotifySettings.load(), settings, engine, IngestMetrics()).send_one()
     (notification,) = client.get(f"/api/v1/alerts/{fresh}/notifications", headers=other).json()["data"]
     assert [attempt["outcome"] for attempt in notification["attempts"]] == ["unconfigured"]

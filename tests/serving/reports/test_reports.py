@@ -53,7 +53,7 @@ def claimed(session: Session, job_id: str) -> ReportJob:
 
 
 def completed(session: Session, objects: ObjectStore, job_id: str, suffix: str = "pdf") -> str:
-    job, key = claimed(session, job_id), f"reports/D1/{job_id}.{suffix}"
+    job, key = claimed(session, job_id), f"reports/D1/{job_id}/D1_2026-02-01_2026-02-12.{suffix}"
     objects.put(key, CONTENT)
     jobs.complete(session, job, "Completed", results={"key": key, "size_bytes": len(CONTENT), "sha256": "ab"})
     session.commit()
@@ -84,10 +84,11 @@ def test_a_report_is_asked_for_followed_and_downloaded(
         "ab",
     )
     download = client.get(f"/api/reports/download/{job_id}").json()
-    assert set(download) == {"job_id", "download_url", "expires_at"}
+    assert set(download) == {"job_id", "download_url", "file_name", "expires_at"}
+    assert download["file_name"] == "D1_2026-02-01_2026-02-12.pdf"
     file = client.get(download["download_url"])
     assert (file.status_code, file.content, file.headers["content-type"]) == (200, CONTENT, "application/pdf")
-    assert file.headers["content-disposition"] == f'attachment; filename="{job_id}.pdf"'
+    assert file.headers["content-disposition"] == 'attachment; filename="D1_2026-02-01_2026-02-12.pdf"'
     assert file.headers["cache-control"] == "private, no-cache"
 
 

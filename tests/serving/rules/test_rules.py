@@ -215,7 +215,7 @@ def test_an_alerts_notifications(client: TestClient, settings: Settings, engine:
     made(client)
     old = evaluated(client, "2026-02-12T10:00:00Z")["results"][0]["alert_id"]
     new = evaluated(client, utc_now().isoformat())["results"][0]["alert_id"]
-    senders = Senders(NotifySettings.load(), settings.zone, engine, IngestMetrics())
+    senders = Senders(NotifySettings.load(), settings, engine, IngestMetrics())
     while senders.send_one():
         pass
     answer = client.get(f"/api/v1/alerts/{old}/notifications").json()
