@@ -88,7 +88,7 @@ def machines(
 def open_by_severity(session: Session) -> dict[str, int]:
     """The number of open alerts by severity, the worst first; severities without any are there too."""
     query = select(col(Alert.severity), func.count()).where(col(Alert.status) == "open").group_by(col(Alert.severity))
-    counts: dict[str, int] = dict(session.execute(query))
+    counts = {str(severity): int(count) for severity, count in session.execute(query)}
     return {severity: counts.pop(severity, 0) for severity in reversed(SEVERITIES)} | counts
 
 
