@@ -6,6 +6,7 @@ cadence known, no voltage measured) is absent rather than passed.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -16,14 +17,17 @@ from assets.quality.coverage import Cadences, coverage
 from assets.quality.settings import QUALITY_CHECKS, QualityCheck, Thresholds
 from storage.arrays import Floats, Times
 from storage.devices import NAMED_METRICS, DeviceMetadata
-from storage.times import DAY, MINUTE, SECOND
+from storage.times import DAY, HOUR, MINUTE, SECOND
 
 # Rounding of V, I and P may make this much more of a true P = V · I.
 ROUNDING = 1.05
 # Two equal readings closer than this share of the cadence are one that was sent twice.
 TWICE = 0.1
-# How far transmission may vary around a constant delay that only a slow clock explains.
+# A clock is slow if most readings are late by the same time, give or take this, and come over at least an hour. What a
+# device or a network holds back comes late by different times, since it is sent together.
 STEADY = 5 * SECOND
+STEADY_SHARE = 0.6
+MIN_STEADY = 3
 
 
 @dataclass(frozen=True)
@@ -120,11 +124,21 @@ def _context(readings: pa.Table, times: Times) -> Iterator[Finding]:
     flagged = len(readings) - readings["out_of_band"].null_count
     share = flagged / len(times)
     yield Finding("out_of_band", share, f"{flagged} of {len(times)} readings outside the device's nominal bands")
-    delay = readings["received_at"].cast(pa.int64()).to_numpy() - times
-    low, high = np.percentile(delay, [1, 95])
-    if low < 0:
-        yield Finding("clock_skew", -low / SECOND, f"the device's clock is {-low / SECOND:.0f} s ahead")
-    elif high - low < STEADY:
-        yield Finding("clock_skew", low / SECOND, f"readings come {low / SECOND:.0f} s late, as from a slow clock")
-    else:  # it buffered, or the network was slow: that says nothing of its clock
-        yield Finding("clock_skew", 0.0, "no sign of a wrong clock")
+    yield _clock(readings["received_at"].cast(pa.int64()).to_numpy() - times, times)
+
+
+def _clock(delay: Times, times: Times) -> Finding:
+    """How wrong the device's clock is, from the delays (µs) between measuring and receiving."""
+    earliest = float(np.percentile(delay, 1))
+    if earliest < 0:
+        return Finding("clock_skew", -earliest / SECOND, f"the device's clock is {-earliest / SECOND:.0f} s ahead")
+    count = max(MIN_STEADY, ceil(STEADY_SHARE * len(delay)))
+    if count <= len(delay):
+        order = np.argsort(delay, kind="stable")
+        widths = delay[order[count - 1 :]] - delay[order[: len(order) - count + 1]]
+        first = int(np.argmin(widths))
+        steady = order[first : first + count]
+        if widths[first] < STEADY and np.ptp(times[steady]) >= HOUR:
+            late = float(delay[steady[0]]) / SECOND
+            return Finding("clock_skew", late, f"readings come {late:.0f} s late, as from a slow clock")
+    return Finding("clock_skew", 0.0, "no sign of a wrong clock")

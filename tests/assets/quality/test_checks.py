@@ -110,6 +110,31 @@ def test_clocks(stores: Stores, delays: list[int], status: str, words: str) -> N
     assert words in check["detail"]
 
 
+HOURS_LATE = 6 * 3600
+
+
+@pytest.mark.parametrize(
+    ("delays", "status"),
+    [
+        ({600: HOURS_LATE}, "ok"),  # the day's only reading
+        ({600: HOURS_LATE, 601: HOURS_LATE - 60, 602: HOURS_LATE - 120}, "ok"),  # sent together
+        ({m / 60: HOURS_LATE for m in range(1, 5)}, "ok"),  # sent together, within seconds
+        ({**dict.fromkeys(range(0, 1440, 60), 1), 90: HOURS_LATE}, "ok"),
+        ({60: 1, 120: HOURS_LATE}, "ok"),
+        ({h * 60: (3600 if h % 2 else 0) for h in range(24)}, "ok"),  # sent every two hours
+        (dict.fromkeys(range(0, 1440, 60), HOURS_LATE), "error"),
+        (dict.fromkeys(range(0, 1440, 480), HOURS_LATE), "error"),
+        ({**dict.fromkeys(range(0, 1440, 60), HOURS_LATE), 90: 2 * HOURS_LATE}, "error"),
+        ({m: HOURS_LATE + (600 - m) * 60 * (m < 400) for m in range(0, 1440, 5)}, "error"),  # and held back for a while
+    ],
+)
+def test_a_late_reading_is_told_from_a_slow_clock(stores: Stores, delays: dict[float, int], status: str) -> None:
+    readings = [normal(m) for m in delays]
+    for r, delay in zip(readings, delays.values(), strict=True):
+        r.received_at = r.time + delay * 1_000_000
+    assert checked(stores, *readings)["clock_skew"]["status"] == status
+
+
 def test_thresholds_can_be_changed(settings: object, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("QUALITY_THRESHOLDS", '{"gaps": {"error": 30}, "completeness": {"warn": null}}')
     thresholds = QualitySettings.load().thresholds
