@@ -1,20 +1,73 @@
-"""How good the analyses are on the demo's series, and on a folder of data: `python -m benchmarks.analytics FOLDER`.
+"""How fast the analyses are, in how much memory, and how good: `python -m benchmarks analytics`.
 
-`energy evaluate` does the same for chosen cases and models.
+Speed is measured on made series, each time in a fresh process and on one thread. How good the models are is measured on
+the demo's series, or on a folder of data (`python -m benchmarks.analytics FOLDER`); `energy evaluate` does the same for
+chosen cases and models. `python -m benchmarks.analytics --speed` leaves that out.
 """
 
+import json
+import os
 import shutil
+import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 
+import numpy as np
+import pyarrow as pa
+
+from assets.analyses import ANALYSES, analyse
 from assets.evaluation import Evaluation, evaluate
+from assets.evaluation.run import peak_mb
+from benchmarks.floors import say, spread
+from storage.arrays import Floats
 
 DEMO = Path(__file__).parent.parent / "cli" / "demo" / "house-a.csv.gz"
+REPEATS = 3
+MAX_PEAK_MB = 600.0
+DAYS = 400
 
 
-def main(folder: Path | None = None) -> None:
-    """Evaluate on the folder, or on the demo's series alone."""
+@dataclass(frozen=True)
+class Load:
+    """An analysis of a made table of so many rows and metrics, and how many seconds it may take."""
+
+    analysis: str
+    model: str
+    rows: int
+    metrics: int
+    seconds: float
+    repeats: int = REPEATS
+
+    @property
+    def name(self) -> str:
+        return f"{self.analysis} {self.model}, {self.rows:,} x {self.metrics}"
+
+
+LOADS = [
+    Load("forecast", "auto", DAYS * 24, 1, 15),
+    Load("forecast", "auto", DAYS * 1440, 4, 15),
+    Load("forecast", "prophet", DAYS * 24, 1, 6),
+    Load("forecast", "arima", DAYS * 24, 1, 6),
+    *(Load("anomaly", model, 10_000, 8, 5) for model in ("isolation_forest", "autoencoder", "covariance", "auto")),
+    *(
+        Load("anomaly", model, 1_000_000, 8, 60, 1)
+        for model in ("isolation_forest", "autoencoder", "covariance", "auto")
+    ),
+    *(Load("anomaly", model, 1_000_000, 40, 60, 1) for model in ("isolation_forest", "autoencoder", "auto")),
+]
+
+
+def main(folder: Path | None = None, *, only_speed: bool = False) -> None:
+    """Measure speed and memory, and evaluate on the folder, or on the demo's series alone."""
+    for load in LOADS:
+        _measure(load)
+    if only_speed:
+        return
     if folder:
         for found in evaluate(folder):
             _say(found)
@@ -27,6 +80,51 @@ def main(folder: Path | None = None) -> None:
             _say(found)
 
 
+def _measure(load: Load) -> None:
+    runs = [_in_a_process(load) for _ in range(load.repeats)]
+    seconds, peaks = [run["seconds"] for run in runs], [run["peak_mb"] for run in runs]
+    is_met = median(seconds) <= load.seconds and max(peaks) <= MAX_PEAK_MB
+    value = f"{spread(seconds, 's')}, {max(peaks):.0f} MB"
+    say(f"{load.name:44}", value, f"at most {load.seconds:g} s, {MAX_PEAK_MB:.0f} MB", met=is_met)
+
+
+def _in_a_process(load: Load) -> dict[str, float]:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "benchmarks.analytics", "--load", str(LOADS.index(load))]
+    done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+    run: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return run
+
+
+def _run(load: Load) -> None:
+    """Run a load in this process, and print its seconds and the peak of memory."""
+    table = _table(load.rows, load.metrics)
+    started = time.perf_counter()
+    parameters = ANALYSES[load.analysis].parameters()
+    analyse(load.analysis, load.model, table, parameters, lambda _percent, _message: None)
+    print(json.dumps({"seconds": time.perf_counter() - started, "peak_mb": peak_mb()}))
+
+
+def _table(rows: int, metrics: int) -> pa.Table:
+    """A machine's readings a minute apart, or an hour: a load with days and weeks, and metrics that follow it."""
+    random, step = np.random.default_rng(1), 3600 if rows == DAYS * 24 else 60
+    seconds = np.arange(rows) * step
+    times = pa.array(1_767_225_600_000_000 + seconds * 1_000_000).cast(pa.timestamp("us", tz="UTC"))
+    hour = seconds / 3600
+    load = 5000 + 3000 * np.sin(2 * np.pi * hour / 24) * (hour // 24 % 7 < 5) + random.normal(0, 200, rows)
+    columns: dict[str, Callable[[], Floats]] = {
+        "power": lambda: load,
+        "voltage": lambda: 230 + random.normal(0, 1, rows),
+        "current": lambda: load / 230 + random.normal(0, 0.1, rows),
+        "temperature": lambda: 40 + load / 1000 + random.normal(0, 0.5, rows),
+        **{
+            f"metric_{i}": lambda i=i: load / (i + 1) + random.normal(0, 50, rows)  # type: ignore[misc] # a default binds i
+            for i in range(metrics - 4)
+        },
+    }
+    return pa.table({"timestamp": times, **{name: columns[name]() for name in list(columns)[:metrics]}})
+
+
 def _say(found: Evaluation) -> None:
     figures = {name: value for name, value in found.figures.items() if name != "series"}
     shown = "  ".join(
@@ -36,4 +134,9 @@ def _say(found: Evaluation) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else None)
+    arguments = sys.argv[1:]
+    if arguments[:1] == ["--load"]:
+        _run(LOADS[int(arguments[1])])
+    else:
+        folders = [Path(name) for name in arguments if name != "--speed"]
+        main(folders[0] if folders else None, only_speed="--speed" in arguments)

@@ -3,6 +3,7 @@
 import json
 import sys
 from datetime import datetime
+from decimal import Decimal
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -40,8 +41,8 @@ def sql(
 ) -> None:
     """Query the datasets in SQL (DuckDB). Queries can only read.
 
-    Views: datasets (the rows of the day files), energy_quarters, dataset_files (the catalogue), devices, alerts,
-    results, corrections.
+    Views: datasets (the rows of the day files), open_day (today's readings as they are stored now), energy_quarters,
+    dataset_files (the catalogue), devices, rules, alerts, results, corrections, quarantine.
     """
     from assets.datasets import warehouse
     from storage import dirty_days
@@ -61,15 +62,46 @@ def sql(
     if output is Format.csv:
         _csv(rows)
     elif output is Format.json:
-        print(json.dumps(rows.to_pylist(), default=str))
+        _json(rows)
     else:
         _table(rows)
 
 
 def _csv(rows: "pa.Table") -> None:
+    import pyarrow as pa
     from pyarrow import csv
 
+    for i, kind in enumerate(rows.schema.types):
+        if pa.types.is_nested(kind):  # CSV has no lists
+            texts = [None if value is None else json.dumps(value, default=_plain) for value in rows[i].to_pylist()]
+            rows = rows.set_column(i, rows.field(i).name, pa.array(texts, pa.string()))
+        elif isinstance(kind, pa.BaseExtensionType):
+            rows = rows.set_column(i, rows.field(i).name, rows[i].cast(kind.storage_type))
     csv.write_csv(rows, sys.stdout.buffer)
+
+
+def _json(rows: "pa.Table") -> None:
+    from storage.views import JSON
+
+    documents = [field.name for field in rows.schema if field.type == JSON]
+    records = rows.to_pylist()
+    for record in records:
+        record |= {name: _parsed(record[name]) for name in documents}
+    print(json.dumps(records, default=_plain))
+
+
+def _parsed(document: str | None) -> Any:
+    try:
+        return None if document is None else json.loads(document)
+    except ValueError:  # metadata of an early release may be any text
+        return document
+
+
+def _plain(value: Any) -> Any:
+    """A value that JSON has no type for: sums of whole numbers are decimals without a fraction, other values text."""
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
+    return str(value)
 
 
 def _table(rows: "pa.Table") -> None:

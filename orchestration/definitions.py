@@ -3,7 +3,7 @@
 import dagster as dg
 
 from orchestration.analyses import nightly, results
-from orchestration.datasets import cadence, checks, daily, energy, monthly
+from orchestration.datasets import cadence, checks, daily, energy, jobs, monthly
 from orchestration.jobs import exports, reports, schedules, sensors
 from orchestration.maintenance import retention
 from orchestration.resources import Platform
@@ -32,8 +32,8 @@ def defs() -> dg.Definitions:
             schedules.request_scheduled_reports,
         ],
         jobs=[
-            daily.dataset_job,
-            daily.closed_day_job,
+            jobs.dataset_job,
+            jobs.closed_day_job,
             energy.energy_job,
             exports.export_job,
             *results.analysis_jobs,

@@ -6,6 +6,7 @@ after their file was made.
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
@@ -21,7 +22,7 @@ from sqlalchemy import (
     text,
     type_coerce,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import JSONB, aggregate_order_by
 from sqlalchemy.orm import defer
 from sqlmodel import Field, Session, SQLModel, col, select
 
@@ -147,11 +148,39 @@ def of_day(session: Session, day: date) -> list[Dataset]:
     return list(session.exec(query.options(*deferred)))
 
 
-def day_totals(session: Session, day: date) -> tuple[int, int, int]:
-    """The number of files of a day, of the readings in them, and of their bytes."""
+def day_totals(session: Session, day: date) -> tuple[int, int, int, list[str]]:
+    """The number of files of a day, of the readings in them, and of their bytes, and the files' hashes by device."""
     rows, size = func.coalesce(func.sum(Dataset.rows), 0), func.coalesce(func.sum(Dataset.bytes), 0)
-    totals = session.exec(select(func.count(), rows, size).where(*_current_days(), Dataset.start_date == day)).one()
-    return int(totals[0]), int(totals[1]), int(totals[2])
+    hashes = func.array_agg(aggregate_order_by(col(Dataset.sha256), col(Dataset.device_id)))
+    query = select(func.count(), rows, size, hashes).where(*_current_days(), Dataset.start_date == day)
+    files, rows_, size_, hashes_ = session.exec(query).one()
+    return int(files), int(rows_), int(size_), hashes_ or []
+
+
+@dataclass(frozen=True)
+class Totals:
+    """How much telemetry day files have: devices, days of devices, readings, and the newest reading's time."""
+
+    devices: int
+    days: int
+    rows: int
+    newest: datetime | None
+
+
+def totals(session: Session, *, device_id: str | None = None, before: date | None = None) -> Totals:
+    """The totals of all day files, or of those of a device, or of days before a day."""
+    query = select(
+        func.count(func.distinct(Dataset.device_id)),
+        func.count(),
+        func.coalesce(func.sum(Dataset.rows), 0),
+        func.max(Dataset.last_at),
+    ).where(*_current_days())
+    if device_id is not None:
+        query = query.where(Dataset.device_id == device_id)
+    if before is not None:
+        query = query.where(col(Dataset.end_date) < before)
+    devices, days, rows, newest = session.exec(query).one()
+    return Totals(devices, days, int(rows), newest)
 
 
 def devices_of_days(session: Session, start: date, end: date) -> list[str]:

@@ -7,8 +7,6 @@ from typing import Any, TypeVar
 
 import msgspec
 import psycopg
-from alembic import command
-from alembic.config import Config
 from psycopg.abc import PQGen
 from sqlalchemy import Engine, create_engine, event, text
 from sqlalchemy.exc import InvalidatePoolError, OperationalError
@@ -141,6 +139,9 @@ def migrate(settings: Settings, revision: str = "head") -> None:
         SettingsError: the server does not answer or refuses the login.
 
     """
+    from alembic import command  # noqa: PLC0415 - only migrations need it, and it takes a tenth of a second
+    from alembic.config import Config  # noqa: PLC0415
+
     engine = open_engine(settings, as_owner=True)
     try:
         with engine.connect() as connection:

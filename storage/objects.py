@@ -31,6 +31,8 @@ RETRY_CONFIG: "RetryConfig" = {
 }
 CHUNK_BYTES = 1024 * 1024
 FILES_PATH = "/api/v1/files/"
+# How long links to files that clients get are valid.
+LINK_VALIDITY = timedelta(hours=1)
 
 
 class ObjectStoreUnavailable(Exception):

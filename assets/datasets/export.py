@@ -129,6 +129,14 @@ def days_between(start: date, end: date) -> Iterator[date]:
     return (start + timedelta(days=i) for i in range((end - start).days + 1))
 
 
+def rows_of_day(stores: Stores, device_id: str, day: date) -> pa.Table:
+    """The rows that a file of a device's UTC day would have now, with corrections; the store must have its readings."""
+    device = device_of(stores.session, device_id)
+    raw = dataset_table(_fetch(stores, device_id, day), device, stores.zone)
+    known = Corrections(corrections.active(stores.session, device_id))
+    return raw if known.name_of(microseconds(midnight(day))) is None else _corrected(raw, known, device)
+
+
 def device_of(session: Session, device_id: str) -> Device:
     """The registered device, or a blank one if it is not registered."""
     return session.get(Device, device_id) or Device(device_id=device_id, device_name="", device_type="")

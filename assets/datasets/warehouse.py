@@ -1,4 +1,4 @@
-"""Datasets as tables for SQL: DuckDB over the files that the catalogue names, beside devices, alerts and results.
+"""Datasets as tables for SQL: DuckDB over the files that the catalogue names, beside the tables of the platform.
 
 Queries cannot change the platform: only SELECT is run, DuckDB runs in memory, and it can open no file and no folder.
 Files and tables are registered as Arrow, since DuckDB's own readers of S3 and PostgreSQL are extensions that it
@@ -14,16 +14,18 @@ import duckdb
 import pyarrow as pa
 import pyarrow.dataset as pads
 import pyarrow.fs as pafs
-from sqlmodel import Session
 
 from assets.datasets.columns import dataset_schema
 from assets.datasets.energy_quarters import energy_quarters
-from storage import catalogue
+from assets.datasets.export import rows_of_day
+from storage import catalogue, dirty_days
 from storage.objects import LocalObjects, ObjectStore, S3Objects
 from storage.stores import Stores
-from storage.views import VIEWS, view_columns
+from storage.times import utc_now
+from storage.views import JSON, VIEWS, view_table
 
-ENERGY_VIEW = "energy_quarters"
+DATASETS, OPEN_DAY, ENERGY = "datasets", "open_day", "energy_quarters"
+NAMES = (DATASETS, OPEN_DAY, ENERGY, *VIEWS)
 
 EXPLAIN = re.compile(r"\s*EXPLAIN\b(\s*\([^()]*\)|\s+ANALYZE\b)?", re.IGNORECASE)
 # Even without access to files DuckDB allows the folder that it spills to, `.tmp/` in the working folder: it has none.
@@ -45,9 +47,10 @@ def query(
     start: date | None = None,
     end: date | None = None,
 ) -> pa.Table:
-    """The result of one SELECT over `datasets`, the rows of the day files, over `energy_quarters`, and over `VIEWS`.
+    """The result of one SELECT over the views of `NAMES`; columns of JSON have the type `JSON`.
 
-    `devices`, `start` and `end` (both days inclusive) limit the days of `datasets` and `energy_quarters`.
+    `datasets` are the rows of the day files, `open_day` those of today's readings in the telemetry store. `devices`,
+    `start` and `end` (both days inclusive) limit these two and `energy_quarters`.
 
     Raises:
         QueryRefused: the query does more than read, or DuckDB cannot run it.
@@ -55,22 +58,17 @@ def query(
     """
     with duckdb.connect(config={"python_enable_replacements": False}) as connection:
         _check_reads_only(connection, sql)
-        named = {view for view in ("datasets", ENERGY_VIEW, *VIEWS) if re.search(rf"\b{view}\b", sql, re.IGNORECASE)}
-        is_overview = not named  # SHOW TABLES, for example: all views are there, without their rows
-        if is_overview or "datasets" in named:
-            connection.register("datasets", _day_files(stores, devices, start, end))
-        if is_overview or ENERGY_VIEW in named:
-            energy = energy_quarters(stores, [] if is_overview else devices, start, end)
-            connection.register(ENERGY_VIEW, energy)
-        for view in VIEWS:
-            if is_overview or view in named:
-                connection.register(view, _view_table(stores.session, view, empty=is_overview))
+        named = [view for view in NAMES if re.search(rf"\b{view}\b", sql, re.IGNORECASE)]
+        # SHOW TABLES, for example, names none: then all views are there, without their rows.
+        for view in named or NAMES:
+            connection.register(view, _view(stores, view, devices, start, end, empty=not named))
         connection.execute(SEALED)
         try:
-            return connection.sql(sql).to_arrow_table()
+            result = connection.sql(sql)
+            return _with_json(result.to_arrow_table(), result.types)
         except duckdb.CatalogException as error:
             first_line = str(error).splitlines()[0]
-            raise QueryRefused(f"{first_line} The views are datasets, {ENERGY_VIEW}, {', '.join(VIEWS)}.") from None
+            raise QueryRefused(f"{first_line} The views are {', '.join(NAMES)}.") from None
         except duckdb.Error as error:
             raise QueryRefused(str(error)) from None
 
@@ -91,13 +89,41 @@ def _statement_types(connection: duckdb.DuckDBPyConnection, sql: str) -> list[du
         raise QueryRefused(str(error)) from None
 
 
-def _day_files(stores: Stores, devices: Sequence[str] | None, start: date | None, end: date | None) -> pads.Dataset:
+def _view(
+    stores: Stores, view: str, devices: Sequence[str] | None, start: date | None, end: date | None, *, empty: bool
+) -> pads.Dataset | pa.Table:
+    if view == DATASETS:
+        return _day_files(stores, devices, start, end, empty=empty)
+    if view == OPEN_DAY:
+        return _open_day(stores, devices, start, end, empty=empty)
+    if view == ENERGY:
+        return energy_quarters(stores, [] if empty else devices, start, end)
+    return view_table(stores.session, view, empty=empty)
+
+
+def _day_files(
+    stores: Stores, devices: Sequence[str] | None, start: date | None, end: date | None, *, empty: bool
+) -> pads.Dataset:
     """The day files as one Arrow dataset; a metric that a file lacks is null there."""
-    files = catalogue.current_day_files(stores.session, devices, start, end)
+    files = [] if empty else catalogue.current_day_files(stores.session, devices, start, end)
     schema = dataset_schema(name for _, metrics in files for name in metrics)
     filesystem, prefix = _filesystem(stores.objects)
-    paths = [f"{prefix}/{key}" for key, _ in files]
-    return pads.dataset(paths, schema=schema, filesystem=filesystem, format="parquet")
+    format_ = pads.ParquetFileFormat()
+    # The catalogue knows that the files exist: `pads.dataset` would look each of them up.
+    fragments = [format_.make_fragment(f"{prefix}/{key}", filesystem) for key, _ in files]
+    return pads.FileSystemDataset(fragments, schema, format_, filesystem)
+
+
+def _open_day(
+    stores: Stores, devices: Sequence[str] | None, start: date | None, end: date | None, *, empty: bool
+) -> pa.Table:
+    """Today's readings with the columns of `datasets`, with corrections, as new as the telemetry store has them."""
+    today = utc_now().date()
+    is_left_out = empty or (start and start > today) or (end and end < today)
+    known = [] if is_left_out else sorted(dirty_days.devices_of_day(stores.session, today))
+    tables = [rows_of_day(stores, name, today) for name in known if not devices or name in devices]
+    rows = pa.concat_tables([dataset_schema([]).empty_table(), *tables], promote_options="default")
+    return rows.select(dataset_schema(rows.column_names).names)
 
 
 def _filesystem(objects: ObjectStore) -> tuple[pafs.FileSystem, str]:
@@ -113,7 +139,10 @@ def _filesystem(objects: ObjectStore) -> tuple[pafs.FileSystem, str]:
     return pafs.S3FileSystem(endpoint_override=host, scheme=scheme, region=region), objects.bucket
 
 
-def _view_table(session: Session, view: str, *, empty: bool) -> pa.Table:
-    columns = {name: pa.array(values) for name, values in view_columns(session, view, empty=empty).items()}
-    # Arrow gives a column without values the type null, which cannot be compared with text.
-    return pa.table({n: c.cast(pa.string()) if pa.types.is_null(c.type) else c for n, c in columns.items()})
+def _with_json(table: pa.Table, types: Sequence[object]) -> pa.Table:
+    """The table of a result with DuckDB's JSON columns as JSON, which Arrow has as text."""
+    for i, (name, kind) in enumerate(zip(table.column_names, types, strict=True)):
+        if str(kind) == "JSON":
+            chunks = [pa.ExtensionArray.from_storage(JSON, chunk) for chunk in table.column(i).chunks]
+            table = table.set_column(i, name, pa.chunked_array(chunks, JSON))
+    return table

@@ -24,6 +24,8 @@ from storage.times import DAY, microseconds
 
 # The column of a table with corrected readings that says which rows were changed.
 CORRECTED = "corrected"
+# The column of a reading's context that names the metrics outside their bands.
+OUT_OF_BAND = "out_of_band"
 
 
 @dataclass(frozen=True)
@@ -98,16 +100,28 @@ class Corrections:
         return Samples(times[kept], values[kept]) if not kept.all() else replace(samples, values=values)
 
     def of_table(self, table: pa.Table, time: str) -> pa.Table:
-        """The table, whose column `time` ascends, with corrected metrics and the column `CORRECTED`."""
+        """The table, whose column `time` ascends, with corrected metrics and the column `CORRECTED`.
+
+        A value that was changed is not named in `out_of_band` any more: that was said of the value before.
+        """
         times = table[time].cast(pa.int64()).to_numpy()
-        changed = np.zeros(len(times), bool)
+        changed: dict[str, Mask] = {}
         if len(times):
             for metric in self.metrics(int(times[0]), int(times[-1]) + 1):
                 if metric in table.column_names:
-                    table = self._with_metric(table, metric, times, changed)
-        return _with_column(table, CORRECTED, pa.array(changed))
+                    changed[metric] = np.zeros(len(times), bool)
+                    table = self._with_metric(table, metric, times, changed[metric])
+        rows = np.any(list(changed.values()), axis=0) if changed else np.zeros(len(times), bool)
+        if OUT_OF_BAND in table.column_names and rows.any():
+            bands = table[OUT_OF_BAND].to_pylist()
+            for row in np.flatnonzero(rows).tolist():
+                left = [metric for metric in bands[row] or () if metric not in changed or not changed[metric][row]]
+                bands[row] = left or None
+            table = _with_column(table, OUT_OF_BAND, pa.array(bands, table.schema.field(OUT_OF_BAND).type))
+        return _with_column(table, CORRECTED, pa.array(rows))
 
     def _with_metric(self, table: pa.Table, metric: str, times: Times, changed: Mask) -> pa.Table:
+        """The table with a corrected metric; rows whose value changes are set in `changed`."""
         raw = table[metric].to_numpy()
         values, known = raw.copy(), np.isfinite(raw)
         for piece, rows in self._in(metric, times):

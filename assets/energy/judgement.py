@@ -234,13 +234,17 @@ def _restarted(rules: Rules, before: Point, after: Point, fell: str) -> tuple[St
 def _declared(before: Point, after: Point, rules: Rules) -> tuple[Step, list[Finding]]:
     """What the old meter and the new one counted around a declared change; unknown where neither value is given."""
     change = next(c for c in rules.changes if before[0] < c.at <= after[0])
-    parts = []
-    if change.last_old is not None:
-        parts.append(change.last_old - before[1])
-    if change.first_new is not None:
-        parts.append(after[1] - change.first_new)
-    amount = sum(parts) if parts else None
-    result = f"{amount:g} {rules.unit} are counted" if amount is not None else "what it counted in between is unknown"
+    of_old = None if change.last_old is None else change.last_old - before[1]
+    of_new = None if change.first_new is None else after[1] - change.first_new
+    if of_old is None and of_new is None:
+        amount, result = None, "what it counted in between is unknown"
+    else:
+        amount = (of_old or 0.0) + (of_new or 0.0)
+        result = f"{amount:g} {rules.unit} are counted"
+        if of_new is None:
+            result += ", without what the new meter counted before its first reading; give first_new"
+        if of_old is None:
+            result += ", without what the old meter counted after its last reading; give last_old"
     detail = f"the meter was changed, as declared; {result}"
     finding = _finding(rules, "meter_change", (before, after), amount, detail, counted=amount is not None)
     return Step(before, after, amount), [finding]

@@ -5,6 +5,7 @@ other one import; of several, one with `total` in its name is their sum, and the
 `total`, the only one with `import` is; else it is not known which one is, and all of them are added.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -19,7 +20,15 @@ EXPORT_NAMES = ("export", "feed", "return")
 TOTAL_NAME, IMPORT_NAME = "total", "import"
 POWER = "integral:power"
 # Units that counters are given by mistake: they measure a moment, and a counter adds up.
-OF_A_MOMENT = ("w", "kw", "mw", "gw", "va", "kva", "var", "kvar", "a", "v")
+OF_A_MOMENT = frozenset(
+    [
+        *("w", "kw", "mw", "gw", "va", "kva", "mva", "var", "kvar", "mvar", "a", "ma", "ka", "v", "mv", "kv", "ohm"),
+        *("°c", "°f", "k", "degc", "degf", "celsius", "fahrenheit", "kelvin", "%", "%rh", "ppm", "ppb"),
+        *("hz", "khz", "mhz", "rpm", "pa", "hpa", "kpa", "mpa", "bar", "mbar", "psi", "lx", "lux", "db", "dba"),
+    ]
+)
+# A rate, such as m³/h or l per minute, is of a moment as well.
+RATE = re.compile(r".+(/ ?| per )(s|sec|second|min|minute|h|hr|hour|d|day)|.+(s|min|h)(-1|⁻¹)")
 
 Role = Literal["import", "export", "total", "part"]
 
@@ -54,7 +63,7 @@ def unit_problem(metadata: DeviceMetadata, name: str) -> str | None:
     """What is wrong with the unit of a counter; None if nothing is."""
     counter = metadata.counters[name]
     unit = counter.unit.lower()
-    if unit in OF_A_MOMENT:
+    if unit in OF_A_MOMENT or RATE.fullmatch(unit):
         return f"{counter.unit} is not a unit of an amount; give {name} a unit such as kWh, or do not declare it"
     if unit in PULSES and counter.factor is None:
         return (

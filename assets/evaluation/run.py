@@ -97,10 +97,10 @@ def _send_evaluation(sender: Connection, source: tuple[str, Path, int], name: st
         figures = case.evaluate(model)
     except Exception as failure:  # noqa: BLE001 - one model's failure is a line of its own; the others go on
         figures, error = {}, f"{type(failure).__name__}: {failure}"
-    sender.send(Evaluation(name, model, figures, time.perf_counter() - started, _peak_mb(), error))
+    sender.send(Evaluation(name, model, figures, time.perf_counter() - started, peak_mb(), error))
 
 
-def _peak_mb() -> float:
+def peak_mb() -> float:
     """The peak of this process's memory."""
     import resource  # noqa: PLC0415 - not on every system
 

@@ -12,6 +12,7 @@ import httpx
 import paho.mqtt.client as mqtt
 from prometheus_client.parser import text_string_to_metric_families
 
+from assets.analyses import ANALYSES, AnalysisType
 from cli.demo import fleet
 from cli.demo.fleet import DEVICE_IDS, Sample
 from ingest.mqtt import new_client
@@ -118,20 +119,20 @@ class Flow:
             self.summary.datasets.append({"device_id": export["device_id"], **dataset, "days": len(datasets) - 1})
 
     def _analyse(self) -> None:
-        models = self._get("/api/v1/analytics/models")
+        analyses: tuple[tuple[AnalysisType, dict[str, str]], ...] = (
+            ("anomaly", {"trained_until": fleet.good_until(self._start).isoformat()}),
+            ("forecast", {}),
+        )
         wanted = [
             {
                 "device_id": dataset["device_id"],
                 "analysis_type": analysis_type,
-                "model_name": models[family][0],
+                "model_name": ANALYSES[analysis_type].default,  # as every night
                 "dataset_key": dataset["key"],
                 "parameters": parameters,
             }
             for dataset in self.summary.datasets
-            for analysis_type, family, parameters in (
-                ("anomaly", "anomaly_detection", {"trained_until": fleet.good_until(self._start).isoformat()}),
-                ("forecast", "forecasting", {}),
-            )
+            for analysis_type, parameters in analyses
         ]
         jobs = [(request, self._earlier_job(request) or self._start_job(request)) for request in wanted]
         for i, (request, job_id) in enumerate(jobs):

@@ -11,8 +11,8 @@ from assets.analyses import ANALYSES, AnalysisType, CannotAnalyse, Parameters, R
 from assets.datasets import LeftOutDay, days_in_words, provenance, read_history
 from orchestration.analyses.run_config import config_of
 from orchestration.claimed_job import ClaimedJob, claimed_job, job_of_run
-from orchestration.datasets.daily import DEVICE_HISTORY
-from orchestration.metadata import api_page, code_version, picture
+from orchestration.datasets.observations import DEVICE_HISTORY
+from orchestration.metadata import api_page, code_version, device_pages, files_metadata, picture
 from orchestration.partitions import devices
 from orchestration.resources import Platform
 from storage.job_runs import dagster_job_name
@@ -79,6 +79,8 @@ def perform_analysis(claimed: ClaimedJob[AnalyticsJob]) -> dict[str, Any]:
         "period": f"{job.date_range_start:%Y-%m-%d} to {job.date_range_end - timedelta(days=1):%Y-%m-%d}",
         "dagster/row_count": len(table),
         "seconds": (utc_now() - started).total_seconds(),
+        **device_pages(job.device_id),
+        **files_metadata(datasets),
         "datasets": dg.MetadataValue.json(provenance(datasets)),
         **{name: value for name, value in result.accuracy_metrics.items() if isinstance(value, int | float | str)},
         **_result_metadata(job, table, results),

@@ -10,8 +10,9 @@ import dagster as dg
 
 from assets.datasets import Exported, days_between, export_day, export_month
 from orchestration.datasets.checks import record_checks, shows_checks
-from orchestration.datasets.daily import TELEMETRY_DATASET, day_metadata, observe_devices
+from orchestration.datasets.daily import TELEMETRY_DATASET, day_metadata
 from orchestration.datasets.monthly import month_metadata
+from orchestration.datasets.observations import observe_devices, observe_telemetry
 from storage import dirty_days
 from storage.settings import Settings
 from storage.stores import Stores
@@ -65,6 +66,8 @@ def backfill(
                 _report(instance, stores, day, exported)
         begin = first + number * window
         window_done(begin, min(begin + window - timedelta(days=1), device_days[-1][0]), result)
+    if instance:
+        observe_telemetry(instance, stores.session)
     return result
 
 

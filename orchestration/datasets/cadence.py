@@ -6,7 +6,8 @@ from datetime import date, datetime, timedelta
 import dagster as dg
 from sqlmodel import Session
 
-from orchestration.datasets.daily import ExportConfig, closed_day_job, dataset_job
+from orchestration.datasets.daily import ExportConfig
+from orchestration.datasets.jobs import closed_day_job, dataset_job
 from orchestration.partitions import devices, first_day
 from orchestration.reload import reload_definitions
 from orchestration.resources import Platform

@@ -3,7 +3,7 @@
 Each device's figures are measured when its file is made; they are read from the catalogue here.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import date
 from typing import Any
@@ -55,7 +55,7 @@ RANKS = ("ok", "warn", "error")
 def day_quality(context: dg.AssetCheckExecutionContext, platform: Platform) -> Iterator[dg.AssetCheckResult]:
     """Summarize each check over the devices of the run's days."""
     selected = {key.name for key in context.selected_asset_check_keys}
-    keys = _partition_keys(context)
+    keys = partition_keys(context.run.tags)
     with platform.session() as session:
         datasets = [d for key in keys for d in catalogue.of_day(session, date.fromisoformat(key))]
         if len(keys) > 1:  # Dagster keeps the run's own results without a partition
@@ -155,9 +155,8 @@ def _table(failed: list[tuple[Dataset, dict[str, Any]]]) -> dg.TableMetadataValu
     return dg.MetadataValue.table(records, schema=dg.TableSchema(columns))
 
 
-def _partition_keys(context: dg.AssetCheckExecutionContext) -> list[str]:
-    """The days of the run: one, or a range."""
-    tags = context.run.tags
+def partition_keys(tags: Mapping[str, str]) -> list[str]:
+    """The days of a run with these tags: one, or a range."""
     if "dagster/asset_partition_range_start" in tags:
         key_range = dg.PartitionKeyRange(
             tags["dagster/asset_partition_range_start"], tags["dagster/asset_partition_range_end"]

@@ -11,7 +11,16 @@ from sqlmodel import Session
 from assets.datasets import Exported, TelemetryReader, energy_of, export_day, state_totals_of
 from assets.energy import EnergyFigures, StateFigures, counted_devices, standby
 from assets.pictures import day_picture
-from orchestration.metadata import api_page, code_version, dataset_lineage, dataset_schema, picture
+from orchestration.datasets.observations import DEVICE_HISTORY, TELEMETRY, observe_devices, observe_telemetry
+from orchestration.metadata import (
+    api_page,
+    code_version,
+    dataset_lineage,
+    dataset_schema,
+    files_metadata,
+    hash_of,
+    picture,
+)
 from orchestration.partitions import days, devices
 from orchestration.resources import Platform
 from orchestration.shards import Shard
@@ -22,10 +31,7 @@ from storage.stores import Stores
 from storage.telemetry import StoreUnavailable
 from storage.times import DAY, HOUR, microseconds, midnight, utc_now
 
-TELEMETRY = dg.AssetKey("telemetry")
 TELEMETRY_DATASET = dg.AssetKey("telemetry_dataset")
-DEVICE_HISTORY = dg.AssetKey("device_history")
-DATA_VERSION_TAG = "dagster/data_version"
 MAX_ENERGY_DEVICES = 100
 MAX_NAMED_ERRORS = 5
 UTC = ZoneInfo("UTC")
@@ -82,6 +88,8 @@ def telemetry_dataset(context: dg.AssetExecutionContext, config: ExportConfig, p
             context.add_asset_metadata(day_metadata(stores, day, exported), partition_key=key)
             observe_devices(context.instance, stores.session, day, exported)
             attempts += len(device_ids)
+        is_lean = context.partition_keys == [utc_now().date().isoformat()]
+        observe_telemetry(context.instance, stores.session, at_once=not is_lean)
         if errors:
             named = "; ".join(f"{name}: {error}" for name, error in list(errors.items())[:MAX_NAMED_ERRORS])
             raise dg.Failure(f"{len(errors)} of {attempts} files could not be exported: {named}")
@@ -119,16 +127,19 @@ def devices_to_export(session: Session, day: date, config: ExportConfig) -> list
 
 def day_metadata(stores: Stores, day: date, exported: list[Exported]) -> dict[str, Any]:
     """What Dagster shows of a day. An open day has no chart, since it is materialized every minute."""
-    files, rows, size = catalogue.day_totals(stores.session, day)
+    files, rows, size, hashes = catalogue.day_totals(stores.session, day)
     metadata: dict[str, Any] = {
         "dagster/partition_row_count": rows,
         "bytes": size,
         "devices": files,
         "files written": sum(file.changed for file in exported),
         "files unchanged": sum(not file.changed for file in exported),
+        "period": day.isoformat(),
+        "sha256": hash_of(hashes),
         "dagster/uri": f"{stores.objects.address}/datasets/*/{day:%Y%m%d}_{day:%Y%m%d}.parquet",
     }
     if files and day < utc_now().date():
+        metadata |= files_metadata(catalogue.of_day(stores.session, day))
         metadata["chart"] = picture(day_picture(stores, day))
         metadata["dagster/column_lineage"] = dataset_lineage(TELEMETRY)
         metadata |= energy_metadata(stores, day)
@@ -185,23 +196,6 @@ def _state_records(states: Mapping[str, StateFigures]) -> list[dg.TableRecord]:
     ]
 
 
-def observe_devices(instance: dg.DagsterInstance, session: Session, day: date, exported: list[Exported]) -> None:
-    """Report the data version of each exported device's history if it is new, so that results become stale.
-
-    The open day is not part of the history.
-    """
-    today = utc_now().date()
-    if day >= today:
-        return
-    for device_id in (file.dataset.device_id for file in exported):
-        tags = {DATA_VERSION_TAG: catalogue.history_version(session, device_id, before=today)}
-        newest = dg.AssetRecordsFilter(DEVICE_HISTORY, asset_partitions=[device_id])
-        known = [record.asset_observation for record in instance.fetch_observations(newest, limit=1).records]
-        if known and known[0] and known[0].tags.get(DATA_VERSION_TAG) == tags[DATA_VERSION_TAG]:
-            continue
-        instance.report_runless_asset_event(dg.AssetObservation(DEVICE_HISTORY, partition=device_id, tags=tags))
-
-
 device_history = dg.AssetSpec(
     DEVICE_HISTORY,
     deps=[TELEMETRY_DATASET],
@@ -211,20 +205,4 @@ device_history = dg.AssetSpec(
     owners=["team:data"],
     description="All closed days of a device. Its data version changes when a day closes and when late data arrives;"
     " the device's results then become stale.",
-)
-
-dataset_job = dg.define_asset_job(
-    "dataset_job",
-    selection=dg.AssetSelection.assets(TELEMETRY_DATASET).without_checks(),
-    executor_def=dg.in_process_executor,
-    tags={"energy/purpose": "export"},
-    description="Updates the files of the open day. The sensor `export_touched_days` requests it.",
-)
-closed_day_job = dg.define_asset_job(
-    "closed_day_job",
-    selection=dg.AssetSelection.assets(TELEMETRY_DATASET),
-    executor_def=dg.in_process_executor,
-    tags={"energy/purpose": "export"},
-    description="Exports and checks a day that has closed or has late data. The sensor `export_touched_days` requests"
-    " it.",
 )

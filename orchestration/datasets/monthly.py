@@ -7,7 +7,7 @@ import dagster as dg
 
 from assets.datasets import Exported, export_month, last_of_month
 from orchestration.datasets.daily import TELEMETRY_DATASET
-from orchestration.metadata import code_version, dataset_schema
+from orchestration.metadata import code_version, dataset_schema, files_metadata
 from orchestration.partitions import first_day, months
 from orchestration.resources import Platform
 from storage import catalogue
@@ -46,6 +46,8 @@ def month_metadata(stores: Stores, month: date, files: list[Exported]) -> dict[s
         "bytes": sum(file.dataset.bytes for file in files),
         "devices": len(files),
         "files written": sum(file.changed for file in files),
+        "period": f"{month} to {last_of_month(month)}",
+        **files_metadata([file.dataset for file in files]),
         "dagster/uri": f"{stores.objects.address}/datasets/*/{month:%Y%m%d}_{last_of_month(month):%Y%m%d}.parquet",
     }
 

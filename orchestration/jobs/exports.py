@@ -8,7 +8,8 @@ from sqlmodel import Session
 from assets.datasets import NoTelemetry, days_between, export_day, export_range
 from orchestration.claimed_job import ClaimedJob, claimed_job
 from orchestration.datasets.checks import record_checks
-from orchestration.datasets.daily import TELEMETRY_DATASET, day_metadata, observe_devices
+from orchestration.datasets.daily import TELEMETRY_DATASET, day_metadata
+from orchestration.datasets.observations import observe_devices, observe_telemetry
 from orchestration.resources import Platform
 from storage import catalogue, dirty_days
 from storage.catalogue import Dataset
@@ -41,6 +42,7 @@ def _export_days(context: dg.OpExecutionContext, claimed: ClaimedJob[ExportJob])
             )
             record_checks(context.instance, stores.session, day)
             observe_devices(context.instance, stores.session, day, [exported])
+    observe_telemetry(context.instance, stores.session)
     return len(days)
 
 

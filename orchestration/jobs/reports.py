@@ -15,8 +15,8 @@ from assets.datasets import select_datasets
 from assets.reports import ReportError, ReportSettings, build_report, check_period, file_name, gather
 from orchestration.analyses.results import anomaly_result, failure_prediction, forecast
 from orchestration.claimed_job import ClaimedJob, claimed_job, job_of_run
-from orchestration.datasets.daily import DEVICE_HISTORY
-from orchestration.metadata import api_page, code_version
+from orchestration.datasets.observations import DEVICE_HISTORY
+from orchestration.metadata import api_page, code_version, device_pages
 from orchestration.partitions import devices
 from orchestration.resources import Platform
 from storage import jobs
@@ -139,6 +139,7 @@ def _make_report(claimed: ClaimedJob[ReportJob], settings: Settings) -> dict[str
     return {
         "job": job.job_id,
         "download": api_page(f"/api/reports/download/{job.job_id}"),
+        **device_pages(job.device_id),
         "format": job.format,
         "period": f"{job.date_range_start.isoformat()} to {job.date_range_end.isoformat()}",
         "sha256": results["sha256"],

@@ -4,6 +4,7 @@ from datetime import date, timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Query
+from fastapi.responses import RedirectResponse
 from pydantic import ValidationError
 from sqlmodel import Session
 
@@ -20,16 +21,18 @@ from serving.analytics.schemas import (
 )
 from serving.auth.identified import IdentifiedRoute
 from serving.auth.tenancy import DatabaseSession
-from serving.dependencies import JobLauncher
+from serving.dependencies import JobLauncher, Objects
 from serving.devices.schemas import DeviceId
 from serving.http.errors import Conflict, Invalid, NotFound, problems
+from serving.http.fields import Text
 from serving.http.pagination import paginate
 from serving.jobs import lifecycle
 from serving.jobs.schemas import JobPath
 from storage import catalogue, jobs
 from storage.jobs import AnalyticsJob
+from storage.objects import LINK_VALIDITY
 from storage.times import midnight
-from storage.validation import field_path, sentence
+from storage.validation import field_path, sentence, shown
 
 router = APIRouter(prefix="/api/v1/analytics", tags=["analytics"], route_class=IdentifiedRoute)
 
@@ -45,6 +48,16 @@ def list_datasets(session: DatabaseSession, device_id: Annotated[DeviceId, Query
     """A device's datasets in time order."""
     datasets = catalogue.datasets_of(session, device_id)
     return DatasetList(device_id=device_id, datasets=[DatasetPublic.of(dataset) for dataset in datasets])
+
+
+@router.get("/datasets/download", status_code=307, response_class=RedirectResponse, responses=problems(NotFound))
+def download_dataset(
+    session: DatabaseSession, objects: Objects, dataset_key: Annotated[Text, Query(max_length=500)]
+) -> RedirectResponse:
+    """Redirect to the file of a dataset. Anyone who has that link can download the file until it expires."""
+    if catalogue.current(session, dataset_key) is None:
+        raise NotFound(f"there is no dataset {shown(dataset_key)}; GET /api/v1/analytics/datasets lists a device's")
+    return RedirectResponse(objects.download_url(dataset_key, LINK_VALIDITY), 307)
 
 
 @router.post("/run", status_code=202, responses=problems(NotFound))

@@ -1,6 +1,5 @@
 """Reports: request one, follow it, and download it by a link that expires."""
 
-from datetime import timedelta
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
@@ -18,11 +17,10 @@ from serving.jobs.schemas import JobPath
 from serving.reports.schemas import Download, ReportAccepted, ReportQuery, ReportRequest, ReportState
 from storage import jobs
 from storage.jobs import ReportJob
+from storage.objects import LINK_VALIDITY
 from storage.times import utc_now
 
 router = APIRouter(prefix="/api/reports", tags=["reports"], route_class=IdentifiedRoute)
-
-LINK_VALIDITY = timedelta(hours=1)
 
 
 @router.post("/generate", status_code=202, responses=problems(NotFound))

@@ -28,7 +28,8 @@ class MetricStatistics:
 
     @property
     def mean(self) -> float:
-        return self.sum / self.count
+        """To twelve digits: those beyond depend on the order in which values were added."""
+        return float(f"{self.sum / self.count:.12g}")
 
     def __add__(self, other: Self) -> Self:
         """Statistics of both ranges together."""

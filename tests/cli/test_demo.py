@@ -32,6 +32,7 @@ def test_the_whole_flow_and_a_second_run_that_duplicates_nothing(platform: Local
         (device_id, kind) for device_id in fleet.DEVICE_IDS for kind in ("anomaly", "forecast")
     }
     assert {a["state"] for a in first["analytics"]} == {"completed"}
+    assert {a["model_name"] for a in first["analytics"]} == {"isolation_forest", "auto"}
     assert [r["format"] for r in first["reports"]] == ["pdf", "json", "excel"]
     assert all(r["figures"]["size_bytes"] > 10_000 for r in first["reports"])
     anomalies = {a["device_id"]: a["figures"] for a in first["analytics"] if a["analysis_type"] == "anomaly"}

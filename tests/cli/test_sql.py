@@ -7,8 +7,12 @@ import pytest
 
 from assets.datasets import warehouse
 from assets.datasets.export import export_day
+from storage.alerts import Alert
 from storage.devices import Device
+from storage.quarantine import QuarantinedReading
+from storage.rules import Rule
 from storage.stores import Stores
+from storage.times import midnight, utc_now
 from tests.cli.test_backfill import energy
 from tests.support.plant import DAY, reading, store
 
@@ -51,6 +55,81 @@ def test_beside_devices_alerts_and_results(plant: Stores) -> None:
     assert ask("SELECT * FROM results WHERE status = 'completed'") == []
 
 
+def test_columns_keep_their_types_whether_or_not_they_have_values(plant: Stores) -> None:
+    typed = "SELECT typeof(any_value(resolved_at)) AS t, typeof(any_value(threshold_value)) AS v FROM alerts"
+    assert ask(typed) == [{"t": "TIMESTAMP WITH TIME ZONE", "v": "DOUBLE"}]
+    add_alert(plant)
+    assert ask(typed) == [{"t": "TIMESTAMP WITH TIME ZONE", "v": "DOUBLE"}]
+    assert ask("SELECT resolved_at - created_at AS t, resolved_at > now() AS later FROM alerts") == [
+        {"t": None, "later": None}
+    ]
+    types = {row["column_name"]: row["column_type"] for row in ask("DESCRIBE dataset_files")}
+    assert [types[name] for name in ("rows", "bytes", "start_date", "metrics", "created_at")] == [
+        "BIGINT", "BIGINT", "DATE", "JSON", "TIMESTAMP WITH TIME ZONE"
+    ]  # fmt: skip
+
+
+def add_alert(stores: Stores) -> None:
+    rule = Rule(rule_name="warm", scope="all_devices", property="power", condition=">", threshold=1)
+    stores.session.add(rule)
+    stores.session.flush()
+    stores.session.add(
+        Alert(rule_id=rule.rule_id, device_id="D1", severity="low", message="warm", actual_value=2, threshold_value=1,
+              reading_time=utc_now(), rule={})
+    )  # fmt: skip
+    stores.session.commit()
+
+
+def test_numbers_are_numbers_and_json_is_json(plant: Stores) -> None:
+    (row,) = ask("SELECT sum(rows) AS rows, sum(bytes) AS bytes, avg(rows) AS mean FROM dataset_files")
+    assert (row["rows"], row["mean"]) == (4, 4 / 3)
+    assert isinstance(row["bytes"], int)
+    counts = "metrics.power.count AS n, metrics->'power'->>'max' AS text, metrics->'vibration' AS vibration"
+    rows = ask(f"SELECT {counts} FROM dataset_files WHERE device_id = 'D1' ORDER BY start_date")
+    assert rows == [
+        {"n": 2, "text": "101.0", "vibration": None},
+        {"n": None, "text": None, "vibration": {"max": 2.5, "min": 2.5, "sum": 2.5, "count": 1}},
+    ]
+    _, out, _ = energy("sql", "SELECT metrics FROM dataset_files WHERE device_id = 'D2'", "--format", "csv")
+    (document,) = [json.loads(row["metrics"]) for row in csv.DictReader(io.StringIO(out))]
+    assert document["power"]["count"] == 1
+
+
+def test_rules_and_what_was_refused(plant: Stores) -> None:
+    plant.session.add(
+        Rule(rule_name="hot", scope="selected_devices", device_ids=["D1"], property="power", condition=">",
+             threshold=5, active_hours={"days": [0], "from": "06:00", "to": "18:00"}, notification_channels=["mail"])
+    )  # fmt: skip
+    plant.session.add(QuarantinedReading(device_id="D1", topic="t", payload=b'{"a": "\xc3\xa9\xff"}', reason="bad"))
+    plant.session.commit()
+    rule = "SELECT device_ids, device_ids[1] AS first, active_hours->>'from' AS since, threshold FROM rules"
+    assert ask(rule) == [{"device_ids": ["D1"], "first": "D1", "since": "06:00", "threshold": 5.0}]
+    assert energy("sql", rule, "--format", "csv")[1].splitlines()[1] == '"[""D1""]","D1","06:00",5'
+    refused = "SELECT device_id, reason, payload, received_at <= now() AS was FROM quarantine"
+    assert ask(refused) == [{"device_id": "D1", "reason": "bad", "payload": '{"a": "é\\xff"}', "was": True}]
+
+
+def test_the_open_day_is_what_the_store_has_now(plant: Stores) -> None:
+    minute = (utc_now() - midnight(DAY)).total_seconds() // 60
+    today = utc_now().date()
+    assert ask("SELECT * FROM open_day") == []
+    store(plant, reading(minute, "D1", power=7), reading(minute, "D2", vibration=3))
+    rows = ask("SELECT device_id, power, vibration, corrected FROM open_day ORDER BY 1")
+    assert rows == [
+        {"device_id": "D1", "power": 7.0, "vibration": None, "corrected": False},
+        {"device_id": "D2", "power": None, "vibration": 3.0, "corrected": False},
+    ]
+    both = (
+        "SELECT count(*) AS n FROM (SELECT * FROM datasets WHERE timestamp < today()"
+        " UNION ALL BY NAME SELECT * FROM open_day)"
+    )
+    export_day(plant, "D1", today)
+    assert ask(both) == [{"n": 6}]
+    assert ask("SELECT count(*) AS n FROM open_day", "--device", "D2") == [{"n": 1}]
+    assert ask("SELECT count(*) AS n FROM open_day", "--to", "2026-02-13") == [{"n": 0}]
+    assert ask("SELECT count(*) AS n FROM open_day", "--from", today.isoformat()) == [{"n": 2}]
+
+
 def test_energy_by_quarter_hours(plant: Stores) -> None:
     store(plant, *(reading(m, "D3", power=1200.0) for m in range(0, 61, 5)))
     export_day(plant, "D3", DAY)
@@ -81,7 +160,7 @@ def test_for_people_and_for_spreadsheets(plant: Stores) -> None:
         ("SELECT * FROM '/etc/passwd'", "does not exist"),
         ("SELECT nothing FROM datasets", "nothing"),
         ("SELEC", "syntax error"),
-        ("SELECT * FROM telemetry", "The views are datasets, energy_quarters, dataset_files, devices, alerts, results"),
+        ("SELECT * FROM telemetry", "The views are datasets, open_day, energy_quarters, dataset_files, devices"),
     ],
 )
 def test_what_does_not_only_read_is_refused(plant: Stores, query: str, complaint: str) -> None:
@@ -158,7 +237,10 @@ def test_what_there_is(plant: Stores) -> None:
         "datasets",
         "devices",
         "energy_quarters",
+        "open_day",
+        "quarantine",
         "results",
+        "rules",
     ]
 
 

@@ -199,6 +199,20 @@ def test_a_declared_change_of_the_meter() -> None:
     assert [f.kind for f in undeclared(START, END).findings] == ["meter_change"]
 
 
+@pytest.mark.parametrize(("given", "missing"), [("last_old", "give first_new"), ("first_new", "give last_old")])
+def test_of_a_change_with_one_value_the_finding_says_what_is_missing(given: str, missing: str) -> None:
+    at = START + DAY + 10 * HOUR
+    readings = [(t, v if t < at else v - 990) for t, v in steady(10 * MINUTE, 1.0)]
+    values = {"last_old": 1033 + 55 / 60, "first_new": 43 + 55 / 60}
+    change = {"counter": "kwh", "at": "2026-02-13T09:55:00Z", given: values[given]}
+    metadata = metadata_of(counters={"kwh": {"unit": "kWh"}}, meter_changes=[change])
+    found = figures_of({"kwh": readings}, metadata)(START, END)
+    assert found.kwh == pytest.approx(96 - 1 / 12)
+    (finding,) = found.findings
+    assert (finding.kind, finding.counted) == ("meter_change", True)
+    assert missing in finding.detail
+
+
 def test_a_jump_beyond_what_the_device_can_use() -> None:
     readings = [(t, v if t < START + DAY else v + 400) for t, v in steady(10 * MINUTE, 1.0)]
     counters = {"kwh": {"unit": "kWh"}}

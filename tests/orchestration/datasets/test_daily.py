@@ -1,3 +1,4 @@
+import hashlib
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -7,6 +8,8 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
+from dagster._core.loader import LoadingContextForTest
 from sqlmodel import select
 
 from assets.datasets import Exported, export_day
@@ -15,6 +18,7 @@ from assets.quality import QUALITY_CHECKS
 from orchestration.datasets import daily
 from orchestration.datasets.backfill import backfill
 from orchestration.datasets.daily import ExportConfig, telemetry_dataset
+from orchestration.datasets.observations import DEVICE_HISTORY, TELEMETRY
 from orchestration.definitions import defs
 from orchestration.resources import Platform
 from storage import catalogue, dirty_days
@@ -25,7 +29,7 @@ from storage.jobs import ExportJob, new_job_id
 from storage.objects import ObjectStoreUnavailable
 from storage.settings import Settings
 from storage.stores import Stores
-from storage.times import utc_now
+from storage.times import midnight, utc_now
 from tests.support.plant import DAY, DAY_MINUTES, reading, store
 
 
@@ -48,6 +52,12 @@ def test_a_day_becomes_files_with_metadata_in_dagster(
     assert event.asset_materialization.partition == "2026-02-12"
     assert (metadata["dagster/partition_row_count"], metadata["devices"], metadata["files written"]) == (3, 2, 2)
     assert "data:image/png;base64" in str(metadata["chart"])
+    assert metadata["period"] == "2026-02-12"
+    files = catalogue.of_day(stores.session, DAY)
+    assert metadata["sha256"] == hashlib.sha256("".join(file.sha256 for file in files).encode()).hexdigest()
+    for file in files:
+        assert f"/api/v1/analytics/datasets/download?dataset_key={file.key})" in str(metadata["files"])
+        assert file.sha256 in str(metadata["files"])
     assert [t.day for t in dirty_days.waiting(stores.session)] == [DAY + timedelta(days=1)]
 
 
@@ -65,7 +75,7 @@ def test_late_data_makes_the_devices_results_stale(
 
 def data_version(instance: dg.DagsterInstance, device_id: str) -> str:
     records = instance.fetch_observations(
-        dg.AssetRecordsFilter(daily.DEVICE_HISTORY, asset_partitions=[device_id]), limit=1
+        dg.AssetRecordsFilter(DEVICE_HISTORY, asset_partitions=[device_id]), limit=1
     ).records
     assert records[0].asset_observation
     return records[0].asset_observation.tags["dagster/data_version"]
@@ -116,6 +126,21 @@ def test_whatever_makes_a_day_shows_its_checks(stores: Stores, kept_instance: dg
         assert shown_checks(kept_instance, day) == catalogued(stores, day)
 
 
+def test_the_open_days_runs_do_not_hide_the_results_of_closed_days(
+    stores: Stores, kept_instance: dg.DagsterInstance
+) -> None:
+    """A lean run plans no checks. One that ends after midnight, or of a closed day, shows them all the same."""
+    minute = (utc_now() - midnight(DAY)).total_seconds() // 60
+    store(stores, reading(0), reading(minute))
+    lean = defs().resolve_job_def("dataset_job")
+    assert lean.execute_in_process(instance=kept_instance, partition_key=f"{DAY}").success
+    assert shown_checks(kept_instance, DAY) == catalogued(stores, DAY)
+    today = utc_now().date()
+    assert lean.execute_in_process(instance=kept_instance, partition_key=f"{today}").success
+    assert shown_checks(kept_instance, today) == set()
+    assert shown_checks(kept_instance, DAY) == catalogued(stores, DAY)
+
+
 def backfilled(stores: Stores, pairs: list[tuple[date, str]], instance: dg.DagsterInstance) -> None:
     backfill(
         stores, pairs, timedelta(days=30), instance, progress=lambda _: None, window_done=lambda *_: None
@@ -152,8 +177,55 @@ def test_a_devices_history_is_reported_once_for_each_change(
     assert observations(instance) == 2
 
 
+def test_a_devices_history_shows_what_it_stands_for(
+    stores: Stores, platform: Platform, instance: dg.DagsterInstance
+) -> None:
+    store(stores, reading(0), reading(5), reading(DAY_MINUTES), reading(0, "D2"))
+    for day in ("2026-02-12", "2026-02-13"):
+        export(instance, platform, day)
+    of_device = dg.AssetRecordsFilter(DEVICE_HISTORY, asset_partitions=["D1"])
+    shown = metadata_of(instance, of_device)
+    assert (shown["days"], shown["dagster/row_count"]) == (2, 3)
+    assert shown["newest reading"] == midnight(DAY + timedelta(days=1)).timestamp()
+    assert str(shown["machine"]).endswith("/machines/D1")
+    assert str(shown["device"]).endswith("/api/v1/devices/D1")
+    shown = metadata_of(instance, dg.AssetRecordsFilter(TELEMETRY))
+    assert (shown["devices"], shown["days"], shown["dagster/row_count"]) == (2, 3, 4)
+
+
+def test_telemetry_is_reported_once_for_each_change_and_makes_nothing_stale(
+    stores: Stores, platform: Platform, kept_instance: dg.DagsterInstance
+) -> None:
+    def events() -> int:
+        return len(kept_instance.fetch_observations(TELEMETRY, limit=10).records)
+
+    store(stores, reading(0))
+    for _ in range(2):
+        export(kept_instance, platform, "2026-02-12")
+    assert events() == 1
+    store(stores, reading(1))
+    export(kept_instance, platform, "2026-02-12")
+    assert events() == 2
+    store(stores, reading((utc_now() - midnight(DAY)).total_seconds() // 60))
+    export(kept_instance, platform, utc_now().date().isoformat())
+    assert events() == 2  # the open day's runs wait for an hour
+    store(stores, reading(2))
+    backfilled(stores, [(DAY, "D1")], kept_instance)
+    assert events() == 3
+    resolver = CachingStaleStatusResolver(
+        kept_instance, defs().resolve_asset_graph(), LoadingContextForTest(kept_instance)
+    )
+    assert resolver.get_status(daily.TELEMETRY_DATASET, "2026-02-12") == StaleStatus.FRESH
+
+
+def metadata_of(instance: dg.DagsterInstance, wanted: dg.AssetRecordsFilter) -> dict[str, Any]:
+    observation = instance.fetch_observations(wanted, limit=1).records[0].asset_observation
+    assert observation
+    return {name: value.value for name, value in observation.metadata.items()}
+
+
 def observations(instance: dg.DagsterInstance) -> int:
-    of_device = dg.AssetRecordsFilter(daily.DEVICE_HISTORY, asset_partitions=["D1"])
+    of_device = dg.AssetRecordsFilter(DEVICE_HISTORY, asset_partitions=["D1"])
     return len(instance.fetch_observations(of_device, limit=10).records)
 
 

@@ -12,6 +12,7 @@ from orchestration.resources import Platform
 from storage import catalogue
 from storage.catalogue import Dataset
 from storage.stores import Stores
+from storage.times import midnight, utc_now
 from tests.support.plant import DAY, DAY_MINUTES, reading, store
 
 MARCH = date(2026, 3, 1)
@@ -25,6 +26,16 @@ def night(platform: Platform, instance: dg.DagsterInstance, day: date) -> list[s
     ) as context:  # fmt: skip
         requests = monthly.close_months(context)
     return [str(r.partition_key) for r in requests] if isinstance(requests, list) else []
+
+
+def test_an_open_month_is_not_merged_in_dagster(
+    stores: Stores, platform: Platform, instance: dg.DagsterInstance
+) -> None:
+    today = utc_now().date()
+    store(stores, reading((utc_now() - midnight(DAY)).total_seconds() // 60))
+    export_day(stores, "D1", today)
+    assert today.replace(day=1).isoformat() not in monthly.months.get_partition_keys()
+    assert night(platform, instance, today) == []
 
 
 def test_a_backfill_of_months_is_recorded_by_dagster(stores: Stores, instance: dg.DagsterInstance) -> None:

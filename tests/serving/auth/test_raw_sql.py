@@ -55,7 +55,7 @@ RAW_SQL = {
         "_MOST_WATCHED": "counts rules of all tenants that watch a device of the tenant, and names such a device only",
         "_TRIGGERED": WRITES,
     },
-    "storage/views.py": {"view_columns": UNREACHED},
+    "storage/views.py": {"view_table": UNREACHED},
 }
 UNLIMITED_SESSIONS = {
     "serving/__main__.py": "asks whether there is a key, before the API starts",

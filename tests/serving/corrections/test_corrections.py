@@ -56,6 +56,39 @@ def stats(client: TestClient, device: str = "D1") -> dict[str, Any]:
     return data
 
 
+def test_the_previews_mean_is_that_of_the_statistics_afterwards(client: TestClient, stores: Stores) -> None:
+    """Sums of floats depend on their order: the preview adds readings, statistics add the hours of files."""
+    device = Device(device_id="D2", device_name="D2", device_type="p", metadata_json='{"timezone": "Europe/Paris"}')
+    stores.session.add(device)
+    store(stores, *(reading(m / 6, "D2", power=m * 0.1 + 1e5 / (m + 1)) for m in range(4 * 1440)))
+    correction = {**EXCLUDED, "from": "2026-02-12T03:30:00Z", "to": "2026-02-12T04:10:00Z"}
+    shown = client.post("/api/v1/devices/D2/corrections", params={"preview": True}, json=correction).json()["data"]
+    client.post("/api/v1/devices/D2/corrections", json=correction)
+    export_day(stores, "D2", DAY)
+    range_ = {name: shown[name] for name in ("start_time", "end_time")}
+    after = client.get("/api/v1/data/stats/D2", params=range_).json()["data"]
+    assert after["power_avg"] == shown["metric_after"]["mean"]
+
+
+def test_a_corrected_value_is_not_out_of_band_any_more(client: TestClient, stores: Stores) -> None:
+    stores.session.add(Device(device_id="D2", device_name="D2", device_type="p"))
+    readings = [reading(m, "D2", power=9e5, voltage=900) for m in (590, 605, 610)]
+    for one in readings:
+        one.out_of_band = ["power", "voltage"]
+    store(stores, *readings)
+    client.post("/api/v1/devices/D2/corrections", json=EXCLUDED)
+    path, ask = "/api/v1/data/telemetry/D2", {**RANGE, "order": "asc"}
+    items = client.get(path, params={**ask, "corrected": True}).json()["data"]["items"]
+    assert [item["out_of_band"] for item in items] == [["power", "voltage"], ["voltage"], ["voltage"]]
+    client.post(
+        "/api/v1/devices/D2/corrections", json={**EXCLUDED, "metric": "voltage", "action": "replace", "value": 230}
+    )
+    items = client.get(path, params={**ask, "corrected": True}).json()["data"]["items"]
+    assert [item.get("out_of_band") for item in items] == [["power", "voltage"], None, None]
+    raw = client.get(path, params=ask).json()["data"]["items"]
+    assert [item["out_of_band"] for item in raw] == [["power", "voltage"]] * 3
+
+
 def test_preview_correct_list_and_undo(client: TestClient, plant: Stores, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "serving.corrections")
     before = stats(client, "D2")

@@ -230,7 +230,11 @@ def test_two_declared_totals_are_refused(client: TestClient, counters: dict[str,
 
 
 @pytest.mark.parametrize(
-    ("counter", "says"), [({"unit": "kW"}, "unit such as kWh"), ({"unit": "pulses"}, "kWh of one pulse as its factor")]
+    ("counter", "says"),
+    [
+        *(({"unit": unit}, "unit such as kWh") for unit in ("kW", "°C", "K", "%", "m³/h", "l/min", "bar", "Hz")),
+        ({"unit": "pulses"}, "kWh of one pulse as its factor"),
+    ],
 )
 def test_a_counter_whose_unit_cannot_be_meant(
     client: TestClient, session: Session, counter: dict[str, Any], says: str
@@ -241,7 +245,7 @@ def test_a_counter_whose_unit_cannot_be_meant(
     assert says in answer.json()["detail"]
     row = client.post("/api/v1/devices/bulk", json={"devices": [D2 | {"metadata_json": metadata}]}).json()
     assert says in row["data"]["results"][0]["detail"]
-    old = Device(**D2 | {"metadata_json": json.dumps(metadata, separators=(",", ":"))})
+    old = Device(**D2 | {"metadata_json": json.dumps(metadata, separators=(",", ":"), ensure_ascii=False)})
     session.add(old)
     session.commit()
     # A home of an earlier release may have it. Clients send back what they have read.
