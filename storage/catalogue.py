@@ -154,7 +154,7 @@ def day_totals(session: Session, day: date) -> tuple[int, int, int, list[str]]:
     hashes = func.array_agg(aggregate_order_by(col(Dataset.sha256), col(Dataset.device_id)))
     query = select(func.count(), rows, size, hashes).where(*_current_days(), Dataset.start_date == day)
     files, rows_, size_, hashes_ = session.exec(query).one()
-    return int(files), int(rows_), int(size_), hashes_ or []
+    return int(files), int(rows_), int(size_), list(hashes_ or [])
 
 
 @dataclass(frozen=True)

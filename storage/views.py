@@ -52,7 +52,7 @@ def view_table(session: Session, view: str, *, empty: bool = False) -> pa.Table:
     Bytes are text; those that are not UTF-8 are written as escapes.
     """
     connection, sql = session.connection(), VIEWS[view]
-    columns = connection.execute(text(f"{sql} LIMIT 0")).cursor.description  # type: ignore[union-attr] # a SELECT has one
+    columns: Any = connection.execute(text(f"{sql} LIMIT 0")).cursor.description
     kinds = {column.name: psycopg.postgres.types[column.type_code] for column in columns}
     names = ", ".join(f"{name}::text" if kind.name in _AS_TEXT else name for name, kind in kinds.items())
     limit = "LIMIT 0" if empty else ""

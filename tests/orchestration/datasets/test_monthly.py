@@ -8,6 +8,7 @@ from assets.datasets.files import read
 from orchestration.datasets import monthly
 from orchestration.datasets.backfill import compact
 from orchestration.definitions import defs
+from orchestration.partitions import months
 from orchestration.resources import Platform
 from storage import catalogue
 from storage.catalogue import Dataset
@@ -34,7 +35,7 @@ def test_an_open_month_is_not_merged_in_dagster(
     today = utc_now().date()
     store(stores, reading((utc_now() - midnight(DAY)).total_seconds() // 60))
     export_day(stores, "D1", today)
-    assert today.replace(day=1).isoformat() not in monthly.months.get_partition_keys()
+    assert today.replace(day=1).isoformat() not in months.get_partition_keys()
     assert night(platform, instance, today) == []
 
 
