@@ -1,4 +1,4 @@
-"""What orchestration alone reads: how often days are exported, how runs are split, and how long files and runs stay."""
+"""What orchestration alone reads: how often days are exported, and how runs are split."""
 
 from typing import Annotated
 
@@ -8,12 +8,9 @@ from storage.settings import EnvironmentSettings
 
 
 class OrchestrationSettings(EnvironmentSettings):
-    """Pace and size of runs, and retention periods in days; 0 keeps things forever."""
+    """Pace and size of runs."""
 
     export_interval_seconds: Annotated[int, Field(ge=5, le=86_400)] = 60
     lookback_hours: Annotated[float, Field(ge=0)] = 1
     max_export_window_hours: Annotated[float, Field(ge=24)] = 24
     split_runs_above_devices: Annotated[int, Field(ge=1)] = 2000
-
-    dataset_retention_days: Annotated[int, Field(ge=0)] = 0
-    run_retention_days: Annotated[int, Field(ge=0)] = 14

@@ -10,14 +10,15 @@ from assets.datasets import ColumnCache, DatasetReplaced, FigureCache
 from assets.energy import SiteSettings
 from ingest.notify import NotifySettings, Outbox
 from serving import health
-from serving.alerts import routes as alerts
+from serving.alerts import evidence, routes as alerts, summary
 from serving.analytics import routes as analytics
 from serving.auth import routes as auth
 from serving.auth.identified import identify
 from serving.auth.principal import SECURITY_SCHEMES, Limits, required_role
+from serving.channels import routes as channels
 from serving.corrections import routes as corrections
 from serving.devices import routes as devices
-from serving.exports import routes as exports
+from serving.exports import routes as exports, waiting
 from serving.files import routes as files
 from serving.http import docs_page, metrics
 from serving.http.description import describe
@@ -26,6 +27,7 @@ from serving.http.gateway import Gateway, expect_json
 from serving.http.slots import FairSlots
 from serving.jobs.dagster import Dagster
 from serving.jobs.launcher import Launcher
+from serving.keys import routes as keys
 from serving.live import routes as live
 from serving.live.broker import check_broker
 from serving.live.metrics import LiveMetrics
@@ -35,7 +37,8 @@ from serving.quarantine import routes as quarantine
 from serving.reports import routes as reports, schedules
 from serving.rules import preview, routes as rules
 from serving.settings import ApiSettings
-from serving.telemetry import energy, routes as telemetry, states, sums
+from serving.telemetry import completeness, energy, routes as telemetry, states, sums
+from serving.usage import routes as usage
 from storage.database import ANSWER_TIMEOUT_SECONDS, check_database, open_engine
 from storage.objects import ObjectStoreUnavailable, open_object_store
 from storage.settings import Settings
@@ -61,7 +64,8 @@ TAGS = {
     "access": "Sessions, tickets and the audit log.",
     "health": "Whether the platform lives and its parts answer.",
 }
-# `preview` stands before `rules`, whose PUT /{rule_id} would take its path; the pages before the API's answer at /.
+# `preview` stands before `rules`, whose PUT /{rule_id} would take its path, and `summary` before `alerts`; the pages
+# before the API's answer at /.
 ROUTERS = pages.ROUTERS + [
     module.router
     for module in (
@@ -71,16 +75,23 @@ ROUTERS = pages.ROUTERS + [
         energy,
         sums,
         states,
+        completeness,
         preview,
         rules,
         maintenance,
+        summary,
         alerts,
+        evidence,
+        channels,
         exports,
+        waiting,
         analytics,
         reports,
         schedules,
         files,
         auth,
+        keys,
+        usage,
         health,
         live,
         quarantine,
@@ -91,14 +102,15 @@ ROUTERS = pages.ROUTERS + [
 def create_app(settings: Settings) -> FastAPI:
     """The API on the stores that the settings name; they are opened when it starts."""
     api_settings = ApiSettings.load()
-    outbox, site = Outbox(NotifySettings.load()), SiteSettings.load()
+    notify, site = NotifySettings.load(), SiteSettings.load()
 
     @asynccontextmanager
     async def stores(app: FastAPI) -> AsyncIterator[None]:
         state = app.state
         state.settings = settings
         state.api_settings = api_settings
-        state.outbox = outbox
+        state.notify = notify
+        state.outbox = Outbox(notify)
         state.site = site
         state.limits = Limits(api_settings.api_rate_limit)
         state.engine = open_engine(settings, pool_size=20, answer_timeout=ANSWER_TIMEOUT_SECONDS)

@@ -7,7 +7,7 @@ from fastapi import Depends, Request
 
 from assets.datasets import TelemetryReader
 from assets.energy import SiteSettings
-from ingest.notify import Outbox
+from ingest.notify import NotifySettings, Outbox
 from serving.auth.principal import CurrentPrincipal
 from serving.auth.tenancy import DatabaseSession
 from serving.http.errors import NotFound
@@ -40,6 +40,11 @@ async def _outbox(request: Request) -> Outbox:
     return outbox
 
 
+async def _notify_settings(request: Request) -> NotifySettings:
+    settings: NotifySettings = request.app.state.notify
+    return settings
+
+
 async def _objects(request: Request) -> LocalObjects | S3Objects:
     objects: LocalObjects | S3Objects = request.app.state.objects
     return objects
@@ -54,6 +59,7 @@ PlatformSettings = Annotated[Settings, Depends(_settings)]
 LimitSettings = Annotated[ApiSettings, Depends(_api_settings)]
 WorkingSite = Annotated[SiteSettings, Depends(_site_settings)]
 NotificationOutbox = Annotated[Outbox, Depends(_outbox)]
+NotificationSettings = Annotated[NotifySettings, Depends(_notify_settings)]
 Objects = Annotated[LocalObjects | S3Objects, Depends(_objects)]
 JobLauncher = Annotated[Launcher, Depends(_launcher)]
 

@@ -131,6 +131,12 @@ def keys_of_others(session: Session, names: Collection[str], tenant_id: str) -> 
     return frozenset(session.connection().execute(others).scalars())
 
 
+def name_is_taken(session: Session, name: str) -> bool:
+    """Whether a key has or had this name, of whichever tenant."""
+    # On the connection: a request's session sees the keys of its own tenant only.
+    return session.connection().execute(select(ApiKey.name).where(ApiKey.name == name)).first() is not None
+
+
 def any_keys(session: Session) -> bool:
     """Whether a key was ever created; from then on nobody is let in without one."""
     return session.exec(select(ApiKey.name).limit(1)).first() is not None

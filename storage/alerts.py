@@ -36,7 +36,10 @@ class Alert(SQLModel, table=True):
     status: str = Field(default="open", index=True, max_length=50, sa_column_kwargs={"server_default": "open"})
     acknowledged_by: str | None = Field(default=None, max_length=255)
     acknowledged_at: datetime | None = Timestamp(default=None)
+    acknowledgement_note: str | None = Field(default=None, sa_type=Text)
+    resolved_by: str | None = Field(default=None, max_length=255)
     resolved_at: datetime | None = Timestamp(default=None)
+    resolution_note: str | None = Field(default=None, sa_type=Text)
     created_at: datetime = Timestamp(default_factory=utc_now)
     reading_time: datetime = Timestamp()
     rule: dict[str, object] = Field(sa_type=JSONB)
@@ -100,6 +103,12 @@ def last_raised(session: Session, keys: Collection[tuple[str, UUID]]) -> dict[tu
     """The latest reading time of the alerts of each (device, rule); those without alerts are left out."""
     columns = {"devices": [device_id for device_id, _ in keys], "rules": [rule_id for _, rule_id in keys]}
     return {(device_id, rule_id): time for device_id, rule_id, time in session.execute(_LAST_RAISED, columns)}
+
+
+def alerts_for_update(session: Session, alert_ids: Collection[UUID]) -> dict[UUID, Alert]:
+    """The alerts by id, locked until the transaction ends; in one order, so none deadlocks."""
+    query = select(Alert).where(col(Alert.alert_id).in_(alert_ids)).order_by(col(Alert.alert_id))
+    return {alert.alert_id: alert for alert in session.exec(query.with_for_update())}
 
 
 def newest_alerts(

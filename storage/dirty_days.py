@@ -21,6 +21,7 @@ from typing import Any
 import sqlalchemy
 from sqlalchemy import ColumnElement, Index, RowMapping, or_, text
 from sqlmodel import Field, Session, SQLModel, col, delete, func, select, update
+from sqlmodel.sql.expression import SelectOfScalar
 
 from storage.database import Timestamp
 from storage.devices import Device
@@ -121,6 +122,14 @@ def waiting(session: Session, *, day: date | None = None, device_id: str | None 
     if device_id is not None:
         waiting = waiting.where(col(DirtyDay.device_id) == device_id)
     return list(session.exec(waiting.order_by(col(DirtyDay.day), col(DirtyDay.device_id))))
+
+
+def waiting_days(today: date, *, late: bool | None = None) -> SelectOfScalar[DirtyDay]:
+    """Select the device-days that need an export: all, those before today (`late`), or the others."""
+    statement = select(DirtyDay).where(waits_for_export())
+    if late is not None:
+        statement = statement.where(col(DirtyDay.day) < today if late else col(DirtyDay.day) >= today)
+    return statement
 
 
 @dataclass(frozen=True)

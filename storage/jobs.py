@@ -5,11 +5,12 @@ Nothing here commits; the request or the run does.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar, Literal, TypeVar
 from uuid import UUID, uuid4
 
-from sqlalchemy import BigInteger, Identity, Index, text
+from sqlalchemy import BigInteger, Identity, Index, text, type_coerce
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, Session, SQLModel, Text, col, select, update
 
@@ -181,6 +182,39 @@ def is_analysed(session: Session, device_id: str, analysis_type: str, until: dat
         AnalyticsJob.date_range_end == until,
     )
     return session.exec(completed.limit(1)).first() is not None
+
+
+@dataclass(frozen=True)
+class JobReference:
+    """What a list says of a job, without its result."""
+
+    job_id: str
+    kind: Literal["analysis", "report", "export"]
+    status: str
+    run_id: str | None
+    created_at: datetime
+
+
+def made_from(session: Session, sha256: str, *, limit: int) -> list[JobReference]:
+    """The analyses and the reports, so many of each, that were made from exactly this file, newest first."""
+    file = type_coerce([{"sha256": sha256}], JSONB)
+    found: list[JobReference] = []
+    kinds: tuple[tuple[type[AnalyticsJob | ReportJob], Literal["analysis", "report"]], ...] = (
+        (AnalyticsJob, "analysis"),
+        (ReportJob, "report"),
+    )
+    for table, kind in kinds:
+        query = select(table.job_id, table.status, table.run_id, table.created_at)
+        query = query.where(col(table.results)["provenance"]["datasets"].op("@>")(file))
+        rows = session.exec(query.order_by(col(table.created_at).desc()).limit(limit))
+        found += [JobReference(job_id, kind, status, run_id, at) for job_id, status, run_id, at in rows]
+    return sorted(found, key=lambda job: job.created_at, reverse=True)
+
+
+def export_of_run(session: Session, run_id: str) -> JobReference | None:
+    """The export job that a run performed; None if the run was not launched for one."""
+    job = session.exec(select(ExportJob).where(ExportJob.run_id == run_id).limit(1)).first()
+    return JobReference(job.job_id, "export", job.status, run_id, job.created_at) if job else None
 
 
 def note_launch(session: Session, job: Job, run_id: str | None) -> None:

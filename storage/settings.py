@@ -168,7 +168,9 @@ class Settings(EnvironmentSettings):
     dataset_start_date: date | None = None  # the month of the oldest reading: `storage.dataset_start`
     max_metrics_per_device: Annotated[int, Field(ge=8, le=1000)] = 256
     export_batch_size: Count = 1000
-    telemetry_retention_days: Annotated[int, Field(ge=0)] = 0  # 0 keeps readings forever
+    telemetry_retention_days: Annotated[int, Field(ge=0)] = 0  # 0 keeps things forever, here and below
+    dataset_retention_days: Annotated[int, Field(ge=0)] = 0
+    run_retention_days: Annotated[int, Field(ge=0)] = 14
 
     # Jobs
     max_concurrent_jobs: Count = 3

@@ -72,6 +72,11 @@ class NotifySettings(EnvironmentSettings):
             return None
         return self.own_address_name(channel, tenant_id) or (name if name in self.notify else None)
 
+    def channels(self, tenant_id: str | None) -> list[str]:
+        """The channels that have an address for a tenant: its own addresses and everybody's."""
+        names = {name.split("__", 1)[0].lower() for name in self.notify}
+        return sorted(channel for channel in names if self.address_name(channel, tenant_id))
+
     def own_address_name(self, channel: str, tenant_id: str | None) -> str | None:
         """The name of the address that a tenant has for itself under the channel's name."""
         name = channel.upper()

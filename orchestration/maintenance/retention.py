@@ -8,7 +8,6 @@ import dagster as dg
 from assets.datasets import retire_datasets, retire_telemetry
 from orchestration.maintenance.run_retention import delete_runs
 from orchestration.resources import Platform
-from orchestration.settings import OrchestrationSettings
 from storage.times import utc_now
 
 
@@ -17,12 +16,11 @@ from storage.times import utc_now
     " Telemetry that was not exported is kept."
 )
 def retire(context: dg.OpExecutionContext, platform: Platform) -> None:
-    settings, now = OrchestrationSettings.load(), utc_now()
-    telemetry_retention_days = platform.settings.telemetry_retention_days
+    settings, now = platform.settings, utc_now()
     metadata: dict[str, Any] = {}
     with platform.stores(context.run.run_id) as stores:
-        if telemetry_retention_days:
-            first_kept = retire_telemetry(stores, telemetry_retention_days, now.date())
+        if settings.telemetry_retention_days:
+            first_kept = retire_telemetry(stores, settings.telemetry_retention_days, now.date())
             metadata["telemetry kept from"] = first_kept.isoformat()
         if settings.dataset_retention_days:
             files, size = retire_datasets(stores, settings.dataset_retention_days, now.date())

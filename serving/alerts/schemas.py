@@ -12,6 +12,7 @@ from serving.rules.schemas import Severity
 from storage.alerts import Alert, rule_shown
 
 Status = Literal["open", "acknowledged", "resolved"]
+MAX_ALERTS_AT_ONCE = 1000
 
 
 class AlertPublic(BaseModel):
@@ -31,7 +32,10 @@ class AlertPublic(BaseModel):
     status: Status
     acknowledged_by: str | None
     acknowledged_at: Moment | None
+    acknowledgement_note: str | None
+    resolved_by: str | None
     resolved_at: Moment | None
+    resolution_note: str | None
     created_at: Moment
     reading_time: Moment
     rule: dict[str, Any]
@@ -95,7 +99,48 @@ class NotificationList(BaseModel):
     data: list[NotificationPublic]
 
 
-class Acknowledgement(BaseModel):
-    """Who acknowledges. With a key, it is the key's name, and this field is ignored."""
+Note = Annotated[Text, Field(max_length=2000, examples=["Bearing is being changed"])]
+Person = Annotated[Text, Field(min_length=1, max_length=255, examples=["user@example.com"])]
+AlertIds = Annotated[list[UUID], Field(min_length=1, max_length=MAX_ALERTS_AT_ONCE, fail_fast=True)]
 
-    acknowledged_by: Annotated[Text, Field(min_length=1, max_length=255, examples=["user@example.com"])] | None = None
+
+class Acknowledgement(BaseModel):
+    """Who acknowledges, and what they say about it. With a key, the person is the key's name."""
+
+    acknowledged_by: Person | None = None
+    note: Note | None = None
+
+
+class Resolution(BaseModel):
+    """Who resolves, and what they say about it. With a key, the person is the key's name."""
+
+    resolved_by: Person | None = None
+    note: Note | None = None
+
+
+class BulkAcknowledgement(Acknowledgement):
+    alert_ids: AlertIds
+
+
+class BulkResolution(Resolution):
+    alert_ids: AlertIds
+
+
+class FailedAlert(BaseModel):
+    alert_id: UUID
+    detail: str
+
+
+class ChangedAlerts(BaseModel):
+    """`changed` alerts have the new status now, `unchanged` had it before; `failed` says why others do not."""
+
+    changed: int
+    unchanged: int
+    failed: list[FailedAlert]
+
+
+class ChangedAlertsAnswer(BaseModel):
+    """`success` is false if an alert could not be changed; the others are."""
+
+    success: bool
+    data: ChangedAlerts
