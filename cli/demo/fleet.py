@@ -24,6 +24,8 @@ METRICS = ("voltage", "current", "power", "reactive_power")
 METADATA = {
     "timezone": "Europe/Paris",
     "cadence_seconds": 60,
+    "off_below_w": 30,
+    "idle_below_w": 400,
     "bands": {"voltage": [226, 253], "current": [0, 42], "power": [0, 9_500]},
     "limits": {"voltage": [0, 500], "current": [0, 100], "power": [0, 25_000]},
 }

@@ -37,7 +37,7 @@ def metric(value: float | None, name: str) -> str:
 
 def percent(share: float | None) -> str:
     """A share of 0 to 1 in percent."""
-    return number(None if share is None else share * 100, "%")
+    return NOTHING if share is None else f"{share * 100:.1f}".removesuffix(".0") + f"{BLANK}%"
 
 
 def duration(seconds: float | None) -> str:

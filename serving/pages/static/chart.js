@@ -9,7 +9,7 @@
 import { localTime } from "./time.js";
 import { zone } from "./preferences.js";
 import { connectionLost } from "./connection.js";
-import { formatNumber } from "./number.js";
+import { formatNumber, formatTick } from "./number.js";
 
 const ROWS_PER_PAGE = 50;
 const READ_AFTER_MS = 250;
@@ -106,7 +106,10 @@ class Chart {
       ...this.size(),
       tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), zone()),
       scales: { x: { range: () => [this.data.start, this.data.end] }, y: { range: (_, low, high) => this.range(low, high, limits) } },
-      axes: [axis, { ...axis, size: 72, values: (_, marks) => marks.map((mark) => formatNumber(mark, unit)) }],
+      axes: [
+        { ...axis, values: (_, marks, _axis, _space, step) => marks.map((mark, i) => timeTick(mark, step, i === 0)) },
+        { ...axis, size: 72, values: (_, marks) => marks.map((mark) => formatTick(mark, unit)) },
+      ],
       series, bands,
       cursor: { drag: { x: "zoom" in this.figure.dataset, y: false, setScale: false } },
       hooks: {
@@ -145,11 +148,12 @@ class Chart {
     ctx.save();
     ctx.strokeStyle = ctx.fillStyle = colour("--bad");
     ctx.font = `${12 * devicePixelRatio}px sans-serif`;
+    ctx.textAlign = "left";
     ctx.setLineDash([6, 4]);
     for (const limit of limits) {
       const y = plot.valToPos(limit.value, "y", true);
       ctx.beginPath(); ctx.moveTo(bbox.left, y); ctx.lineTo(bbox.left + bbox.width, y); ctx.stroke();
-      ctx.fillText(limit.label, bbox.left + 6, y - 4);
+      ctx.fillText(limit.label, bbox.left + 6, y - 5 * devicePixelRatio);
     }
     ctx.restore();
   }
@@ -223,6 +227,15 @@ class Chart {
     pager.append(button("Earlier", page - 1), `page ${page + 1} of ${pages || 1}`, button("Later", page + 1));
     this.figure.querySelector("[data-values]").replaceChildren(table, pager);
   }
+}
+
+// The time of a mark on the axis; the day is added to the first mark and at midnight.
+function timeTick(seconds, step, isFirst) {
+  const date = new Date(seconds * 1000);
+  const day = localTime(date, step >= 28 * 86400 ? { month: "short", year: "numeric" } : { day: "numeric", month: "short" });
+  if (step >= 86400) return day;
+  const time = localTime(date, { hour: "2-digit", minute: "2-digit", second: step < 60 ? "2-digit" : undefined, hourCycle: "h23" });
+  return isFirst || /^00:00(:00)?$/.test(time) ? `${time}\n${day}` : time;
 }
 
 const charts = new WeakMap();

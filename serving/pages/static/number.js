@@ -21,3 +21,8 @@ function digitsOf(value, digits) {
   if (size < 1e-4) return value.toExponential(digits - 1);
   return value.toFixed(Math.max(0, digits - 1 - Math.floor(Math.log10(size))));
 }
+
+// A mark of an axis: as many digits as it needs.
+export function formatTick(value, unit = "") {
+  return formatNumber(value, unit).replace(/(\.\d*?)0+(?=\D|$)/, "$1").replace(/\.(?=\D|$)/, "");
+}
