@@ -76,7 +76,7 @@ def main() -> None:
 def _measure(url: str, now: datetime, key: str, folder: Path, given: argparse.Namespace) -> None:
     port = free_port()
     address = f"http://127.0.0.1:{port}"
-    run = _platform if given.platform else _alone
+    run = _platform if given.platform else alone
     with (
         mock.patch.dict(os.environ, API_PORT=str(port), API_RATE_LIMIT="0"),
         run(address, url, folder, now) as process,
@@ -94,7 +94,7 @@ def _measure(url: str, now: datetime, key: str, folder: Path, given: argparse.Na
 
 
 @contextmanager
-def _alone(address: str, _: str, folder: Path, now: datetime) -> Iterator[psutil.Process]:
+def alone(address: str, _: str, folder: Path, now: datetime) -> Iterator[psutil.Process]:
     """The API's process, beside PostgreSQL, with its clock set to `now`."""
     ready = lambda: httpx.get(f"{address}/health", timeout=2).raise_for_status()  # noqa: E731
     command = [sys.executable, "-m", "benchmarks.clock", now.isoformat(), "serving"]
