@@ -8,7 +8,7 @@ import sys
 
 import typer
 
-from cli import broker, devices, keys, quarantine, tenants
+from cli import broker, devices, failures, keys, quarantine, tenants
 from cli.backfill import backfill
 from cli.demo.command import demo
 from cli.evaluate import evaluate
@@ -33,6 +33,7 @@ app.command()(demo)
 app.add_typer(keys.app, name="keys")
 app.add_typer(tenants.app, name="tenants")
 app.add_typer(devices.app, name="devices")
+app.add_typer(failures.app, name="failures")
 app.add_typer(broker.app, name="broker")
 app.command("import")(import_file)
 app.command()(backfill)

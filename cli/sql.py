@@ -42,7 +42,8 @@ def sql(
     """Query the datasets in SQL (DuckDB). Queries can only read.
 
     Views: datasets (the rows of the day files), open_day (today's readings as they are stored now), energy_quarters,
-    dataset_files (the catalogue), devices, rules, alerts, results, corrections, quarantine.
+    dataset_files (the catalogue), devices, rules, alerts, results, corrections, failures,
+    quarantine.
     """
     from assets.datasets import warehouse
     from storage import dirty_days

@@ -19,6 +19,7 @@ from serving.channels import routes as channels
 from serving.corrections import routes as corrections
 from serving.devices import routes as devices
 from serving.exports import routes as exports, waiting
+from serving.failures import routes as failures
 from serving.files import routes as files
 from serving.http import docs_page, metrics
 from serving.http.description import describe
@@ -54,6 +55,7 @@ TAGS = {
     "devices": "The registry of machines.",
     "telemetry": "Readings, aggregates and statistics, the same for open and exported days.",
     "corrections": "What is said about wrong readings: previewed, listed, undone. The readings stay.",
+    "failures": "When devices failed: what failure prediction learns from.",
     "rules": "What is watched, and evaluation on demand.",
     "alerts": "Alerts that rules raised, and their acknowledgement and notifications.",
     "maintenance": "Times in which devices raise no alerts, and the alerts that were suppressed.",
@@ -71,6 +73,7 @@ ROUTERS = pages.ROUTERS + [
     for module in (
         devices,
         corrections,
+        failures,
         telemetry,
         energy,
         sums,

@@ -24,6 +24,8 @@ VIEWS = {
         created_by, created_at, undone_by, undone_at, undone_reason FROM corrections""",
     "quarantine": """SELECT id, device_id, topic, payload, reason, metric, received_at, replayed_at
         FROM quarantine""",
+    "failures": """SELECT failure_id, device_id, failed_at, repaired_at, description, source,
+        created_at FROM failures""",
 }
 JSON = pa.json_()
 _ARROW_TYPES: dict[str, pa.DataType] = {

@@ -9,7 +9,7 @@ from sqlmodel import Session
 from assets.energy import basis_names, several_totals, unit_problem
 from serving.devices.schemas import BulkRow, DeviceCreate, DeviceUpdate
 from serving.http.errors import Conflict, Invalid, NotFound, Problem, Refused, field_errors
-from storage import day_figures, devices, grants, moves
+from storage import day_figures, devices, failures, grants, moves
 from storage.access import Principal
 from storage.devices import Device, DeviceMetadata
 from storage.times import utc_now
@@ -170,6 +170,8 @@ def update(session: Session, principal: Principal, device: Device, body: DeviceU
         limit.add(changes["tenant_id"])
     if "metadata_json" in changes:
         _check_counters(changes["metadata_json"])
+    if "status" in changes:
+        failures.record_status(session, device.device_id, device.status, changes["status"])
     basis = basis_names(DeviceMetadata.parse(device.metadata_json))
     for name, value in changes.items():
         setattr(device, name, value)

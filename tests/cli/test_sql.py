@@ -237,6 +237,7 @@ def test_what_there_is(plant: Stores) -> None:
         "datasets",
         "devices",
         "energy_quarters",
+        "failures",
         "open_day",
         "quarantine",
         "results",

@@ -16,6 +16,7 @@ from storage.checkpoints import ExportCheckpoint
 from storage.corrections import Correction
 from storage.device_metrics import DeviceMetrics
 from storage.devices import Device
+from storage.failures import Failure
 from storage.grants import TenantPrefix
 from storage.jobs import AnalyticsJob, ExportJob, ReportJob
 from storage.last_seen import DeviceLastSeen
@@ -39,6 +40,7 @@ DATASET = "datasets/A1/20260212_20260212.parquet"
 REPORT = "reports/A1/report-aaaaaaaaaaaa.json"
 RULE = UUID("11111111-1111-1111-1111-111111111111")
 WINDOW = UUID("33333333-3333-3333-3333-333333333333")
+FAILURE = UUID("44444444-4444-4444-4444-444444444444")
 ALERT = UUID("22222222-2222-2222-2222-222222222222")
 SCHEDULE = UUID("44444444-4444-4444-4444-444444444444")
 JOBS = ("job-aaaaaaaaaaaa", "export-aaaaaaaaaaaa", "report-aaaaaaaaaaaa")
@@ -50,6 +52,7 @@ KNOWN: dict[str, Any] = {
     "rule_ids": [str(RULE)],
     "window_id": str(WINDOW),
     "schedule_id": str(SCHEDULE),
+    "failure_id": str(FAILURE),
     "alert_id": str(ALERT),
     "alert_ids": [str(ALERT)],
     "dataset_key": DATASET,
@@ -121,6 +124,7 @@ def add_tenant(settings: Settings, session: Session) -> None:
         created_by="n",
     )
     session.add(correction)
+    session.add(Failure(failure_id=FAILURE, device_id="A1", failed_at=NOON, description=SECRET, source="api"))
     session.add(TenantPrefix(prefix="A1", tenant_id="alpha"))
     notification = Notification(alert_id=ALERT, tenant_id="alpha", device_id="A1", channel="webhook")
     session.add(notification)
