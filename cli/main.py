@@ -8,7 +8,7 @@ import sys
 
 import typer
 
-from cli import broker, devices, failures, keys, quarantine, tenants
+from cli import broker, devices, failures, keys, quarantine, reports, tenants
 from cli.backfill import backfill
 from cli.demo.command import demo
 from cli.evaluate import evaluate
@@ -40,6 +40,7 @@ app.command()(backfill)
 app.command()(sql)
 app.command()(evaluate)
 app.add_typer(quarantine.app, name="quarantine")
+app.add_typer(reports.app, name="reports")
 app.command()(simulate)
 
 

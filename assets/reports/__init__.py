@@ -1,7 +1,7 @@
-"""Reports of one device over a period, as PDF, Excel or JSON.
+"""Reports of one device over a period, as PDF, HTML, Excel or JSON.
 
 `gather` reads the input from the stores and `build_report` makes the file. The input becomes a `ReportContent` once
-(`compose`); JSON is that content, PDF and Excel are views of it.
+(`compose`); JSON is that content, the others are views of it.
 """
 
 from assets.reports.build import FORMATS, Report, build_report
@@ -9,12 +9,16 @@ from assets.reports.calendar import due_until, next_due, reported_period
 from assets.reports.content import schema
 from assets.reports.errors import ReportError
 from assets.reports.inputs import ReportInput
+from assets.reports.look import write_template
 from assets.reports.period import WrongPeriod, check_period, file_name
 from assets.reports.settings import ReportSettings
 from assets.reports.sources import gather
+from assets.reports.texts import LANGUAGES, LanguageCode
 
 __all__ = [
     "FORMATS",
+    "LANGUAGES",
+    "LanguageCode",
     "Report",
     "ReportError",
     "ReportInput",
@@ -28,4 +32,5 @@ __all__ = [
     "next_due",
     "reported_period",
     "schema",
+    "write_template",
 ]

@@ -5,13 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from assets.reports import excel, pdf
+from assets.reports import excel, html, pdf
 from assets.reports.budget import Budget
 from assets.reports.compose import compose
 from assets.reports.inputs import ReportInput
+from assets.reports.look import Look
 from assets.reports.measures import Measured
+from assets.reports.texts import LanguageCode
 
-FORMATS = ("pdf", "excel", "json")
+FORMATS = ("pdf", "excel", "json", "html")
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,8 @@ def build_report(
     *,
     folder: Path,
     quarto: Path | None,
+    language: LanguageCode = "en",
+    template: Path | None = None,
     timeout_seconds: float,
     max_bytes: int,
     progress: Callable[[float, str], None],
@@ -41,6 +45,8 @@ def build_report(
         format: one of `FORMATS`.
         folder: an empty folder for this report alone. Files stay in it; the caller removes them.
         quarto: the Quarto program that renders the PDF. If None, pandoc and Typst render it.
+        language: of its texts, numbers and dates.
+        template: a folder whose files restyle it; see `assets.reports.look`.
         timeout_seconds: how long the report may take.
         max_bytes: how large its file may be.
         progress: called with percent and a message. An exception from it ends the work.
@@ -55,15 +61,20 @@ def build_report(
     budget = Budget(timeout_seconds, max_bytes, progress)
     budget.step(5, "Measuring")
     measured = Measured.of(data)
-    content = compose(measured)
+    look = Look(template)
+    words = look.language(language)
+    content = compose(measured, words)
     facts = {"kpis": {kpi.key: kpi.value for kpi in content.kpis}, "readings": content.data_quality.readings}
     if format == "json":
         file, media_type, suffix = content.to_json(), "application/json", "json"
     elif format == "excel":
-        file = excel.workbook(content, measured.table, folder, budget)
+        file = excel.workbook(content, measured.table, folder, budget, words)
         media_type, suffix = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet", "xlsx"
+    elif format == "html":
+        file, media_type, suffix = html.render(content, folder, look, budget), "text/html", "html"
+        facts |= {"renderer": html.RENDERER}
     else:
-        rendered = pdf.render(content, folder, quarto, budget)
+        rendered = pdf.render(content, folder, look, quarto, budget)
         file, media_type, suffix = rendered.content, "application/pdf", "pdf"
         facts |= {"pages": rendered.pages, "renderer": rendered.renderer}
     budget.check_size(len(file))

@@ -3,16 +3,18 @@
 from datetime import UTC
 from importlib.metadata import version
 
-from assets.energy.words import rule
-from assets.reports import findings, measures
+from assets.reports import findings, look, measures
 from assets.reports.content import Device, Energy, File, Generator, Kpi, Period, ReportContent
+from assets.reports.formatting import Language
 from assets.reports.kpis import kpis
 from assets.reports.measures import Measured
+from assets.reports.methods import energy_rule
 from assets.reports.quality import quality
 
 
-def compose(measured: Measured) -> ReportContent:
-    """The content of the report. Equal input gives equal content."""
+def compose(measured: Measured, language: Language | None = None) -> ReportContent:
+    """The content of the report, in English unless another language is given. Equal input gives equal content."""
+    language = language or look.language("en")
     data = measured.data
     energy = measured.energy
     data_quality = quality(data, measured.times, measured.cadences, energy)
@@ -21,6 +23,7 @@ def compose(measured: Measured) -> ReportContent:
     anomalies, outside = findings.anomalies(data)
     has_analysis = any(a.type == "anomaly" and a.status == "completed" for a in findings.analyses(data))
     return ReportContent(
+        language=language.code,
         report_id=data.report_id,
         generated_at=data.generated_at.astimezone(UTC),
         generator=Generator(name="energy-platform", version=data.code_version or version("energy-platform")),
@@ -32,21 +35,21 @@ def compose(measured: Measured) -> ReportContent:
         ),
         period=Period(start=data.start.astimezone(UTC), end=data.end.astimezone(UTC), tz=data.zone.key),
         kpis=[
-            *kpis(measured, data_quality),
-            Kpi(key="alerts", label="Alerts", value=total, unit="1"),
+            *kpis(measured, data_quality, language),
+            Kpi(key="alerts", label=language.say("kpi.alerts"), value=total, unit="1"),
             Kpi(
                 key="anomalies",
-                label="Anomalies",
+                label=language.say("kpi.anomalies"),
                 value=len(anomalies) if has_analysis else None,
                 unit="1",
-                note=None if has_analysis else "this report does not include an anomaly analysis",
+                note=None if has_analysis else language.say("note.no_anomaly_analysis"),
             ),
         ],
         energy=Energy(
             source=energy.source,
             export_source=energy.export_source,
             coverage=energy.coverage,
-            rule=rule(energy, is_waiting=bool(data.waiting_days)),
+            rule=energy_rule(energy, language, is_waiting=bool(data.waiting_days)),
         ),
         states=list(measures.states(measured)),
         daily=measures.days(measured, data_quality),

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from assets.reports.noticed import DataQuality, Number, Part
+from assets.reports.texts import LanguageCode
 
 
 class Generator(Part):
@@ -198,10 +199,13 @@ class StateTotal(Part):
 class ReportContent(Part):
     """A report as data. Times are in UTC and unknown values are null. `alerts` has the newest of `alerts_total`.
 
+    Labels, notes and rules are texts in `language`.
+
     `states` is empty if the device declares neither `off_below_w` nor `idle_below_w`.
     """
 
     schema_version: Literal["1.0"] = "1.0"
+    language: LanguageCode = "en"
     report_id: str
     generated_at: datetime
     generator: Generator

@@ -1,17 +1,22 @@
 """The report as one Markdown file with its figures beside it, written for Quarto and for pandoc alike.
 
-`templates/report.qmd` has the words and the layout, `highlights` decides what is singled out, and the content has all
-that was measured.
+`templates/report.qmd` has the layout, `templates/texts/` the words, `highlights` decides what is singled out, and the
+content has all that was measured.
 """
 
 from collections.abc import Collection
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+from jinja2 import TemplateError, TemplateSyntaxError
+
 from assets.reports import figures
+from assets.reports.canvas import Paper, Pen
 from assets.reports.content import ReportContent
 from assets.reports.energy_table import EnergyTable
-from assets.reports.highlights import Highlights, named_values, unknown_quality
+from assets.reports.errors import ReportError
+from assets.reports.highlights import Highlights, Named, unknown_quality
+from assets.reports.look import Look
 from assets.reports.markdown import environment
 
 TEMPLATE = "report.qmd"
@@ -19,39 +24,55 @@ TEMPLATE = "report.qmd"
 OWN_SECTION = ("power", "voltage")
 
 
-def write(content: ReportContent, folder: Path) -> Path:
+def write(content: ReportContent, folder: Path, look: Look, paper: Paper) -> Path:
     """Write `report.qmd` and its `figures/` into the folder, and return the document's path."""
+    pen = Pen(paper, look.colours, look.language(content.language))
     drawings = {
-        "daily": figures.daily_energy(content),
-        **{metric: figures.profile(content, metric) for metric in OWN_SECTION},
-        "forecast": figures.expected_values(content),
-        "others": figures.other_metrics(content, _other_metrics(content)[: figures.MAX_PANELS]),
+        "daily": figures.daily_energy(content, pen),
+        **{metric: figures.profile(content, metric, pen) for metric in OWN_SECTION},
+        "forecast": figures.expected_values(content, pen),
+        "others": figures.other_metrics(content, _other_metrics(content)[: figures.MAX_PANELS], pen),
     }
     (folder / "figures").mkdir()
     for name, svg in drawings.items():
         if svg is not None:
             (folder / "figures" / f"{name}.svg").write_text(svg, "utf-8")
     file = folder / TEMPLATE
-    file.write_text(markdown_of(content, {name for name, svg in drawings.items() if svg is not None}), "utf-8")
+    drawn = {name for name, svg in drawings.items() if svg is not None}
+    file.write_text(markdown_of(content, drawn, look), "utf-8")
     return file
 
 
-def markdown_of(content: ReportContent, drawn: Collection[str]) -> str:
+def markdown_of(content: ReportContent, drawn: Collection[str], look: Look | None = None) -> str:
     """The report as Markdown with the figures in `drawn`, a subset of daily, power, voltage, forecast and others."""
+    look = look or Look()
+    language = look.language(content.language)
     other_metrics = _other_metrics(content)
-    template = environment().get_template(TEMPLATE)
-    return template.render(
-        report=content,
-        zone=ZoneInfo(content.period.tz),
-        highlights=Highlights.of(content),
-        energy=EnergyTable.of(content),
-        drawn=drawn,
-        drawn_metrics=other_metrics[: figures.MAX_PANELS],
-        table_only_metrics=other_metrics[figures.MAX_PANELS :],
-        windows={series.metric: series.window_seconds for series in content.series},
-        named_values=named_values,
-        unknown_quality=unknown_quality,
-    )
+    values = {
+        "report": content,
+        "zone": ZoneInfo(content.period.tz),
+        "highlights": Highlights.of(content),
+        "energy": EnergyTable.of(content, language),
+        "drawn": drawn,
+        "drawn_metrics": other_metrics[: figures.MAX_PANELS],
+        "table_only_metrics": other_metrics[figures.MAX_PANELS :],
+        "windows": {series.metric: series.window_seconds for series in content.series},
+        "named_values": Named(language).values,
+        "baseline_of": Named(language).baseline,
+        "unknown_quality": unknown_quality,
+    }
+    try:
+        return environment(look, language).get_template(TEMPLATE).render(values)
+    except (TemplateError, LookupError, TypeError) as error:
+        if look.is_own:
+            raise
+        raise ReportError(_what_is_wrong(error)) from error
+
+
+def _what_is_wrong(error: Exception) -> str:
+    line = f", line {error.lineno}" if isinstance(error, TemplateSyntaxError) else ""
+    name = (error.name if isinstance(error, TemplateSyntaxError) else None) or TEMPLATE
+    return f"{name} of REPORT_TEMPLATE cannot be used{line}: {error}. Correct it, or take REPORT_TEMPLATE away."
 
 
 def _other_metrics(content: ReportContent) -> list[str]:

@@ -6,7 +6,7 @@ from datetime import datetime
 from itertools import groupby
 
 from assets.reports.content import Day, ReportContent
-from assets.reports.formatting import SPACE, day_name, month_name, plain
+from assets.reports.formatting import SPACE, Language
 
 MAX_DAYS = 62
 
@@ -32,17 +32,22 @@ class EnergyTable:
     total: EnergyRow
 
     @classmethod
-    def of(cls, content: ReportContent) -> "EnergyTable":
+    def of(cls, content: ReportContent, language: Language) -> "EnergyTable":
         """The table of a report's days."""
         days = content.daily
         by_month = len(days) > MAX_DAYS
-        parts = groupby(days, key=(lambda day: month_name(day.day)) if by_month else _day_label)
-        return cls(by_month, [_row(label, list(part)) for label, part in parts], _row("Total", days))
+
+        def label(day: Day) -> str:
+            return language.month(day.day) if by_month else _day_label(day, language)
+
+        rows = [_row(name, list(part)) for name, part in groupby(days, key=label)]
+        return cls(by_month, rows, _row(language.say("energy.total"), days))
 
 
-def _day_label(day: Day) -> str:
+def _day_label(day: Day, language: Language) -> str:
     """The day, with its length in hours if that is not 24."""
-    return day_name(day.day) + ("" if day.hours == 24 else f" ({plain(round(day.hours, 1))}{SPACE}h)")
+    length = "" if day.hours == 24 else f" ({language.plain(round(day.hours, 1))}{SPACE}h)"
+    return language.day(day.day) + length
 
 
 def _row(label: str, days: Sequence[Day]) -> EnergyRow:

@@ -29,7 +29,7 @@ from assets.reports.excel_sheets import (
     Share,
     Sheets,
 )
-from assets.reports.formatting import SHARES, metric_name, period_words, zone_words
+from assets.reports.formatting import SHARES, Language
 from storage.times import DAY
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ MAX_ROWS = 1_048_575  # of a sheet, below the header
 BATCH_ROWS = 20_000
 
 
-def workbook(content: ReportContent, readings: pa.Table, folder: Path, budget: Budget) -> bytes:
+def workbook(content: ReportContent, readings: pa.Table, folder: Path, budget: Budget, language: Language) -> bytes:
     """The workbook's bytes, equal for equal input. Memory stays bounded for any number of readings."""
     import xlsxwriter  # noqa: PLC0415 - JSON and PDF need not load it
 
@@ -48,11 +48,11 @@ def workbook(content: ReportContent, readings: pa.Table, folder: Path, budget: B
         book.set_properties(
             {
                 "title": f"Energy report {content.report_id}",
-                "subject": f"{content.device.id}, {period_words(content.period)}",
+                "subject": f"{content.device.id}, {language.period(content.period)}",
                 "created": content.generated_at.astimezone(UTC).replace(tzinfo=None),
             }
         )
-        sheets = Sheets(book, ZoneInfo(content.period.tz))
+        sheets = Sheets(book, ZoneInfo(content.period.tz), language)
         budget.step(20, "Writing the summary")
         summary = _summary(sheets, content)
         _daily(sheets, content)
@@ -70,14 +70,14 @@ def workbook(content: ReportContent, readings: pa.Table, folder: Path, budget: B
 
 
 def _summary(sheets: Sheets, content: ReportContent) -> "Worksheet":
-    device, period = content.device, content.period
+    device, period, language = content.device, content.period, sheets.language
     rows: list[Sequence[Any]] = [
         ("Device", device.name),
         ("Device ID", device.id),
         ("Type", device.type),
         ("Location", device.location),
-        ("Period", period_words(period)),
-        ("Time zone", zone_words(period)),
+        ("Period", language.period(period)),
+        ("Time zone", language.zone(period)),
         ("Generated", content.generated_at),
         ("Report ID", content.report_id),
         (),
@@ -92,7 +92,7 @@ def _summary(sheets: Sheets, content: ReportContent) -> "Worksheet":
     header = len(rows) + 1
     sheets.write_header(sheet, header, ("Measurement", "Mean", "Unit", "Range"))
     for number, m in enumerate(content.metrics, header + 1):
-        sheets.write_row(sheet, number, (metric_name(m.metric), m.mean, m.unit, f"{m.min:,.6g} to {m.max:,.6g}"))
+        sheets.write_row(sheet, number, (language.metric(m.metric), m.mean, m.unit, f"{m.min:,.6g} to {m.max:,.6g}"))
     return sheet
 
 
@@ -136,7 +136,7 @@ def _readings(sheets: Sheets, content: ReportContent, part: pa.Table, number: in
     columns: list[Column] = [sheets.time_column("Time"), ("Time (UTC)", 22, TIME)]
     for metric in content.metrics:
         unit = f" ({metric.unit})" if metric.unit not in ("", "1") else ""
-        columns.append((f"{metric_name(metric.metric)}{unit}", 14, "General"))
+        columns.append((f"{sheets.language.metric(metric.metric)}{unit}", 14, "General"))
     sheet = sheets.add("Readings" if number == 1 else f"Readings {number}", columns)
     total = max(content.data_quality.readings, 1)
     row, rows_before = 1, (number - 1) * MAX_ROWS

@@ -9,6 +9,8 @@ from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
+from assets.reports.formatting import Language
+
 if TYPE_CHECKING:
     from xlsxwriter.format import Format
     from xlsxwriter.workbook import Workbook
@@ -33,8 +35,9 @@ class Share:
 class Sheets:
     """Adds sheets to a workbook and writes their rows."""
 
-    def __init__(self, book: "Workbook", zone: ZoneInfo) -> None:
+    def __init__(self, book: "Workbook", zone: ZoneInfo, language: Language) -> None:
         self.book = book
+        self.language = language
         self.zone = zone
         self.header = book.add_format({"bold": True, "bottom": 1, "text_wrap": True, "valign": "top"})
         self._formats: dict[str, Format] = {}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from assets.reports.content import Anomaly, Day, Kpi, ReportContent
-from assets.reports.formatting import figure, metric_name, plain
+from assets.reports.formatting import Language
 
 KEY_FIGURES = (
     "energy", "energy_export", "mean_power", "peak_power", "peak_feed_in", "peak_demand_15min", "peak_feed_in_15min",
@@ -65,18 +65,31 @@ class Highlights:
         )
 
 
-def named_values(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Name and text of each value that a result contains. Nulls and lists are left to the JSON report."""
-    for key, value in values.items():
-        name = f"{prefix}{metric_name(str(key))}"
-        if isinstance(value, Mapping):
-            yield from named_values(value, f"{name}, ")
-        elif isinstance(value, bool):
-            yield name.capitalize(), "yes" if value else "no"
-        elif isinstance(value, int | float):
-            yield name.capitalize(), plain(value) if isinstance(value, int) else figure(value)
-        elif isinstance(value, str):
-            yield name.capitalize(), value
+class Named:
+    """Names what a model's result contains, in a language."""
+
+    def __init__(self, language: Language) -> None:
+        self._language = language
+
+    def values(self, values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+        """Name and text of each value of a result. Nulls and lists are left to the JSON report."""
+        language = self._language
+        for key, value in values.items():
+            name = f"{prefix}{language.name_of('measure', str(key))}"
+            title = name[:1].upper() + name[1:]
+            if isinstance(value, Mapping):
+                yield from self.values(value, f"{name}, ")
+            elif isinstance(value, bool):
+                yield title, language.say("analysis.yes" if value else "analysis.no")
+            elif isinstance(value, int | float):
+                yield title, language.plain(value) if isinstance(value, int) else language.figure(value)
+            elif isinstance(value, str):
+                yield title, value
+
+    def baseline(self, accuracy: Mapping[str, Any]) -> str:
+        """The plain forecast with which a model was compared."""
+        name = str(accuracy.get("baseline") or "").removeprefix("seasonal naive: ")
+        return self._language.name_of("baseline", name) if name else self._language.say("forecast.a_day")
 
 
 def unknown_quality(accuracy: Mapping[str, Any]) -> str | None:

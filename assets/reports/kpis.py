@@ -1,174 +1,128 @@
 """The key figures of a report."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
 
 import numpy as np
 
 from assets.energy import EnergyFigures, standby
 from assets.energy.meters import POWER
 from assets.reports.content import Kpi
+from assets.reports.formatting import Language
 from assets.reports.measures import Measured, outside_band
 from assets.reports.noticed import DataQuality
 from storage.times import QUARTER, SECOND, moment
 
-WAITS = "the readings wait for the export of their day"
 RUNNING_SHARE = 0.1  # of the highest demand; the device runs while its power is above it
 
 
-def kpis(measured: Measured, quality: DataQuality) -> list[Kpi]:
+def kpis(measured: Measured, quality: DataQuality, language: Language) -> list[Kpi]:
     """The key figures, all of them. One that cannot be measured has no value and says why in its note."""
-    energy = measured.energy
-    return [
+    found = [
         *_energy(measured),
         *_powers(measured),
-        *_demand(energy, quality.cadence_seconds),
+        *_demand(measured.energy, quality.cadence_seconds),
         *_standby(measured),
         *_voltage(measured),
-        Kpi(
-            key="completeness",
-            label="Data completeness",
-            value=quality.completeness,
-            unit="1",
-            note=None if quality.completeness is not None else "the interval between readings is unknown",
+        _Kpi(
+            "completeness", quality.completeness, "1", note=None if quality.completeness is not None else "no_cadence"
         ),
-        Kpi(key="readings", label="Readings", value=quality.readings, unit="1"),
+        _Kpi("readings", quality.readings, "1"),
+    ]
+    return [
+        Kpi(
+            key=kpi.key,
+            label=language.say(f"kpi.{kpi.label or kpi.key}"),
+            value=kpi.value,
+            unit=kpi.unit,
+            at=kpi.at,
+            note=None if kpi.note is None else language.say(f"note.{kpi.note}"),
+        )
+        for kpi in found
     ]
 
 
-def _energy(measured: Measured) -> Iterator[Kpi]:
+@dataclass(frozen=True)
+class _Kpi:
+    """A key figure with the keys of its texts; `label` where that is not its own key."""
+
+    key: str
+    value: float | None
+    unit: str
+    at: datetime | None = None
+    note: str | None = None
+    label: str | None = None
+
+
+def _no_power(measured: Measured) -> str:
+    return "waits" if measured.data.waiting_days and not len(measured.times) else "no_power"
+
+
+def _energy(measured: Measured) -> Iterator[_Kpi]:
     energy = measured.energy
-    missing = WAITS if measured.data.waiting_days and not len(measured.times) else "power was not measured"
-    no_energy = missing if not energy.sources else "two power readings without a gap between them are needed"
+    missing = _no_power(measured) if not energy.sources else "two_readings"
     if energy.sources and energy.sources != (POWER,):
-        no_energy = "two readings of the register are needed"
-    yield Kpi(
-        key="energy",
-        label="Energy taken" if energy.export_kwh else "Energy",
-        value=energy.kwh,
-        unit="kWh",
-        note=None if energy.kwh is not None else no_energy,
-    )
-    yield Kpi(
-        key="energy_export",
-        label="Energy fed in",
-        value=energy.export_kwh,
-        unit="kWh",
-        note=None if energy.export_kwh is not None else "nothing measures what is fed in",
-    )
+        missing = "two_register_readings"
+    note = None if energy.kwh is not None else missing
+    yield _Kpi("energy", energy.kwh, "kWh", note=note, label="energy_taken" if energy.export_kwh else None)
+    fed = energy.export_kwh
+    yield _Kpi("energy_export", fed, "kWh", note=None if fed is not None else "no_feed_in_meter")
 
 
-def _powers(measured: Measured) -> Iterator[Kpi]:
+def _powers(measured: Measured) -> Iterator[_Kpi]:
     """Mean and highest power. Power fed in counts as negative in the mean, and has a highest value of its own."""
     energy, (times, power) = measured.energy, measured.track("power")
-    missing = WAITS if measured.data.waiting_days and not len(measured.times) else "power was not measured"
-    no_power = None if len(power) else missing
+    no_power = None if len(power) else _no_power(measured)
     mean = energy.mean_power
-    yield Kpi(
-        key="mean_power",
-        label="Mean power",
-        value=mean if mean is not None or no_power else float(power.mean()),
-        unit="W",
-        note="negative: fed in" if mean is not None and mean < 0 else None if mean is not None else no_power,
-    )
-    for key, label, sign, none in (
-        ("peak_power", "Highest power", 1, "the device only fed in"),
-        ("peak_feed_in", "Highest feed-in", -1, "nothing was fed in"),
-    ):
+    value = mean if mean is not None or no_power else float(power.mean())
+    note = "negative" if mean is not None and mean < 0 else None if mean is not None else no_power
+    yield _Kpi("mean_power", value, "W", note=note)
+    for key, sign, none in (("peak_power", 1, "only_fed_in"), ("peak_feed_in", -1, "nothing_fed_in")):
         peak = int((sign * power).argmax()) if len(power) else None
-        is_there = peak is not None and (sign * power[peak] > 0 or (sign > 0 and power[peak] == 0))
-        yield Kpi(
-            key=key,
-            label=label,
-            value=float(sign * power[peak]) if is_there and peak is not None else None,
-            unit="W",
-            at=moment(times[peak].item()) if is_there and peak is not None else None,
-            note=None if is_there else no_power or none,
-        )
+        if peak is not None and (sign * power[peak] > 0 or (sign > 0 and power[peak] == 0)):
+            yield _Kpi(key, float(sign * power[peak]), "W", at=moment(times[peak].item()))
+        else:
+            yield _Kpi(key, None, "W", note=no_power or none)
 
 
-def _demand(energy: EnergyFigures, cadence_seconds: float | None) -> Iterator[Kpi]:
+def _demand(energy: EnergyFigures, cadence_seconds: float | None) -> Iterator[_Kpi]:
     """The highest quarter hours, and what rests on the highest demand."""
     demand, fed = energy.peak_demand, energy.peak_feed_in
-    is_coarse = (cadence_seconds or 0) * SECOND > QUARTER
-    coarse = "readings are more than 15 minutes apart: the true one may be higher" if is_coarse else None
-    no_demand = "energy was not measured" if not energy.covered else "no quarter hour was measured well enough"
-    for key, label, peak, none in (
-        ("peak_demand_15min", "Highest 15-minute demand", demand, no_demand),
-        ("peak_feed_in_15min", "Highest 15-minute feed-in", fed, "nothing was fed in"),
-    ):
-        yield Kpi(
-            key=key,
-            label=label,
-            value=peak.watts if peak else None,
-            unit="W",
-            at=moment(peak.at) if peak else None,
-            note=coarse if peak else none,
-        )
+    coarse = "coarse" if (cadence_seconds or 0) * SECOND > QUARTER else None
+    no_demand = "no_energy" if not energy.covered else "no_quarter_hour"
+    for key, peak, none in (("peak_demand_15min", demand, no_demand), ("peak_feed_in_15min", fed, "nothing_fed_in")):
+        if peak is None:
+            yield _Kpi(key, None, "W", note=none)
+        else:
+            yield _Kpi(key, peak.watts, "W", at=moment(peak.at), note=coarse)
     factor, is_used = energy.load_factor, demand is not None and demand.watts > 0
-    no_factor = no_demand if demand is None else "the device feeds in" if is_used else "demand was never above zero"
-    yield Kpi(
-        key="load_factor", label="Load factor", value=factor, unit="1", note=None if factor is not None else no_factor
-    )
+    no_factor = no_demand if demand is None else "feeds_in" if is_used else "no_demand"
+    yield _Kpi("load_factor", factor, "1", note=None if factor is not None else no_factor)
     running = energy.hours_above(RUNNING_SHARE * demand.watts) if demand is not None and is_used else None
-    yield Kpi(
-        key="running_hours",
-        label="Running time",
-        value=running,
-        unit="h",
-        note="quarter hours above a tenth of the highest demand" if running is not None else no_factor,
-    )
+    yield _Kpi("running_hours", running, "h", note="running" if running is not None else no_factor)
 
 
-def _standby(measured: Measured) -> Iterator[Kpi]:
+def _standby(measured: Measured) -> Iterator[_Kpi]:
     """What never stops, and what is used when nobody works."""
     working, zone = measured.data.working, measured.data.zone
     found = standby(measured.energy, working or (), zone)
-    yield Kpi(
-        key="base_load",
-        label="Base load",
-        value=found.base_load,
-        unit="W",
-        note="median over days of the 2.5th percentile of a day's quarter hours"
-        if found.base_load is not None
-        else "less than half of each day was measured",
-    )
-    unknown = "working hours are unknown" if working is None else "energy was not measured"
+    yield _Kpi("base_load", found.base_load, "W", note="base_load" if found.base_load is not None else "half_a_day")
+    unknown = "no_working_hours" if working is None else "no_energy"
     outside, share = (None, None) if working is None else (found.outside_kwh, found.share)
-    yield Kpi(
-        key="outside_working_hours", label="Energy outside working hours", value=outside, unit="kWh",
-        note=unknown if outside is None else None,
-    )  # fmt: skip
-    yield Kpi(
-        key="outside_working_hours_share", label="Share outside working hours", value=share, unit="1",
-        note=None if share is not None else unknown if outside is None else "no energy was used",
-    )  # fmt: skip
+    yield _Kpi("outside_working_hours", outside, "kWh", note=unknown if outside is None else None)
+    no_share = unknown if outside is None else "no_energy_used"
+    yield _Kpi("outside_working_hours_share", share, "1", note=None if share is not None else no_share)
 
 
-def _voltage(measured: Measured) -> Iterator[Kpi]:
+def _voltage(measured: Measured) -> Iterator[_Kpi]:
     times, volts = measured.track("voltage")
-    note = None if len(volts) else "voltage was not measured"
-    for key, label, pick in (("min", "Lowest voltage", np.argmin), ("max", "Highest voltage", np.argmax)):
+    note = None if len(volts) else "no_voltage"
+    for key, pick in (("min", np.argmin), ("max", np.argmax)):
         i = int(pick(volts)) if len(volts) else None
-        yield Kpi(
-            key=f"voltage_{key}",
-            label=label,
-            value=float(volts[i]) if i is not None else None,
-            unit="V",
-            at=moment(times[i].item()) if i is not None else None,
-            note=note,
-        )
-    yield Kpi(
-        key="voltage_mean",
-        label="Mean voltage",
-        value=float(volts.mean()) if len(volts) else None,
-        unit="V",
-        note=note,
-    )
+        value, at = (None, None) if i is None else (float(volts[i]), moment(times[i].item()))
+        yield _Kpi(f"voltage_{key}", value, "V", at=at, note=note)
+    yield _Kpi("voltage_mean", float(volts.mean()) if len(volts) else None, "V", note=note)
     band = measured.data.bands.get("voltage")
-    yield Kpi(
-        key="voltage_outside_band",
-        label="Voltage outside nominal band",
-        value=outside_band(volts, band),
-        unit="1",
-        note=note or (None if band else "the device has no nominal voltage band"),
-    )
+    outside = outside_band(volts, band)
+    yield _Kpi("voltage_outside_band", outside, "1", note=note or (None if band else "no_band"))

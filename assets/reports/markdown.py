@@ -5,15 +5,14 @@ value that it prints is escaped, whether or not its author thinks of it. No filt
 """
 
 import re
-from functools import cache
-from pathlib import Path
+from collections.abc import Callable
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, FileSystemLoader, PrefixLoader, StrictUndefined
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from assets.reports import formatting
+from assets.reports.formatting import DASH, Language
+from assets.reports.look import TEMPLATES, Look
 
-TEMPLATES = Path(__file__).parent / "templates"
 MAX_CHARACTERS = 1000
 _PUNCTUATION = re.compile(r"([!-/:-@\[-`{-~])")
 # A no-break space stays: it joins a number and its unit.
@@ -27,7 +26,7 @@ def escape(value: object) -> str:
     None becomes a dash. Text of more than `MAX_CHARACTERS` is cut.
     """
     if value is None:
-        return formatting.DASH
+        return DASH
     return _PUNCTUATION.sub(r"\\\1", shorten(_SPACES.sub(" ", str(value)), MAX_CHARACTERS))
 
 
@@ -41,34 +40,46 @@ def without_shortcodes(rendered: str) -> str:
     return _BETWEEN_BRACES.sub("\u2060", rendered)
 
 
-@cache
-def environment() -> Environment:
-    """Jinja's environment for the report's template; the names of its filters are those of `formatting`."""
+def environment(look: Look, language: Language) -> Environment:
+    """Jinja's environment for the report's template; its filters are the methods of the language."""
     jinja = ImmutableSandboxedEnvironment(
-        loader=FileSystemLoader(TEMPLATES),
+        loader=ChoiceLoader(
+            # A restyled template extends the one it takes the place of as `base/report.qmd`.
+            [FileSystemLoader(look.folders), PrefixLoader({"base": FileSystemLoader(TEMPLATES)})]
+        ),
         finalize=escape,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    jinja.filters |= {
-        "clock": formatting.clock,
-        "count": formatting.count,
-        "date_time": formatting.date_time,
-        "day": formatting.day_name,
-        "duration": formatting.duration,
-        "interval": formatting.interval,
-        "figure": formatting.figure,
-        "kpi": formatting.kpi_value,
-        "metric": formatting.metric_name,
-        "percent": formatting.percent,
-        "period": formatting.period_words,
-        "plain": formatting.plain,
-        "quantity": formatting.quantity,
-        "shorten": shorten,
-        "tally": formatting.tally,
-        "without_shortcodes": without_shortcodes,
-        "zone": formatting.zone_words,
-    }
+    jinja.globals["say"] = language.say
+    jinja.filters |= _filters(language)
     return jinja
+
+
+def _filters(language: Language) -> dict[str, Callable[..., object]]:
+    return {
+        "change": language.change,
+        "clock": language.clock,
+        "count": language.count,
+        "date_time": language.date_time,
+        "day": language.day,
+        "duration": language.duration,
+        "figure": language.figure,
+        "interval": language.interval,
+        "kpi": language.kpi,
+        "listed": language.listed,
+        "metric": language.metric,
+        "month": language.month,
+        "named": lambda name, kind: language.name_of(kind, name),
+        "percent": language.percent,
+        "period": language.period,
+        "plain": language.plain,
+        "quantity": language.quantity,
+        "shorten": shorten,
+        "tally": language.tally,
+        "title": language.title,
+        "without_shortcodes": without_shortcodes,
+        "zone": language.zone,
+    }

@@ -12,7 +12,15 @@ from sqlmodel import Session
 
 from assets.analyses import ANALYSES
 from assets.datasets import select_datasets
-from assets.reports import ReportError, ReportSettings, build_report, check_period, file_name, gather
+from assets.reports import (
+    LanguageCode,
+    ReportError,
+    ReportSettings,
+    build_report,
+    check_period,
+    file_name,
+    gather,
+)
 from orchestration.analyses.results import anomaly_result, failure_prediction, forecast
 from orchestration.claimed_job import ClaimedJob, claimed_job, job_of_run
 from orchestration.datasets.observations import DEVICE_HISTORY
@@ -44,7 +52,10 @@ class ReportConfig(dg.Config):
     date_range_end: Annotated[
         str | None, Field(description="Where the period ends. By default, where the device's newest dataset ends.")
     ] = None
-    format: Annotated[Literal["pdf", "excel", "json"], Field(description="The file's format.")] = "pdf"
+    format: Annotated[Literal["pdf", "excel", "json", "html"], Field(description="The file's format.")] = "pdf"
+    language: Annotated[
+        LanguageCode | None, Field(description="Of its texts, numbers and dates. By default, that of SITE_LANGUAGE.")
+    ] = None
     analysis_types: Annotated[
         list[str], Field(description="The analyses whose newest results the report has: anomaly, forecast, prediction.")
     ] = ["anomaly", "forecast"]  # noqa: RUF012 - Pydantic copies defaults
@@ -73,6 +84,7 @@ class ReportConfig(dg.Config):
             device_id=device_id,
             analysis_types=list(dict.fromkeys(self.analysis_types)),
             format=self.format,
+            parameters={"language": self.language} if self.language else None,
             date_range_start=start,
             date_range_end=end,
         )
@@ -91,11 +103,11 @@ def _moment(name: str, value: str | None) -> datetime | None:
     deps=[DEVICE_HISTORY, anomaly_result, failure_prediction, forecast],
     partitions_def=devices,
     group_name="reports",
-    kinds={"pdf", "excel", "json"},
+    kinds={"pdf", "excel", "json", "html"},
     owners=["team:data"],
     code_version=code_version(),
     output_required=False,
-    description="A device's report over a period as PDF, Excel or JSON. POST /api/reports/generate requests it.",
+    description="A device's report over a period as PDF, HTML, Excel or JSON. POST /api/reports/generate requests it.",
 )
 def device_report(context: dg.AssetExecutionContext, platform: Platform, config: ReportConfig) -> Any:
     """Make the report of the run's job, or of a job of its own."""
@@ -111,12 +123,15 @@ def _make_report(claimed: ClaimedJob[ReportJob], settings: Settings) -> dict[str
     limits = ReportSettings.load()
     claimed.report_progress(2.0, "Reading")
     data = gather(claimed.stores, job, code_version())
+    language = (job.parameters or {}).get("language") or limits.site_language
     with tempfile.TemporaryDirectory(prefix="report-") as folder:
         report = build_report(
             data,
             job.format,
             folder=Path(folder),
             quarto=limits.quarto,
+            language=language,
+            template=limits.report_template,
             timeout_seconds=settings.report_timeout_seconds,
             max_bytes=int(limits.max_report_size_mb * 1_000_000),
             progress=lambda percent, message: claimed.report_progress(5 + 0.9 * percent, message),
@@ -127,9 +142,14 @@ def _make_report(claimed: ClaimedJob[ReportJob], settings: Settings) -> dict[str
     results = {
         "key": key,
         "media_type": report.media_type,
+        "language": language,
         "size_bytes": len(report.content),
         "sha256": hashlib.sha256(report.content).hexdigest(),
-        "provenance": {"datasets": data.datasets, "code_version": data.code_version},
+        "provenance": {
+            "datasets": data.datasets,
+            "code_version": data.code_version,
+            "renderer": report.facts.get("renderer"),
+        },
     }
     try:
         claimed.complete("Completed", results=results)

@@ -37,6 +37,7 @@ def generate_report(session: DatabaseSession, launcher: JobLauncher, body: Repor
         device_id=body.device_id,
         analysis_types=list(dict.fromkeys(body.analysis_types)),
         format=body.format,
+        parameters={"language": body.language} if body.language else None,
         date_range_start=body.date_range_start,
         date_range_end=body.date_range_end,
     )

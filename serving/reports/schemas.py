@@ -5,13 +5,14 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, Field
 
 from assets.analyses import AnalysisType
+from assets.reports import LanguageCode
 from serving.devices.schemas import DeviceId
 from serving.http.fields import Instant, Moment, Text
 from serving.http.pagination import SORT, CursorQuery, TimeRangeQuery
 from serving.jobs.schemas import JobSort
 from storage.jobs import JobStatus, ReportJob
 
-Format = Literal["pdf", "excel", "json"]
+Format = Literal["pdf", "excel", "json", "html"]
 
 
 class ReportRequest(BaseModel):
@@ -22,6 +23,9 @@ class ReportRequest(BaseModel):
     date_range_start: Instant
     date_range_end: Instant
     format: Format = "pdf"
+    language: Annotated[
+        LanguageCode | None, Field(description="Of its texts, numbers and dates; else SITE_LANGUAGE")
+    ] = None
 
 
 class ReportAccepted(BaseModel):
@@ -35,6 +39,7 @@ class ReportState(BaseModel):
     job_id: str
     device_id: str
     format: Format
+    language: Annotated[LanguageCode | None, Field(description="As requested, or as it was made")] = None
     status: str
     progress: Annotated[float | None, Field(description="Percent")]
     message: str | None
@@ -50,7 +55,12 @@ class ReportState(BaseModel):
     def of(cls, job: ReportJob) -> "ReportState":
         file = job.results or {}
         return cls.model_validate(
-            {**job.model_dump(), "size_bytes": file.get("size_bytes"), "sha256": file.get("sha256")}
+            {
+                **job.model_dump(),
+                "language": file.get("language") or (job.parameters or {}).get("language"),
+                "size_bytes": file.get("size_bytes"),
+                "sha256": file.get("sha256"),
+            }
         )
 
 

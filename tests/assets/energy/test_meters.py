@@ -6,8 +6,9 @@ import pytest
 
 from assets.energy.figures import energy_figures
 from assets.energy.meters import energy_meters, meters_of
-from assets.energy.words import rule
 from assets.energy.working import Standby, standby
+from assets.reports.look import language
+from assets.reports.methods import energy_rule
 from storage.devices import DeviceMetadata
 from storage.times import DAY, HOUR, QUARTER
 from tests.support.energy_days import MemoryDays
@@ -62,13 +63,13 @@ def test_a_meter_that_only_feeds_in_takes_nothing_that_is_known() -> None:
     found = energy_figures(days, metadata, START, START + DAY, START + DAY)
     assert (found.kwh, found.export_kwh, found.peak_demand) == (None, 24, None)
     assert standby(found, [], ZoneInfo("UTC")) == Standby(None, None, None, 0.0)
-    assert "feeds in" in rule(found)
+    assert "feeds in" in energy_rule(found, language("en"), is_waiting=False)
 
 
 def test_what_waits_for_its_export_is_not_said_to_be_missing() -> None:
     found = energy_figures(MemoryDays({}), DeviceMetadata(), START, START + DAY, START + DAY)
-    assert "sent neither" in rule(found)
-    assert "wait for the export" in rule(found, is_waiting=True)
+    assert "sent neither" in energy_rule(found, language("en"), is_waiting=False)
+    assert "not in a file yet" in energy_rule(found, language("en"), is_waiting=True)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,9 @@ import pytest
 from hypothesis import given, strategies as st
 
 from assets.reports.content import Kpi, Period
-from assets.reports.formatting import duration, figure, kpi_value, percent, period_words, plain, quantity, zone_words
+from assets.reports.look import language
+
+EN, DE = language("en"), language("de")
 
 
 def typed(words: str) -> str:
@@ -18,14 +20,14 @@ def typed(words: str) -> str:
     [(0, "0"), (0.00012, "0.00012"), (0.5, "0.500"), (1, "1.00"), (37, "37.0"), (1795.6, "1,796"), (-2.68, "-2.68")],
 )
 def test_figures_have_as_many_digits_as_a_person_needs(value: float, written: str) -> None:
-    assert typed(figure(value)) == written
+    assert typed(EN.figure(value)) == written
 
 
 @pytest.mark.parametrize(
     ("value", "written"), [(226.0, "226"), (0.5, "0.5"), (9500, "9,500"), (-10, "-10"), (1e6, "1,000,000")]
 )
 def test_limits_are_written_as_people_set_them(value: float, written: str) -> None:
-    assert typed(plain(value)) == written
+    assert typed(EN.plain(value)) == written
 
 
 @pytest.mark.parametrize(
@@ -41,7 +43,7 @@ def test_limits_are_written_as_people_set_them(value: float, written: str) -> No
     ],
 )
 def test_power_and_energy_in_the_multiple_that_suits(value: float | None, unit: str, written: str) -> None:
-    assert typed(quantity(value, unit)) == written
+    assert typed(EN.quantity(value, unit)) == written
 
 
 @pytest.mark.parametrize(
@@ -49,7 +51,7 @@ def test_power_and_energy_in_the_multiple_that_suits(value: float | None, unit: 
     [(1, "100 %"), (0.9999, "99.9 %"), (0.697, "69.7 %"), (0.0001, "under 0.1 %"), (0, "0 %"), (None, "-")],
 )
 def test_less_than_all_is_never_written_as_100_percent(share: float | None, written: str) -> None:
-    assert typed(percent(share)) == written
+    assert typed(EN.percent(share)) == written
 
 
 @pytest.mark.parametrize(
@@ -66,19 +68,19 @@ def test_less_than_all_is_never_written_as_100_percent(share: float | None, writ
     ],
 )
 def test_durations(seconds: float, written: str) -> None:
-    assert typed(duration(seconds)) == written
+    assert typed(EN.duration(seconds)) == written
 
 
 @given(st.floats(0, 4e8))
 def test_a_duration_names_at_most_two_units(seconds: float) -> None:
-    assert 1 <= len(duration(seconds).split(" ")) <= 2
+    assert 1 <= len(EN.duration(seconds).split(" ")) <= 2
 
 
 def test_key_figures() -> None:
-    assert kpi_value(Kpi(key="voltage_mean", label="", value=230.04, unit="V")) == "230.0\u00a0V"
-    assert kpi_value(Kpi(key="completeness", label="", value=0.5, unit="1")) == "50\u00a0%"
-    assert kpi_value(Kpi(key="load_factor", label="", value=0.264, unit="1")) == "0.26"
-    assert typed(kpi_value(Kpi(key="energy", label="", value=None, unit="kWh"))) == "-"
+    assert EN.kpi(Kpi(key="voltage_mean", label="", value=230.04, unit="V")) == "230.0\u00a0V"
+    assert EN.kpi(Kpi(key="completeness", label="", value=0.5, unit="1")) == "50\u00a0%"
+    assert EN.kpi(Kpi(key="load_factor", label="", value=0.264, unit="1")) == "0.26"
+    assert typed(EN.kpi(Kpi(key="energy", label="", value=None, unit="kWh"))) == "-"
 
 
 @pytest.mark.parametrize(
@@ -94,15 +96,15 @@ def test_key_figures() -> None:
 )
 def test_periods_on_the_wall_clock(start: str, end: str, zone: str, written: str) -> None:
     period = Period(start=datetime.fromisoformat(start), end=datetime.fromisoformat(end), tz=zone)
-    assert typed(period_words(period)) == written
+    assert typed(EN.period(period)) == written
 
 
 def test_time_zones_with_their_offsets() -> None:
     start = datetime(2026, 3, 29, tzinfo=ZoneInfo("Europe/Paris"))
     assert (
-        zone_words(Period(start=start, end=start + timedelta(days=1), tz="Europe/Paris"))
+        EN.zone(Period(start=start, end=start + timedelta(days=1), tz="Europe/Paris"))
         == "Europe/Paris (UTC+01 and UTC+02)"
     )
     now = datetime(2026, 1, 1, tzinfo=UTC)
-    assert zone_words(Period(start=now, end=now, tz="UTC")) == "UTC"
-    assert zone_words(Period(start=now, end=now, tz="Asia/Kolkata")) == "Asia/Kolkata (UTC+05:30)"
+    assert EN.zone(Period(start=now, end=now, tz="UTC")) == "UTC"
+    assert EN.zone(Period(start=now, end=now, tz="Asia/Kolkata")) == "Asia/Kolkata (UTC+05:30)"

@@ -1,0 +1,143 @@
+"""Reports in English and German, and reports that a folder restyles."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from assets.reports import LANGUAGES, ReportError, build_report, write_template
+from assets.reports.compose import compose
+from assets.reports.document import markdown_of
+from assets.reports.look import TEMPLATES, Look, language
+from assets.reports.measures import Measured
+from assets.reports.texts import Texts
+from tests.assets.reports.test_html import LIMITS, Page
+from tests.assets.reports.test_markdown import EVERY_DRAWING, unescaped
+from tests.assets.reports.test_pdf import EMPTY, HOSTILE
+from tests.support.report_factories import house
+
+USED = re.compile(r"""say\(\s*"([a-z_.0-9]+)"(?: if .*? else "([a-z_.0-9]+)")?""")
+
+
+def texts(code: str) -> Texts:
+    return Texts(TEMPLATES / "texts" / f"{code}.toml")
+
+
+def written_in(code: Any, data: Any = None) -> str:
+    return unescaped(markdown_of(compose(Measured.of(data or house()), language(code)), EVERY_DRAWING))
+
+
+def test_every_language_has_every_text_with_the_same_values() -> None:
+    english = texts("en")
+    for code in LANGUAGES:
+        other = texts(code)
+        assert other.names == english.names
+        for key in english.names:
+            found = [set(re.findall(r"\{(\w+)\}", one.raw(key))) for one in (english, other)]
+            assert found[0] == found[1], key
+
+
+def test_every_text_that_the_template_says_is_there() -> None:
+    known = texts("en").names
+    for file in TEMPLATES.glob("*.qmd"):
+        for pair in USED.findall(file.read_text("utf-8")):
+            assert {key for key in pair if key} <= known, file.name
+
+
+def test_no_english_sentence_is_in_a_german_report() -> None:
+    german, english = written_in("de"), texts("en")
+    pieces = {
+        piece.strip()
+        for key in english.names - texts_alike()
+        for piece in re.split(r"\{\w+\}", english.raw(key))
+        if len(piece.split()) >= 2
+    }
+    assert len(pieces) > 100
+    assert [piece for piece in sorted(pieces) if piece in german] == []
+    assert "Das Gerät hat 301,7\u00a0kWh verbraucht" in german
+    assert "lang: de" in german
+
+
+def texts_alike() -> set[str]:
+    """Keys whose text is the same in both languages, such as a model's name."""
+    english, german = texts("en"), texts("de")
+    return {key for key in english.names if english.raw(key) == german.raw(key)}
+
+
+def test_numbers_and_dates_of_german() -> None:
+    german = written_in("de")
+    assert "10.080 Messwerte" in german
+    assert "17. \u2013 23. Dezember 2006" in german
+    assert "Sa 23. Dez, 23:36" in german
+
+
+def test_a_text_runs_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "en.toml"
+    file.write_text('a = "{x} {x.__class__} {x!r:>{x}}"')
+    assert Texts(file).say("a", x="{y}") == "{y} {x.__class__} {x!r:>{y}}"
+
+
+def test_a_folder_restyles_reports(tmp_path: Path) -> None:
+    look = tmp_path / "look"
+    files = write_template(look)
+    assert {file.relative_to(look).as_posix() for file in files} == {
+        file.relative_to(TEMPLATES).as_posix() for file in TEMPLATES.rglob("*") if file.is_file()
+    }
+    assert write_template(look) == []
+    (look / "theme.toml").write_text('accent = "#aa0011"')
+    (look / "logo.svg").write_text('<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>')
+    (look / "texts/en.toml").write_text('[heading]\nsummary = "In a nutshell"')
+    (look / "report.qmd").write_text(
+        '{% extends "base/report.qmd" %}{% block methods %}{{ report.device.name }}{% endblock %}'
+    )
+    (tmp_path / "job").mkdir()
+    report = build_report(house(), "html", folder=tmp_path / "job", quarto=None, template=look, **LIMITS)
+    page = Page(report)
+    assert "In a nutshell" in page.text
+    assert "Methods and sources" not in page.text
+    assert b"--accent: #aa0011" in report.content
+    assert b"#aa0011" in report.content.split(b"<svg")[2]  # a chart
+    assert any(tag == "img" and (attributes["src"] or "").startswith("data:image/svg") for tag, attributes in page.tags)
+
+
+@pytest.mark.parametrize("kind", ["html", "pdf"])
+def test_names_stay_text_in_a_restyled_report(kind: str, tmp_path: Path) -> None:
+    look = tmp_path / "look"
+    look.mkdir()
+    (look / "summary.qmd").write_text("{{ report.device.name }} {{ report.device.name | upper }}\n")
+    (tmp_path / "job").mkdir()
+    data = house()
+    data = type(data)(**{**data.__dict__, "device_name": HOSTILE})
+    report = build_report(data, kind, folder=tmp_path / "job", quarto=None, template=look, **LIMITS)
+    assert report.content
+    source = unescaped((tmp_path / "job/report.qmd").read_text("utf-8"))
+    assert source.count('#read("s.txt")') >= 3
+    if kind == "html":
+        assert not {tag for tag, _ in Page(report).tags} & {"a", "b", "script"}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("theme.toml", 'accent = "red"', "accent is 'red', not a colour"),
+        ("theme.toml", "accent = ", "is not valid TOML"),
+        ("texts/en.toml", "a = ", "is not valid TOML"),
+        ("texts/en.toml", "a = 1", "a is not a text. Put it in quotes"),
+        ("report.qmd", "{{ report.__class__ }}", "report.qmd of REPORT_TEMPLATE cannot be used"),
+        ("report.qmd", "{% if %}", "report.qmd of REPORT_TEMPLATE cannot be used, line 1"),
+        ("report.qmd", "{{ say('no.such') }}", "there is no text no.such"),
+    ],
+)
+def test_a_wrong_file_of_the_folder_is_named(name: str, content: str, message: str, tmp_path: Path) -> None:
+    look = tmp_path / "look"
+    (look / "texts").mkdir(parents=True)
+    (look / name).write_text(content)
+    (tmp_path / "job").mkdir()
+    with pytest.raises(ReportError, match=message):
+        build_report(EMPTY, "html", folder=tmp_path / "job", quarto=None, template=look, **LIMITS)
+
+
+def test_the_look_without_a_folder() -> None:
+    assert Look().logo is None
+    assert set(Look().colours) >= {"ink", "accent", "signal"}
