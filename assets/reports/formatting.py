@@ -150,7 +150,7 @@ class Language:
         """The numbers by name, such as `5 high, 2 low`; `kind` is that of the names."""
         return ", ".join(f"{self.plain(number)} {self.name_of(kind, name)}" for name, number in counts.items())
 
-    def listed(self, names: list[str]) -> str:
+    def enumerated(self, names: list[str]) -> str:
         """The names in a row: `a, b and c`."""
         if len(names) < 2:
             return "".join(names)
@@ -201,7 +201,7 @@ class Language:
     def zone(self, period: "Period") -> str:
         """The time zone with its offsets at the start and the end of the period."""
         zone = ZoneInfo(period.tz)
-        names = self.listed(sorted({_offset(moment.astimezone(zone)) for moment in (period.start, period.end)}))
+        names = self.enumerated(sorted({_offset(moment.astimezone(zone)) for moment in (period.start, period.end)}))
         return period.tz if period.tz == names else f"{period.tz} ({names})"
 
     def metric(self, metric: str | None) -> str:

@@ -69,7 +69,7 @@ def _filters(language: Language) -> dict[str, Callable[..., object]]:
         "figure": language.figure,
         "interval": language.interval,
         "kpi": language.kpi,
-        "listed": language.listed,
+        "enumerated": language.enumerated,
         "metric": language.metric,
         "month": language.month,
         "named": lambda name, kind: language.name_of(kind, name),

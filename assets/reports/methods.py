@@ -14,6 +14,6 @@ def energy_rule(energy: EnergyFigures, language: Language, *, is_waiting: bool) 
         return say("method.waiting" if is_waiting else "method.unknown")
     if energy.sources == (POWER,):
         return say("method.power")
-    names = language.listed([source.removeprefix("counter:") for source in energy.sources])
+    names = language.enumerated([source.removeprefix("counter:") for source in energy.sources])
     key = "method.register" if len(energy.sources) == 1 else "method.registers"
     return say(key, names=names, rest=say("method.registers_rest"))

@@ -13,7 +13,7 @@ from sqlmodel import Session
 from assets.analyses import ANALYSES
 from assets.datasets import select_datasets
 from assets.reports import (
-    LanguageCode,
+    LANGUAGES,
     ReportError,
     ReportSettings,
     build_report,
@@ -54,7 +54,7 @@ class ReportConfig(dg.Config):
     ] = None
     format: Annotated[Literal["pdf", "excel", "json", "html"], Field(description="The file's format.")] = "pdf"
     language: Annotated[
-        LanguageCode | None, Field(description="Of its texts, numbers and dates. By default, that of SITE_LANGUAGE.")
+        str | None, Field(description="en or de: of its texts, numbers and dates. By default, that of SITE_LANGUAGE.")
     ] = None
     analysis_types: Annotated[
         list[str], Field(description="The analyses whose newest results the report has: anomaly, forecast, prediction.")
@@ -74,6 +74,8 @@ class ReportConfig(dg.Config):
         for name in self.analysis_types:
             if name not in ANALYSES:
                 raise ReportError(f"analysis_types: {shown(name)} is not known; choose {' or '.join(ANALYSES)}.")
+        if self.language is not None and self.language not in LANGUAGES:
+            raise ReportError(f"language: {shown(self.language)} is not known; choose {' or '.join(LANGUAGES)}.")
         start, end = _moment("date_range_start", self.date_range_start), _moment("date_range_end", self.date_range_end)
         end = end or midnight(select_datasets(session, device_id)[-1].end_date + timedelta(days=1))
         start = start or end - DEFAULT_PERIOD
@@ -142,12 +144,12 @@ def _make_report(claimed: ClaimedJob[ReportJob], settings: Settings) -> dict[str
     results = {
         "key": key,
         "media_type": report.media_type,
-        "language": language,
         "size_bytes": len(report.content),
         "sha256": hashlib.sha256(report.content).hexdigest(),
         "provenance": {
             "datasets": data.datasets,
             "code_version": data.code_version,
+            "language": language,
             "renderer": report.facts.get("renderer"),
         },
     }

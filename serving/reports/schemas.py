@@ -57,7 +57,7 @@ class ReportState(BaseModel):
         return cls.model_validate(
             {
                 **job.model_dump(),
-                "language": file.get("language") or (job.parameters or {}).get("language"),
+                "language": file.get("provenance", {}).get("language") or (job.parameters or {}).get("language"),
                 "size_bytes": file.get("size_bytes"),
                 "sha256": file.get("sha256"),
             }

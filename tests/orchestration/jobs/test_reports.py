@@ -142,6 +142,7 @@ def json_of(objects: ObjectStore, job: ReportJob) -> dict[str, Any]:
 MEDIA_TYPES = {
     "pdf": ("pdf", "application/pdf"),
     "json": ("json", "application/json"),
+    "html": ("html", "text/html"),
     "excel": ("xlsx", "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"),
 }
 
