@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from orchestration.analyses import nightly, results
+from orchestration.analyses import nightly, outside_forecast, results
 from orchestration.datasets import cadence, checks, daily, energy, jobs, monthly
 from orchestration.jobs import exports, reports, schedules, sensors
 from orchestration.maintenance import retention
@@ -29,6 +29,7 @@ def defs() -> dg.Definitions:
             retention.retention_schedule,
             monthly.close_months,
             nightly.analyse_fleet,
+            outside_forecast.watch_forecasts,
             schedules.request_scheduled_reports,
         ],
         jobs=[
@@ -38,6 +39,7 @@ def defs() -> dg.Definitions:
             exports.export_job,
             *results.analysis_jobs,
             nightly.nightly_job,
+            outside_forecast.outside_forecast_job,
             reports.report_job,
             monthly.monthly_job,
             retention.retention_job,

@@ -11,7 +11,7 @@ from assets.energy import SiteSettings
 from ingest.notify import NotifySettings, Outbox
 from serving import health
 from serving.alerts import evidence, routes as alerts, summary
-from serving.analytics import routes as analytics
+from serving.analytics import feedback, fleet, routes as analytics
 from serving.auth import routes as auth
 from serving.auth.identified import identify
 from serving.auth.principal import SECURITY_SCHEMES, Limits, required_role
@@ -89,6 +89,8 @@ ROUTERS = pages.ROUTERS + [
         exports,
         waiting,
         analytics,
+        feedback,
+        fleet,
         reports,
         schedules,
         files,

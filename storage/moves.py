@@ -11,7 +11,9 @@ from typing import Any
 
 from sqlmodel import Session, col, delete, update
 
+from storage.anomaly_feedback import AnomalyFeedback
 from storage.catalogue import Dataset
+from storage.corrections import FORMER_OWNER
 from storage.jobs import AnalyticsJob, ExportJob, ReportJob
 from storage.maintenance import MaintenanceWindow
 from storage.pending import RulePending
@@ -26,5 +28,8 @@ def move(session: Session, device_ids: Collection[str], tenant_id: str | None) -
     owners: dict[type[Any], str | None] = {**dict.fromkeys(GOES_ALONG, tenant_id), ReportJob: None}
     for table, owner in owners.items():
         connection.execute(update(table).where(col(table.device_id).in_(device_ids)).values(tenant_id=owner))
+    # What was said of anomalies goes along; who of the former owner said it, and the note, does not.
+    said = {"tenant_id": tenant_id, "given_by": FORMER_OWNER, "note": None}
+    connection.execute(update(AnomalyFeedback).where(col(AnomalyFeedback.device_id).in_(device_ids)).values(said))
     # Since when a rule's condition has held says nothing once the rule has not watched for a while.
     connection.execute(delete(RulePending).where(col(RulePending.device_id).in_(device_ids)))

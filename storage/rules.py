@@ -17,7 +17,9 @@ from storage.times import utc_now
 
 # The condition of a rule that watches whether a device sends at all; its threshold is minutes without data.
 NO_DATA = "no_data"
-# The property of such a rule, where others name a metric.
+# The condition of a rule that compares what was measured with the stored forecast; its threshold is hours in a row.
+OUTSIDE_FORECAST = "outside_forecast"
+# The property of a no_data rule, where others name a metric.
 ANY_READING = "telemetry"
 
 RULES_PER_QUERY = 1000
@@ -57,11 +59,13 @@ class ActiveHours(BaseModel):
 
 
 class Rule(SQLModel, table=True):
-    """A threshold on one metric, or a limit of time without data, for some devices or for all."""
+    """A threshold on one metric, a limit of time without data, or the forecast's band, for some devices or for all."""
 
     __tablename__ = "rules"
     __table_args__ = (
-        CheckConstraint("condition IN ('>', '<', '=', '!=', '>=', '<=', 'no_data')", name="rules_condition"),
+        CheckConstraint(
+            "condition IN ('>', '<', '=', '!=', '>=', '<=', 'no_data', 'outside_forecast')", name="rules_condition"
+        ),
     )
 
     rule_id: UUID = Field(default_factory=uuid4, primary_key=True)
@@ -104,6 +108,11 @@ def active_rules(session: Session, rule_ids: Sequence[UUID]) -> list[Rule]:
         some = col(Rule.rule_id).in_(rule_ids[start : start + RULES_PER_QUERY])
         rules += session.exec(select(Rule).where(*_IS_ACTIVE, some))
     return rules
+
+
+def active_rules_with(session: Session, condition: str) -> list[Rule]:
+    """The active rules with that condition."""
+    return list(session.exec(select(Rule).where(*_IS_ACTIVE, Rule.condition == condition)))
 
 
 def existing_rules(device_id: str | None = None, search: str | None = None) -> SelectOfScalar[Rule]:

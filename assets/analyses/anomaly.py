@@ -1,19 +1,21 @@
 """Anomaly detection: readings that deviate from the device's usual behaviour, gathered into events."""
 
-from collections.abc import Callable
-from datetime import datetime
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from assets.analyses import readings
+from assets.analyses import feedback, readings
+from assets.analyses.context import DeviceContext
 from assets.analyses.events import BLOCKS, Event, events, lasting, smoothed, threshold
 from assets.analyses.explanations import why
 from assets.analyses.features import MAX_HELD_ROWS, Features, features
 from assets.analyses.frozen import MIN_DURATION, frozen_runs
+from assets.analyses.label import Label
 from assets.analyses.parameters import AnomalyParameters
 from assets.analyses.result import CannotAnalyse, Progress, Result
 from assets.analyses.scorers import AUTO, SCORERS, excess
@@ -29,13 +31,24 @@ UNLIKE_TRAINING = (
     "More than a quarter of the readings after trained_until are anomalous: the device has run otherwise than before."
     " If it runs well, choose a later trained_until, or leave it out."
 )
-NO_LABELS = "the readings have no labels that say which of them are faults"
+MAX_FROZEN = timedelta(days=1)  # frozen channels are reported from here on, whatever was said of shorter ones
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """By row: whether it is anomalous, its score from 0 to 1, and its strength together with the next row."""
+
+    flags: Mask
+    relative: Floats
+    strengths: Floats
 
 
 def detect(
-    model_name: str, table: pa.Table, parameters: AnomalyParameters, zone: ZoneInfo, progress: Progress
+    model_name: str, table: pa.Table, parameters: AnomalyParameters, context: DeviceContext, progress: Progress
 ) -> Result:
     """The anomalous rows and events of a device's dataset rows.
+
+    Feedback about earlier events (`context.labels`) moves the threshold, and false alarms are not reported again.
 
     Raises:
         CannotAnalyse: the rows are too few, no metric changes, or `trained_until` is after the last row.
@@ -47,19 +60,28 @@ def detect(
     is_frozen = np.zeros(len(rows), bool)
     for run in frozen:
         is_frozen[run] = True
-    training = _training(rows.index, parameters.trained_until) & ~is_frozen
+    times = pd.DatetimeIndex(rows.index)
+    of_faults, of_none = (feedback.rows_within(times, context.labels, verdict) for verdict in ("fault", "none"))
+    training = _training(rows.index, parameters.trained_until) & ~is_frozen & ~of_faults
     if training.sum() < MIN_TRAINING_ROWS:
         raise CannotAnalyse(
             f"There are {training.sum()} rows to learn from; at least {MIN_TRAINING_ROWS} are needed. "
             "Choose more days, or a later trained_until."
         )
-    prepared = features(rows, training, zone)
+    prepared = features(rows, training, context.zone)
     if not prepared.about:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in prepared.left_out.items())
         raise CannotAnalyse(f"No metric is suitable for an anomaly analysis ({reasons}).")
-    scores, limit = scores_and_limit(model_name, prepared, training, parameters, progress)
+    scores, budget_limit = scores_and_limit(model_name, prepared, training, parameters, progress)
     progress(95, "Gathering events")
-    flags = lasting((scores > limit) & prepared.judged & ~is_frozen)
+    usual = float(np.median(scores))
+    strengths = feedback.pair_strengths(np.where(prepared.judged, scores, usual), budget_limit, usual)
+    said = feedback.judged(context.labels, times, strengths, frozen, model_name)
+    factor = feedback.learnt_factor(said)
+    limit = usual + factor * (budget_limit - usual)
+    is_reported = prepared.judged & ~(of_none & ~of_faults)
+    flags = lasting((scores > limit) & is_reported & ~is_frozen)
+    frozen = [run for run in frozen if is_reported[run].any() and _is_longer(times, run, context.labels)]
     relative = _from_0_to_1(scores, limit)
     channels = prepared.all
     found = events(flags, scores, channels.to_numpy(), list(channels.columns))
@@ -71,7 +93,7 @@ def detect(
     found.sort(key=lambda event: event.first)
     results = {
         "anomalies": _anomalies(rows, flags, relative, found, prepared),
-        "events": _events(rows, flags, relative, found, prepared),
+        "events": _events(rows, Judgement(flags, relative, strengths), found, prepared),
         "summary": {
             "rows": len(rows),
             "anomalous_rows": int(flags.sum()),
@@ -84,17 +106,31 @@ def detect(
             "rows_not_judged": int((~prepared.judged).sum()),
             "step_seconds": prepared.step.total_seconds(),
             "worked_on_means_of_seconds": grid.total_seconds() if grid else None,
+            "threshold_factor": factor,
+            "rows_of_false_alarms": int((of_none & ~of_faults).sum()),
         },
         "warning": UNLIKE_TRAINING if parameters.trained_until and _is_unlike(flags & ~is_frozen, training) else None,
         "looked_at": list(channels.columns),
         "left_out": prepared.left_out,
     }
-    accuracy = dict.fromkeys(("precision", "recall", "f1_score"))
-    return Result(results, {**accuracy, "reason": NO_LABELS})
+    scored = pa.table({
+        "timestamp": pa.array(times.as_unit("us"), pa.timestamp("us", tz="UTC")),
+        "score": pa.array(relative, pa.float32()),
+        "is_anomaly": pa.array(flags, pa.bool_()),
+        "is_judged": pa.array(prepared.judged, pa.bool_()),
+    })  # fmt: skip
+    return Result(results, feedback.accuracy(said), scored)
 
 
 def _is_unlike(flags: Mask, training: Mask) -> bool:
     return bool(flags[~training].mean() > MAX_ANOMALOUS_SHARE)
+
+
+def _is_longer(times: pd.DatetimeIndex, run: slice, labels: Sequence[Label]) -> bool:
+    """Whether channels were frozen for longer than each time that was called a false alarm."""
+    said = [label.end - label.start for label in labels if (label.kind, label.verdict) == ("frozen", "none")]
+    lasted: timedelta = (times[run.stop - 1] - times[run.start]).to_pytimedelta()
+    return lasted > min(max(said, default=timedelta(0)), MAX_FROZEN)
 
 
 def _training(index: "pd.Index[Any]", until: datetime | None) -> Mask:
@@ -194,10 +230,9 @@ def _anomalies(
     ]
 
 
-def _events(
-    rows: pd.DataFrame, flags: Mask, relative: Floats, found: list[Event], prepared: Features
-) -> list[dict[str, Any]]:
+def _events(rows: pd.DataFrame, judgement: Judgement, found: list[Event], prepared: Features) -> list[dict[str, Any]]:
     """The strongest events in the order of time."""
+    flags, relative, strengths = judgement.flags, judgement.relative, judgement.strengths
     strongest = sorted(found, key=lambda event: -relative[event.peak])[:MAX_EVENTS]
     channels, index = prepared.all, rows.index
     return [
@@ -218,6 +253,9 @@ def _events(
                 for name in event.features[:MAX_DRIVERS]
             ],
             "score": relative[event.peak],
+            "exceeds": float(strengths[event.first : max(event.last, event.first + 1)].max())
+            if event.features
+            else None,
             "points": int(flags[event.first : event.last + 1].sum()),
         }
         for event in sorted(strongest, key=lambda event: event.first)

@@ -6,10 +6,12 @@ from datetime import date, datetime
 from functools import cache
 from zoneinfo import ZoneInfo
 
+from assets.analyses.label import Label
 from assets.datasets.consumption import energy_of
 from assets.datasets.history import LeftOutDay
 from assets.datasets.reader import TelemetryReader
 from assets.energy import EnergyFigures, SiteSettings
+from storage.anomaly_feedback import AnomalyFeedback, Verdict, newest_labels
 from storage.devices import DeviceMetadata, metadata_of
 from storage.stores import Stores
 from storage.times import microseconds
@@ -27,7 +29,7 @@ def _no_energy() -> EnergyFigures | None:
 class DeviceContext:
     """The device's time zone and metadata, the site's holidays, and the device's energy over the analysed range.
 
-    `left_out` are the UTC days that are not used.
+    `left_out` are the UTC days that are not used. `labels` are what people said of the device's anomalies.
     """
 
     zone: ZoneInfo = field(default_factory=lambda: ZoneInfo("UTC"))
@@ -35,6 +37,7 @@ class DeviceContext:
     is_holiday: Callable[[date], bool] = _no_holiday
     energy: Callable[[], EnergyFigures | None] = _no_energy
     left_out: frozenset[date] = frozenset()
+    labels: tuple[Label, ...] = ()
 
 
 def device_context(
@@ -54,4 +57,10 @@ def device_context(
         is_holiday=SiteSettings.load().is_holiday,
         energy=energy,
         left_out=frozenset(day.day for day in left_out),
+        labels=tuple(_label(row) for row in newest_labels(stores.session, device_id)),
     )
+
+
+def _label(row: AnomalyFeedback) -> Label:
+    verdict: Verdict = "fault" if row.verdict == "fault" else "none"
+    return Label(row.starts_at, row.ends_at, verdict, row.kind, row.model_name, row.exceeds)

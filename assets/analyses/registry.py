@@ -72,7 +72,7 @@ def analyse(
     # The matrices are small: on two busy cores several threads wait for one another up to 40 times as long.
     with threadpool_limits(1):
         result = _run(model_name, table, parameters, progress, context or DeviceContext())
-    return Result(_json_value(result.results), _json_value(result.accuracy_metrics))
+    return Result(_json_value(result.results), _json_value(result.accuracy_metrics), result.scores)
 
 
 def _run(
@@ -83,7 +83,7 @@ def _run(
         case AnomalyParameters():
             from assets.analyses.anomaly import detect  # noqa: PLC0415
 
-            return detect(model_name, table, parameters, context.zone, progress)
+            return detect(model_name, table, parameters, context, progress)
         case ForecastParameters():
             from assets.analyses.forecast import forecast  # noqa: PLC0415
 

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import pyarrow as pa
+
 Progress = Callable[[float, str], None]  # percent done, and the current step in words
 
 
@@ -13,7 +15,11 @@ class CannotAnalyse(Exception):
 
 @dataclass(frozen=True)
 class Result:
-    """The results and accuracy of one analysis, as JSON values without NaN."""
+    """The results and accuracy of one analysis, as JSON values without NaN.
+
+    `scores` has a row for each row that was judged: `timestamp`, and the model's score or probability.
+    """
 
     results: dict[str, Any]
     accuracy_metrics: dict[str, Any]
+    scores: pa.Table | None = None

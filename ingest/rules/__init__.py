@@ -4,6 +4,17 @@ from ingest.rules.active_rule import ActiveRule
 from ingest.rules.alerts import Outcome, raise_alerts
 from ingest.rules.backtest import Backtest, could_meet
 from ingest.rules.evaluate import evaluate_readings
+from ingest.rules.outside_forecast import ForecastWatch, MeasuredHour
 from ingest.rules.rule_set import RuleSet
 
-__all__ = ["ActiveRule", "Backtest", "Outcome", "RuleSet", "could_meet", "evaluate_readings", "raise_alerts"]
+__all__ = [
+    "ActiveRule",
+    "Backtest",
+    "ForecastWatch",
+    "MeasuredHour",
+    "Outcome",
+    "RuleSet",
+    "could_meet",
+    "evaluate_readings",
+    "raise_alerts",
+]

@@ -78,6 +78,7 @@ class Breach:
     """A moment (µs) at which a device breaches a rule.
 
     The condition is met, has been met for the whole pending period, and the moment lies within the active hours.
+    `message` is the alert's, where the condition, the value and the threshold do not say all.
     """
 
     rule: ActiveRule
@@ -86,6 +87,7 @@ class Breach:
     time: int
     value: float
     in_maintenance: bool
+    message: str | None = None
 
     @property
     def key(self) -> Key:

@@ -128,6 +128,8 @@ def remember_cooldowns(rules: RuleSet, outcome: Outcome) -> None:
 def message_of(breach: Breach) -> str:
     """The alert's message, in the words that clients of alerts know."""
     rule = breach.rule
+    if breach.message is not None:
+        return breach.message
     if rule.condition == NO_DATA:
         return f"No data for {breach.value:.1f} minutes; the limit is {_short(rule.threshold)}"
     name = rule.metric.replace("_", " ").capitalize()

@@ -8,7 +8,7 @@ from ingest.rules.active_hours import Hours
 from ingest.rules.active_rule import ActiveRule, Breach
 from storage.arrays import Indices, Mask, Times
 from storage.comparison import OPERATORS
-from storage.rules import NO_DATA, Rule
+from storage.rules import Rule
 from storage.telemetry import Reading
 
 # A time that is further from every reading than any cooldown.
@@ -40,8 +40,9 @@ class LastFired:
 
 
 class RuleSet:
-    """The rules that watch readings. Rules about missing data are left out (`ingest.rules.no_data`).
+    """The rules that watch readings.
 
+    Those about missing data (`ingest.rules.no_data`) and forecasts (`ingest.rules.outside_forecast`) are left out.
     When each rule last fired for a device is remembered, so that a lasting breach is not decided anew with every batch.
     Columns have a row per rule, in the order of `rules`.
     """
@@ -74,7 +75,7 @@ class RuleSet:
         rules = []
         for row in rows:
             rule = built.get(id(row))
-            if rule or row.condition != NO_DATA:
+            if rule or row.condition in OPERATORS:
                 rules.append(rule or ActiveRule.of(row))
         return cls(rules)
 

@@ -1,5 +1,6 @@
 """Every night the whole fleet is analysed, in runs of many devices; each analysis has a job's row and a result."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any
@@ -8,7 +9,7 @@ import dagster as dg
 from sqlalchemy.exc import OperationalError
 from sqlmodel import Session
 
-from assets.analyses import AnalysisType
+from assets.analyses import AnalysisType, AnomalyParameters, ForecastParameters, Parameters
 from assets.datasets import NoTelemetry
 from orchestration.analyses.results import ANALYSIS_ASSETS, perform_analysis
 from orchestration.analyses.run_config import add_job
@@ -24,7 +25,11 @@ from storage.telemetry import StoreUnavailable
 from storage.times import midnight
 
 # Failure predictions need recorded failures, which only a client can send.
-NIGHTLY_ANALYSES: tuple[AnalysisType, ...] = ("anomaly", "forecast")
+# Forecasts reach into the next morning, so that each of its hours has a band before the next night's forecasts.
+NIGHTLY_ANALYSES: Mapping[AnalysisType, Parameters] = {
+    "anomaly": AnomalyParameters(),
+    "forecast": ForecastParameters(horizon_hours=30),
+}
 DAYS = 28
 # A device is skipped if its data cannot be analysed, for example because there are too few days.
 OUTCOMES = ("completed", "skipped", "failed", "cancelled", "no datasets")
@@ -61,11 +66,11 @@ def analyse_shard(context: dg.OpExecutionContext, config: NightConfig, platform:
     first, until = last - timedelta(days=DAYS - 1), midnight(last + timedelta(days=1))
     with platform.session() as session:
         for device_id in active_devices(session, config):
-            for analysis_type in NIGHTLY_ANALYSES:
+            for analysis_type, parameters in NIGHTLY_ANALYSES.items():
                 if jobs.is_analysed(session, device_id, analysis_type, until):
                     continue
                 try:
-                    job = add_job(session, device_id, analysis_type, start=first, end=last)
+                    job = add_job(session, device_id, analysis_type, start=first, end=last, parameters=parameters)
                 except NoTelemetry:
                     night.counts["no datasets"] += 1
                     continue
@@ -84,7 +89,7 @@ def _analyse(
     try:
         with claimed_job(context, platform, AnalyticsJob, job.job_id) as claimed:
             if claimed:
-                metadata, asset = perform_analysis(claimed), ANALYSIS_ASSETS[job.analysis_type]
+                metadata, asset = perform_analysis(claimed, keep_scores=False), ANALYSIS_ASSETS[job.analysis_type]
                 context.instance.report_runless_asset_event(
                     dg.AssetMaterialization(asset.key, partition=job.device_id, metadata=metadata)
                 )

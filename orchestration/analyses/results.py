@@ -7,16 +7,26 @@ import dagster as dg
 import pyarrow as pa
 
 from assets import pictures
-from assets.analyses import ANALYSES, AnalysisType, CannotAnalyse, Parameters, Result, analyse, device_context
+from assets.analyses import (
+    ANALYSES,
+    AnalysisType,
+    CannotAnalyse,
+    Parameters,
+    Result,
+    analyse,
+    device_context,
+    ranking_of,
+)
 from assets.datasets import LeftOutDay, days_in_words, provenance, read_history
 from orchestration.analyses.run_config import config_of
+from orchestration.analyses.scores import store_scores
 from orchestration.claimed_job import ClaimedJob, claimed_job, job_of_run
 from orchestration.datasets.observations import DEVICE_HISTORY
 from orchestration.metadata import api_page, code_version, device_pages, files_metadata, picture
 from orchestration.partitions import devices
 from orchestration.resources import Platform
 from storage.job_runs import dagster_job_name
-from storage.jobs import AnalyticsJob
+from storage.jobs import AnalyticsJob, JobCancelled, scores_key
 from storage.times import utc_now
 
 
@@ -49,8 +59,11 @@ def _asset(analysis_type: AnalysisType, name: str, description: str) -> dg.Asset
     return result
 
 
-def perform_analysis(claimed: ClaimedJob[AnalyticsJob]) -> dict[str, Any]:
-    """Read the job's datasets, analyse them, complete the job, and return metadata for Dagster."""
+def perform_analysis(claimed: ClaimedJob[AnalyticsJob], *, keep_scores: bool = True) -> dict[str, Any]:
+    """Read the job's datasets, analyse them, complete the job, and return metadata for Dagster.
+
+    With `keep_scores`, the scores of all rows become a file.
+    """
     started, job = utc_now(), claimed.job
     claimed.report_progress(2.0, "Reading datasets")
     parameters = ANALYSES[job.analysis_type].parameters.model_validate(job.parameters or {})
@@ -70,8 +83,16 @@ def perform_analysis(claimed: ClaimedJob[AnalyticsJob]) -> dict[str, Any]:
         "parameters": parameters.model_dump(mode="json"),
     }
     days = [{"date": day.day.isoformat(), "reason": day.reason} for day in left_out]
-    results = {**result.results, "left_out_days": days, "provenance": made_from}
-    claimed.complete("Completed", results=results, accuracy_metrics=result.accuracy_metrics)
+    objects, scores = claimed.stores.objects, None
+    if keep_scores and result.scores is not None:
+        scores = store_scores(objects, job, result.scores)
+    results = {**result.results, "left_out_days": days, "scores": scores, "provenance": made_from}
+    ranking = ranking_of(job.analysis_type, results, job.date_range_end)
+    try:
+        claimed.complete("Completed", results=results, accuracy_metrics=result.accuracy_metrics, ranking=ranking)
+    except JobCancelled:
+        objects.delete(scores_key(job))
+        raise
     return {
         "job": job.job_id,
         "result": api_page(f"/api/v1/analytics/results/{job.job_id}"),

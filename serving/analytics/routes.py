@@ -3,7 +3,7 @@
 from datetime import date, timedelta
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import RedirectResponse
 from pydantic import ValidationError
 from sqlmodel import Session
@@ -27,8 +27,10 @@ from serving.http.errors import Conflict, Invalid, NotFound, problems
 from serving.http.fields import Text
 from serving.http.pagination import paginate
 from serving.jobs import lifecycle
+from serving.jobs.downloads import Download, download_of
 from serving.jobs.schemas import JobPath
 from storage import catalogue, jobs
+from storage.anomaly_feedback import with_feedback
 from storage.jobs import AnalyticsJob
 from storage.objects import LINK_VALIDITY
 from storage.times import midnight
@@ -89,12 +91,25 @@ def get_job_status(session: DatabaseSession, job_id: JobPath) -> JobState:
 
 @router.get("/results/{job_id}", responses=problems(NotFound, Conflict))
 def get_analytics_results(session: DatabaseSession, job_id: JobPath) -> JobResults:
-    """The result of a completed job."""
+    """The result of a completed job. Events have a `number`, and in `feedback` what was said of them."""
     job = lifecycle.get_job(session, AnalyticsJob, job_id)
     if job.status != "completed":
         reason = f": {job.error_message}" if job.error_message else ""
         raise Conflict(f"{job_id} is {job.status} and has no result{reason}")
-    return JobResults.model_validate(job, from_attributes=True)
+    found = JobResults.model_validate(job, from_attributes=True)
+    if job.analysis_type == "anomaly":
+        found.results = with_feedback(session, job)
+    return found
+
+
+@router.get("/results/{job_id}/scores", responses=problems(NotFound, Conflict))
+def download_scores(request: Request, session: DatabaseSession, objects: Objects, job_id: JobPath) -> Download:
+    """A link to the scores of all rows, as Parquet. Anyone who has the link can download the file until it expires."""
+    job = lifecycle.get_job(session, AnalyticsJob, job_id)
+    scores = (job.results or {}).get("scores")
+    if job.status != "completed" or not scores:
+        raise Conflict(f"{job_id} is {job.status} and has no scores; those of anomaly and prediction jobs are kept")
+    return download_of(request, objects, job_id, scores["key"])
 
 
 @router.get("/jobs")

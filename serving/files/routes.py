@@ -18,7 +18,7 @@ from serving.dependencies import Objects
 from serving.http.errors import NotFound, OutOfRange, Refused, problems
 from storage import jobs
 from storage.devices import Device
-from storage.jobs import ReportJob
+from storage.jobs import AnalyticsJob, Job, ReportJob
 from storage.objects import FILES_PATH, LinkRefused, LocalObjects
 
 router = APIRouter(tags=["files"])
@@ -102,7 +102,7 @@ def _part(header: str | None, size: int) -> tuple[int, int] | None:
 def _refuse_other_tenants(request: Request, key: str) -> None:
     """Keys say whose a file is: datasets/{device_id}/… is the device's, reports/{device_id}/{job_id}/… the job's.
 
-    Earlier releases wrote reports/{device_id}/{job_id}.… .
+    So is scores/{device_id}/{job_id}.… . Earlier releases wrote reports/{device_id}/{job_id}.… .
     """
     principal = principal_if_any(request)
     if principal is None or principal.tenant_id is None:
@@ -110,6 +110,12 @@ def _refuse_other_tenants(request: Request, key: str) -> None:
     with RequestSession(request.app.state.reading, principal) as session:
         kind, device_id, name = key.split("/", 2)
         job_id = re.split(r"[./]", name, maxsplit=1)[0]
-        owned = jobs.find(session, ReportJob, job_id) if kind == "reports" else session.get(Device, device_id)
+        owned: Job | Device | None
+        if kind == "reports":
+            owned = jobs.find(session, ReportJob, job_id)
+        elif kind == "scores":
+            owned = jobs.find(session, AnalyticsJob, job_id)
+        else:
+            owned = session.get(Device, device_id)
         if owned is None:
             raise LinkRefused(f"the file does not belong to the tenant {principal.tenant_id}")

@@ -13,12 +13,11 @@ from serving.devices.registration import registered_device
 from serving.http.errors import Conflict, Invalid, NotFound, problems
 from serving.http.pagination import Page, paginate
 from serving.jobs import lifecycle
+from serving.jobs.downloads import Download, download_of
 from serving.jobs.schemas import JobPath
-from serving.reports.schemas import Download, ReportAccepted, ReportQuery, ReportRequest, ReportState
+from serving.reports.schemas import ReportAccepted, ReportQuery, ReportRequest, ReportState
 from storage import jobs
 from storage.jobs import ReportJob
-from storage.objects import LINK_VALIDITY
-from storage.times import utc_now
 
 router = APIRouter(prefix="/api/reports", tags=["reports"], route_class=IdentifiedRoute)
 
@@ -58,10 +57,7 @@ def download_report(request: Request, session: DatabaseSession, objects: Objects
     if job.status != "completed" or not job.results:
         reason = f": {job.error_message}" if job.error_message else ""
         raise Conflict(f"{job_id} is {job.status} and has no file{reason}")
-    link = objects.download_url(job.results["key"], LINK_VALIDITY)
-    base = "" if "://" in link else str(request.base_url).rstrip("/")
-    name = job.results["key"].rsplit("/", 1)[-1]
-    return Download(job_id=job_id, download_url=base + link, file_name=name, expires_at=utc_now() + LINK_VALIDITY)
+    return download_of(request, objects, job_id, job.results["key"])
 
 
 @router.get("/schema")

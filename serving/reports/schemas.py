@@ -72,10 +72,3 @@ class ReportQuery(CursorQuery, TimeRangeQuery):
     status: JobStatus | None = None
     format: Format | None = None
     sort: Annotated[JobSort, SORT] = "-created_at"
-
-
-class Download(BaseModel):
-    job_id: str
-    download_url: str
-    file_name: str = Field(examples=["COMPRESSOR-1_2026-10-01_2026-10-31.pdf"])
-    expires_at: Moment

@@ -27,7 +27,7 @@ from storage.arrays import Floats, Times
 from storage.catalogue import Dataset
 from storage.devices import registered
 from storage.maintenance import windows_covering
-from storage.rules import NO_DATA, Rule
+from storage.rules import NO_DATA, OUTSIDE_FORECAST, Rule
 from storage.settings import Settings
 from storage.times import DAY, microseconds, midnight, moment, utc_now
 
@@ -110,6 +110,11 @@ def _rule(session: Session, limits: ApiSettings, body: PreviewRequest) -> Rule:
         raise Invalid(
             "a no_data rule has no preview: it goes by when readings arrive, and datasets keep only when they were"
             " measured"
+        )
+    if rule.condition == OUTSIDE_FORECAST:
+        raise Invalid(
+            "an outside_forecast rule has no preview: it goes by the forecasts that were stored before the hours; their"
+            " share of hours within the band is coverage_95 in the accuracy_metrics of each forecast"
         )
     return rule
 

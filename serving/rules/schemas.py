@@ -11,13 +11,14 @@ from serving.http.fields import NOT_BLANK, UNQUOTED, Moment, NotNull, Text
 from serving.http.pagination import SORT, CursorQuery
 from storage.comparison import Operator
 from storage.devices import Metric, Number
-from storage.rules import ANY_READING, NO_DATA, ActiveHours, Rule
+from storage.rules import ANY_READING, NO_DATA, OUTSIDE_FORECAST, ActiveHours, Rule
 from storage.validation import form
 
 MAX_NO_DATA_MINUTES = 525_600  # a year
+MAX_FORECAST_HOURS = 12
 
 Scope = Literal["all_devices", "selected_devices"]
-Condition = Literal[Operator, "no_data"]
+Condition = Literal[Operator, "no_data", "outside_forecast"]
 Status = Literal["active", "paused", "archived"]
 Severity = Literal["low", "medium", "high", "critical"]
 RuleSort = Literal[
@@ -40,7 +41,8 @@ class RuleCreate(BaseModel):
     """A new rule. `cooldown_minutes` is NOTIFICATION_COOLDOWN_MINUTES by default; without `severity`, alerts are high.
 
     With the condition `no_data` the rule watches whether a device sends at all: `threshold` is the minutes without
-    data, and `property` is left out.
+    data, and `property` is left out. With `outside_forecast` it watches whether what was measured leaves the stored
+    forecast's 95 % band: `threshold` is how many hours in a row, and `property` the metric of the forecast.
     """
 
     rule_name: Name
@@ -174,6 +176,8 @@ def check_rule(rule: RuleCreate | Rule) -> None:
     if rule.condition != NO_DATA:
         if rule.property is None:
             raise Invalid("property is missing; set it to the metric to watch", field="property")
+        if rule.condition == OUTSIDE_FORECAST:
+            _check_forecast_rule(rule)
         return
     if rule.property != ANY_READING:
         raise Invalid(
@@ -188,6 +192,20 @@ def check_rule(rule: RuleCreate | Rule) -> None:
     if rule.for_seconds:
         raise Invalid(
             "for_seconds has no effect with the condition no_data; leave it out, threshold is the time",
+            field="for_seconds",
+        )
+
+
+def _check_forecast_rule(rule: RuleCreate | Rule) -> None:
+    if not (rule.threshold == int(rule.threshold) and 1 <= rule.threshold <= MAX_FORECAST_HOURS):
+        raise Invalid(
+            f"threshold must be a whole number from 1 to {MAX_FORECAST_HOURS} with the condition outside_forecast: the"
+            " hours in a row, such as 2",
+            field="threshold",
+        )
+    if rule.for_seconds:
+        raise Invalid(
+            "for_seconds has no effect with the condition outside_forecast; leave it out, threshold is the hours",
             field="for_seconds",
         )
 

@@ -11,6 +11,7 @@ from sqlmodel import Session
 
 from storage import dirty_days
 from storage.alerts import Alert
+from storage.anomaly_feedback import AnomalyFeedback
 from storage.catalogue import Dataset
 from storage.checkpoints import ExportCheckpoint
 from storage.corrections import Correction
@@ -125,6 +126,8 @@ def add_tenant(settings: Settings, session: Session) -> None:
     )
     session.add(correction)
     session.add(Failure(failure_id=FAILURE, device_id="A1", failed_at=NOON, description=SECRET, source="api"))
+    said: dict[str, Any] = {"verdict": "fault", "note": SECRET, "given_by": "n", "starts_at": NOON, "ends_at": NOON}
+    session.add(AnomalyFeedback(tenant_id="alpha", device_id="A1", job_id=JOBS[0], event=1, **said))
     session.add(TenantPrefix(prefix="A1", tenant_id="alpha"))
     notification = Notification(alert_id=ALERT, tenant_id="alpha", device_id="A1", channel="webhook")
     session.add(notification)

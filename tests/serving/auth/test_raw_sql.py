@@ -33,6 +33,7 @@ RAW_SQL = {
     "storage/dataset_start.py": {"_MOVE": "moves the first day of datasets, which all share"},
     "storage/day_figures.py": {"count_outdated": UNREACHED, "outdated_files": UNREACHED},
     "storage/dirty_days.py": {"_MARK_DIRTY": WRITES, "export_lock": LOCK, "_CLAIM": UNREACHED, "_MARK_RANGE": WRITES},
+    "storage/forecast_bands.py": {"_BANDS": UNREACHED},
     "storage/grants.py": {"_LOCK_COUNT": LOCK},
     "storage/jobs.py": {"_NEXT_TURN": "a number: how many jobs others have waiting is not in it"},
     "storage/last_seen.py": {"_SAVE": WRITES, "_LISTEN": UNREACHED},

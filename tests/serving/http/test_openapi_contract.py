@@ -16,6 +16,8 @@ from serving import openapi
 CONTRACT = Path(__file__).with_name("openapi_contract.json.gz")
 # What was taken from clients for the sake of others, and told in docs/operating.md.
 TAKEN = ["get /metrics.x-required-role was 'read' and is 'admin'"]  # it shows what all tenants do
+# Values that answers did not have before. They come only after a client has sent one of them.
+NEW_VALUES = {"outside_forecast"}  # the condition of a rule
 WORDS = frozenset(["title", "description", "summary", "operationId", "example", "examples"])
 
 
@@ -60,9 +62,9 @@ def broken(known: Any, now: Any, where: str, *, is_sent: bool) -> Iterator[str]:
         for name in known.keys() - now.keys():
             yield f"{where}.{name} is gone"
         for name in known.keys() & now.keys():
-            if name == "required" and isinstance(known[name], list):
-                changed = set(now[name]) - set(known[name]) if is_sent else set(known[name]) - set(now[name])
-                yield from (f"{where}.required: {field}" for field in sorted(changed))
+            if name in ("required", "enum") and isinstance(known[name], list):
+                changed = _changed(name, set(known[name]), set(now[name]), is_sent=is_sent)
+                yield from (f"{where}.{name}: {item}" for item in sorted(changed))
             else:
                 yield from broken(known[name], now[name], f"{where}.{name}", is_sent=is_sent)
         for name in now.keys() - known.keys():
@@ -70,6 +72,13 @@ def broken(known: Any, now: Any, where: str, *, is_sent: bool) -> Iterator[str]:
                 yield f"{where} now requires {now[name]}"
     elif known != now:
         yield f"{where} was {known!r} and is {now!r}"
+
+
+def _changed(name: str, known: set[Any], now: set[Any], *, is_sent: bool) -> set[Any]:
+    """The fields or values that break a client: it must send more, may send less, or gets other ones."""
+    if name == "required":
+        return now - known if is_sent else known - now
+    return (known - now) | (set() if is_sent else now - known - NEW_VALUES)
 
 
 def test_paths_parameters_and_shapes_are_those_that_clients_know() -> None:
@@ -97,6 +106,13 @@ def test_what_breaks_a_client_is_seen_and_what_is_added_is_not() -> None:
     assert list(broken(needed, known, "body", is_sent=False)) == ["body.required: b"]
     wrong = {**known, "properties": {**known["properties"], "a": {"type": "integer"}}}
     assert list(broken(known, wrong, "body", is_sent=True)) == ["body.properties.a.type was 'string' and is 'integer'"]
+
+
+def test_a_client_may_send_new_values_but_gets_none_that_it_does_not_know() -> None:
+    known, more = {"enum": ["a"]}, {"enum": ["a", "b"]}
+    assert list(broken(known, more, "body", is_sent=True)) == []
+    assert list(broken(known, more, "body", is_sent=False)) == ["body.enum: b"]
+    assert list(broken(more, known, "body", is_sent=True)) == ["body.enum: b"]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,31 @@
+"""The figure of a result by which the fleet is ranked."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+CURRENT = timedelta(hours=24)  # before the end of the analysed days; and the coming hours whose energy is compared
+HOURS = 24
+
+
+def ranking_of(analysis_type: str, results: Mapping[str, Any], until: datetime) -> float | None:
+    """The figure that `GET /api/v1/analytics/fleet` ranks a device by; None if the result has none.
+
+    Of anomalies: the score of the strongest event that reaches into the newest 24 hours before `until`, 0 if there is
+    none. Of failures: the probability. Of forecasts of power or energy: the kWh of the coming 24 hours.
+    """
+    if analysis_type == "anomaly":
+        current = [event["score"] for event in results["events"] if _moment(event["end"]) >= until - CURRENT]
+        return max(current, default=0.0)
+    if analysis_type == "prediction":
+        probability: float | None = results.get("failure_probability")
+        return probability
+    coming = [hour["value"] for hour in results["forecast"][:HOURS]]
+    per_hour = {"energy": 1.0, "power": 1e-3}.get(results["metric"])
+    if per_hour is None or len(coming) < HOURS or None in coming:
+        return None
+    return float(sum(coming)) * per_hour
+
+
+def _moment(text: str) -> datetime:
+    return datetime.fromisoformat(text)

@@ -1,0 +1,95 @@
+"""The fleet ranked by its newest analyses: current anomaly, failure risk, expected energy."""
+
+from datetime import datetime
+from typing import Any, Literal, NamedTuple
+
+from sqlalchemy import true
+from sqlalchemy.orm import outerjoin
+from sqlmodel import Session, col, func, select
+
+from storage.devices import Device, registered
+from storage.jobs import AnalyticsJob
+
+# What the fleet can be ranked by, with the analysis whose figure it is.
+RANKINGS = {"anomaly": "anomaly", "risk": "prediction", "energy": "forecast"}
+RankedBy = Literal["anomaly", "risk", "energy"]
+
+
+class Ranking(NamedTuple):
+    """The figure of an analysis, and the job behind it, whose data end at `until`."""
+
+    value: float
+    job_id: str
+    model_name: str
+    until: datetime
+    completed_at: datetime
+
+
+# The columns of `Ranking`.
+_FIGURES = ("ranking", "job_id", "model_name", "date_range_end", "completed_at")
+
+
+class FleetDevice(NamedTuple):
+    """A device with its rankings; None where no analysis has that figure."""
+
+    device: Device
+    rankings: dict[str, Ranking | None]
+
+
+def ranked_devices(
+    session: Session,
+    *,
+    by: RankedBy,
+    descending: bool,
+    tenant_id: str | None = None,
+    device_type: str | None = None,
+    search: str | None = None,
+    offset: int,
+    limit: int,
+) -> tuple[list[FleetDevice], int]:
+    """One page of the registered devices, ranked, and the number of all of them. Devices without the figure come last.
+
+    Of each analysis the job counts whose data are the newest, and of several the one that was completed last.
+    """
+    devices = registered(search)
+    if tenant_id is not None:
+        devices = devices.where(Device.tenant_id == tenant_id)
+    if device_type is not None:
+        devices = devices.where(Device.device_type == device_type)
+    total = session.exec(select(func.count()).select_from(devices.subquery())).one()
+    newest = {name: _newest(analysis) for name, analysis in RANKINGS.items()}
+    joined: Any = Device
+    for job in newest.values():
+        joined = outerjoin(joined, job, true())
+    statement: Any = devices.select_from(joined)
+    statement = statement.add_columns(*(column for job in newest.values() for column in job.c))
+    first = newest[by].c.ranking
+    others = [job.c.ranking for name, job in newest.items() if name != by]
+    statement = statement.order_by(
+        (first.desc() if descending else first.asc()).nulls_last(),
+        *(other.desc().nulls_last() for other in others),
+        Device.device_id,
+    )
+    rows = session.execute(statement.offset(offset).limit(limit)).all()
+    return [_device(row) for row in rows], total
+
+
+def _newest(analysis: str) -> Any:
+    """The device's newest job of an analysis that has a ranking, as a lateral subquery."""
+    columns = [col(getattr(AnalyticsJob, name)) for name in _FIGURES]
+    job = select(*columns).where(
+        AnalyticsJob.device_id == Device.device_id,
+        AnalyticsJob.analysis_type == analysis,
+        col(AnalyticsJob.ranking).is_not(None),
+    )
+    newest = job.order_by(col(AnalyticsJob.date_range_end).desc(), col(AnalyticsJob.completed_at).desc())
+    return newest.limit(1).lateral(f"newest_{analysis}")
+
+
+def _device(row: Any) -> FleetDevice:
+    device, *figures = row
+    rankings = {}
+    for i, name in enumerate(RANKINGS):
+        part = figures[i * len(_FIGURES) : (i + 1) * len(_FIGURES)]
+        rankings[name] = Ranking(*part) if part[0] is not None else None
+    return FleetDevice(device, rankings)
