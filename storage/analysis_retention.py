@@ -1,4 +1,4 @@
-"""Which analyses retention deletes."""
+"""The files of analyses, and which analyses retention deletes."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -7,6 +7,11 @@ from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, or_, select
 
 from storage.jobs import ACTIVE, AnalyticsJob
+
+
+def scores_key(job: AnalyticsJob) -> str:
+    """Where the object store has the scores of a job, row by row."""
+    return f"scores/{job.device_id}/{job.job_id}.parquet"
 
 
 def ended_before(session: Session, before: datetime, limit: int) -> Sequence[AnalyticsJob]:

@@ -63,9 +63,8 @@ class AnalyticsJob(Job, table=True):
         Index("idx_analytics_jobs_status", "status"),
         Index("idx_analytics_jobs_created_at", "created_at"),
         _made_from("analytics_jobs_made_from"),
-        # For the ranking of the fleet (`storage.fleet`).
         Index(
-            "analytics_jobs_ranked",
+            "analytics_jobs_ranked",  # for `storage.fleet`
             "device_id",
             "analysis_type",
             text("date_range_end DESC"),
@@ -83,13 +82,7 @@ class AnalyticsJob(Job, table=True):
     date_range_start: datetime = Timestamp()
     date_range_end: datetime = Timestamp()
     accuracy_metrics: dict[str, Any] | None = Field(default=None, sa_type=JSONB)
-    # The figure that the fleet is ranked by, see `assets.analyses.ranking`.
-    ranking: float | None = None
-
-
-def scores_key(job: AnalyticsJob) -> str:
-    """Where the object store has the scores of a job, row by row."""
-    return f"scores/{job.device_id}/{job.job_id}.parquet"
+    ranking: float | None = None  # the fleet is ranked by it, see `assets.analyses.ranking`
 
 
 class ExportJob(Job, table=True):

@@ -170,7 +170,6 @@ class Settings(EnvironmentSettings):
     export_batch_size: Count = 1000
     telemetry_retention_days: Annotated[int, Field(ge=0)] = 0  # 0 keeps things forever, here and below
     dataset_retention_days: Annotated[int, Field(ge=0)] = 0
-    analysis_retention_days: Annotated[int, Field(ge=0)] = 0
     run_retention_days: Annotated[int, Field(ge=0)] = 14
 
     # Jobs

@@ -25,8 +25,9 @@ from orchestration.datasets.observations import DEVICE_HISTORY
 from orchestration.metadata import api_page, code_version, device_pages, files_metadata, picture
 from orchestration.partitions import devices
 from orchestration.resources import Platform
+from storage.analysis_retention import scores_key
 from storage.job_runs import dagster_job_name
-from storage.jobs import AnalyticsJob, JobCancelled, scores_key
+from storage.jobs import AnalyticsJob, JobCancelled
 from storage.times import utc_now
 
 

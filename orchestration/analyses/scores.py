@@ -6,7 +6,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from storage.jobs import AnalyticsJob, scores_key
+from storage.analysis_retention import scores_key
+from storage.jobs import AnalyticsJob
 from storage.objects import ObjectStore
 
 

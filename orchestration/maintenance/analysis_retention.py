@@ -2,8 +2,7 @@
 
 from datetime import datetime
 
-from storage.analysis_retention import ended_before
-from storage.jobs import scores_key
+from storage.analysis_retention import ended_before, scores_key
 from storage.stores import Stores
 
 JOBS_A_PAGE = 500

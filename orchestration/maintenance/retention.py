@@ -9,6 +9,7 @@ from assets.datasets import retire_datasets, retire_telemetry
 from orchestration.maintenance.analysis_retention import delete_analyses
 from orchestration.maintenance.run_retention import delete_runs
 from orchestration.resources import Platform
+from orchestration.settings import OrchestrationSettings
 from storage.times import utc_now
 
 
@@ -26,8 +27,8 @@ def retire(context: dg.OpExecutionContext, platform: Platform) -> None:
         if settings.dataset_retention_days:
             files, size = retire_datasets(stores, settings.dataset_retention_days, now.date())
             metadata |= {"files deleted": files, "bytes deleted": size}
-        if settings.analysis_retention_days:
-            before = now - timedelta(days=settings.analysis_retention_days)
+        if analysis_retention_days := OrchestrationSettings.load().analysis_retention_days:
+            before = now - timedelta(days=analysis_retention_days)
             metadata["analyses deleted"] = delete_analyses(stores, before)
         if settings.run_retention_days:
             before = now - timedelta(days=settings.run_retention_days)

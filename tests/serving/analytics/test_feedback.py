@@ -83,14 +83,14 @@ def test_the_same_event_of_another_job_shows_what_was_said(
     assert verdicts == ["none", None, "fault", "fault"]
 
 
-def test_a_missed_fault_is_reported_listed_and_deleted(job: str, client: TestClient, key: Key) -> None:
+def test_a_missed_fault_is_reported_answer_and_deleted(job: str, client: TestClient, key: Key) -> None:
     operator = key("operate", "alpha")
     fault = {"device_id": "D1", "from": "2026-02-12T20:00:00Z", "to": "2026-02-12T21:00:00Z", "note": "the belt tore"}
     made = client.post("/api/v1/analytics/feedback", json=fault, headers=operator)
     assert (made.status_code, made.json()["verdict"], made.json()["event"]) == (201, "fault", None)
     client.put(path(1), json={"verdict": "none"}, headers=operator).raise_for_status()
-    listed = client.get("/api/v1/analytics/feedback?device_id=D1", headers=operator).json()
-    assert [(row["verdict"], row["job_id"]) for row in listed["data"]] == [("none", JOB), ("fault", None)]
+    answer = client.get("/api/v1/analytics/feedback?device_id=D1", headers=operator).json()
+    assert [(row["verdict"], row["job_id"]) for row in answer["data"]] == [("none", JOB), ("fault", None)]
     assert client.get("/api/v1/analytics/feedback?verdict=fault", headers=operator).json()["total"] == 1
     deleted = f"/api/v1/analytics/feedback/{made.json()['feedback_id']}"
     assert [client.delete(deleted, headers=operator).status_code for _ in range(2)] == [204, 404]

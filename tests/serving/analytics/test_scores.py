@@ -13,7 +13,8 @@ from sqlmodel import select
 
 from orchestration.analyses.scores import store_scores
 from orchestration.maintenance.analysis_retention import delete_analyses
-from storage.jobs import AnalyticsJob, new_job_id, scores_key
+from storage.analysis_retention import scores_key
+from storage.jobs import AnalyticsJob, new_job_id
 from storage.stores import Stores
 from storage.times import utc_now
 
