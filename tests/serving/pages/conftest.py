@@ -2,23 +2,27 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
 
 SIZES = {"phone": (390, 844), "desktop": (1280, 900), "wall": (2560, 1440)}
 
-OpenPage = Callable[..., Page]
+OpenPage = Callable[..., "Page"]
 
 
 @pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
+def browser() -> Iterator["Browser"]:
     """Debian's Chromium, without a window."""
     path = shutil.which("chromium")
     if path is None:
         missing = "chromium is not on PATH (Debian: apt install chromium)"
         pytest.fail(missing) if os.environ.get("REQUIRE_SERVERS") == "1" else pytest.skip(missing)
+    from playwright.sync_api import sync_playwright  # noqa: PLC0415 - most tests of the pages need no browser
+
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         yield browser
@@ -26,12 +30,12 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def open_page(browser: Browser) -> Iterator[OpenPage]:
+def open_page(browser: "Browser") -> Iterator[OpenPage]:
     """Opens pages in a browser profile of their own; none may log an error or ask another host for anything."""
     wrong: list[str] = []
     with ExitStack() as stack:
 
-        def open_(url: str, size: str = "desktop", theme: str = "light", **cookies: str) -> Page:
+        def open_(url: str, size: str = "desktop", theme: str = "light", **cookies: str) -> "Page":
             width, height = SIZES[size]
             options: dict[str, Any] = {"viewport": {"width": width, "height": height}, "color_scheme": theme}
             context = browser.new_context(**options, timezone_id="Europe/Paris", locale="en-GB")
