@@ -30,7 +30,12 @@ class Section(NamedTuple):
     name: str
 
 
-NAVIGATION = (Section("", "Home"), Section("machines", "Machines"))
+NAVIGATION = (
+    Section("", "Home"),
+    Section("machines", "Machines"),
+    Section("alerts", "Alerts"),
+    Section("rules", "Rules"),
+)
 
 _templates = Environment(
     loader=FileSystemLoader(FOLDER),

@@ -1,6 +1,7 @@
 """All pages. The first page stands before the API's own answer at `/`."""
 
 from serving.pages import (
+    alerts,
     home,
     login,
     machine,
@@ -9,7 +10,21 @@ from serving.pages import (
     machine_energy,
     machine_telemetry,
     machines,
+    rule_form,
+    rules,
 )
 
-MODULES = (home, login, machines, machine, machine_telemetry, machine_energy, machine_analyses, machine_data)
+MODULES = (
+    home,
+    login,
+    machines,
+    machine,
+    machine_telemetry,
+    machine_energy,
+    machine_analyses,
+    machine_data,
+    alerts,
+    rules,
+    rule_form,
+)
 ROUTERS = [home.first, *(module.router for module in MODULES)]
