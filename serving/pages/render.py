@@ -35,6 +35,10 @@ NAVIGATION = (
     Section("machines", "Machines"),
     Section("alerts", "Alerts"),
     Section("rules", "Rules"),
+    Section("analytics", "Analytics"),
+    Section("reports", "Reports"),
+    Section("data", "Data"),
+    Section("settings", "Settings"),
 )
 
 _templates = Environment(

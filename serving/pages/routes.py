@@ -2,6 +2,9 @@
 
 from serving.pages import (
     alerts,
+    analysis_charts,
+    analytics,
+    data,
     home,
     login,
     machine,
@@ -10,8 +13,10 @@ from serving.pages import (
     machine_energy,
     machine_telemetry,
     machines,
+    quarantine,
     rule_form,
     rules,
+    settings,
 )
 
 MODULES = (
@@ -26,5 +31,10 @@ MODULES = (
     alerts,
     rules,
     rule_form,
+    analytics,
+    analysis_charts,
+    quarantine,
+    data,
+    settings,
 )
 ROUTERS = [home.first, *(module.router for module in MODULES)]
