@@ -2,17 +2,21 @@
 
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import Query, Request, Response
 from pydantic import BaseModel, Field
 from sqlmodel import Session
 
 from assets.analyses import ANALYSES, AnalysisType
-from serving.analytics import routes as analytics
+from serving.analytics import feedback, fleet, routes as analytics
+from serving.analytics.feedback import EventNumber
+from serving.analytics.feedback_schemas import EventFeedback
+from serving.analytics.fleet import FleetQuery
 from serving.analytics.schemas import AnalysisRequest, JobQuery
+from serving.auth.principal import CurrentPrincipal
 from serving.auth.tenancy import DatabaseSession
-from serving.dependencies import JobLauncher, PlatformSettings
+from serving.dependencies import JobLauncher, Objects, PlatformSettings
 from serving.devices.schemas import DeviceId
 from serving.http.errors import NotFound
 from serving.jobs.schemas import JobPath
@@ -26,6 +30,7 @@ router = pages()
 
 DEFAULT_DAYS = 28
 PAGE_SIZE = 25
+RANKED = 10
 
 
 class HistoryQuery(BaseModel):
@@ -35,6 +40,7 @@ class HistoryQuery(BaseModel):
     analysis_type: AnalysisType | None = None
     status: JobStatus | None = None
     page: Annotated[int, Field(ge=1, le=100_000)] = 1
+    rank: Literal["-anomaly", "-risk", "-energy"] = "-anomaly"
 
 
 class OptionsQuery(BaseModel):
@@ -51,7 +57,8 @@ def analytics_page(request: Request, session: DatabaseSession, query: Annotated[
     if is_partial(request):
         return show(request, "partials/analysis_history.html", context)
     options = OptionsQuery(device_id=query.device_id, analysis_type=query.analysis_type or "anomaly")
-    return show(request, "analytics.html", context | _options(session, options))
+    ranked = fleet.rank_fleet(session, FleetQuery(sort=query.rank, page_size=RANKED))
+    return show(request, "analytics.html", context | _options(session, options) | {"ranked": ranked})
 
 
 @router.get("/analytics/options")
@@ -85,6 +92,29 @@ def cancel_analysis(
     return show(request, "partials/analysis_job.html", context)
 
 
+@router.post("/analytics/{job_id}/events/{number}/feedback")
+def give_feedback(
+    request: Request, session: DatabaseSession, principal: CurrentPrincipal, job_id: JobPath, number: EventNumber
+) -> Response:
+    """Say whether an event was a fault, or take it back, and show the event again."""
+    form = form_of(request)
+    if form.get("verdict") == "nothing" and (feedback_id := form.get("feedback_id", "")).isdecimal():
+        feedback.delete_feedback(session, int(feedback_id))
+    else:
+        body = body_of(EventFeedback, {"verdict": form.get("verdict"), "note": form.get("note", "").strip() or None})
+        feedback.give_event_feedback(session, principal, job_id, number, body)
+    event = completed(session, job_id, "anomaly")["events"][number - 1]
+    job = analytics.get_job_status(session, job_id)
+    return show(request, "partials/result_event.html", {"event": event, "job": job})
+
+
+@router.get("/analytics/{job_id}/scores")
+def download_scores(request: Request, session: DatabaseSession, objects: Objects, job_id: JobPath) -> Response:
+    """Lead to a link to the scores of all rows, which expires."""
+    link = analytics.download_scores(request, session, objects, job_id).download_url
+    return Response(status_code=303, headers={"Location": link})
+
+
 def job_context(session: Session, job_id: str) -> dict[str, Any]:
     """What the templates of one job show."""
     job = analytics.get_job_status(session, job_id)
@@ -94,7 +124,7 @@ def job_context(session: Session, job_id: str) -> dict[str, Any]:
 
 def _history(session: Session, query: HistoryQuery) -> dict[str, Any]:
     offset = (query.page - 1) * PAGE_SIZE
-    chosen = query.model_dump(exclude_none=True)
+    chosen = query.model_dump(exclude_none=True, exclude={"rank"})
     found = analytics.list_jobs(session, JobQuery.model_validate({**chosen, "limit": PAGE_SIZE, "offset": offset}))
     is_active = any(job.status in ACTIVE for job in found.jobs)
     return {"found": found, "query": query, "chosen": chosen, "page_size": PAGE_SIZE, "is_active": is_active}

@@ -10,7 +10,6 @@ from sqlmodel import Session
 
 from assets.analyses import ANALYSES
 from assets.reports import LanguageCode
-from serving.auth.principal import CurrentPrincipal
 from serving.auth.tenancy import DatabaseSession
 from serving.dependencies import JobLauncher, Objects, PlatformSettings
 from serving.devices.schemas import DeviceId
@@ -72,7 +71,6 @@ def ask_for_reports(
     request: Request,
     session: DatabaseSession,
     settings: PlatformSettings,
-    principal: CurrentPrincipal,
     launcher: JobLauncher,
 ) -> Response:
     """Ask for a report in each chosen format, and go to the first of them."""
@@ -81,7 +79,7 @@ def ask_for_reports(
         body_of(ReportRequest, subject_of_form(form) | _report_of(form, request, settings.zone) | {"format": format_})
         for format_ in fields_of(request, "formats") or ["pdf"]
     ]
-    accepted = [reports.generate_report(session, principal, launcher, body) for body in bodies]
+    accepted = [reports.generate_report(session, launcher, body) for body in bodies]
     return to_page(request, f"reports/{accepted[0].job_id}")
 
 

@@ -14,6 +14,8 @@ from serving.pages import (
     machine_telemetry,
     machines,
     quarantine,
+    report_schedules,
+    reports,
     rule_form,
     rules,
     settings,
@@ -35,6 +37,8 @@ MODULES = (
     analysis_charts,
     quarantine,
     data,
+    report_schedules,
+    reports,
     settings,
 )
 ROUTERS = [home.first, *(module.router for module in MODULES)]

@@ -25,7 +25,7 @@ from serving.rules import preview, routes as rules
 from serving.rules.preview_schemas import PreviewRequest
 from serving.rules.schemas import RuleCreate, RulePublic, RuleUpdate
 from storage.devices import NAMED_METRICS, Metric
-from storage.rules import ANY_READING, NO_DATA
+from storage.rules import ANY_READING, NO_DATA, OUTSIDE_FORECAST
 from storage.times import utc_now
 
 router = pages()
@@ -171,6 +171,7 @@ def _form(values: Mapping[str, Any], rule: RulePublic | None, known: channels.Ch
 def _rule_of(form: Mapping[str, str], request: Request) -> dict[str, Any]:
     """The rule of the form as the API's body has it; numbers that are none stay text, which the API refuses."""
     is_silence = form.get("condition") == NO_DATA
+    of_values = form.get("condition") not in (NO_DATA, OUTSIDE_FORECAST)
     ids = form.get("device_ids", "").replace(",", " ").split()
     of_all = form.get("scope") == "all_devices"
     days = [int(day) for day in fields_of(request, "days") if day.isdecimal()]
@@ -184,7 +185,7 @@ def _rule_of(form: Mapping[str, str], request: Request) -> dict[str, Any]:
         **({} if is_silence else {"property": form.get("property", "").strip()}),
         "condition": form.get("condition"),
         **({"threshold": number_of(form, "threshold")} if form.get("threshold") else {}),
-        "for_seconds": 0 if is_silence else number_of(form, "for_seconds", 0),
+        "for_seconds": number_of(form, "for_seconds", 0) if of_values else 0,
         "active_hours": hours if has_hours else None,
         "severity": form.get("severity"),
         "status": form.get("status", "active"),

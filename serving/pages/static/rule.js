@@ -9,8 +9,9 @@ function ask() {
 }
 
 function shown() {
-  const isSilence = form.condition.value === "no_data";
+  const condition = form.condition.value, isSilence = condition === "no_data";
   for (const part of form.querySelectorAll('[data-of="metric"]')) part.hidden = isSilence;
+  for (const part of form.querySelectorAll('[data-of="values"]')) part.hidden = isSilence || condition === "outside_forecast";
   for (const part of form.querySelectorAll('[data-of="selected_devices"]')) part.hidden = form.scope.value !== "selected_devices";
 }
 
