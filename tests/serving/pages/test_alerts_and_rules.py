@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
@@ -29,7 +30,12 @@ def test_alerts_are_grouped_filtered_and_changed_in_bulk(client: TestClient, ses
     assert "<script>alert" not in page
     assert str(done) in browser.part("/alerts?status=all&severity=low")
     assert "There are no alerts" in browser.part("/alerts?status=acknowledged&severity=&device_id=")
-    fields = {"alert_ids": [str(first), str(second), str(done)], "note": "seen", "name": "Ann", "action": "acknowledge"}
+    fields: dict[str, Any] = {
+        "alert_ids": [str(first), str(second), str(done)],
+        "note": "seen",
+        "name": "Ann",
+        "action": "acknowledge",
+    }
     changed = browser.send("/alerts/change?status=open", **fields)
     assert changed.status_code == 200
     assert "2 alerts changed" in changed.text
@@ -102,7 +108,7 @@ def test_no_form_is_taken_without_its_token(client: TestClient, key: Key, path: 
     assert "the page is of another session" in refused.text
 
 
-FIELDS = {
+FIELDS: dict[str, Any] = {
     "rule_name": "Hot", "scope": "selected_devices", "device_ids": "D1\nD2", "property": "temperature",
     "condition": ">", "threshold": "75", "for_seconds": "0", "severity": "high", "status": "active",
     "cooldown_minutes": "",
@@ -159,7 +165,7 @@ def test_a_rule_is_paused_archived_and_deleted(client: TestClient, session: Sess
     deleted = browser.send(f"{path}/delete", of=path)
     assert deleted.headers["HX-Redirect"].endswith("rules")
     browser.page(path, 404)
-    silence = FIELDS | {"condition": "no_data", "threshold": "10", "scope": "all_devices"}
+    silence: dict[str, Any] = FIELDS | {"condition": "no_data", "threshold": "10", "scope": "all_devices"}
     assert "no_data rule has no preview" in browser.send("/rules/preview", of="/rules/new", **silence).text
     assert browser.send("/rules", of="/rules/new", **silence).status_code == 204
     (rule_now,) = client.get("/api/v1/rules").json()["data"]

@@ -41,13 +41,11 @@ def _machine(client: TestClient, stores: Stores) -> None:
 
 
 def add_job(session: Session, kind: str, **values: Any) -> str:
-    job = AnalyticsJob(
-        **{
-            "job_id": jobs.new_job_id(AnalyticsJob), "device_id": "D1", "analysis_type": kind, "model_name": "auto",
-            "date_range_start": TODAY - timedelta(days=2), "date_range_end": TODAY, "accuracy_metrics": {},
-        }
-        | values
-    )  # fmt: skip
+    fields: dict[str, Any] = {
+        "job_id": jobs.new_job_id(AnalyticsJob), "device_id": "D1", "analysis_type": kind, "model_name": "auto",
+        "date_range_start": TODAY - timedelta(days=2), "date_range_end": TODAY, "accuracy_metrics": {}, **values,
+    }  # fmt: skip
+    job = AnalyticsJob(**fields)
     session.add(job)
     session.commit()
     return job.job_id
@@ -60,7 +58,13 @@ def test_an_analysis_is_asked_for_followed_and_cancelled(client: TestClient, ses
     assert "Hours ahead" in options
     assert "D1 has no dataset yet" in options
     day = str((TODAY - timedelta(days=1)).date())
-    fields = {"device_id": "D1", "analysis_type": "anomaly", "start_date": day, "end_date": day, "strictness": "1.5"}
+    fields: dict[str, Any] = {
+        "device_id": "D1",
+        "analysis_type": "anomaly",
+        "start_date": day,
+        "end_date": day,
+        "strictness": "1.5",
+    }
     refused = browser.send("/analytics", **fields)
     assert refused.status_code == 404
     assert "POST /api/v1/exports/run makes datasets" in refused.text
@@ -108,7 +112,12 @@ def test_people_say_whether_an_event_was_a_fault(client: TestClient, session: Se
 
 def test_a_report_is_asked_for_and_shown_in_place(client: TestClient, session: Session, settings: Settings) -> None:
     browser = Browser(client)
-    fields = {"device_ids": "D1", "start_date": "2026-02-01", "end_date": "2026-02-07", "formats": ["pdf", "json"]}
+    fields: dict[str, Any] = {
+        "device_ids": "D1",
+        "start_date": "2026-02-01",
+        "end_date": "2026-02-07",
+        "formats": ["pdf", "json"],
+    }
     asked = browser.send("/reports", **fields)
     assert asked.status_code == 204, asked.text
     made = client.get("/api/reports/jobs").json()["data"]
@@ -151,7 +160,13 @@ def test_a_report_in_html_runs_no_script(client: TestClient, session: Session, s
 def test_a_schedule_is_created_paused_run_and_deleted(client: TestClient) -> None:
     browser = Browser(client)
     assert "No schedule yet" in browser.page("/reports/schedules")
-    fields = {"device_ids": "D1", "name": "Weekly", "frequency": "weekly", "send_at": "06:00", "formats": "pdf"}
+    fields: dict[str, Any] = {
+        "device_ids": "D1",
+        "name": "Weekly",
+        "frequency": "weekly",
+        "send_at": "06:00",
+        "formats": "pdf",
+    }
     assert browser.send("/reports/schedules", **fields).status_code == 204
     (schedule,) = client.get("/api/reports/schedules").json()["data"]
     path = f"/reports/schedules/{schedule['schedule_id']}"
