@@ -48,4 +48,7 @@ class Browser:
             assert found
             token = found[1] or found[2]
         headers = HTML | SAME_SITE | {"HX-Request": "true", "X-CSRF-Token": token}
-        return self._client.post(path, data={**(fields or {}), **more}, headers=headers, follow_redirects=False)
+        answer: httpx.Response = self._client.post(
+            path, data={**(fields or {}), **more}, headers=headers, follow_redirects=False
+        )
+        return answer
