@@ -4,7 +4,7 @@ import dagster as dg
 
 from orchestration.analyses import nightly, outside_forecast, results
 from orchestration.datasets import cadence, checks, daily, energy, jobs, monthly
-from orchestration.jobs import exports, reports, schedules, sensors
+from orchestration.jobs import exports, fleet_reports, reports, schedules, sensors
 from orchestration.maintenance import retention
 from orchestration.resources import Platform
 from storage.settings import check_settings
@@ -23,6 +23,7 @@ def defs() -> dg.Definitions:
             results.failure_prediction,
             results.forecast,
             reports.device_report,
+            fleet_reports.fleet_report,
         ],
         asset_checks=[checks.day_quality],
         schedules=[
@@ -41,6 +42,7 @@ def defs() -> dg.Definitions:
             nightly.nightly_job,
             outside_forecast.outside_forecast_job,
             reports.report_job,
+            fleet_reports.fleet_report_job,
             monthly.monthly_job,
             retention.retention_job,
         ],

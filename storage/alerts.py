@@ -126,3 +126,18 @@ def newest_alerts(
     )
     alerts = session.exec(query.order_by(col(Alert.reading_time).desc()).limit(limit)).all()
     return list(alerts), session.exec(select(func.count()).select_from(query.subquery())).one()
+
+
+def count_alerts(
+    session: Session, device_id: str, start: datetime, end: datetime, *, tenant_id: str | None
+) -> tuple[int, int]:
+    """How many alerts a device's readings in [start, end) raised for a tenant, and how many of them are still open."""
+    open_ones = func.count().filter(col(Alert.status) == "open")
+    counts = select(func.count(), open_ones).where(
+        Alert.device_id == device_id,
+        col(Alert.tenant_id).is_not_distinct_from(tenant_id),
+        Alert.reading_time >= start,
+        Alert.reading_time < end,
+    )
+    total, still_open = session.exec(counts).one()
+    return total, still_open

@@ -5,7 +5,7 @@ after their file was made.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -242,6 +242,17 @@ def history_version(session: Session, device_id: str, *, before: date) -> str:
     )
     hashes = session.exec(query.order_by(col(Dataset.start_date)))
     return hashlib.sha256("".join(hashes).encode()).hexdigest()[:16]
+
+
+def day_hashes(session: Session, device_ids: Collection[str], start: date, end: date) -> dict[str, dict[str, str]]:
+    """The hashes of the devices' day files from start to end, both inclusive, by device and key, in order of time."""
+    query = select(Dataset.device_id, Dataset.key, Dataset.sha256).where(
+        *_current_days(), col(Dataset.device_id).in_(device_ids), col(Dataset.start_date).between(start, end)
+    )
+    found: dict[str, dict[str, str]] = {device_id: {} for device_id in device_ids}
+    for device_id, key, sha256 in session.exec(query.order_by(col(Dataset.start_date))):
+        found[device_id][key] = sha256
+    return found
 
 
 def is_used(session: Session, dataset: Dataset) -> bool:

@@ -79,6 +79,18 @@ def registered(search: str | None = None) -> SelectOfScalar[Device]:
     return statement
 
 
+def registered_devices(
+    session: Session, *, tenant_id: str | None, device_ids: Collection[str] | None, limit: int
+) -> list[Device]:
+    """The devices that are not deleted, by id: of a tenant, or of all; those with these ids, or all of them."""
+    statement = registered()
+    if tenant_id is not None:
+        statement = statement.where(Device.tenant_id == tenant_id)
+    if device_ids is not None:
+        statement = statement.where(col(Device.device_id).in_(device_ids))
+    return list(session.exec(statement.order_by(col(Device.device_id)).limit(limit)))
+
+
 def lock_devices(session: Session, device_ids: Sequence[str]) -> dict[str, Device]:
     """The devices by id, with deleted ones, locked until the transaction ends; in one order, so none deadlocks."""
     statement = select(Device).where(col(Device.device_id).in_(device_ids)).with_for_update()

@@ -1,6 +1,6 @@
 """How Dagster knows a job: the names and tags that the API, which launches runs, and Dagster's definitions share."""
 
-from storage.jobs import AnalyticsJob, ExportJob, Job, ReportJob
+from storage.jobs import FLEET, AnalyticsJob, ExportJob, Job, ReportJob
 from storage.settings import Settings
 
 JOB_ID_TAG = "energy/job_id"
@@ -13,6 +13,7 @@ PRIORITY_TAG, FIRST_PRIORITY = "dagster/priority", 1_000_000
 # The dynamic partitions that hold one key per device.
 DEVICE_PARTITIONS = "devices"
 PARTITION_TAG = "dagster/partition"
+FLEET_REPORT_JOB = "fleet_report_job"
 
 
 def dagster_job_name(work: str) -> str:
@@ -22,17 +23,26 @@ def dagster_job_name(work: str) -> str:
 
 def dagster_job_of(job: Job) -> str:
     """Return the name of the Dagster job that performs a job."""
+    if job.device_id == FLEET:
+        return FLEET_REPORT_JOB
     return dagster_job_name(job.analysis_type if isinstance(job, AnalyticsJob) else job.prefix)
 
 
 def partition_of(job: Job) -> str | None:
-    """Return the device partition that a job's run materializes; an export's run has none."""
-    return None if isinstance(job, ExportJob) else job.device_id
+    """Return the device partition that a job's run materializes; an export's run has none, nor has a fleet report's."""
+    return None if isinstance(job, ExportJob) or job.device_id == FLEET else job.device_id
 
 
 def run_tags(job: Job, settings: Settings) -> dict[str, str]:
     """Return the tags of a run that performs a job, but for its partition."""
-    timeout = settings.report_timeout_seconds if isinstance(job, ReportJob) else settings.job_timeout_seconds
-    tags = {JOB_ID_TAG: job.job_id, JOB_TAG: job.prefix, "dagster/max_runtime": str(timeout)}
+    tags = {JOB_ID_TAG: job.job_id, JOB_TAG: job.prefix, "dagster/max_runtime": str(_max_runtime(job, settings))}
     tags[PRIORITY_TAG] = str(FIRST_PRIORITY - job.turn)
     return tags | {TENANT_TAG: job.tenant_id} if job.tenant_id else tags
+
+
+def _max_runtime(job: Job, settings: Settings) -> int:
+    """The seconds after which a job's run is ended; a report that makes analyses first has the time of both."""
+    if not isinstance(job, ReportJob):
+        return settings.job_timeout_seconds
+    makes_analyses = bool((job.parameters or {}).get("compute_missing"))
+    return settings.report_timeout_seconds + (settings.job_timeout_seconds if makes_analyses else 0)

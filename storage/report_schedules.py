@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 from datetime import datetime
-from typing import Any, Literal
+from typing import Literal
 from uuid import UUID, uuid4
 
 from sqlalchemy import Index, UniqueConstraint, text
@@ -10,7 +10,7 @@ from sqlalchemy.dialects.postgresql import JSONB, distinct_on
 from sqlmodel import Field, Session, SQLModel, Text, col, select
 from sqlmodel.sql.expression import SelectOfScalar
 
-from storage import jobs
+from storage import jobs, reports
 from storage.database import Timestamp
 from storage.devices import Device
 from storage.jobs import FLEET, ReportJob
@@ -97,7 +97,7 @@ def start_run(
         run.status, run.completed_at = "failed", utc_now()
         run.error_message = f"there is no device {schedule.device_id}; change the schedule, or delete it"
         return run, []
-    reports = []
+    made = []
     for format_ in schedule.formats:
         job = ReportJob(
             job_id=jobs.new_job_id(ReportJob),
@@ -107,13 +107,17 @@ def start_run(
             format=format_,
             date_range_start=period[0],
             date_range_end=period[1],
-            parameters=parameters_of(schedule),
+            parameters=reports.report_parameters(
+                language=schedule.language,
+                compute_missing=schedule.compute_missing,
+                device_ids=schedule.device_ids,
+            ),
             turn=jobs.next_turn(session, schedule.tenant_id),
         )
         session.add(job)
-        reports.append(job)
-    run.job_ids = [job.job_id for job in reports]
-    return run, reports
+        made.append(job)
+    run.job_ids = [job.job_id for job in made]
+    return run, made
 
 
 def add_missed_run(
@@ -123,16 +127,6 @@ def add_missed_run(
     run = _add_run(session, schedule, due_at, period)
     run.status, run.completed_at = "missed", utc_now()
     run.error_message = "the platform was not running, and too many runs had been missed to make all of them up"
-
-
-def parameters_of(schedule: ReportSchedule) -> dict[str, Any]:
-    """The parameters of the jobs of a schedule."""
-    given = {
-        "language": schedule.language,
-        "compute_missing": schedule.compute_missing,
-        "device_ids": schedule.device_ids,
-    }
-    return {name: value for name, value in given.items() if value}
 
 
 def pending_runs(session: Session) -> list[ReportScheduleRun]:

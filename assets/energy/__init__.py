@@ -6,7 +6,7 @@ from assets.energy.findings import Finding, SuggestedCorrection
 from assets.energy.meters import counter_units, several_totals, unit_problem
 from assets.energy.settings import SiteSettings
 from assets.energy.states import STATES, State, StateFigures
-from assets.energy.sums import Counted, counted_devices
+from assets.energy.sums import Counted, FleetEnergy, FleetPeak, counted_devices, fleet_energy, fleet_peak, total
 from assets.energy.working import Standby, standby, working_periods
 
 __all__ = [
@@ -14,6 +14,8 @@ __all__ = [
     "Counted",
     "EnergyFigures",
     "Finding",
+    "FleetEnergy",
+    "FleetPeak",
     "Peak",
     "SiteSettings",
     "Standby",
@@ -23,8 +25,11 @@ __all__ = [
     "basis_names",
     "counted_devices",
     "counter_units",
+    "fleet_energy",
+    "fleet_peak",
     "several_totals",
     "standby",
+    "total",
     "unit_problem",
     "working_periods",
 ]

@@ -142,6 +142,18 @@ class EnergyFigures:
         mean = int(self.cells.amounts[well].sum()) / 1000 / (int(self.cells.covered[well].sum()) / HOUR)
         return min(mean / self.peak_demand.watts, 1.0)
 
+    @cached_property
+    def demands(self) -> tuple[Times, Floats]:
+        """The clock quarter hours (µs) that are covered well enough to stand for a demand, and the demand (W) of each.
+
+        They ascend. One that is divided, at an edge of the range, has one demand: the higher one.
+        """
+        well = self._well
+        quarters, first = np.unique(self.cells.starts[well] // QUARTER * QUARTER, return_index=True)
+        return quarters, np.maximum.reduceat(self._watts(self.cells.amounts)[well], first) if len(first) else np.zeros(
+            0
+        )
+
     def hours_above(self, watts: float) -> float:
         """Covered hours of the quarter hours in which more was taken than that mean power (W)."""
         covered = self.cells.covered / HOUR

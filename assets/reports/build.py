@@ -2,17 +2,22 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from assets.reports import excel, html, pdf
+from assets.reports import excel, fleet_excel, html, pdf
 from assets.reports.budget import Budget
 from assets.reports.compose import compose
+from assets.reports.fleet import FleetInput, compose_fleet
+from assets.reports.formatting import Language
 from assets.reports.inputs import ReportInput
+from assets.reports.layout import Content
 from assets.reports.look import Look
 from assets.reports.measures import Measured
 from assets.reports.texts import LanguageCode
 
+Book = Callable[[Path, Budget, Language], bytes]
 FORMATS = ("pdf", "excel", "json", "html")
 
 
@@ -27,7 +32,7 @@ class Report:
 
 
 def build_report(
-    data: ReportInput,
+    data: ReportInput | FleetInput,
     format: str,  # noqa: A002 - REST's name of it
     *,
     folder: Path,
@@ -60,15 +65,13 @@ def build_report(
         raise ValueError(f"{format!r} is not a report format. Use one of: {', '.join(FORMATS)}.")
     budget = Budget(timeout_seconds, max_bytes, progress)
     budget.step(5, "Measuring")
-    measured = Measured.of(data)
     look = Look(template)
     words = look.language(language)
-    content = compose(measured, words)
-    facts = {"kpis": {kpi.key: kpi.value for kpi in content.kpis}, "readings": content.data_quality.readings}
+    content, book, facts = _fleet(data, words) if isinstance(data, FleetInput) else _device(data, words)
     if format == "json":
         file, media_type, suffix = content.to_json(), "application/json", "json"
     elif format == "excel":
-        file = excel.workbook(content, measured.table, folder, budget, words)
+        file = book(folder, budget, words)
         media_type, suffix = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet", "xlsx"
     elif format == "html":
         file, media_type, suffix = html.render(content, folder, look, budget), "text/html", "html"
@@ -80,3 +83,17 @@ def build_report(
     budget.check_size(len(file))
     budget.step(100, "Report is ready")
     return Report(file, media_type, suffix, {**facts, "size_bytes": len(file)})
+
+
+def _device(data: ReportInput, words: Language) -> tuple[Content, Book, dict[str, Any]]:
+    """The content of a device's report, what writes it as a workbook, and facts about it."""
+    measured = Measured.of(data)
+    content = compose(measured, words)
+    facts = {"kpis": {kpi.key: kpi.value for kpi in content.kpis}, "readings": content.data_quality.readings}
+    return content, partial(excel.workbook, content, measured.table), facts
+
+
+def _fleet(data: FleetInput, words: Language) -> tuple[Content, Book, dict[str, Any]]:
+    """The same of a fleet's report."""
+    content = compose_fleet(data, words.code)
+    return content, partial(fleet_excel.workbook, content), {"kpis": {"energy": content.totals.energy_kwh}}

@@ -4,7 +4,7 @@
 content has all that was measured.
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -33,13 +33,17 @@ def write(content: ReportContent, folder: Path, look: Look, paper: Paper) -> Pat
         "forecast": figures.expected_values(content, pen),
         "others": figures.other_metrics(content, _other_metrics(content)[: figures.MAX_PANELS], pen),
     }
+    return write_files(folder, drawings, lambda drawn: markdown_of(content, drawn, look))
+
+
+def write_files(folder: Path, drawings: Mapping[str, str | None], markdown: Callable[[Collection[str]], str]) -> Path:
+    """Write figures as SVG by their names, and the Markdown with those that there are; the document's path."""
+    drawn = {name: svg for name, svg in drawings.items() if svg is not None}
     (folder / "figures").mkdir()
-    for name, svg in drawings.items():
-        if svg is not None:
-            (folder / "figures" / f"{name}.svg").write_text(svg, "utf-8")
+    for name, svg in drawn.items():
+        (folder / "figures" / f"{name}.svg").write_text(svg, "utf-8")
     file = folder / TEMPLATE
-    drawn = {name for name, svg in drawings.items() if svg is not None}
-    file.write_text(markdown_of(content, drawn, look), "utf-8")
+    file.write_text(markdown(drawn.keys()), "utf-8")
     return file
 
 

@@ -1,6 +1,6 @@
-"""The report as an Excel workbook: what its sheets contain, down to every reading.
+"""The report of a device as an Excel workbook: what its sheets contain, down to every reading.
 
-Times are on the wall clock of the report's time zone. Readings have them in UTC too.
+Times are on the wall clock of the report's time zone. Readings have them in UTC too, where that differs.
 """
 
 from collections.abc import Iterator, Sequence
@@ -28,6 +28,8 @@ from assets.reports.excel_sheets import (
     Column,
     Share,
     Sheets,
+    Wide,
+    number_pattern,
 )
 from assets.reports.formatting import SHARES, Language
 from storage.times import DAY
@@ -47,8 +49,8 @@ def workbook(content: ReportContent, readings: pa.Table, folder: Path, budget: B
     with xlsxwriter.Workbook(file, {"constant_memory": True, "tmpdir": str(folder), **SAFE_OPTIONS}) as book:
         book.set_properties(
             {
-                "title": f"Energy report {content.report_id}",
-                "subject": f"{content.device.id}, {language.period(content.period)}",
+                "title": f"{language.say('excel.report')} {content.device.id}, {language.period(content.period)}",
+                "subject": content.report_id,
                 "created": content.generated_at.astimezone(UTC).replace(tzinfo=None),
             }
         )
@@ -58,7 +60,7 @@ def workbook(content: ReportContent, readings: pa.Table, folder: Path, budget: B
         _daily(sheets, content)
         _states(sheets, content)
         if content.daily:
-            summary.insert_chart("F2", energy_chart(book, len(content.daily)))
+            summary.insert_chart("F2", energy_chart(sheets, len(content.daily)))
         for number, part in enumerate(_parts(readings), 1):
             _readings(sheets, content, part, number, budget)
         _anomalies(sheets, content)
@@ -70,29 +72,41 @@ def workbook(content: ReportContent, readings: pa.Table, folder: Path, budget: B
 
 
 def _summary(sheets: Sheets, content: ReportContent) -> "Worksheet":
-    device, period, language = content.device, content.period, sheets.language
+    device, period, language, say = content.device, content.period, sheets.language, sheets.language.say
+    sheet = sheets.page(say("excel.summary"), (30, 24, 9, 48))
+    sheets.write_header(sheet, 0, (say("excel.report"), "", "", ""))
+    sheet.freeze_panes(1, 0)
     rows: list[Sequence[Any]] = [
-        ("Device", device.name),
-        ("Device ID", device.id),
-        ("Type", device.type),
-        ("Location", device.location),
-        ("Period", language.period(period)),
-        ("Time zone", language.zone(period)),
-        ("Generated", content.generated_at),
-        ("Report ID", content.report_id),
+        (say("excel.device"), device.name),
+        (say("excel.device_id"), device.id),
+        (say("excel.type"), device.type),
+        (say("excel.location"), device.location),
+        (say("excel.period"), language.period(period)),
+        (say("excel.zone"), language.zone(period)),
+        (say("excel.generated"), content.generated_at),
+        (say("excel.report_id"), content.report_id),
         (),
         *((k.label, _value(k), k.unit if k.unit != "1" else None, k.note) for k in content.kpis),
         (),
-        ("Energy method", content.energy.rule),
-        *((f"Analysis: {a.type}", a.status, None, a.reason or a.model) for a in content.analyses),
+        (say("excel.energy_method"), Wide(content.energy.rule)),
+        *(
+            (
+                say("excel.analysis", analysis=language.name_of("analysis", a.type)),
+                say("excel.completed" if a.status == "completed" else "excel.missing"),
+                None,
+                a.reason or a.model,
+            )
+            for a in content.analyses
+        ),
         (),
     ]
-    columns = [("Energy report", 30, TEXT), ("", 24, NUMBER), ("", 8, TEXT), ("", 44, TEXT)]
-    sheet = sheets.add("Summary", columns, rows)
+    for number, row in enumerate(rows, 1):
+        sheets.write_row(sheet, number, row)
     header = len(rows) + 1
-    sheets.write_header(sheet, header, ("Measurement", "Mean", "Unit", "Range"))
+    sheets.write_header(sheet, header, [say(f"excel.{name}") for name in ("measurement", "mean", "unit", "range")])
     for number, m in enumerate(content.metrics, header + 1):
-        sheets.write_row(sheet, number, (language.metric(m.metric), m.mean, m.unit, f"{m.min:,.6g} to {m.max:,.6g}"))
+        scope = say("kpi.range", low=language.figure(m.min), high=language.figure(m.max))
+        sheets.write_row(sheet, number, (language.metric(m.metric), m.mean, m.unit if m.unit != "1" else None, scope))
     return sheet
 
 
@@ -102,28 +116,36 @@ def _value(kpi: Kpi) -> float | Share | None:
 
 def _states(sheets: Sheets, content: ReportContent) -> None:
     if content.states:
-        columns: list[Column] = [("State", 14, TEXT), ("Time (h)", 12, NUMBER), ("Share", 10, SHARE)]
-        columns.append(("Energy (kWh)", 14, NUMBER))
-        sheets.add("States", columns, ((s.state, s.hours, s.share, s.energy_kwh) for s in content.states))
+        language = sheets.language
+        columns = [
+            Column(language.say("excel.state"), 16, TEXT),
+            Column(language.say("excel.time_h"), 12, NUMBER),
+            Column(language.say("excel.share"), 10, SHARE),
+            Column(language.say("excel.energy"), 14, NUMBER),
+        ]
+        rows = ((language.name_of("state", s.state), s.hours, s.share, s.energy_kwh) for s in content.states)
+        sheets.table(language.say("excel.states"), columns, rows)
 
 
 def _daily(sheets: Sheets, content: ReportContent) -> None:
-    columns: list[Column] = [
-        ("Day", 12, DATE),
-        ("Energy (kWh)", 14, NUMBER),
-        ("Day length (h)", 10, NUMBER),
-        ("Measured (h)", 12, NUMBER),
-        ("Highest power (W)", 14, NUMBER),
-        sheets.time_column("Highest power at"),
-        ("Readings", 12, COUNT),
-        ("Completeness", 13, SHARE),
+    say = sheets.language.say
+    columns = [
+        Column(say("excel.day"), 12, DATE),
+        Column(say("excel.energy"), 14, NUMBER),
+        Column(say("excel.day_length"), 12, NUMBER),
+        Column(say("excel.measured_h"), 12, NUMBER),
+        Column(say("excel.peak"), 14, NUMBER),
+        sheets.time_column(say("excel.peak_at")),
+        Column(say("excel.readings_count"), 12, COUNT),
+        Column(say("excel.completeness"), 14, SHARE),
     ]
     rows = (
         (d.day, d.energy_kwh, d.hours, d.covered_hours, d.peak_power_w, d.peak_at, d.readings, d.completeness)
         for d in content.daily
     )
-    sheet = sheets.add("Daily", columns, rows)
-    sheet.insert_chart("J2", energy_chart(sheets.book, len(content.daily)))
+    sheet = sheets.table(say("excel.daily"), columns, rows)
+    if content.daily:
+        sheet.insert_chart("J2", energy_chart(sheets, len(content.daily)))
 
 
 def _parts(readings: pa.Table) -> Iterator[pa.Table]:
@@ -133,24 +155,33 @@ def _parts(readings: pa.Table) -> Iterator[pa.Table]:
 
 
 def _readings(sheets: Sheets, content: ReportContent, part: pa.Table, number: int, budget: Budget) -> None:
-    columns: list[Column] = [sheets.time_column("Time"), ("Time (UTC)", 22, TIME)]
+    language, zones = sheets.language, list(dict.fromkeys((sheets.zone.key, "UTC")))
+    columns = [Column(f"{language.say('excel.time')} ({zone})", 20, TIME) for zone in zones]
     for metric in content.metrics:
         unit = f" ({metric.unit})" if metric.unit not in ("", "1") else ""
-        columns.append((f"{sheets.language.metric(metric.metric)}{unit}", 14, "General"))
-    sheet = sheets.add("Readings" if number == 1 else f"Readings {number}", columns)
+        pattern = number_pattern(_values(part, metric.metric).tolist())
+        columns.append(Column(f"{language.metric(metric.metric)}{unit}", 14, pattern))
+    name = "excel.readings" if number == 1 else "excel.readings_more"
+    sheet = sheets.open_table(language.say(name, n=number), columns, len(part))
+    if not len(part):
+        sheet.write_string(1, 0, language.say("excel.no_readings"), sheets.format("note"))
     total = max(content.data_quality.readings, 1)
     row, rows_before = 1, (number - 1) * MAX_ROWS
     write = sheet.write_number
     for start in range(0, len(part), BATCH_ROWS):
         budget.step(20 + 65 * (rows_before + start) / total, "Writing the readings")
         batch = part.slice(start, BATCH_ROWS)
-        values = [_excel_days(batch["timestamp"], sheets.zone.key), _excel_days(batch["timestamp"], "UTC")]
-        values += [batch[m.metric].cast(pa.float64()).to_numpy() for m in content.metrics]
+        values = [_excel_days(batch["timestamp"], zone) for zone in zones]
+        values += [_values(batch, m.metric) for m in content.metrics]
         for cells in zip(*(column.tolist() for column in values), strict=True):
             for i, value in enumerate(cells):
                 if value - value == 0:  # neither NaN nor infinite
                     write(row, i, value)
             row += 1
+
+
+def _values(part: pa.Table, metric: str) -> Any:
+    return part[metric].cast(pa.float64()).to_numpy()
 
 
 def _excel_days(times: pa.ChunkedArray, zone: str) -> Any:
@@ -159,64 +190,93 @@ def _excel_days(times: pa.ChunkedArray, zone: str) -> Any:
     return local.cast(pa.int64()).to_numpy().astype(np.float64) / DAY + EPOCH_DAY
 
 
+def _empty(sheets: Sheets, content: ReportContent, analysis_type: str) -> str:
+    """What an empty sheet of an analysis says: that it found nothing, or why there is none."""
+    analysis = content.analysis(analysis_type)
+    if analysis is None:
+        return sheets.language.say("excel.not_asked")
+    if analysis.status == "missing":
+        return sheets.language.say("excel.not_analysed", reason=analysis.reason or "")
+    return sheets.language.say("excel.none")
+
+
 def _anomalies(sheets: Sheets, content: ReportContent) -> None:
-    columns: list[Column] = [
-        sheets.time_column("Start"),
-        sheets.time_column("End"),
-        ("Channel", 18, TEXT),
-        ("Score", 12, NUMBER),
-        ("Readings", 12, COUNT),
+    language = sheets.language
+    columns = [
+        sheets.time_column(language.say("excel.start")),
+        sheets.time_column(language.say("excel.end")),
+        Column(language.say("excel.channel"), 20, TEXT),
+        Column(language.say("excel.score"), 12, NUMBER),
+        Column(language.say("excel.readings_count"), 12, COUNT),
     ]
-    sheets.add("Anomalies", columns, ((a.start, a.end, a.metric, a.score, a.points) for a in content.anomalies))
+    rows = ((a.start, a.end, a.metric, a.score, a.points) for a in content.anomalies)
+    sheets.table(language.say("excel.anomalies"), columns, rows, empty=_empty(sheets, content, "anomaly"))
 
 
 def _forecast(sheets: Sheets, content: ReportContent) -> None:
-    forecast = content.forecast
+    forecast, say = content.forecast, sheets.language.say
     unit = f" ({forecast.unit})" if forecast and forecast.unit else ""
-    titles = ("Expected", "Lower 95 %", "Upper 95 %", "Lower 80 %", "Upper 80 %")
-    columns: list[Column] = [sheets.time_column("Time"), *((f"{title}{unit}", 16, NUMBER) for title in titles)]
+    titles = ("expected", "lower_95", "upper_95", "lower_80", "upper_80")
+    columns = [
+        sheets.time_column(say("excel.time")),
+        *(Column(f"{say(f'excel.{title}')}{unit}", 16, NUMBER) for title in titles),
+    ]
     points = forecast.points if forecast else []
-    sheet = sheets.add(
-        "Forecast", columns, ((p.timestamp, p.value, p.lower, p.upper, p.lower_80, p.upper_80) for p in points)
-    )
+    rows = ((p.timestamp, p.value, p.lower, p.upper, p.lower_80, p.upper_80) for p in points)
+    sheet = sheets.table(say("excel.forecast"), columns, rows, empty=_empty(sheets, content, "forecast"))
     if points:
-        sheet.insert_chart("H2", forecast_chart(sheets.book, len(points), unit))
+        sheet.insert_chart("H2", forecast_chart(sheets, len(points), unit))
 
 
 def _alerts(sheets: Sheets, content: ReportContent) -> None:
-    columns: list[Column] = [
-        sheets.time_column("Time"),
-        ("Severity", 10, TEXT),
-        ("Status", 14, TEXT),
-        ("Rule", 30, TEXT),
-        ("Message", 60, TEXT),
-        ("Value", 12, NUMBER),
-        ("Threshold", 12, NUMBER),
-        ("Alert ID", 38, TEXT),
+    language = sheets.language
+    columns = [
+        sheets.time_column(language.say("excel.time")),
+        Column(language.say("excel.severity"), 11, TEXT),
+        Column(language.say("excel.status"), 15, TEXT),
+        Column(language.say("excel.rule"), 30, TEXT),
+        Column(language.say("excel.message"), 60, TEXT),
+        Column(language.say("excel.value"), 12, NUMBER),
+        Column(language.say("excel.threshold"), 12, NUMBER),
+        Column(language.say("excel.alert_id"), 38, TEXT),
     ]
     rows = (
-        (a.time, a.severity, a.status, a.rule, a.message, a.actual_value, a.threshold_value, a.alert_id)
+        (
+            a.time,
+            language.name_of("severity", a.severity),
+            language.name_of("status", a.status),
+            a.rule,
+            a.message,
+            a.actual_value,
+            a.threshold_value,
+            a.alert_id,
+        )
         for a in content.alerts
     )
-    sheets.add("Alerts", columns, rows)
+    sheets.table(language.say("excel.alerts"), columns, rows)
 
 
 def _data_quality(sheets: Sheets, content: ReportContent) -> None:
-    quality = content.data_quality
-    zone = sheets.zone.key
+    quality, say, zone = content.data_quality, sheets.language.say, sheets.zone.key
+    sheet = sheets.page(say("excel.data_quality"), (34, 24, 66))
+    sheets.write_header(sheet, 0, (say("excel.data_quality"), "", ""))
+    sheet.freeze_panes(1, 0)
     rows: list[Sequence[Any]] = [
-        ("Readings", quality.readings),
-        ("First reading", quality.first),
-        ("Last reading", quality.last),
-        ("Interval between readings (s)", quality.cadence_seconds, quality.cadence_source),
-        ("Completeness", None if quality.completeness is None else Share(quality.completeness)),
-        ("Missing (s)", quality.missing_seconds),
-        ("Gaps", quality.gaps_total),
+        (say("excel.readings_count"), quality.readings),
+        (say("excel.first_reading"), quality.first),
+        (say("excel.last_reading"), quality.last),
+        (say("excel.interval"), quality.cadence_seconds, quality.cadence_source),
+        (say("excel.completeness"), None if quality.completeness is None else Share(quality.completeness)),
+        (say("excel.missing_s"), quality.missing_seconds),
+        (say("excel.gaps"), quality.gaps_total),
         (),
-        (f"Gap start ({zone})", f"Gap end ({zone})", "Duration (s)"),
+        (say("excel.gap_start", zone=zone), say("excel.gap_end", zone=zone), say("excel.duration_s")),
         *((gap.start, gap.end, gap.seconds) for gap in quality.gaps),
+        *([(say("excel.none"),)] if not quality.gaps else []),
         (),
-        ("Source file", "Rows", "SHA-256"),
+        (say("excel.source_file"), say("excel.rows"), "SHA-256"),
         *((file.name, file.rows, file.sha256) for file in content.files),
+        *([(say("excel.none"),)] if not content.files else []),
     ]
-    sheets.add("Data quality", [("Data quality", 34, TEXT), ("", 24, NUMBER), ("", 66, NUMBER)], rows)
+    for number, row in enumerate(rows, 1):
+        sheets.write_row(sheet, number, row)

@@ -9,9 +9,8 @@ from pathlib import Path
 
 from assets.reports.budget import Budget
 from assets.reports.canvas import FONTS, SCREEN
-from assets.reports.content import ReportContent
-from assets.reports.document import write
 from assets.reports.errors import ReportError
+from assets.reports.layout import Content, write
 from assets.reports.look import Look
 from assets.reports.render import environment, pandoc, run
 
@@ -19,7 +18,7 @@ RENDERER = "pandoc"
 _TYPES = {".svg": "image/svg+xml", ".png": "image/png", ".woff2": "font/woff2", ".woff": "font/woff"}
 
 
-def render(content: ReportContent, folder: Path, look: Look, budget: Budget) -> bytes:
+def render(content: Content, folder: Path, look: Look, budget: Budget) -> bytes:
     """The report as HTML. Its source and its figures stay in the folder.
 
     Raises:

@@ -8,9 +8,8 @@ from pathlib import Path
 
 from assets.reports.budget import Budget
 from assets.reports.canvas import A4, FONTS
-from assets.reports.content import ReportContent
-from assets.reports.document import write
 from assets.reports.errors import ReportError
+from assets.reports.layout import Content, write
 from assets.reports.look import Look
 from assets.reports.render import environment, pandoc, run
 
@@ -29,7 +28,7 @@ class Rendered:
     renderer: str
 
 
-def render(content: ReportContent, folder: Path, look: Look, quarto: Path | None, budget: Budget) -> Rendered:
+def render(content: Content, folder: Path, look: Look, quarto: Path | None, budget: Budget) -> Rendered:
     """The report as a PDF. Its source and its figures stay in the folder.
 
     Raises:
@@ -71,7 +70,7 @@ def _lay_out(folder: Path, look: Look) -> None:
         shutil.copyfile(font, folder / "fonts" / font.name)
 
 
-def _checked(file: Path, content: ReportContent, renderer: str) -> Rendered:
+def _checked(file: Path, content: Content, renderer: str) -> Rendered:
     """The file, once it is known to be a PDF of this report. Exit code 0 alone does not prove it."""
     if not file.is_file():
         raise ReportError(f"{renderer} ended without an error, but wrote no PDF.")

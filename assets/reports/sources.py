@@ -1,6 +1,8 @@
 """Reads the input of a report from the stores: datasets and alerts of the period, and the newest analyses."""
 
+from collections.abc import Mapping
 from datetime import UTC, timedelta
+from types import MappingProxyType
 from typing import Any
 
 import pyarrow as pa
@@ -23,8 +25,13 @@ _OF_ANALYSIS = {"job_id", "model_name", "dataset_key", "results", "accuracy_metr
 ONE_DAY = timedelta(days=1)
 
 
-def gather(stores: Stores, job: ReportJob, code_version: str) -> ReportInput:
-    """The input of the report that a job requests. If the device was deleted, its id is its name."""
+def gather(
+    stores: Stores, job: ReportJob, code_version: str, reasons: Mapping[str, str] = MappingProxyType({})
+) -> ReportInput:
+    """The input of the report that a job requests. If the device was deleted, its id is its name.
+
+    `reasons` says why analyses are missing that were tried.
+    """
     session = stores.session
     device = session.get(Device, job.device_id) or Device(
         device_id=job.device_id, device_name=job.device_id, device_type="unknown"
@@ -51,7 +58,7 @@ def gather(stores: Stores, job: ReportJob, code_version: str) -> ReportInput:
         readings=readings if len(readings) else pa.table({"timestamp": pa.array([], TIME)}),
         alerts=[alert.model_dump(mode="json") for alert in alerts],
         alerts_total=alerts_total,
-        analyses={name: _analysis(session, job, name) for name in job.analysis_types},
+        analyses={name: _analysis(session, job, name, reasons.get(name)) for name in job.analysis_types},
         generated_at=utc_now(),
         datasets=provenance(datasets),
         bands=metadata.bands,
@@ -73,9 +80,11 @@ def gather(stores: Stores, job: ReportJob, code_version: str) -> ReportInput:
     )
 
 
-def _analysis(session: Session, job: ReportJob, analysis_type: str) -> dict[str, Any]:
+def _analysis(session: Session, job: ReportJob, analysis_type: str, tried: str | None) -> dict[str, Any]:
     """The newest completed analysis of any part of the period, or why there is none."""
     analysis = newest_analysis(session, job.device_id, analysis_type, job.date_range_start, job.date_range_end)
+    if analysis is None and tried:
+        return {"missing": tried}
     if analysis is None:
         reason = f"no completed {analysis_type} analysis covers any part of the period"
         return {"missing": f"{reason}; request one with POST /api/v1/analytics/run"}

@@ -1,9 +1,6 @@
 """Reports as an asset: a device's partition shows its latest report. A client's job is one run of one partition."""
 
-import hashlib
-import tempfile
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import dagster as dg
@@ -15,23 +12,21 @@ from assets.datasets import select_datasets
 from assets.reports import (
     LANGUAGES,
     ReportError,
-    ReportSettings,
-    build_report,
     check_period,
-    file_name,
     gather,
 )
 from orchestration.analyses.results import anomaly_result, failure_prediction, forecast
-from orchestration.claimed_job import ClaimedJob, claimed_job, job_of_run
+from orchestration.claimed_job import claimed_job, job_of_run
 from orchestration.datasets.observations import DEVICE_HISTORY
-from orchestration.metadata import api_page, code_version, device_pages
+from orchestration.jobs.missing_analyses import compute_missing
+from orchestration.jobs.report_files import make_file
+from orchestration.metadata import code_version, device_pages
 from orchestration.partitions import devices
 from orchestration.resources import Platform
-from storage import jobs
+from storage import jobs, reports as stored
 from storage.devices import Device
 from storage.job_runs import dagster_job_name
-from storage.jobs import JobCancelled, ReportJob
-from storage.settings import Settings
+from storage.jobs import ReportJob
 from storage.times import midnight
 from storage.validation import first_error, shown
 
@@ -59,6 +54,9 @@ class ReportConfig(dg.Config):
     analysis_types: Annotated[
         list[str], Field(description="The analyses whose newest results the report has: anomaly, forecast, prediction.")
     ] = ["anomaly", "forecast"]  # noqa: RUF012 - Pydantic copies defaults
+    compute_missing: Annotated[
+        bool, Field(description="Whether analyses that are missing are made before the report.")
+    ] = False
 
     def add_job(self, session: Session, device_id: str) -> ReportJob:
         """Add a job with this configuration for a device. The caller commits.
@@ -86,7 +84,7 @@ class ReportConfig(dg.Config):
             device_id=device_id,
             analysis_types=list(dict.fromkeys(self.analysis_types)),
             format=self.format,
-            parameters={"language": self.language} if self.language else None,
+            parameters=stored.report_parameters(language=self.language, compute_missing=self.compute_missing),
             date_range_start=start,
             date_range_end=end,
         )
@@ -116,58 +114,13 @@ def device_report(context: dg.AssetExecutionContext, platform: Platform, config:
     job_id = job_of_run(context, platform, lambda session: config.add_job(session, context.partition_key))
     with claimed_job(context, platform, ReportJob, job_id) as claimed:
         if claimed:
-            yield dg.MaterializeResult(metadata=_make_report(claimed, platform.settings))
-
-
-def _make_report(claimed: ClaimedJob[ReportJob], settings: Settings) -> dict[str, Any]:
-    """Write the report's file, complete the job, and return metadata for Dagster."""
-    job, objects = claimed.job, claimed.stores.objects
-    limits = ReportSettings.load()
-    claimed.report_progress(2.0, "Reading")
-    data = gather(claimed.stores, job, code_version())
-    language = (job.parameters or {}).get("language") or limits.site_language
-    with tempfile.TemporaryDirectory(prefix="report-") as folder:
-        report = build_report(
-            data,
-            job.format,
-            folder=Path(folder),
-            quarto=limits.quarto,
-            language=language,
-            template=limits.report_template,
-            timeout_seconds=settings.report_timeout_seconds,
-            max_bytes=int(limits.max_report_size_mb * 1_000_000),
-            progress=lambda percent, message: claimed.report_progress(5 + 0.9 * percent, message),
-        )
-    name = file_name(job.device_id, job.date_range_start, job.date_range_end, data.zone, report.suffix)
-    key = f"reports/{job.device_id}/{job.job_id}/{name}"
-    objects.put(key, report.content)
-    results = {
-        "key": key,
-        "media_type": report.media_type,
-        "size_bytes": len(report.content),
-        "sha256": hashlib.sha256(report.content).hexdigest(),
-        "provenance": {
-            "datasets": data.datasets,
-            "code_version": data.code_version,
-            "language": language,
-            "renderer": report.facts.get("renderer"),
-        },
-    }
-    try:
-        claimed.complete("Completed", results=results)
-    except JobCancelled:
-        objects.delete(key)
-        raise
-    return {
-        "job": job.job_id,
-        "download": api_page(f"/api/reports/download/{job.job_id}"),
-        **device_pages(job.device_id),
-        "format": job.format,
-        "period": f"{job.date_range_start.isoformat()} to {job.date_range_end.isoformat()}",
-        "sha256": results["sha256"],
-        "dagster/uri": f"{objects.address}/{key}",
-        **{name: value for name, value in report.facts.items() if isinstance(value, int | float | str)},
-    }
+            claimed.report_progress(1.0, "Looking for analyses")
+            is_asked = (claimed.job.parameters or {}).get("compute_missing")
+            reasons = compute_missing(context, platform, claimed.job) if is_asked else {}
+            claimed.report_progress(2.0, "Reading")
+            data = gather(claimed.stores, claimed.job, code_version(), reasons)
+            metadata = make_file(claimed, data, platform.settings, {"datasets": data.datasets}, since=5)
+            yield dg.MaterializeResult(metadata={**metadata, **device_pages(context.partition_key)})
 
 
 report_job = dg.define_asset_job(

@@ -8,6 +8,7 @@ from sqlmodel import Session
 
 from orchestration.analyses.results import analysis_jobs
 from orchestration.jobs.exports import export_job
+from orchestration.jobs.fleet_reports import fleet_report_job
 from orchestration.jobs.reports import report_job
 from orchestration.partitions import devices
 from orchestration.resources import Platform
@@ -26,7 +27,7 @@ PROCESS_GONE = "the process of the run is gone"
 
 
 @dg.sensor(
-    jobs=[export_job, report_job, *analysis_jobs],
+    jobs=[export_job, report_job, fleet_report_job, *analysis_jobs],
     minimum_interval_seconds=10,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Launches jobs that were requested while Dagster was down, and jobs whose run died before it started.",
@@ -46,7 +47,7 @@ def launch_waiting_jobs(context: dg.SensorEvaluationContext, platform: Platform)
     if not launched:
         return dg.SkipReason("No job is waiting for a run.")
     known = context.instance.get_dynamic_partitions(DEVICE_PARTITIONS)
-    new_devices = sorted({job.device_id for job in launched}.difference(known))
+    new_devices = sorted({name for name in map(partition_of, launched) if name is not None}.difference(known))
     return dg.SensorResult(
         run_requests=[_run_request(job, platform.settings) for job in launched],
         dynamic_partitions_requests=[devices.build_add_request(new_devices)],

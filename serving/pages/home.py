@@ -5,9 +5,9 @@ from typing import Annotated, Any
 
 from fastapi import Query, Request, Response
 
+from assets.energy import fleet_peak
 from serving.alerts import routes as alerts
 from serving.alerts.schemas import AlertQuery
-from serving.alerts.summary import SummaryQuery, summarize_alerts
 from serving.analytics import routes as analytics
 from serving.analytics.schemas import JobQuery
 from serving.auth.principal import CurrentPrincipal
@@ -22,7 +22,7 @@ from serving.quarantine.routes import list_quarantine
 from serving.quarantine.schemas import QuarantineQuery
 from serving.reports import routes as reports
 from serving.reports.schemas import ReportQuery
-from serving.telemetry.sums import MAX_DEVICES, energies_of, energy_sum, peak_of, summed_devices
+from serving.telemetry.sums import MAX_DEVICES, energies_of, energy_sum, summed_devices
 from storage import attention, catalogue, dirty_days, last_seen
 from storage.settings import Settings
 from storage.times import microseconds, moment, utc_now
@@ -66,12 +66,10 @@ def worst_machines(
 
 
 @router.get("/home/alerts")
-def open_alerts(
-    request: Request, session: DatabaseSession, settings: PlatformSettings, principal: CurrentPrincipal
-) -> Response:
+def open_alerts(request: Request, session: DatabaseSession, principal: CurrentPrincipal) -> Response:
     """Open alerts by severity, and the newest of them."""
     newest = alerts.list_alerts(session, principal, AlertQuery(status="open", page_size=ALERTS))
-    context = {"counts": summarize_alerts(session, settings, SummaryQuery(days=1)).data.by_severity, "newest": newest}
+    context = {"counts": attention.open_by_severity(session), "newest": newest}
     return show(request, "partials/home_alerts.html", context)
 
 
@@ -143,8 +141,8 @@ def _energy(session: DatabaseSession, reader: Readings, settings: Settings) -> d
     peak = None
     if len(names) <= MAX_PEAK_DEVICES:
         month = microseconds(midnight.replace(day=1))
-        energies, counted = energies_of(session, reader, names, month, microseconds(local))
-        peak = peak_of(energies[name] for name in counted.devices)
+        energies, fleet = energies_of(session, reader, names, month, microseconds(local))
+        peak = fleet_peak({name: energies[name] for name in fleet.counted.devices})
     before, after = earlier["energy_kwh"], today["energy_kwh"]
     return {
         "total": total,

@@ -30,16 +30,7 @@ class Section(NamedTuple):
     name: str
 
 
-NAVIGATION = (
-    Section("", "Home"),
-    Section("machines", "Machines"),
-    Section("alerts", "Alerts"),
-    Section("rules", "Rules"),
-    Section("analytics", "Analytics"),
-    Section("reports", "Reports"),
-    Section("data", "Data"),
-    Section("settings", "Settings"),
-)
+NAVIGATION = (Section("", "Home"), Section("machines", "Machines"))
 
 _templates = Environment(
     loader=FileSystemLoader(FOLDER),

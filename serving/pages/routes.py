@@ -1,10 +1,6 @@
 """All pages. The first page stands before the API's own answer at `/`."""
 
 from serving.pages import (
-    alerts,
-    analysis_charts,
-    analytics,
-    data,
     home,
     login,
     machine,
@@ -13,32 +9,7 @@ from serving.pages import (
     machine_energy,
     machine_telemetry,
     machines,
-    quarantine,
-    report_schedules,
-    reports,
-    rule_form,
-    rules,
-    settings,
 )
 
-MODULES = (
-    home,
-    login,
-    machines,
-    machine,
-    machine_telemetry,
-    machine_energy,
-    machine_analyses,
-    machine_data,
-    alerts,
-    rules,
-    rule_form,
-    analytics,
-    analysis_charts,
-    quarantine,
-    data,
-    report_schedules,
-    reports,
-    settings,
-)
+MODULES = (home, login, machines, machine, machine_telemetry, machine_energy, machine_analyses, machine_data)
 ROUTERS = [home.first, *(module.router for module in MODULES)]

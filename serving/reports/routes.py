@@ -3,40 +3,47 @@
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
+from sqlmodel import Session
 
 from assets.reports import WrongPeriod, check_period, schema
 from serving.auth.identified import IdentifiedRoute
-from serving.auth.principal import public
+from serving.auth.principal import CurrentPrincipal, public
 from serving.auth.tenancy import DatabaseSession
 from serving.dependencies import JobLauncher, Objects
 from serving.devices.registration import registered_device
 from serving.http.errors import Conflict, Invalid, NotFound, problems
-from serving.http.pagination import Page, paginate
+from serving.http.pagination import Found, Page, paginate
 from serving.jobs import lifecycle
 from serving.jobs.downloads import Download, download_of
 from serving.jobs.schemas import JobPath
+from serving.reports.editions import ReportEditions
 from serving.reports.schemas import ReportAccepted, ReportQuery, ReportRequest, ReportState
-from storage import jobs
+from serving.reports.subject import scope_of, subject_of
+from storage import jobs, reports as stored
 from storage.jobs import ReportJob
 
 router = APIRouter(prefix="/api/reports", tags=["reports"], route_class=IdentifiedRoute)
 
 
 @router.post("/generate", status_code=202, responses=problems(NotFound))
-def generate_report(session: DatabaseSession, launcher: JobLauncher, body: ReportRequest) -> ReportAccepted:
-    """Start a report. `GET /api/reports/status/{job_id}` returns its progress."""
-    device = registered_device(session, body.device_id)
+def generate_report(
+    session: DatabaseSession, principal: CurrentPrincipal, launcher: JobLauncher, body: ReportRequest
+) -> ReportAccepted:
+    """Start a report of a device or of a fleet. `GET /api/reports/status/{job_id}` returns its progress."""
+    subject = subject_of(session, body, principal.tenant_id)
     try:
         check_period(body.date_range_start, body.date_range_end)
     except WrongPeriod as wrong:
         raise Invalid(str(wrong), field=wrong.field) from None
     job = ReportJob(
         job_id=jobs.new_job_id(ReportJob),
-        tenant_id=device.tenant_id,
-        device_id=body.device_id,
+        tenant_id=subject.tenant_id,
+        device_id=subject.device_id,
         analysis_types=list(dict.fromkeys(body.analysis_types)),
         format=body.format,
-        parameters={"language": body.language} if body.language else None,
+        parameters=stored.report_parameters(
+            language=body.language, compute_missing=body.compute_missing, device_ids=subject.device_ids
+        ),
         date_range_start=body.date_range_start,
         date_range_end=body.date_range_end,
     )
@@ -44,10 +51,23 @@ def generate_report(session: DatabaseSession, launcher: JobLauncher, body: Repor
     return ReportAccepted(job_id=job.job_id, status=job.status)
 
 
+@router.post("/{job_id}/editions", status_code=202, responses=problems(NotFound, Conflict))
+def create_edition(session: DatabaseSession, launcher: JobLauncher, job_id: JobPath) -> ReportAccepted:
+    """Make a completed report again, from the datasets as they are now. The report itself stays as it was issued."""
+    report = lifecycle.get_job(session, ReportJob, job_id)
+    if report.status != "completed":
+        raise Conflict(f"{job_id} is {report.status}; only a completed report has a new edition")
+    job = stored.new_edition(session, report)
+    if scope_of(job.device_id) == "device":
+        job.tenant_id = registered_device(session, job.device_id).tenant_id
+    lifecycle.submit(session, launcher, job)
+    return ReportAccepted(job_id=job.job_id, status=job.status)
+
+
 @router.get("/status/{job_id}", responses=problems(NotFound))
-def get_report_status(session: DatabaseSession, job_id: JobPath) -> ReportState:
-    """The status and the progress of a report."""
-    return ReportState.of(lifecycle.get_job(session, ReportJob, job_id))
+def get_report_status(session: DatabaseSession, editions: ReportEditions, job_id: JobPath) -> ReportState:
+    """The status and the progress of a report, and whether its datasets were made again since it was issued."""
+    return editions.states([lifecycle.get_job(session, ReportJob, job_id)])[0]
 
 
 @router.get("/download/{job_id}", responses=problems(NotFound, Conflict))
@@ -67,12 +87,26 @@ def get_report_schema() -> dict[str, Any]:
     return schema()
 
 
-@router.get("/jobs")
-def list_reports(session: DatabaseSession, query: Annotated[ReportQuery, Query()]) -> Page[ReportState]:
-    """Reports, newest first by default."""
-    filters = ("tenant_id", "device_id", "status", "format")
-    found = paginate(session, ReportJob, query, *filters, during="created_at")
+@router.get("/jobs", name="list_reports")
+def list_reports_with_editions(
+    session: DatabaseSession, editions: ReportEditions, query: Annotated[ReportQuery, Query()]
+) -> Page[ReportState]:
+    """Reports, newest first by default; each says whether its datasets were made again since it was issued."""
+    found = find_reports(session, query)
+    return Page[ReportState].of(query, editions.states(found.rows), found)
+
+
+def list_reports(session: Session, query: ReportQuery) -> Page[ReportState]:
+    """Reports without a look at their editions."""
+    found = find_reports(session, query)
     return Page[ReportState].of(query, [ReportState.of(job) for job in found.rows], found)
+
+
+def find_reports(session: Session, query: ReportQuery) -> Found[ReportJob]:
+    """The rows of a page of reports."""
+    filters = ("tenant_id", "device_id", "status", "format")
+    reports = stored.report_jobs(of_fleets=None if query.scope is None else query.scope == "fleet")
+    return paginate(session, reports, query, *filters, during="created_at")
 
 
 @router.post("/{job_id}/cancel", responses=problems(NotFound))

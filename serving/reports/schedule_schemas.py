@@ -9,7 +9,7 @@ from assets.analyses import AnalysisType
 from serving.devices.schemas import DeviceId
 from serving.http.fields import NOT_BLANK, Moment, Text
 from serving.http.pagination import SORT, CursorQuery
-from serving.reports.schemas import Format
+from serving.reports.schemas import ComputeMissing, Format
 from serving.reports.subject import Scope, SubjectFields
 from serving.rules.schemas import Channels
 from storage.report_schedules import Delivery, Frequency, RunStatus
@@ -38,9 +38,7 @@ class ScheduleFields(SubjectFields):
         Field(description="Whether files are attached, where the channel can do that, or a link to each is sent"),
     ] = "attachment"
     analysis_types: list[AnalysisType] = Field([], max_length=3)
-    compute_missing: Annotated[
-        bool, Field(description="Whether analyses that are missing are made before the report", strict=True)
-    ] = False
+    compute_missing: ComputeMissing = False
     language: Literal["en", "de"] | None = None
     status: ScheduleStatus = "active"
 

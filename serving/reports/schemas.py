@@ -1,6 +1,8 @@
 """Requests and responses of reports."""
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
@@ -10,22 +12,43 @@ from serving.devices.schemas import DeviceId
 from serving.http.fields import Instant, Moment, Text
 from serving.http.pagination import SORT, CursorQuery, TimeRangeQuery
 from serving.jobs.schemas import JobSort
+from serving.reports.subject import Scope, SubjectFields, scope_of
 from storage.jobs import JobStatus, ReportJob
 
+ComputeMissing = Annotated[
+    bool, Field(description="Whether analyses that are missing are made before the report of a device", strict=True)
+]
 Format = Literal["pdf", "excel", "json", "html"]
 
 
-class ReportRequest(BaseModel):
-    """A report of one device from `date_range_start` up to `date_range_end`, with its newest analysis results."""
+class ReportRequest(SubjectFields):
+    """A report from `date_range_start` up to `date_range_end`.
 
-    device_id: DeviceId
-    analysis_types: Annotated[list[AnalysisType], Field(max_length=3)] = []
+    It is of one device, with its newest analysis results, or of a fleet: the energy of its devices, ranked and summed.
+    """
+
+    analysis_types: list[AnalysisType] = Field([], max_length=3)
+    compute_missing: ComputeMissing = False
     date_range_start: Instant
     date_range_end: Instant
     format: Format = "pdf"
     language: Annotated[
         LanguageCode | None, Field(description="Of its texts, numbers and dates; else SITE_LANGUAGE")
     ] = None
+
+
+class Outdated(BaseModel):
+    """What has changed since a report was issued, and how to get a new edition of it.
+
+    The energies are that of the report, and that of its period as the datasets have it now.
+    """
+
+    changed_files: int = Field(description="Its days' files that were made again; of a fleet, devices with such files")
+    added_files: int = Field(description="Files of days that had none; of a fleet, devices that had none")
+    energy_issued_kwh: float | None
+    energy_now_kwh: float | None
+    difference_kwh: float | None = Field(description="By how much a new edition's energy would differ")
+    new_edition: str = Field(description="POST to this path makes the new edition; this report stays")
 
 
 class ReportAccepted(BaseModel):
@@ -37,7 +60,9 @@ class ReportState(BaseModel):
     """The status of a report; `size_bytes` and `sha256` are set once there is a file."""
 
     job_id: str
-    device_id: str
+    scope: Scope
+    device_id: str = Field(description="`*` for a fleet report")
+    device_ids: list[str] | None = Field(description="The devices of a fleet report; null for all of them")
     format: Format
     language: Annotated[LanguageCode | None, Field(description="As requested, or as it was made")] = None
     status: str
@@ -48,16 +73,24 @@ class ReportState(BaseModel):
     date_range_end: Moment
     created_at: Moment
     completed_at: Moment | None
+    edition: int = Field(1, description="1 for the report as it was first issued")
+    edition_of: str | None = Field(None, description="The first edition of a report that was made again")
+    newest_edition: str | None = Field(None, description="The newest edition of the report, if it is another one")
+    outdated: Outdated | None = Field(None, description="Set if its datasets were made again since it was issued")
     size_bytes: int | None
     sha256: str | None
 
     @classmethod
-    def of(cls, job: ReportJob) -> "ReportState":
+    def of(cls, job: ReportJob, editions: Mapping[str, Any] = MappingProxyType({})) -> "ReportState":
+        """The state of a report; `editions` are the fields about its editions."""
         file = job.results or {}
         return cls.model_validate(
             {
                 **job.model_dump(),
+                **editions,
                 "language": file.get("provenance", {}).get("language") or (job.parameters or {}).get("language"),
+                "scope": scope_of(job.device_id),
+                "device_ids": (job.parameters or {}).get("device_ids"),
                 "size_bytes": file.get("size_bytes"),
                 "sha256": file.get("sha256"),
             }
@@ -69,6 +102,7 @@ class ReportQuery(CursorQuery, TimeRangeQuery):
 
     tenant_id: Annotated[Text, Field(max_length=50)] | None = None
     device_id: DeviceId | None = None
+    scope: Scope | None = None
     status: JobStatus | None = None
     format: Format | None = None
     sort: Annotated[JobSort, SORT] = "-created_at"

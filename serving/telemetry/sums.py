@@ -1,16 +1,15 @@
 """Energy of several devices, and its sum."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-import numpy as np
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, Field
 from sqlmodel import Session
 
 from assets.datasets import TelemetryReader, energy_of
-from assets.energy import Counted, EnergyFigures, Peak, counted_devices
+from assets.energy import EnergyFigures, FleetEnergy, fleet_energy
 from serving.auth.tenancy import DatabaseSession
 from serving.dependencies import Readings
 from serving.http.errors import Invalid, NotFound, problems
@@ -20,7 +19,7 @@ from serving.telemetry.routes import refuse_unknown, requested_range
 from serving.telemetry.schemas import End, Start
 from storage import devices
 from storage.devices import IDENTIFIER
-from storage.times import HOUR, QUARTER, moment
+from storage.times import moment
 
 router = APIRouter(prefix="/api/v1/data", tags=["telemetry"])
 
@@ -80,14 +79,13 @@ def sum_energy(
 
 def energy_sum(session: Session, reader: TelemetryReader, names: Sequence[str], start: int, end: int) -> dict[str, Any]:
     """`EnergySumData` of the devices over the half-open range (µs)."""
-    energies, counted = energies_of(session, reader, names, start, end)
-    taken = [kwh for name in counted.devices if (kwh := energies[name].kwh) is not None]
-    fed = [kwh for name in counted.devices if (kwh := energies[name].export_kwh) is not None]
+    energies, summed = energies_of(session, reader, names, start, end)
+    counted = summed.counted
     return {
         "start_time": moment(start),
         "end_time": moment(end),
-        "energy_kwh": round(sum(taken), 6) if taken else None,
-        "energy_export_kwh": round(sum(fed), 6) if fed else None,
+        "energy_kwh": summed.kwh,
+        "energy_export_kwh": summed.export_kwh,
         "devices": [
             {
                 "device_id": name,
@@ -107,23 +105,10 @@ def energy_sum(session: Session, reader: TelemetryReader, names: Sequence[str], 
 
 def energies_of(
     session: Session, reader: TelemetryReader, names: Sequence[str], start: int, end: int
-) -> tuple[dict[str, EnergyFigures], Counted]:
-    """The energy of each device, and which of them count in their sum."""
+) -> tuple[dict[str, EnergyFigures], FleetEnergy]:
+    """The energy of each device, and their sum."""
     energies = {name: energy_of(session, reader, name, start, end) for name in sorted(names)}
-    measured = {name for name, energy in energies.items() if energy.kwh is not None or energy.export_kwh is not None}
-    return energies, counted_devices(names, devices.parents_of(session, names), measured)
-
-
-def peak_of(energies: Iterable[EnergyFigures]) -> Peak | None:
-    """The clock quarter hour in which the devices together took most; None if nothing is known."""
-    cells = [energy.cells for energy in energies if len(energy.cells.starts)]
-    if not cells:
-        return None
-    starts = np.concatenate([one.starts for one in cells]) // QUARTER * QUARTER
-    quarters, which = np.unique(starts, return_inverse=True)
-    taken = np.bincount(which, weights=np.concatenate([one.amounts for one in cells]))
-    highest = int(taken.argmax())
-    return Peak(float(taken[highest]) / 1000 / (QUARTER / HOUR), int(quarters[highest]))
+    return energies, fleet_energy(energies, devices.parents_of(session, names))
 
 
 def summed_devices(session: Session, device_ids: str | None = None) -> list[str]:

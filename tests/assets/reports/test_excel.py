@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -138,7 +139,7 @@ def test_the_repeated_hour_of_a_clock_change_has_its_utc_beside_it(tmp_path: Pat
 
 def test_a_report_without_readings(tmp_path: Path) -> None:
     book = Book.of(workbook(bare(NOON, NOON + DAY), tmp_path))
-    assert book.rows("Readings") == [["Time (Europe/Paris)", "Time (UTC)"]]
+    assert book.rows("Readings") == [["Time (Europe/Paris)", "Time (UTC)"], ["no readings in this period"]]
     assert ["Readings", 0.0] in book.rows("Data quality")
 
 
@@ -152,3 +153,74 @@ def test_a_timeout_or_a_cancellation_ends_the_work(tmp_path: Path) -> None:
 
     with pytest.raises(InterruptedError):
         workbook(house(), tmp_path / "b", progress=cancelled)
+
+
+def sheet_xml(book: Book, sheet: str) -> str:
+    return book.files[f"xl/worksheets/sheet{book.sheets.index(sheet) + 1}.xml"]
+
+
+def formats(book: Book, sheet: str, row: int) -> list[str]:
+    """The number formats of a row's cells."""
+    styles = ElementTree.fromstring(book.files["xl/styles.xml"])
+    named = {f.attrib["numFmtId"]: f.attrib["formatCode"] for f in styles.iter(f"{NAMESPACE}numFmt")}
+    builtin = {"0": "General", "3": "#,##0", "49": "@"}
+    (cell_formats,) = styles.iter(f"{NAMESPACE}cellXfs")
+    codes = [(named | builtin)[xf.attrib["numFmtId"]] for xf in cell_formats]
+    xml = ElementTree.fromstring(sheet_xml(book, sheet))
+    (cells,) = (r for r in xml.iter(f"{NAMESPACE}row") if r.attrib["r"] == str(row))
+    return [codes[int(cell.get("s", "0"))] for cell in cells]
+
+
+def test_sheets_are_tables_with_filters_and_print_a_page_wide(tmp_path: Path) -> None:
+    book = Book.of(workbook(house(), tmp_path))
+    tables = [xml for name, xml in book.files.items() if name.startswith("xl/tables/")]
+    assert len(tables) == 5, "days, readings, anomalies, forecast, alerts"
+    readings = next(xml for xml in tables if "reactive power (var)" in xml)
+    assert f'ref="A1:G{1 + 7 * 1440}"' in readings
+    assert "<autoFilter" in readings
+    for sheet in book.sheets:
+        xml = sheet_xml(book, sheet)
+        setup = next(ElementTree.fromstring(xml).iter(f"{NAMESPACE}pageSetup")).attrib
+        assert (setup["paperSize"], setup["orientation"], setup["fitToHeight"]) == ("9", "landscape", "0"), sheet
+        assert '<pageSetUpPr fitToPage="1"/>' in xml
+        assert 'state="frozen"' in xml
+    assert 'wrapText="1"' in book.files["xl/styles.xml"]
+    assert "_xlnm.Print_Titles" in book.files["xl/workbook.xml"], "headers come again on each page"
+
+
+def test_numbers_have_the_digits_that_they_need(tmp_path: Path) -> None:
+    times = [NOON + i * MINUTE for i in range(3)]
+    readings = table(
+        "D1", times, {"power": [1234.5, 20_000.25, 3.0], "voltage": [229.61, 230.2, 231.0], "n": [1.0, 2.0, 3.0]}
+    )
+    book = Book.of(workbook(bare(NOON, NOON + HOUR, readings), tmp_path))
+    assert book.rows("Readings")[0][2:] == ["voltage (V)", "power (W)", "n"]
+    assert formats(book, "Readings", 2)[2:] == ["#,##0.0", "#,##0", "#,##0"]
+    counts = next(i for i, row in enumerate(book.rows("Data quality"), 1) if row[:1] == ["Readings"])
+    assert formats(book, "Data quality", counts)[1] == "#,##0"
+
+
+def test_a_time_stands_once_where_both_zones_are_the_same(tmp_path: Path) -> None:
+    data = replace(bare(NOON, NOON + HOUR, steady(NOON, NOON + HOUR)), zone=ZoneInfo("UTC"))
+    assert Book.of(workbook(data, tmp_path)).rows("Readings")[0][:2] == ["Time (UTC)", "voltage (V)"]
+
+
+def test_an_empty_sheet_says_none_or_why(tmp_path: Path) -> None:
+    analyses: dict[str, dict[str, Any]] = {
+        "anomaly": {"results": {"events": []}},
+        "forecast": {"missing": "too few days"},
+    }
+    book = Book.of(workbook(replace(bare(NOON, NOON + HOUR), analyses=analyses), tmp_path / "a"))
+    said = {sheet: book.rows(sheet)[1:] for sheet in ("Anomalies", "Forecast", "Alerts")}
+    assert said == {"Anomalies": [["none"]], "Forecast": [["not analysed: too few days"]], "Alerts": [["none"]]}
+    book = Book.of(workbook(bare(NOON, NOON + HOUR), tmp_path / "b"))
+    assert book.rows("Anomalies")[1] == ["not analysed: this report was asked for without it"]
+
+
+def test_a_workbook_in_german(tmp_path: Path) -> None:
+    book = Book.of(workbook(house(START, START + DAY), tmp_path, language="de"))
+    assert book.sheets[0] == "Übersicht"
+    assert book.sheets[-1] == "Datenqualität"
+    assert book.rows("Messwerte")[0][0] == "Zeit (Europe/Paris)"
+    assert "'Messwerte'" not in book.files["xl/charts/chart1.xml"]
+    assert "Tage!" in book.files["xl/charts/chart1.xml"]

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import math
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -74,12 +75,20 @@ def raised(session: Session, time: datetime, message: str) -> None:
     session.commit()
 
 
-def write(settings: Settings, session: Session, objects: ObjectStore, minutes: range, *, export: bool = True) -> None:
+def write(
+    settings: Settings,
+    session: Session,
+    objects: ObjectStore,
+    minutes: range,
+    *,
+    export: bool = True,
+    varying: float = 0.0,
+) -> None:
     telemetry = open_telemetry_store(settings)
     readings = []
     for minute in minutes:
         time = microseconds(START) + minute * 60_000_000
-        metrics = {"voltage": 230.0, "current": 5.0, "power": 1000.0}
+        metrics = {"voltage": 230.0, "current": 5.0, "power": 1000.0 + varying * math.sin(minute / 100)}
         readings.append(
             Reading(
                 device_id="D1", time=time, metrics=metrics, received_at=time, device_type="pump", location="Hall 1",
@@ -372,3 +381,27 @@ def test_alerts_beyond_the_most_are_counted(
     run(instance, job, session)
     said = json_of(objects, job)
     assert (said["alerts_total"], [alert["message"] for alert in said["alerts"]]) == (2, ["newest"])
+
+
+def test_analyses_that_are_missing_are_made_first_when_asked(
+    instance: dg.DagsterInstance, session: Session, objects: ObjectStore, settings: Settings, device: Device
+) -> None:
+    for day in range(1, 5):
+        write(settings, session, objects, range(-1440 * day, -1440 * (day - 1)), varying=300)
+    analysed(session, "forecast", END, results={})
+    types = ["anomaly", "forecast", "prediction"]
+    job = asked(session, analysis_types=types, parameters={"compute_missing": True})
+    run(instance, job, session)
+    assert job.status == "completed"
+    said = {analysis["type"]: analysis for analysis in json_of(objects, job)["analyses"]}
+    made = session.exec(select(AnalyticsJob).where(AnalyticsJob.analysis_type == "anomaly")).one()
+    assert (said["anomaly"]["status"], said["anomaly"]["job_id"]) == ("completed", made.job_id), said["anomaly"]
+    assert made.date_range_start < START, "a short period is analysed with the days before it"
+    assert said["forecast"]["model"] == "forecast model", "what is there is not made again"
+    assert said["prediction"]["status"] == "missing"
+    failed = session.exec(select(AnalyticsJob).where(AnalyticsJob.analysis_type == "prediction")).one()
+    assert (failed.status, said["prediction"]["reason"]) == ("failed", failed.error_message)
+    event = instance.get_latest_materialization_event(dg.AssetKey("anomaly_result"))
+    assert event is not None
+    assert event.dagster_event is not None
+    assert event.dagster_event.partition == "D1"

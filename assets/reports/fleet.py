@@ -1,0 +1,177 @@
+"""Makes the content of a fleet report: each device's figures, their ranking, and the sums that agree with them."""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from itertools import pairwise
+from zoneinfo import ZoneInfo
+
+from assets.energy import Counted, EnergyFigures, Standby, fleet_energy, fleet_peak, total
+from assets.reports.content import Generator, Period
+from assets.reports.fleet_content import (
+    FleetContent,
+    FleetDay,
+    FleetDevice,
+    FleetFile,
+    FleetGroup,
+    FleetPeak,
+    FleetTotals,
+)
+from assets.reports.period import midnights
+from assets.reports.texts import LanguageCode
+from storage.times import microseconds, moment
+
+
+@dataclass(frozen=True)
+class FleetMember:
+    """A device of a fleet with what was measured of it. `before_kwh` is the energy of the period before."""
+
+    device_id: str
+    name: str
+    type: str
+    location: str | None
+    energy: EnergyFigures
+    before_kwh: float | None
+    standby: Standby
+    alerts: int
+    alerts_open: int
+    waiting_days: int
+    files: int
+    files_sha256: str
+
+    @property
+    def is_measured(self) -> bool:
+        return self.energy.kwh is not None or self.energy.export_kwh is not None
+
+
+@dataclass(frozen=True)
+class FleetInput:
+    """All data of a fleet report. Times are aware, the period is half-open, and `parents` is that of sums."""
+
+    report_id: str
+    zone: ZoneInfo
+    start: datetime
+    end: datetime
+    members: Sequence[FleetMember]
+    parents: Mapping[str, str]
+    generated_at: datetime
+    left_out: Sequence[str] = ()
+    code_version: str | None = None
+
+
+def compose_fleet(data: FleetInput, language: LanguageCode) -> FleetContent:
+    """The content of the report. Equal input gives equal content."""
+    members = {member.device_id: member for member in data.members}
+    summed = fleet_energy({name: member.energy for name, member in members.items()}, data.parents)
+    counted, energy = summed.counted, summed.kwh
+    in_sums = [members[device_id] for device_id in counted.devices]
+    edges = list(midnights(data.start, data.end, data.zone))
+    devices = [_device(member, counted, edges, energy) for member in data.members]
+    devices.sort(key=lambda device: (-(device.energy_kwh or 0.0), device.energy_kwh is None, device.id))
+    before = total([member.before_kwh for member in in_sums])
+    both = [m for m in in_sums if m.before_kwh is not None and m.energy.kwh is not None]
+    return FleetContent(
+        language=language,
+        report_id=data.report_id,
+        generated_at=data.generated_at.astimezone(UTC),
+        generator=Generator(name="energy-platform", version=data.code_version or version("energy-platform")),
+        period=Period(start=data.start.astimezone(UTC), end=data.end.astimezone(UTC), tz=data.zone.key),
+        totals=FleetTotals(
+            energy_kwh=energy,
+            energy_export_kwh=summed.export_kwh,
+            energy_before_kwh=before,
+            change=_change(total([m.energy.kwh for m in both]), total([m.before_kwh for m in both])),
+            outside_hours_kwh=total([member.standby.outside_kwh for member in in_sums]),
+            peak=_peak(in_sums),
+            devices=len(devices),
+            devices_counted=len(in_sums),
+            devices_without_energy=sum(not member.is_measured for member in data.members),
+            alerts=sum(member.alerts for member in data.members),
+        ),
+        devices=devices,
+        days=[_day(in_sums, start, end, data.zone) for start, end in pairwise(edges)],
+        types=_types(in_sums, energy),
+        circular=list(counted.circular),
+        left_out=list(data.left_out),
+        files=[
+            FleetFile(device_id=member.device_id, files=member.files, sha256=member.files_sha256)
+            for member in data.members
+            if member.files
+        ],
+    )
+
+
+def _device(member: FleetMember, counted: Counted, edges: Sequence[datetime], sum_kwh: float | None) -> FleetDevice:
+    energy, device_id = member.energy, member.device_id
+    is_counted = device_id in counted.devices
+    peak = energy.peak_demand
+    return FleetDevice(
+        id=device_id,
+        name=member.name,
+        type=member.type,
+        location=member.location,
+        counted=is_counted,
+        counted_by=counted.counted_by.get(device_id),
+        stands_in_for=counted.stands_in_for.get(device_id),
+        energy_kwh=energy.kwh,
+        energy_export_kwh=energy.export_kwh,
+        energy_source=energy.source,
+        share=energy.kwh / sum_kwh if is_counted and energy.kwh is not None and sum_kwh else None,
+        energy_before_kwh=member.before_kwh,
+        change=_change(energy.kwh, member.before_kwh),
+        coverage=energy.coverage,
+        mean_power_w=energy.mean_power,
+        peak_demand_w=peak and peak.watts,
+        peak_demand_at=peak and moment(peak.at),
+        load_factor=energy.load_factor,
+        base_load_w=member.standby.base_load,
+        outside_hours_kwh=member.standby.outside_kwh,
+        outside_hours_share=member.standby.share,
+        alerts=member.alerts,
+        alerts_open=member.alerts_open,
+        findings=len(energy.findings),
+        waiting_days=member.waiting_days,
+        daily_kwh=[energy.part(microseconds(a), microseconds(b)).kwh for a, b in pairwise(edges)],
+    )
+
+
+def _day(members: Sequence[FleetMember], start: datetime, end: datetime, zone: ZoneInfo) -> FleetDay:
+    parts = [member.energy.part(microseconds(start), microseconds(end)) for member in members]
+    return FleetDay(
+        day=start.astimezone(zone).date(),
+        start=start,
+        end=end,
+        energy_kwh=total([part.kwh for part in parts]),
+        energy_export_kwh=total([part.export_kwh for part in parts]),
+    )
+
+
+def _types(members: Sequence[FleetMember], sum_kwh: float | None) -> list[FleetGroup]:
+    of_type: dict[str, list[FleetMember]] = defaultdict(list)
+    for member in members:
+        of_type[member.type].append(member)
+    groups = []
+    for name, same in of_type.items():
+        kwh = total([member.energy.kwh for member in same])
+        share = kwh / sum_kwh if kwh is not None and sum_kwh else None
+        groups.append(FleetGroup(name=name, devices=len(same), energy_kwh=kwh, share=share))
+    return sorted(groups, key=lambda group: (-(group.energy_kwh or 0.0), group.name))
+
+
+def _peak(members: Sequence[FleetMember]) -> FleetPeak | None:
+    peak = fleet_peak({member.device_id: member.energy for member in members})
+    if peak is None:
+        return None
+    return FleetPeak(watts=peak.watts, at=moment(peak.at), device_id=peak.device_id, share=peak.share)
+
+
+def combined_hash(hashes: Iterable[str]) -> str:
+    """One hash for the hashes of a device's files, in their order."""
+    return hashlib.sha256("".join(hashes).encode()).hexdigest()
+
+
+def _change(now: float | None, before: float | None) -> float | None:
+    return now / before - 1 if now is not None and before else None

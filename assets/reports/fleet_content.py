@@ -1,0 +1,141 @@
+"""What a fleet report says: the content that all its formats show, and its JSON format.
+
+The docstrings of the models are the descriptions in the schema.
+"""
+
+from datetime import date, datetime
+from typing import Any, Literal
+
+from pydantic import Field
+
+from assets.reports.content import Generator, Period
+from assets.reports.noticed import Number, Part
+from assets.reports.texts import LanguageCode
+
+
+class FleetDevice(Part):
+    """A device of the fleet. It is in the sums if it is `counted`; `share` is then its part of the fleet's energy.
+
+    `counted_by` is the device above it that counts in its place, and `stands_in_for` the parent that measured nothing.
+    `energy_before_kwh` is that of the period before, of the same length, and `change` is relative to it. `base_load_w`
+    is what the device always uses, and `outside_hours_kwh` what it uses outside working hours. `daily_kwh` follows the
+    days of the fleet; `coverage` is the measured share of the period, from 0 to 1.
+    """
+
+    id: str
+    name: str
+    type: str
+    location: str | None
+    counted: bool
+    counted_by: str | None
+    stands_in_for: str | None
+    energy_kwh: Number | None
+    energy_export_kwh: Number | None
+    energy_source: str | None
+    share: Number | None
+    energy_before_kwh: Number | None
+    change: Number | None
+    coverage: Number
+    mean_power_w: Number | None
+    peak_demand_w: Number | None
+    peak_demand_at: datetime | None
+    load_factor: Number | None
+    base_load_w: Number | None
+    outside_hours_kwh: Number | None
+    outside_hours_share: Number | None
+    alerts: int
+    alerts_open: int
+    findings: int
+    waiting_days: int
+    daily_kwh: list[Number | None]
+
+
+class FleetDay(Part):
+    """A calendar day in the report's time zone, or the part of it within the period, and the energy of the fleet."""
+
+    day: date
+    start: datetime
+    end: datetime
+    energy_kwh: Number | None
+    energy_export_kwh: Number | None
+
+
+class FleetGroup(Part):
+    """The counted devices of one type together."""
+
+    name: str
+    devices: int
+    energy_kwh: Number | None
+    share: Number | None
+
+
+class FleetPeak(Part):
+    """The quarter hour in which the fleet took most (W), and the device that took most of it then.
+
+    What is not measured of a device counts as nothing. `share` is that device's part of it.
+    """
+
+    watts: Number
+    at: datetime
+    device_id: str
+    share: Number
+
+
+class FleetTotals(Part):
+    """Sums over the counted devices. `change` is relative to the period before, of the devices that have both."""
+
+    energy_kwh: Number | None
+    energy_export_kwh: Number | None
+    energy_before_kwh: Number | None
+    change: Number | None
+    outside_hours_kwh: Number | None
+    peak: FleetPeak | None
+    devices: int
+    devices_counted: int
+    devices_without_energy: int
+    alerts: int
+
+
+class FleetFile(Part):
+    """The day files of a device that its figures come from: how many, and a hash over their hashes."""
+
+    device_id: str
+    files: int
+    sha256: str
+
+
+class FleetContent(Part):
+    """A report over several devices as data. Times are in UTC and unknown values are null.
+
+    `devices` are ranked by energy. A parent or its children are in the sums, never both. `circular` names devices that
+    are above themselves through `parent_device`, and `left_out` requested ones that are not registered any more.
+    """
+
+    schema_version: Literal["1.0"] = "1.0"
+    kind: Literal["fleet"] = "fleet"
+    language: LanguageCode = "en"
+    report_id: str
+    generated_at: datetime
+    generator: Generator
+    period: Period
+    totals: FleetTotals
+    devices: list[FleetDevice]
+    days: list[FleetDay]
+    types: list[FleetGroup]
+    circular: list[str]
+    left_out: list[str]
+    files: list[FleetFile] = Field(default_factory=list)
+
+    def to_json(self) -> bytes:
+        return self.model_dump_json().encode()
+
+    @property
+    def counted(self) -> list[FleetDevice]:
+        """The devices that are in the sums, those with most energy first."""
+        return [device for device in self.devices if device.counted]
+
+
+def fleet_schema() -> dict[str, Any]:
+    """The published JSON schema of a fleet report."""
+    dialect = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
+    return dialect | FleetContent.model_json_schema(mode="serialization")

@@ -1,0 +1,63 @@
+"""The figures of a fleet report as SVG: the devices with most energy, and the fleet's energy over time."""
+
+import math
+
+from assets.reports.canvas import A4, Pen, family, svg
+from assets.reports.fleet_content import FleetContent
+from assets.reports.fleet_highlights import MAX_DAYS, by_month
+
+MAX_BARS = 15
+
+
+def ranking(content: FleetContent, pen: Pen) -> str | None:
+    """A bar for each of the devices that took most, as SVG. None if fewer than two took energy."""
+    devices = [device for device in content.counted if device.energy_kwh]
+    if len(devices) < 2:
+        return None
+    shown = devices[:MAX_BARS]
+    names = [device.id for device in shown]
+    values = [device.energy_kwh or 0.0 for device in shown]
+    if rest := devices[MAX_BARS:]:
+        names.append(pen.language.say("fleet.others", n=len(rest)))
+        values.append(sum(device.energy_kwh or 0.0 for device in rest))
+    figure, (axis,) = pen.canvas(height=0.5 + 0.24 * len(values))
+    colours = [pen.colours["accent"]] * len(shown) + [pen.colours["pale"]] * (len(values) - len(shown))
+    axis.barh(range(len(values)), values, height=0.68, color=colours)
+    axis.set_yticks(range(len(values)), names, parse_math=False)
+    axis.invert_yaxis()
+    axis.grid(visible=False, axis="y")
+    axis.set_xticks([])
+    axis.spines["bottom"].set_visible(False)
+    axis.margins(x=0.16, y=0.02)
+    for row, value in enumerate(values):
+        axis.annotate(
+            pen.language.quantity(value, "kWh"),
+            (value, row),
+            xytext=(3, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=pen.paper.letters,
+            color=pen.colours["muted"],
+            family=family(),
+        )
+    return svg(figure)
+
+
+def energy_over_time(content: FleetContent, pen: Pen) -> str | None:
+    """A bar per day, or per month of a long period, as SVG. None if fewer than two have energy."""
+    is_long = len(content.days) > MAX_DAYS
+    bars = by_month(content.days) if is_long else [(day.day, day.energy_kwh) for day in content.days]
+    if sum(kwh is not None for _, kwh in bars) < 2:
+        return None
+    figure, (axis,) = pen.canvas()
+    heights = [math.nan if kwh is None else kwh for _, kwh in bars]
+    axis.bar(range(len(bars)), heights, width=0.72, color=pen.colours["accent"])
+    step = -(-len(bars) // pen.paper.labels)
+    pattern = "month_short" if is_long else "day" if pen.paper is A4 else "short"
+    ticks = range(0, len(bars), step)
+    axis.set_xticks(ticks, [pen.language.dated(bars[i][0], pattern) for i in ticks])
+    side = max(len(bars), 7) / 2 + 0.1
+    axis.set_xlim((len(bars) - 1) / 2 - side, (len(bars) - 1) / 2 + side)
+    axis.tick_params(axis="x", length=0)
+    pen.label(axis, "kWh")
+    return svg(figure)

@@ -1,0 +1,64 @@
+"""What a fleet report singles out: devices to look at first, each kind by the energy that it stands for."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date
+
+from assets.reports.fleet_content import FleetContent, FleetDay, FleetDevice
+
+MAX_NAMED = 5
+# Beyond so many days the energy of the fleet is shown by month.
+MAX_DAYS = 62
+# So much more or less than before, so much of it outside working hours, and so little of the period measured.
+MUCH_CHANGE, MUCH_OUTSIDE, LITTLE_COVERAGE = 0.2, 0.3, 0.95
+
+
+@dataclass(frozen=True)
+class FleetHighlights:
+    """At most `MAX_NAMED` devices of each kind, and the fleet's energy by month if the period is long."""
+
+    changed: list[FleetDevice]
+    outside_hours: list[FleetDevice]
+    incomplete: list[FleetDevice]
+    months: list[tuple[date, float | None]] | None
+
+    @classmethod
+    def of(cls, content: FleetContent) -> "FleetHighlights":
+        return cls(
+            changed=_first(content, _changed_kwh),
+            outside_hours=_first(content, _outside_kwh),
+            incomplete=_first(content, lambda device: 1 - device.coverage if _is_incomplete(device) else None),
+            months=by_month(content.days) if len(content.days) > MAX_DAYS else None,
+        )
+
+
+def by_month(days: list[FleetDay]) -> list[tuple[date, float | None]]:
+    """The first of each month with the energy of its days; None for a month of which nothing is known."""
+    months: dict[date, list[float]] = {}
+    for day in days:
+        known = months.setdefault(day.day.replace(day=1), [])
+        if day.energy_kwh is not None:
+            known.append(day.energy_kwh)
+    return [(month, sum(known) if known else None) for month, known in months.items()]
+
+
+def _first(content: FleetContent, weight: Callable[[FleetDevice], float | None]) -> list[FleetDevice]:
+    """The devices that have a weight, the heaviest first."""
+    weighed = [(weight_of, device) for device in content.devices if (weight_of := weight(device)) is not None]
+    return [device for _, device in sorted(weighed, key=lambda pair: (-pair[0], pair[1].id))[:MAX_NAMED]]
+
+
+def _changed_kwh(device: FleetDevice) -> float | None:
+    """By how much the energy of a device differs from before, if that is much and both periods are measured."""
+    if device.change is None or abs(device.change) < MUCH_CHANGE or _is_incomplete(device):
+        return None
+    return abs((device.energy_kwh or 0.0) - (device.energy_before_kwh or 0.0))
+
+
+def _outside_kwh(device: FleetDevice) -> float | None:
+    share = device.outside_hours_share
+    return device.outside_hours_kwh if share is not None and share >= MUCH_OUTSIDE else None
+
+
+def _is_incomplete(device: FleetDevice) -> bool:
+    return device.coverage < LITTLE_COVERAGE

@@ -1,0 +1,55 @@
+"""Analyses that a report asks for and that nobody has made: they are made in the report's own run, before it."""
+
+from datetime import UTC, timedelta
+from typing import cast
+
+import dagster as dg
+
+from assets.analyses import AnalysisType
+from assets.datasets import NoTelemetry
+from orchestration.analyses.results import ANALYSIS_ASSETS, perform_analysis
+from orchestration.analyses.run_config import add_job
+from orchestration.claimed_job import claimed_job
+from orchestration.resources import Platform
+from storage import jobs
+from storage.jobs import AnalyticsJob, ReportJob
+
+# An analysis learns from at least so many days before the period's end, as those of every night do.
+MIN_DAYS = 28
+
+
+def compute_missing(context: dg.AssetExecutionContext, platform: Platform, report: ReportJob) -> dict[str, str]:
+    """Make the analyses that the report asks for and that no completed job has; why the others could not be made.
+
+    Each is a job of its own, as if a client had asked for it.
+    """
+    reasons = {}
+    for analysis_type in report.analysis_types:
+        try:
+            if job := _add_missing(platform, report, analysis_type):
+                _perform(context, platform, job)
+        except (NoTelemetry, dg.Failure) as error:
+            reasons[analysis_type] = str(error) if isinstance(error, NoTelemetry) else error.description or "it failed"
+    return reasons
+
+
+def _add_missing(platform: Platform, report: ReportJob, analysis_type: str) -> AnalyticsJob | None:
+    """Add the job of an analysis over the period, and over days before it if that is short; None if there is one."""
+    start, end = report.date_range_start.astimezone(UTC), report.date_range_end.astimezone(UTC)
+    last = (end - timedelta(microseconds=1)).date()
+    first = min(start.date(), last - timedelta(days=MIN_DAYS - 1))
+    with platform.session() as session:
+        if jobs.newest_analysis(session, report.device_id, analysis_type, start, end):
+            return None
+        job = add_job(session, report.device_id, cast("AnalysisType", analysis_type), start=first, end=last)
+        session.commit()
+        return job
+
+
+def _perform(context: dg.AssetExecutionContext, platform: Platform, job: AnalyticsJob) -> None:
+    with claimed_job(context, platform, AnalyticsJob, job.job_id) as claimed:
+        if claimed:
+            metadata, asset = perform_analysis(claimed), ANALYSIS_ASSETS[job.analysis_type]
+            context.instance.report_runless_asset_event(
+                dg.AssetMaterialization(asset.key, partition=job.device_id, metadata=metadata)
+            )
