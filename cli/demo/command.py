@@ -94,7 +94,9 @@ def _running_platform(settings: Settings, progress: Progress) -> Iterator[None]:
 def _print(settings: Settings, summary: "Summary") -> None:
     from cli.local.services import addresses
 
-    rows = [("READINGS", ", ".join(f"{count:,} {name}" for name, count in summary.readings.items()))]
+    where = addresses(settings)
+    rows = [("LOOK AT", where["pages"])]
+    rows += [("READINGS", ", ".join(f"{count:,} {name}" for name, count in summary.readings.items()))]
     rows += [("ALERTS", f"{summary.alerts} raised by the faults in the data")]
     rows += [("DATASET", f"{d['key']}  {d['rows']:,} readings, {d['size']:,} bytes") for d in summary.datasets]
     rows += [
@@ -109,7 +111,7 @@ def _print(settings: Settings, summary: "Summary") -> None:
         for r in summary.reports
     ]
     rows += [("FAILED", f"{f['step']}: {f['reason']}") for f in summary.failed]
-    rows += [(name, address) for name, address in addresses(settings).items()]
+    rows += [(name, address) for name, address in where.items()]
     print()
     previous = ""
     for name, text in rows:

@@ -84,6 +84,7 @@ def api_scheme() -> str:
 def addresses(settings: Settings) -> dict[str, str]:
     """Where people and devices find the platform."""
     return {
+        "pages": f"{api_scheme()}://{_reachable(settings.api_host)}:{settings.api_port}/",
         "API docs": f"{api_scheme()}://{_reachable(settings.api_host)}:{settings.api_port}/docs",
         "Dagster UI": settings.dagster_address,
         "MQTT broker": f"{settings.broker_host}:{settings.mqtt_broker_port}",

@@ -9,6 +9,7 @@ from assets.energy import fleet_peak
 from serving.alerts import routes as alerts
 from serving.alerts.schemas import AlertQuery
 from serving.analytics import routes as analytics
+from serving.analytics.fleet import FleetQuery, rank_fleet
 from serving.analytics.schemas import JobQuery
 from serving.auth.principal import CurrentPrincipal
 from serving.auth.tenancy import DatabaseSession
@@ -107,9 +108,15 @@ def intake_now(request: Request, session: DatabaseSession, settings: PlatformSet
 
 @router.get("/home/analyses")
 def newest_analyses(request: Request, session: DatabaseSession) -> Response:
-    """The newest results of analyses."""
-    found = analytics.list_jobs(session, JobQuery(status="completed", limit=ALERTS))
-    return show(request, "partials/home_analyses.html", {"jobs": found.jobs})
+    """The machines with the strongest anomalies, those with the highest risk of a failure, and the newest analyses."""
+    by_anomaly = rank_fleet(session, FleetQuery(sort="-anomaly", page_size=ALERTS)).devices
+    by_risk = rank_fleet(session, FleetQuery(sort="-risk", page_size=ALERTS)).devices
+    context = {
+        "anomalies": [device for device in by_anomaly if device.anomaly and device.anomaly.score > 0],
+        "risks": [device for device in by_risk if device.failure_risk],
+        "jobs": analytics.list_jobs(session, JobQuery(status="completed", limit=1)).jobs,
+    }
+    return show(request, "partials/home_analyses.html", context)
 
 
 @router.get("/home/changes")

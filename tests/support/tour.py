@@ -17,6 +17,13 @@ from tests.cli.conftest import LocalPlatform, end
 CHROMIUM = ("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking")
 # Dagster draws its pages after they have loaded.
 DRAWN_AFTER_MS = 15_000
+PAGES = {
+    "home": "/",
+    "machines": "/machines",
+    "telemetry": "/machines/FEEDER-2/telemetry?span=7d",
+    "energy": "/machines/FEEDER-2/energy?days=7",
+    "analyses": "/machines/FEEDER-2/analyses",
+}
 DAGSTER_PAGES = {
     "dagster-assets": "/asset-groups",
     "dagster-dataset": "/assets/telemetry_dataset",
@@ -56,6 +63,8 @@ def main(folder: Path) -> None:
         demo = platform.run("demo", "--once")
         summary = json.loads(demo.stdout)
         photograph(f"{platform.api}/docs", folder / "api.png")
+        for name, page in PAGES.items():
+            photograph(f"{platform.api}{page}", folder / f"page-{name}.png")
         for name, page in DAGSTER_PAGES.items():
             photograph(f"http://127.0.0.1:{platform.ports['DAGSTER_PORT']}{page}", folder / f"{name}.png")
         download = next(report["download"] for report in summary["reports"] if report["format"] == "pdf")
