@@ -1,4 +1,4 @@
-"""The settings of the API alone: limits of requests, trusted proxies, limits and defaults of rules."""
+"""The settings of the API alone: limits of requests, trusted proxies, addresses on pages, defaults of rules."""
 
 from ipaddress import ip_network
 from typing import Annotated, Any, Self
@@ -6,7 +6,7 @@ from typing import Annotated, Any, Self
 from pydantic import BeforeValidator, Field, FilePath, model_validator
 from pydantic_settings import NoDecode
 
-from storage.settings import EnvironmentSettings
+from storage.settings import EnvironmentSettings, HttpUrl
 
 
 def _networks(value: Any) -> Any:
@@ -35,6 +35,10 @@ class ApiSettings(EnvironmentSettings):
 
     # Whose X-Forwarded-For and X-Forwarded-Proto count. Anybody else could write any address there.
     trusted_proxies: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_networks)] = ()
+
+    # Where people and devices find Dagster and the broker, if that differs from where the platform does.
+    dagster_public_url: HttpUrl | None = None
+    mqtt_public_address: Annotated[str, Field(pattern=r"^[^\s:/]+:\d{1,5}$")] | None = None
 
     notification_cooldown_minutes: Annotated[int, Field(ge=0, le=525_600)] = 15
     rule_evaluation_timeout: Annotated[float, Field(gt=0, le=300)] = 5  # seconds

@@ -13,7 +13,7 @@ from serving.analytics.fleet import FleetQuery, rank_fleet
 from serving.analytics.schemas import JobQuery
 from serving.auth.principal import CurrentPrincipal
 from serving.auth.tenancy import DatabaseSession
-from serving.dependencies import PlatformSettings, Readings
+from serving.dependencies import LimitSettings, PlatformSettings, Readings
 from serving.http.fields import Instant
 from serving.pages.figures import figures_of
 from serving.pages.recent import recent
@@ -39,12 +39,16 @@ MAX_PEAK_DEVICES = 60
 
 
 @first.get("/")
-def home_page(request: Request, session: DatabaseSession, settings: PlatformSettings) -> Response:
+def home_page(
+    request: Request, session: DatabaseSession, settings: PlatformSettings, limits: LimitSettings
+) -> Response:
     """The first page, for browsers; programs get the service's version."""
     rows, total = attention.machines(session, limit=MACHINES)
     _, senders = dirty_days.unregistered_devices(session, "device_id", 0, 1)
     if not total and not senders:
-        return show(request, "start.html", {"settings": settings, "host": request.url.hostname})
+        known = f"{settings.mqtt_broker_host or request.url.hostname}:{settings.mqtt_broker_port}"
+        host, _, port = (limits.mqtt_public_address or known).rpartition(":")
+        return show(request, "start.html", {"settings": settings, "host": host, "port": port})
     context = {"rows": rows, "total": total, "senders": senders, "figures": {}}
     return show(request, "home.html", context)
 
