@@ -8,7 +8,7 @@ import sys
 
 import typer
 
-from cli import broker, devices, failures, keys, quarantine, reports, tenants
+from cli import broker, devices, failures, keys, models, quarantine, reports, tenants
 from cli.backfill import backfill
 from cli.demo.command import demo
 from cli.evaluate import evaluate
@@ -31,6 +31,7 @@ app.command()(up)
 app.command()(status)
 app.command()(demo)
 app.add_typer(keys.app, name="keys")
+app.add_typer(models.app, name="models")
 app.add_typer(tenants.app, name="tenants")
 app.add_typer(devices.app, name="devices")
 app.add_typer(failures.app, name="failures")

@@ -1,6 +1,7 @@
 """The fleet ranked by its newest analyses: current anomaly, failure risk, expected energy."""
 
-from datetime import datetime
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import true
@@ -72,6 +73,19 @@ def ranked_devices(
     )
     rows = session.execute(statement.offset(offset).limit(limit)).all()
     return [_device(row) for row in rows], total
+
+
+def longest_waiting(session: Session, device_ids: Sequence[str], until: datetime) -> list[str]:
+    """The devices in the order in which they wait for analyses of data that end at `until`.
+
+    First come those that have none of the last 30 days; then those whose newest one is the oldest.
+    """
+    recent = select(AnalyticsJob.device_id, func.max(AnalyticsJob.date_range_end)).where(
+        AnalyticsJob.status == "completed", AnalyticsJob.date_range_end > until - timedelta(days=30)
+    )
+    analysed = dict(session.exec(recent.group_by(col(AnalyticsJob.device_id))).all())
+    never = datetime.min.replace(tzinfo=UTC)
+    return sorted(device_ids, key=lambda device_id: (analysed.get(device_id, never), device_id))
 
 
 def _newest(analysis: str) -> Any:

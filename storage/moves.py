@@ -15,10 +15,11 @@ from storage.anomaly_feedback import AnomalyFeedback
 from storage.catalogue import Dataset
 from storage.corrections import FORMER_OWNER
 from storage.jobs import AnalyticsJob, ExportJob, ReportJob
+from storage.kept_models import KeptModel
 from storage.maintenance import MaintenanceWindow
 from storage.pending import RulePending
 
-GOES_ALONG: tuple[type[Any], ...] = (Dataset, AnalyticsJob, ExportJob, MaintenanceWindow)
+GOES_ALONG: tuple[type[Any], ...] = (Dataset, AnalyticsJob, KeptModel, ExportJob, MaintenanceWindow)
 
 
 def move(session: Session, device_ids: Collection[str], tenant_id: str | None) -> None:

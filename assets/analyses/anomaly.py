@@ -1,6 +1,6 @@
 """Anomaly detection: readings that deviate from the device's usual behaviour, gathered into events."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -11,14 +11,14 @@ import pyarrow as pa
 
 from assets.analyses import feedback, readings
 from assets.analyses.context import DeviceContext
-from assets.analyses.events import BLOCKS, Event, events, lasting, smoothed, threshold
+from assets.analyses.detector import Detector, fit_detector, times_of
+from assets.analyses.events import Event, events, lasting
 from assets.analyses.explanations import why
-from assets.analyses.features import MAX_HELD_ROWS, Features, features
+from assets.analyses.features import MAX_HELD_ROWS, Features, features, features_by
 from assets.analyses.frozen import MIN_DURATION, frozen_runs
 from assets.analyses.label import Label
 from assets.analyses.parameters import AnomalyParameters
 from assets.analyses.result import CannotAnalyse, Progress, Result
-from assets.analyses.scorers import AUTO, SCORERS, excess
 from storage.arrays import Floats, Mask
 from storage.times import rfc3339
 
@@ -63,18 +63,15 @@ def detect(
     times = pd.DatetimeIndex(rows.index)
     of_faults, of_none = (feedback.rows_within(times, context.labels, verdict) for verdict in ("fault", "none"))
     training = _training(rows.index, parameters.trained_until) & ~is_frozen & ~of_faults
-    if training.sum() < MIN_TRAINING_ROWS:
-        raise CannotAnalyse(
-            f"There are {training.sum()} rows to learn from; at least {MIN_TRAINING_ROWS} are needed. "
-            "Choose more days, or a later trained_until."
-        )
-    prepared = features(rows, training, context.zone)
-    if not prepared.about:
-        reasons = "; ".join(f"{name}: {reason}" for name, reason in prepared.left_out.items())
-        raise CannotAnalyse(f"No metric is suitable for an anomaly analysis ({reasons}).")
-    scores, budget_limit = scores_and_limit(model_name, prepared, training, parameters, progress)
+    kept = context.kept if isinstance(context.kept, Detector) and context.kept.grid == grid else None
+    if kept:
+        prepared = features_by(rows, kept.features, context.zone)
+        detector, scores = kept, kept.score(prepared, times_of(rows.index))
+    else:
+        prepared = _prepared(rows, training, context)
+        detector, scores = fit_detector(model_name, prepared, training, parameters, progress, grid=grid)
     progress(95, "Gathering events")
-    usual = float(np.median(scores))
+    budget_limit, usual = detector.limit, detector.usual
     strengths = feedback.pair_strengths(np.where(prepared.judged, scores, usual), budget_limit, usual)
     said = feedback.judged(context.labels, times, strengths, frozen, model_name)
     factor = feedback.learnt_factor(said)
@@ -119,7 +116,20 @@ def detect(
         "is_anomaly": pa.array(flags, pa.bool_()),
         "is_judged": pa.array(prepared.judged, pa.bool_()),
     })  # fmt: skip
-    return Result(results, feedback.accuracy(said), scored)
+    return Result(results, feedback.accuracy(said), scored, None if kept else detector)
+
+
+def _prepared(rows: pd.DataFrame, training: Mask, context: DeviceContext) -> Features:
+    if training.sum() < MIN_TRAINING_ROWS:
+        raise CannotAnalyse(
+            f"There are {training.sum()} rows to learn from; at least {MIN_TRAINING_ROWS} are needed. "
+            "Choose more days, or a later trained_until."
+        )
+    prepared = features(rows, training, context.zone)
+    if not prepared.about:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in prepared.left_out.items())
+        raise CannotAnalyse(f"No metric is suitable for an anomaly analysis ({reasons}).")
+    return prepared
 
 
 def _is_unlike(flags: Mask, training: Mask) -> bool:
@@ -142,64 +152,6 @@ def _training(index: "pd.Index[Any]", until: datetime | None) -> Mask:
             " judge. Choose an earlier moment, or leave it out: the model then learns from all readings."
         )
     return np.asarray(index < pd.Timestamp(until))
-
-
-def scores_and_limit(
-    model_name: str, prepared: Features, training: Mask, parameters: AnomalyParameters, progress: Progress
-) -> tuple[Floats, float]:
-    """The smoothed scores of all rows, and the threshold."""
-    names = AUTO if model_name == "auto" else (model_name,)
-    training = training & prepared.judged
-    trusted = parameters.trained_until is not None
-    scores = np.zeros(len(training))
-    for i, name in enumerate(names):
-        first, share = 10 + 80 * i / len(names), 80 / len(names)
-
-        def fitting(done: float, first: float = first, share: float = share) -> None:
-            progress(first + share * done, "Fitting")
-
-        own = _scores(name, prepared, training, parameters.seed, fitting)
-        scores += own if len(names) == 1 else _in_spreads(own, own[training]) / len(names)
-    scores = smoothed(scores, prepared.step)
-    span = prepared.step * int(training.sum())
-    limit = threshold(scores[training], span, parameters.false_events_a_week, trusted=trusted)
-    return scores, _moved(limit, scores, parameters.strictness)
-
-
-def _scores(name: str, prepared: Features, training: Mask, seed: int, fitting: Callable[[float], None]) -> Floats:
-    """The scores of all rows by one scorer.
-
-    Every training row is scored by a model that was fitted without it, as in cross-validation: the training rows are
-    split into consecutive blocks, and each block is scored by a model of the others.
-    """
-    make = SCORERS[name]
-    values, channels = prepared.values.to_numpy(), prepared.all.to_numpy()
-    windows = make.windows(values) if values.shape[1] else None
-    scores = np.empty(len(training))
-    parts = [*np.array_split(np.flatnonzero(training), BLOCKS), np.flatnonzero(~training)]
-    for i, part in enumerate(parts):
-        fitting(i / len(parts))
-        fitted = training.copy()
-        fitted[part] = False
-        scorer = make(seed)
-        scores[part] = scorer.OUTSIDE * excess(channels[fitted], channels[part])
-        if windows is not None and len(part):
-            scorer.fit(windows[fitted])
-            scores[part] += scorer.score(windows[part])
-    return scores
-
-
-def _in_spreads(scores: Floats, usual: Floats) -> Floats:
-    """The scores in usual spreads from the usual score, which makes those of two scorers comparable."""
-    median, upper = np.quantile(usual, [0.5, 0.84])
-    spreads: Floats = (scores - median) / max(float(upper - median), 1e-12)
-    return spreads
-
-
-def _moved(limit: float, scores: Floats, strictness: float) -> float:
-    """The threshold, `strictness` times as far from the median score."""
-    median = float(np.median(scores))
-    return median + strictness * (limit - median)
 
 
 def _from_0_to_1(scores: Floats, limit: float) -> Floats:

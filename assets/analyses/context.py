@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from functools import cache
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from assets.analyses.label import Label
@@ -30,6 +31,7 @@ class DeviceContext:
     """The device's time zone and metadata, the site's holidays, and the device's energy over the analysed range.
 
     `left_out` are the UTC days that are not used. `labels` are what people said of the device's anomalies.
+    `kept` is what an earlier analysis with the same parameters has fitted (`Result.fitted`).
     """
 
     zone: ZoneInfo = field(default_factory=lambda: ZoneInfo("UTC"))
@@ -38,6 +40,7 @@ class DeviceContext:
     energy: Callable[[], EnergyFigures | None] = _no_energy
     left_out: frozenset[date] = frozenset()
     labels: tuple[Label, ...] = ()
+    kept: Any = None
 
 
 def device_context(

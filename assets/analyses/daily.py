@@ -12,16 +12,18 @@ MIN_SHARE = 0.8  # of the day's hours with enough days
 MAX_SPREAD = 0.8  # of the residual, in spreads of the values themselves
 
 
-def hourly_residual(column: pd.Series, training: Mask, zone: ZoneInfo, min_days: int) -> pd.Series | None:
+def hourly_residual(
+    column: pd.Series, training: Mask, zone: ZoneInfo, min_days: int
+) -> tuple[pd.Series, Floats] | None:
     """The distance from what is usual at that local time of the day, or None if the time explains little.
+
+    The second result is what is usual, by hour of the day.
 
     Usual is the median over the training days, hour by hour, and interpolated between the middles of the hours. A
     training row is compared with the other days only: its own would make it look more usual than a new row can be.
     Nearly every hour needs readings of `min_days` training days.
     """
-    local = pd.DatetimeIndex(column.index).tz_convert(zone)
-    day = local.normalize()
-    time = np.asarray((local - day) / pd.Timedelta(hours=1), float)
+    day, time = _local(column, zone)
     known = pd.Series(column.to_numpy()[training])
     means = known.groupby([np.asarray(day[training]), time[training].astype(int) % HOURS]).mean().unstack()
     means = means.reindex(columns=range(HOURS))
@@ -29,12 +31,27 @@ def hourly_residual(column: pd.Series, training: Mask, zone: ZoneInfo, min_days:
     if (days_by_hour >= min_days).mean() < MIN_SHARE:
         return None
     by_day = means.to_numpy()
-    usual = _at(time, _median(by_day))
+    median = _median(by_day)
+    usual = _at(time, median)
     for i, one in enumerate(means.index):
         of_day = training & np.asarray(day == one)
         usual[of_day] = _at(time[of_day], _median(np.delete(by_day, i, axis=0)))
     residual = pd.Series(column.to_numpy() - usual, column.index)
-    return residual if _spread(residual[training]) < MAX_SPREAD * _spread(column[training]) else None
+    explains = _spread(residual[training]) < MAX_SPREAD * _spread(column[training])
+    return (residual, median) if explains else None
+
+
+def from_usual_hour(column: pd.Series, by_hour: Floats, zone: ZoneInfo) -> pd.Series:
+    """The distance from what is known to be usual, by hour of the day."""
+    _, time = _local(column, zone)
+    return pd.Series(column.to_numpy() - _at(time, by_hour), column.index)
+
+
+def _local(column: pd.Series, zone: ZoneInfo) -> tuple[pd.DatetimeIndex, Floats]:
+    """The local day of each row, and the hours since its midnight."""
+    local = pd.DatetimeIndex(column.index).tz_convert(zone)
+    day = local.normalize()
+    return day, np.asarray((local - day) / pd.Timedelta(hours=1), float)
 
 
 def _median(by_day: Floats) -> Floats:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from assets.analyses import readings
-from assets.analyses.daily import hourly_residual
+from assets.analyses.daily import from_usual_hour, hourly_residual
 from storage.arrays import Floats, Mask
 
 MIN_FILLED = 0.5  # a channel with fewer values says more about its sender than about the machine
@@ -44,6 +44,29 @@ Columns = dict[str, tuple[pd.Series, Feature]]
 
 
 @dataclass(frozen=True)
+class FittedFeatures:
+    """What features learn from training rows: enough to compute those of other rows.
+
+    `metrics`: the metrics that features are made of. `by_hour`: what is usual at each hour of the day, by metric.
+    """
+
+    metrics: tuple[str, ...]
+    by_hour: dict[str, Floats]
+    centre: pd.Series
+    spread: pd.Series
+    about: dict[str, Feature]
+    left_out: dict[str, str]
+
+    @property
+    def is_electrical(self) -> bool:
+        return {"voltage", "current", "power"} <= set(self.metrics)
+
+    def is_size(self, name: str) -> bool:
+        """Whether a feature is unusual only beyond the training rows."""
+        return self.is_electrical and name in ("current", "power")
+
+
+@dataclass(frozen=True)
 class Features:
     """The features of every row, standardised robustly: 0 is usual, 1 is the usual spread.
 
@@ -61,6 +84,7 @@ class Features:
     about: dict[str, Feature]
     left_out: dict[str, str]
     judged: Mask
+    fitted: FittedFeatures
 
     @property
     def all(self) -> pd.DataFrame:
@@ -76,43 +100,67 @@ def features(rows: pd.DataFrame, training: Mask, zone: ZoneInfo = UTC) -> Featur
     the time of the day are also compared with what is usual then.
     """
     usable, left_out = _usable(rows.ffill(limit=MAX_HELD_ROWS), training)
-    judged = np.ones(len(rows), bool)
+    by_hour: dict[str, Floats] = {}
     if len(usable) == 1:
-        judged[: LONG_ROWS - 1] = False
-        columns = _lone_series(usable, training, zone)
+        columns = _lone_series(usable, training, zone, by_hour)
     else:
-        columns = _channels(usable, training, zone, left_out)
-    is_electrical = {"voltage", "current", "power"} <= set(usable)
-    loads = {"current", "power"} if is_electrical else set()
-    values = {name: column for name, (column, _) in columns.items() if name not in loads}
-    sizes = {name: column for name, (column, _) in columns.items() if name in loads}
-    (standard_values, *of_values), (standard_sizes, *of_sizes) = (
-        _standardised(part, training) for part in (values, sizes)
-    )
-    centre, spread = (pd.concat(parts) for parts in zip(of_values, of_sizes, strict=True))
+        columns = _channels(usable, training, zone, (left_out, by_hour))
+    table = pd.DataFrame({name: column for name, (column, _) in columns.items()}, rows.index)
+    centre, spread = _centre_and_spread(table[training])
+    about = {name: feature for name, (_, feature) in columns.items()}
+    return _standardised(table, FittedFeatures(tuple(usable), by_hour, centre, spread, about, left_out))
+
+
+def features_by(rows: pd.DataFrame, fitted: FittedFeatures, zone: ZoneInfo = UTC) -> Features:
+    """The features of rows by what is usual already; a metric that the rows lack counts as usual."""
+    held = rows.ffill(limit=MAX_HELD_ROWS)
+    missing = pd.Series(np.nan, rows.index)
+    usable = {name: held.get(name, missing) for name in fitted.metrics}
+    columns = dict(usable)
+    if len(usable) == 1:
+        ((_, column),) = usable.items()
+        columns = {name: shape for name, (shape, _) in _shapes(column).items()}
+    elif fitted.is_electrical:
+        columns |= {name: column for name, (column, _) in _electrical(usable).items()}
+    for metric, usual in fitted.by_hour.items():
+        columns[_residual_name(metric)] = from_usual_hour(usable[metric], usual, zone)
+    return _standardised(pd.DataFrame({name: columns[name] for name in fitted.about}, rows.index), fitted)
+
+
+def _standardised(columns: pd.DataFrame, fitted: FittedFeatures) -> Features:
+    """The columns scaled by the training rows' centre and spread; missing values count as usual."""
+    standard = ((columns - fitted.centre) / fitted.spread).fillna(0.0)
+    sizes = [name for name in columns if fitted.is_size(str(name))]
+    judged = np.ones(len(columns), bool)
+    if len(fitted.metrics) == 1:
+        judged[: LONG_ROWS - 1] = False
     return Features(
-        values=standard_values,
-        sizes=standard_sizes,
-        centre=centre,
-        spread=spread,
-        step=readings.cadence(rows.index),
-        about={name: feature for name, (_, feature) in columns.items()},
-        left_out=left_out,
+        values=standard.drop(columns=sizes),
+        sizes=standard[sizes],
+        centre=fitted.centre,
+        spread=fitted.spread,
+        step=readings.cadence(columns.index),
+        about=fitted.about,
+        left_out=fitted.left_out,
         judged=judged,
+        fitted=fitted,
     )
 
 
-def _lone_series(usable: dict[str, pd.Series], training: Mask, zone: ZoneInfo) -> Columns:
+def _lone_series(usable: dict[str, pd.Series], training: Mask, zone: ZoneInfo, by_hour: dict[str, Floats]) -> Columns:
     ((metric, column),) = usable.items()
     columns = {
         name: (shape, Feature(metric, "level", words.format(metric)))
         for name, (shape, words) in _shapes(column).items()
     }
-    return columns | _from_usual_hour(metric, column, training, zone, MIN_DAYS)
+    return columns | _from_usual_hour(column.rename(metric), training, zone, MIN_DAYS, by_hour)
 
 
-def _channels(usable: dict[str, pd.Series], training: Mask, zone: ZoneInfo, left_out: dict[str, str]) -> Columns:
-    """The features of several metrics. Those without any are added to `left_out`."""
+def _channels(
+    usable: dict[str, pd.Series], training: Mask, zone: ZoneInfo, found: tuple[dict[str, str], dict[str, Floats]]
+) -> Columns:
+    """The features of several metrics. Those without any, and what is usual by hour, are added to `found`."""
+    left_out, by_hour = found
     is_electrical = {"voltage", "current", "power"} <= set(usable)
     electrical = _electrical(usable) if is_electrical else {}
     columns = {name: shown for name, shown in electrical.items() if shown[0][training].round(6).nunique() > 1}
@@ -124,7 +172,8 @@ def _channels(usable: dict[str, pd.Series], training: Mask, zone: ZoneInfo, left
             columns[metric] = level
             continue
         is_drifting = drifts(column[training].to_numpy())
-        residual = _from_usual_hour(metric, column, training, zone, MIN_DAYS_IF_DRIFTING if is_drifting else MIN_DAYS)
+        min_days = MIN_DAYS_IF_DRIFTING if is_drifting else MIN_DAYS
+        residual = _from_usual_hour(column.rename(metric), training, zone, min_days, by_hour)
         columns |= residual
         if not is_drifting:
             columns[metric] = level
@@ -133,12 +182,20 @@ def _channels(usable: dict[str, pd.Series], training: Mask, zone: ZoneInfo, left
     return columns
 
 
-def _from_usual_hour(metric: str, column: pd.Series, training: Mask, zone: ZoneInfo, min_days: int) -> Columns:
-    """The distance from what is usual at that time of the day, if the metric follows it."""
-    residual = hourly_residual(column, training, zone, min_days)
-    if residual is None or drifts(residual[training].to_numpy()):
+def _from_usual_hour(
+    column: pd.Series, training: Mask, zone: ZoneInfo, min_days: int, by_hour: dict[str, Floats]
+) -> Columns:
+    """The distance from what is usual at that time of the day, if the metric follows it; `by_hour` gets the usual."""
+    metric = str(column.name)
+    found = hourly_residual(column, training, zone, min_days)
+    if found is None or drifts(found[0][training].to_numpy()):
         return {}
-    return {f"{metric} from its hour's usual": (residual, Feature(metric, "residual", "is usual at that time of day"))}
+    residual, by_hour[metric] = found
+    return {_residual_name(metric): (residual, Feature(metric, "residual", "is usual at that time of day"))}
+
+
+def _residual_name(metric: str) -> str:
+    return f"{metric} from its hour's usual"
 
 
 def _usable(rows: pd.DataFrame, training: Mask) -> tuple[dict[str, pd.Series], dict[str, str]]:
@@ -212,14 +269,10 @@ def drifts(column: Floats, blocks: int = 10) -> bool:
     return between > MAX_DRIFT * max(within, 1e-12)
 
 
-def _standardised(columns: dict[str, pd.Series], training: Mask) -> tuple[pd.DataFrame, pd.Series, pd.Series]:
-    """The columns scaled by the training rows' median and spread, and these two; missing values count as usual."""
-    if not columns:
-        nothing = pd.Series(dtype=float)
-        return pd.DataFrame(index=range(len(training))), nothing, nothing
-    values = pd.DataFrame(columns)
-    known = values[training]
-    median = known.median()
+def _centre_and_spread(known: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
+    """The median and the spread of each column."""
+    if not len(known.columns):
+        return pd.Series(dtype=float), pd.Series(dtype=float)
     spread = (known.quantile(0.84) - known.quantile(0.16)) / 2
     spread = spread.where(spread > 0, known.std()).where(lambda s: s > 0, 1.0)
-    return ((values - median) / spread).fillna(0.0), median, spread
+    return known.median(), spread

@@ -1,7 +1,7 @@
 """Forecasts: a metric's coming hours with calibrated bands, tested on the past against plain baselines."""
 
 import logging
-from dataclasses import dataclass
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -27,6 +27,8 @@ from assets.analyses.forecasting.bands import SHARES, bands_of
 from assets.analyses.forecasting.baselines import baselines
 from assets.analyses.forecasting.bounds import Bounds, bounds_of
 from assets.analyses.forecasting.calendar import WEEK
+from assets.analyses.forecasting.fitted import FittedForecast, used
+from assets.analyses.forecasting.hours import Fit
 from assets.analyses.forecasting.models import MODELS
 from assets.analyses.history import History, history
 from assets.analyses.parameters import ForecastParameters
@@ -44,15 +46,6 @@ MAX_NAMED = 20
 UNFITTED = (np.linalg.LinAlgError, ValueError, RuntimeError, TimeoutError)
 
 
-@dataclass(frozen=True)
-class Tested:
-    """A model's forecast of the coming hours, and the same in the test on the past, within what was possible."""
-
-    ahead: Floats
-    paths: Floats
-    models: list[dict[str, Any]]
-
-
 def forecast(
     model_name: str, table: pa.Table, parameters: ForecastParameters, context: DeviceContext, progress: Progress
 ) -> Result:
@@ -68,26 +61,25 @@ def forecast(
     times = pd.date_range(means[-1] + timedelta(hours=1), periods=parameters.horizon_hours, freq="h")
     # Coming hours of the local clock: a change of the clock leaves one out, or has one twice.
     leads = np.maximum(hours.clock.positions(times) - len(hours), 0)
-    origins = choose_origins(len(hours), tested, MIN_HOURS)
-    test = backtest(hours, origins, tested)
     horizon = max(int(leads.max()) + 1, tested)
-    found = _tested(model_name, past, test, horizon, progress)
-    plain = {
-        name: bounded(hours, origins, path, past.limit) for name, path in baselines(hours, origins, tested).items()
-    }
-    figures = accuracy(test, found.paths, plain, mase_scale(hours.values, origins[0]))
+    kept = context.kept
+    if isinstance(kept, FittedForecast) and (kept.metric, kept.tested) == (past.metric, tested):
+        fitted, expected = kept, kept.ahead(hours, horizon, past.limit)
+    else:
+        fitted, expected = _fitted(model_name, past, tested, horizon, progress)
+    test, figures = fitted.test, fitted.figures
     warning = warning_of(figures)
     best = figures["baseline"].removeprefix("seasonal naive: ")
     of_best = baselines(hours, [len(hours)], horizon)[best][0]
     coming = np.arange(len(hours), len(hours) + horizon)
     of_day = hours.clock.hour_of_day(coming)
     possible = bounds_of(hours, len(hours), past.limit)
-    edges = _edges(test, found.paths, found.ahead, of_day, possible)
-    edges_of_best = _edges(test, plain[best], of_best, of_day, possible)
-    signed = np.where(test.judged, test.true - found.paths, np.nan)
+    edges = _edges(test, fitted.paths, expected, of_day, possible)
+    edges_of_best = _edges(test, fitted.plain, of_best, of_day, possible)
+    signed = np.where(test.judged, test.true - fitted.paths, np.nan)
     lowest, highest = possible.lowest[of_day[leads]], possible.highest[of_day[leads]]
-    ahead = Ahead(times, found.ahead[leads], lowest, highest, signed)
-    columns = {"value": found.ahead, **edges, "baseline": of_best}
+    ahead = Ahead(times, expected[leads], lowest, highest, signed)
+    columns = {"value": expected, **edges, "baseline": of_best}
     points = [
         {"timestamp": rfc3339(time), **{name: column[lead] for name, column in columns.items()}}
         for time, lead in zip(times, leads.tolist(), strict=True)
@@ -99,7 +91,7 @@ def forecast(
         "history": _shown(past),
         "forecast": points,
         **_energy_totals(past, ahead, context),
-        "models": found.models,
+        "models": fitted.models,
         "outliers": _points(past.outliers.iloc[:MAX_NAMED]),
         "gaps": [{"from": rfc3339(first), "to": rfc3339(last)} for first, last in hours.gaps[:MAX_NAMED]],
         "summary": {
@@ -108,7 +100,7 @@ def forecast(
             "hours_filled": hours.filled,
             "silent_hours_a_week": len(hours.silent),
             "outliers": len(past.outliers),
-            "backtest_origins": len(origins),
+            "backtest_origins": len(test.origins),
             "tested_hours_ahead": tested,
             "warning": warning,
         },
@@ -118,20 +110,26 @@ def forecast(
         f"{name}band_width_95": float(np.mean(edge["upper"] - edge["lower"]))
         for name, edge in (("", edges), ("baseline_", edges_of_best))
     }
-    return Result(results, {**figures, **widths})
+    return Result(results, {**figures, **widths}, fitted=None if fitted is kept else fitted)
 
 
-def _tested(model_name: str, past: History, test: Backtest, horizon: int, progress: Progress) -> Tested:
-    """The model, or the weighted mean of all models, on the past and on the coming hours."""
-    hours, origins, limit = past.hours, test.origins, past.limit
+def _fitted(
+    model_name: str, past: History, tested: int, horizon: int, progress: Progress
+) -> tuple[FittedForecast, Floats]:
+    """The model, or the weighted mean of all models, with its test on the past; and its forecast."""
+    hours, limit = past.hours, past.limit
+    origins = choose_origins(len(hours), tested, MIN_HOURS)
+    test = backtest(hours, origins, tested)
     names, left_out = candidates_of(model_name, origins[0])
     paths: dict[str, Floats] = {}
     coming: dict[str, Floats] = {}
+    fits: dict[str, Fit] = {}
     for i, name in enumerate(names):
         progress(10 + 80 * i / len(names), f"Testing {name} on {len(origins)} moments of the past")
+        fit: Fit = {}
         try:
-            in_test = MODELS[name].paths(hours, origins, test.true.shape[1])
-            ahead = MODELS[name].forecast(hours, [len(hours)], horizon)
+            in_test = MODELS[name].paths(hours, origins, tested)
+            ahead = MODELS[name].forecast(hours, [len(hours)], horizon, fit)
         except UNFITTED as error:
             log.warning("%s could not be fitted: %s", name, error)
             left_out[name] = "could not be fitted to this history"
@@ -139,25 +137,42 @@ def _tested(model_name: str, past: History, test: Backtest, horizon: int, progre
         if not (np.isfinite(in_test).all() and np.isfinite(ahead).all()):
             left_out[name] = "found no finite values for this history"
             continue
+        fits[name] = fit
         paths[name], coming[name] = (
             bounded(hours, at, path, limit) for at, path in ((origins, in_test), ([len(hours)], ahead))
         )
-    names = list(paths)
-    if not names:
+    if not paths:
         reasons = "; ".join(f"{name} {reason}" for name, reason in left_out.items())
         raise CannotAnalyse(f"{reasons}. Choose more days, or another model.")
     maes = {name: test.mae(path) for name, path in paths.items()}
-    weights = weights_of(maes)
-    scale = mase_scale(hours.values, origins[0])
+    weights, scale = weights_of(maes), mase_scale(hours.values, origins[0])
+    together = combined_in_test(test, paths) if len(paths) > 1 else paths[next(iter(paths))]
+    plain = {name: bounded(hours, origins, path, limit) for name, path in baselines(hours, origins, tested).items()}
+    figures = accuracy(test, together, plain, scale)
+    fitted = FittedForecast(
+        metric=past.metric,
+        weights=weights,
+        fits={name: fits[name] for name in used(weights)},
+        test=test,
+        paths=together,
+        plain=plain[figures["baseline"].removeprefix("seasonal naive: ")],
+        models=_models(weights, maes, scale, left_out),
+        figures=figures,
+    )
+    return fitted, combined(coming, used(weights))[0]
+
+
+def _models(
+    weights: Mapping[str, float], maes: Mapping[str, float], scale: float, left_out: Mapping[str, str]
+) -> list[dict[str, Any]]:
+    """What a result says of each model."""
     models = [
         {"model": name, "weight": weights[name], "mae": maes[name], "mase": maes[name] / scale if scale else None}
-        for name in names
+        for name in weights
     ]
-    models += [
+    return models + [
         {"model": name, "weight": 0.0, "mae": None, "mase": None, "reason": why} for name, why in left_out.items()
     ]
-    together = combined_in_test(test, paths) if len(names) > 1 else paths[names[0]]
-    return Tested(combined(coming, weights)[0], together, models)
 
 
 def _edges(test: Backtest, paths: Floats, ahead: Floats, of_day: Indices, possible: Bounds) -> dict[str, Floats]:

@@ -17,13 +17,15 @@ MetricName = Annotated[str, Field(min_length=1, max_length=64)]
 class Parameters(BaseModel):
     """The parameters of every analysis.
 
-    `with_errors` also uses days in which quality checks found errors.
+    `with_errors` also uses days in which quality checks found errors. `refit` fits again, although a model is kept that
+    was fitted on nearly the same days.
     """
 
     model_config = ConfigDict(extra="forbid")
 
     with_errors: Annotated[bool, Field(strict=True)] = False
     seed: Seed = 1
+    refit: Annotated[bool, Field(strict=True)] = False
 
 
 class AnomalyParameters(Parameters):

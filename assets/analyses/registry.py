@@ -72,7 +72,7 @@ def analyse(
     # The matrices are small: on two busy cores several threads wait for one another up to 40 times as long.
     with threadpool_limits(1):
         result = _run(model_name, table, parameters, progress, context or DeviceContext())
-    return Result(_json_value(result.results), _json_value(result.accuracy_metrics), result.scores)
+    return Result(_json_value(result.results), _json_value(result.accuracy_metrics), result.scores, result.fitted)
 
 
 def _run(

@@ -17,9 +17,12 @@ class CannotAnalyse(Exception):
 class Result:
     """The results and accuracy of one analysis, as JSON values without NaN.
 
-    `scores` has a row for each row that was judged: `timestamp`, and the model's score or probability.
+    `scores` has a row for each row that was judged: `timestamp`, and the model's score or probability. `fitted` is what
+    was learnt: given as `DeviceContext.kept`, a later analysis with the same parameters need not fit again. None if
+    nothing was fitted that can be kept.
     """
 
     results: dict[str, Any]
     accuracy_metrics: dict[str, Any]
     scores: pa.Table | None = None
+    fitted: Any = None

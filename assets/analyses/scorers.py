@@ -153,9 +153,15 @@ SCORERS: dict[str, type[Scorer]] = {
 AUTO = ("isolation_forest", "covariance")
 
 
-def excess(training: Floats, rows: Floats) -> Floats:
-    """By how many usual spreads each row lies outside the 0.1 to 99.9 % range of the training rows, at most CLIP."""
+def usual_range(training: Floats) -> tuple[Floats, Floats]:
+    """The 0.1 and 99.9 % quantiles of each channel."""
     low, high = np.quantile(training, [0.001, 0.999], axis=0)
+    return low, high
+
+
+def excess(usual: tuple[Floats, Floats], rows: Floats) -> Floats:
+    """By how many usual spreads each row lies outside the usual range, at most CLIP."""
+    low, high = usual
     distances: Floats = np.maximum(np.maximum(low - rows, rows - high), 0).max(axis=1)
     return np.minimum(distances, CLIP)
 

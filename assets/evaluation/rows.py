@@ -3,7 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from assets.analyses import AnomalyParameters, anomaly, readings
+from assets.analyses import AnomalyParameters, readings
+from assets.analyses.detector import fit_detector
 from assets.analyses.events import lasting
 from assets.analyses.features import features
 from assets.evaluation.tables import ignore_progress, table
@@ -16,8 +17,8 @@ def flags_and_scores(model: str, rows: pd.DataFrame, fitted: int, seed: int = 1)
     training = np.arange(len(frame)) < fitted
     parameters = AnomalyParameters(trained_until=frame.index[fitted].to_pydatetime(), seed=seed)
     prepared = features(frame, training)
-    scores, limit = anomaly.scores_and_limit(model, prepared, training, parameters, ignore_progress)
-    flags = lasting((scores > limit) & prepared.judged)
+    detector, scores = fit_detector(model, prepared, training, parameters, ignore_progress)
+    flags = lasting((scores > detector.limit) & prepared.judged)
     if len(frame) < len(rows):  # a moment that is given twice is one
         at = frame.index.get_indexer(pd.DatetimeIndex(rows["timestamp"]))
         return flags[at], scores[at]

@@ -1,5 +1,7 @@
 """Every night the whole fleet is analysed, in runs of many devices; each analysis has a job's row and a result."""
 
+import time
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
@@ -19,6 +21,7 @@ from orchestration.settings import OrchestrationSettings
 from orchestration.shards import SHARD_TAG, Shard, split
 from storage import jobs
 from storage.devices import device_ids
+from storage.fleet import longest_waiting
 from storage.jobs import AnalyticsJob
 from storage.objects import ObjectStoreUnavailable
 from storage.telemetry import StoreUnavailable
@@ -39,9 +42,13 @@ NIGHT_TAG = "energy/night"
 
 
 class NightConfig(Shard):
-    """The shard's devices and the last closed day (`YYYY-MM-DD`) to analyse."""
+    """The shard's devices, the last closed day (`YYYY-MM-DD`) to analyse, and how long the run may take.
+
+    By default, a run may take the whole night.
+    """
 
     last: str
+    budget_minutes: float | None = None
 
 
 @dataclass
@@ -51,22 +58,40 @@ class Night:
     counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(OUTCOMES, 0))
     skipped: list[dg.TableRecord] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)
 
     def metadata(self) -> dict[str, Any]:
+        names = ", ".join(self.left[:MAX_NAMED]) + (" …" if len(self.left) > MAX_NAMED else "")
+        left = {"devices left": len(self.left), "left for the next night": names} if self.left else {}
         if not self.skipped:
-            return {**self.counts}
+            return {**self.counts, **left}
         columns = [dg.TableColumn(name) for name in ("device", "analysis", "reason")]
         table = dg.MetadataValue.table(self.skipped[:MAX_NAMED], schema=dg.TableSchema(columns))
-        return {**self.counts, "skipped analyses": table}
+        return {**self.counts, **left, "skipped analyses": table}
 
 
-@dg.op(description="Analyses the devices of a shard one by one. A repeated run performs only what is missing.")
+@dg.op(
+    description="Analyses the devices of a shard one by one, first those that have waited the longest. Kept models"
+    " score the new day, and each device's models are fitted again once a week. A repeated run performs only what is"
+    " missing."
+)
 def analyse_shard(context: dg.OpExecutionContext, config: NightConfig, platform: Platform) -> None:
     night, last = Night(), date.fromisoformat(config.last)
     first, until = last - timedelta(days=DAYS - 1), midnight(last + timedelta(days=1))
+    budget = config.budget_minutes or OrchestrationSettings.load().night_budget_minutes
+    deadline = time.monotonic() + 60 * budget
     with platform.session() as session:
-        for device_id in active_devices(session, config):
-            for analysis_type, parameters in NIGHTLY_ANALYSES.items():
+        devices = longest_waiting(session, active_devices(session, config), until)
+        for i, device_id in enumerate(devices):
+            if time.monotonic() > deadline:
+                night.left = devices[i:]
+                context.log.warning(
+                    f"{budget:g} minutes are over (NIGHT_BUDGET_MINUTES). {len(night.left)} devices are left; the next"
+                    f" night begins with them: {', '.join(night.left[:MAX_NAMED])}"
+                )
+                break
+            for analysis_type, usual_parameters in NIGHTLY_ANALYSES.items():
+                parameters = usual_parameters.model_copy(update={"refit": is_refit_night(device_id, last)})
                 if jobs.is_analysed(session, device_id, analysis_type, until):
                     continue
                 try:
@@ -111,6 +136,11 @@ def _analyse(
     return "cancelled"
 
 
+def is_refit_night(device_id: str, last: date) -> bool:
+    """Whether the device's models are fitted and tested again: once a week, by the hash of its id."""
+    return zlib.crc32(f"refit {device_id}".encode()) % 7 == last.toordinal() % 7
+
+
 def active_devices(session: Session, shard: Shard) -> list[str]:
     """The shard's active devices."""
     return [device_id for device_id in device_ids(session, status="active") if shard.holds(device_id)]
@@ -134,6 +164,7 @@ def nightly_job() -> None:
 )
 def analyse_fleet(context: dg.ScheduleEvaluationContext, platform: Platform) -> list[dg.RunRequest] | dg.SkipReason:
     last = (context.scheduled_execution_time - timedelta(days=1)).date()
+    settings = OrchestrationSettings.load()
     with platform.session() as session:
         devices = len(active_devices(session, Shard()))
     if not devices:
@@ -142,9 +173,16 @@ def analyse_fleet(context: dg.ScheduleEvaluationContext, platform: Platform) -> 
         dg.RunRequest(
             run_key=f"{last} {part.tags[SHARD_TAG]}",
             run_config=dg.RunConfig(
-                ops={"analyse_shard": NightConfig(last=last.isoformat(), shard=part.shard, shards=part.shards)}
+                ops={
+                    "analyse_shard": NightConfig(
+                        last=last.isoformat(),
+                        shard=part.shard,
+                        shards=part.shards,
+                        budget_minutes=settings.night_budget_minutes / part.shards,
+                    )
+                }
             ),
             tags=part.tags,
         )
-        for part in split(devices, OrchestrationSettings.load().split_runs_above_devices)
+        for part in split(devices, settings.split_runs_above_devices)
     ]

@@ -1,5 +1,6 @@
 """Analyses as assets: a device's partition shows its latest result. A client's job is one run of one partition."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -18,6 +19,7 @@ from assets.analyses import (
     ranking_of,
 )
 from assets.datasets import LeftOutDay, days_in_words, provenance, read_history
+from orchestration.analyses.kept import keep, model_json, usable_model
 from orchestration.analyses.run_config import config_of
 from orchestration.analyses.scores import store_scores
 from orchestration.claimed_job import ClaimedJob, claimed_job, job_of_run
@@ -76,15 +78,20 @@ def perform_analysis(claimed: ClaimedJob[AnalyticsJob], *, keep_scores: bool = T
         end=(job.date_range_end - timedelta(microseconds=1)).date(),
         with_errors=parameters.with_errors,
     )
-    result = _analyse(claimed, table, parameters, left_out)
+    stores, objects = claimed.stores, claimed.stores.objects
+    usable = usable_model(stores, job, parameters)
+    result = _analyse(claimed, table, parameters, left_out, usable[1] if usable else None)
+    new = keep(stores, job, parameters, datasets, result.fitted) if result.fitted is not None else None
+    model = new or (usable[0] if usable else None)
     made_from = {
         "datasets": provenance(datasets),
         "rows": len(table),
         "code_version": code_version(),
         "parameters": parameters.model_dump(mode="json"),
+        "model": model_json(model, is_new=new is not None) if model else None,
     }
     days = [{"date": day.day.isoformat(), "reason": day.reason} for day in left_out]
-    objects, scores = claimed.stores.objects, None
+    scores = None
     if keep_scores and result.scores is not None:
         scores = store_scores(objects, job, result.scores)
     results = {**result.results, "left_out_days": days, "scores": scores, "provenance": made_from}
@@ -93,6 +100,8 @@ def perform_analysis(claimed: ClaimedJob[AnalyticsJob], *, keep_scores: bool = T
         claimed.complete("Completed", results=results, accuracy_metrics=result.accuracy_metrics, ranking=ranking)
     except JobCancelled:
         objects.delete(scores_key(job))
+        if new is not None:
+            objects.delete(new.object_key)
         raise
     return {
         "job": job.job_id,
@@ -110,10 +119,15 @@ def perform_analysis(claimed: ClaimedJob[AnalyticsJob], *, keep_scores: bool = T
 
 
 def _analyse(
-    claimed: ClaimedJob[AnalyticsJob], table: pa.Table, parameters: Parameters, left_out: list[LeftOutDay]
+    claimed: ClaimedJob[AnalyticsJob],
+    table: pa.Table,
+    parameters: Parameters,
+    left_out: list[LeftOutDay],
+    kept: Any,
 ) -> Result:
     job = claimed.job
     context = device_context(claimed.stores, job.device_id, job.date_range_start, job.date_range_end, left_out)
+    context = replace(context, kept=kept)
     try:
         return analyse(
             job.analysis_type,

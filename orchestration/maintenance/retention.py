@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 
 from assets.datasets import retire_datasets, retire_telemetry
-from orchestration.maintenance.analysis_retention import delete_analyses
+from orchestration.maintenance.analysis_retention import delete_analyses, delete_models
 from orchestration.maintenance.run_retention import delete_runs
 from orchestration.resources import Platform
 from orchestration.settings import OrchestrationSettings
@@ -14,8 +14,8 @@ from storage.times import utc_now
 
 
 @dg.op(
-    description="Deletes what is older than TELEMETRY_RETENTION_DAYS, DATASET_RETENTION_DAYS, ANALYSIS_RETENTION_DAYS"
-    " and RUN_RETENTION_DAYS. Telemetry that was not exported is kept."
+    description="Deletes what is older than TELEMETRY_RETENTION_DAYS, DATASET_RETENTION_DAYS, ANALYSIS_RETENTION_DAYS,"
+    " MODEL_RETENTION_DAYS and RUN_RETENTION_DAYS. Telemetry that was not exported is kept."
 )
 def retire(context: dg.OpExecutionContext, platform: Platform) -> None:
     settings, now = platform.settings, utc_now()
@@ -27,9 +27,13 @@ def retire(context: dg.OpExecutionContext, platform: Platform) -> None:
         if settings.dataset_retention_days:
             files, size = retire_datasets(stores, settings.dataset_retention_days, now.date())
             metadata |= {"files deleted": files, "bytes deleted": size}
-        if analysis_retention_days := OrchestrationSettings.load().analysis_retention_days:
-            before = now - timedelta(days=analysis_retention_days)
+        own = OrchestrationSettings.load()
+        if own.analysis_retention_days:
+            before = now - timedelta(days=own.analysis_retention_days)
             metadata["analyses deleted"] = delete_analyses(stores, before)
+        if own.model_retention_days:
+            before = now - timedelta(days=own.model_retention_days)
+            metadata["models deleted"] = delete_models(stores, before)
         if settings.run_retention_days:
             before = now - timedelta(days=settings.run_retention_days)
             metadata["runs deleted"] = delete_runs(context.instance, stores.session, before)

@@ -20,6 +20,7 @@ from storage.devices import Device
 from storage.failures import Failure
 from storage.grants import TenantPrefix
 from storage.jobs import AnalyticsJob, ExportJob, ReportJob
+from storage.kept_models import KeptModel
 from storage.last_seen import DeviceLastSeen
 from storage.maintenance import MaintenanceWindow, SuppressedAlerts
 from storage.notifications import Notification, NotificationAttempt
@@ -128,6 +129,10 @@ def add_tenant(settings: Settings, session: Session) -> None:
     session.add(Failure(failure_id=FAILURE, device_id="A1", failed_at=NOON, description=SECRET, source="api"))
     said: dict[str, Any] = {"verdict": "fault", "note": SECRET, "given_by": "n", "starts_at": NOON, "ends_at": NOON}
     session.add(AnomalyFeedback(tenant_id="alpha", device_id="A1", job_id=JOBS[0], event=1, **said))
+    model: dict[str, Any] = {"analysis_type": "anomaly", "model_name": "m", "parameters": {}, "parameters_hash": "p"}
+    hashes: dict[str, Any] = dict.fromkeys(("dataset_hash", "sha256", "object_key", "code_version"), SECRET)
+    fitted: dict[str, Any] = {"fitted_from": NOON, "fitted_until": NOON, "libraries": {}, "size_bytes": 1}
+    session.add(KeptModel(tenant_id="alpha", device_id="A1", job_id=JOBS[0], **model, **hashes, **fitted))
     session.add(TenantPrefix(prefix="A1", tenant_id="alpha"))
     notification = Notification(alert_id=ALERT, tenant_id="alpha", device_id="A1", channel="webhook")
     session.add(notification)

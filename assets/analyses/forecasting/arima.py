@@ -7,14 +7,14 @@ import numpy as np
 
 from assets.analyses.forecasting.baselines import profile_at
 from assets.analyses.forecasting.calendar import DAY, WEEK
-from assets.analyses.forecasting.hours import Hours
+from assets.analyses.forecasting.hours import Fit, Hours
 from storage.arrays import Floats
 
 DAYS = 21  # of history; more does not make it better
 WEEKLY_GAIN = 0.8  # how much smaller the daily changes must be without the week's profile
 
 
-def arima(hours: Hours, origins: list[int], horizon: int) -> Floats:
+def arima(hours: Hours, origins: list[int], horizon: int, fit: Fit) -> Floats:
     """SARIMA(1,0,1)(0,1,1) with a season of 24 hours, of at most three weeks before each origin.
 
     Where the days of the week differ much, it is a model of what the week's profile leaves. The coefficients are fitted
@@ -22,13 +22,15 @@ def arima(hours: Hours, origins: list[int], horizon: int) -> Floats:
     """
     import statsmodels.tsa.statespace.sarimax  # noqa: F401, PLC0415 - here: it has warnings of its own always shown
 
-    is_weekly = _is_weekly(hours, origins[0])
+    if "is_weekly" not in fit:
+        fit["is_weekly"] = _is_weekly(hours, origins[0])
+    is_weekly = fit["is_weekly"]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about starting values; the test on the past judges the result
         known = [_known(hours, origin, is_weekly=is_weekly) for origin in origins]
-        # Nobody asks for the coefficients' covariance, which takes half the time.
-        fitted = _model(known[0]).fit(disp=False, maxiter=50, cov_type="none")
-        changes = [_model(series).filter(fitted.params, cov_type="none").forecast(horizon) for series in known]
+        if "params" not in fit:  # nobody asks for the coefficients' covariance, which takes half the time
+            fit["params"] = _model(known[0]).fit(disp=False, maxiter=50, cov_type="none").params
+        changes = [_model(series).filter(fit["params"], cov_type="none").forecast(horizon) for series in known]
     paths = np.stack([_integrated(series, change) for series, change in zip(known, changes, strict=True)])
     if is_weekly:
         paths += np.stack([profile_at(hours, o, np.arange(o, o + horizon)) for o in origins])

@@ -10,7 +10,7 @@ from math import gcd
 import numpy as np
 
 from assets.analyses.forecasting.calendar import DAY, WEEK
-from assets.analyses.forecasting.hours import Hours
+from assets.analyses.forecasting.hours import Fit, Hours
 from storage.arrays import Floats, Indices
 
 MAX_HISTORY = 400 * DAY
@@ -20,18 +20,17 @@ PROFILE_WEEKS = 4
 DECAY = 0.9  # an hour: how fast the newest deviation from the week's profile fades in what the trees correct
 
 
-def gradient_boosting(hours: Hours, origins: list[int], horizon: int) -> Floats:
+def gradient_boosting(hours: Hours, origins: list[int], horizon: int, fit: Fit) -> Floats:
     """Direct forecasts of the 24 hours after an origin, by trees that minimise the absolute error.
 
     It is the mean of two models: one corrects the newest value, the other what the week's profile and the newest value
     let expect. Their errors differ. They are fitted at the first origin, on past origins of at most 400 days. Later
     days are forecast from the days before them.
     """
-    training = _training_origins(origins[0])
-    everything = np.broadcast_to(hours.values, (len(training), len(hours)))
-    features = _features(hours, everything, training, training)
-    target = hours.values[training[:, None] + np.arange(DAY)]
-    trees = [_Trees(features, base, target) for base in (features.newest, features.expected)]
+    companions = tuple(hours.companions)
+    if fit.get("companions") != companions:
+        fit["trees"], fit["companions"] = _fitted_trees(hours, origins[0]), companions
+    trees = fit["trees"]
     at = np.asarray(origins)
     # What is known at each origin, and then what is forecast; one row for each origin.
     known = np.full((len(at), int(at.max()) + horizon + DAY), np.nan)
@@ -77,6 +76,14 @@ class _Trees:
     def values(self, features: _Features, base: Floats) -> Floats:
         corrections = self._model.predict(features.columns[:, self._usable])
         return np.asarray(base + corrections.reshape(base.shape))
+
+
+def _fitted_trees(hours: Hours, origin: int) -> "list[_Trees]":
+    training = _training_origins(origin)
+    everything = np.broadcast_to(hours.values, (len(training), len(hours)))
+    features = _features(hours, everything, training, training)
+    target = hours.values[training[:, None] + np.arange(DAY)]
+    return [_Trees(features, base, target) for base in (features.newest, features.expected)]
 
 
 def _training_origins(first: int) -> Indices:

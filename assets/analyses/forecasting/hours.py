@@ -1,11 +1,15 @@
 """An unbroken series of local hours, as the models take it."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import pandas as pd
 
 from assets.analyses.forecasting.calendar import LocalHours
 from storage.arrays import Floats, Mask
+
+# What a model has fitted, by names of its own: it fills an empty one, and does not fit again what it finds there.
+Fit = dict[str, Any]
 
 
 @dataclass(frozen=True)

@@ -12,22 +12,27 @@ import numpy as np
 import pandas as pd
 
 from assets.analyses.forecasting.calendar import DAY, WEEK
-from assets.analyses.forecasting.hours import Hours
+from assets.analyses.forecasting.hours import Fit, Hours
 from storage.arrays import Floats
 
 DAYS = 60  # of history; more does not make it better
 FIT_TIMEOUT_SECONDS = 60
 LAGS = np.array([1, 2, 3, 23, 24, 25])  # hours
+MONDAY = "1990-01-01"  # of a week before all readings, and so without the holidays of any
 
 
-def prophet(hours: Hours, origins: list[int], horizon: int) -> Floats:
+def prophet(hours: Hours, origins: list[int], horizon: int, fit: Fit) -> Floats:
     """Prophet without a trend, of at most 60 days before the first origin, plus an autoregression of its residuals.
 
     The seasons are fitted at the first origin; later origins only add what was measured since.
     """
     first = max(0, origins[0] - DAYS * DAY)
     last = max(origins) + horizon
-    seasons = _seasons(hours, first, origins[0], last)
+    if "week" not in fit:
+        fit["week"], fit["holiday"] = _week_and_holiday(hours, first, origins[0], last)
+    labels = hours.clock.labels(np.arange(first, last))
+    seasons = fit["week"][np.asarray(labels.day_of_week * DAY + labels.hour)]
+    seasons += fit["holiday"] * hours.clock.holidays(np.arange(first, last))
     residuals = hours.values[first : max(origins)] - seasons[: max(origins) - first]
     return np.stack([
         seasons[o - first : o - first + horizon] + _autoregression(residuals[: o - first][-DAYS * DAY :], horizon)
@@ -35,8 +40,11 @@ def prophet(hours: Hours, origins: list[int], horizon: int) -> Floats:
     ])  # fmt: skip
 
 
-def _seasons(hours: Hours, first: int, origin: int, last: int) -> Floats:
-    """What Prophet, fitted on the hours from `first` to `origin`, expects of each hour from `first` to `last`."""
+def _week_and_holiday(hours: Hours, first: int, origin: int, last: int) -> tuple[Floats, float]:
+    """What Prophet, fitted on the hours from `first` to `origin`, expects of each hour of a week, and of holidays.
+
+    Without a trend and a yearly season its forecast is the week's course, with a constant added on holidays.
+    """
     labels = hours.clock.labels(np.arange(first, last))
     known = hours.values[first:origin]
     with _quiet_libraries():
@@ -53,8 +61,10 @@ def _seasons(hours: Hours, first: int, origin: int, last: int) -> Floats:
             uncertainty_samples=0,
         )
         model.fit(pd.DataFrame({"ds": labels[: len(known)], "y": known}), timeout=FIT_TIMEOUT_SECONDS, seed=1)
-        expected: Floats = model.predict(pd.DataFrame({"ds": labels}))["yhat"].to_numpy()
-    return expected
+        week = pd.date_range(MONDAY, periods=WEEK, freq="h")
+        expected: Floats = model.predict(pd.DataFrame({"ds": week}))["yhat"].to_numpy()
+        holiday = float(model.predict(pd.DataFrame({"ds": days[:1]}))["holiday"].iloc[0]) if len(days) else 0.0
+    return expected, holiday
 
 
 def _autoregression(residuals: Floats, horizon: int) -> Floats:

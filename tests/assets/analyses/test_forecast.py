@@ -77,7 +77,7 @@ def test_nothing_of_the_future_is_known(model: str) -> None:
     known, changed = (plain_hours(v, companions={"temperature": v / 10}) for v in (values, other))
     origins = [340, 350]
     forecast = MODELS[model].forecast
-    assert np.array_equal(forecast(known, origins, 30), forecast(changed, origins, 30))
+    assert np.array_equal(forecast(known, origins, 30, {}), forecast(changed, origins, 30, {}))
 
 
 def test_hours_without_readings_are_interpolated_and_counted() -> None:

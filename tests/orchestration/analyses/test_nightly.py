@@ -1,4 +1,5 @@
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import dagster as dg
@@ -12,6 +13,7 @@ from orchestration.resources import Platform
 from orchestration.shards import split
 from storage import jobs
 from storage.devices import Device
+from storage.fleet import longest_waiting
 from storage.job_runs import JOB_ID_TAG
 from storage.jobs import AnalyticsJob
 from storage.stores import Stores
@@ -71,6 +73,43 @@ def test_a_night_leaves_rows_and_results_and_is_not_repeated(
     again = night(kept_instance, request)
     assert again == {**counts, "completed": 0, "reasons": again["reasons"]}
     assert len(fleet.session.exec(select(AnalyticsJob)).all()) == len(rows)
+
+
+def test_a_night_that_ends_early_names_the_devices_left_and_the_next_begins_with_them(
+    fleet: Stores, platform: Platform, kept_instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (request,) = asked_for(platform, kept_instance)
+    assert request.run_config["ops"]["analyse_shard"]["config"]["budget_minutes"] == 240
+    now = iter([0.0, 60.0, *[1000.0] * 99])
+    monkeypatch.setattr(nightly, "time", SimpleNamespace(monotonic=lambda: next(now)))
+    config = {**request.run_config["ops"]["analyse_shard"]["config"], "budget_minutes": 5.0}
+    job = defs().resolve_job_def("nightly_job")
+    result = job.execute_in_process(
+        run_config={"ops": {"analyse_shard": {"config": config}}}, instance=kept_instance, tags=request.tags
+    )
+    (metadata,) = (e.step_output_data.metadata for e in result.all_events if e.is_successful_output)
+    assert (metadata["completed"].value, metadata["devices left"].value) == (2, 2)
+    assert metadata["left for the next night"].value == "D2, D3"
+    assert longest_waiting(fleet.session, ["D1", "D2", "D3"], NIGHT) == ["D2", "D3", "D1"]
+
+
+def test_those_whose_newest_analysis_is_the_oldest_come_first(fleet: Stores) -> None:
+    for device_id, days in (("D1", 1), ("D2", 3), ("D3", 2), ("D3", 40)):
+        end = NIGHT - timedelta(days=days)
+        job = AnalyticsJob(
+            job_id=jobs.new_job_id(AnalyticsJob), device_id=device_id, analysis_type="anomaly", model_name="m",
+            status="completed", date_range_start=end, date_range_end=end,
+        )  # fmt: skip
+        fleet.session.add(job)
+    fleet.session.commit()
+    assert longest_waiting(fleet.session, ["D1", "D2", "D3", "D9"], NIGHT) == ["D9", "D2", "D3", "D1"]
+
+
+def test_each_device_is_fitted_again_once_a_week_and_the_fleet_is_spread_over_the_nights() -> None:
+    nights = [DAY + timedelta(days=day) for day in range(7)]
+    by_night = [sum(nightly.is_refit_night(f"D{i}", night) for i in range(700)) for night in nights]
+    assert sum(by_night) == 700
+    assert min(by_night) > 60
 
 
 def test_a_large_fleet_is_split(

@@ -1,0 +1,142 @@
+"""A fitted detector: scores of rows, and the threshold. It can be kept, and score later rows without a new fit."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+
+import numpy as np
+import pandas as pd
+
+from assets.analyses.events import BLOCKS, smoothed, threshold
+from assets.analyses.features import Features, FittedFeatures
+from assets.analyses.parameters import AnomalyParameters
+from assets.analyses.result import Progress
+from assets.analyses.scorers import AUTO, SCORERS, Scorer, excess, usual_range
+from storage.arrays import Floats, Indices, Mask, Times
+
+
+@dataclass(frozen=True)
+class FittedScorer:
+    """A scorer that was fitted on all training rows.
+
+    `low` and `high`: the usual range of each channel. `median` and `upper`: the 50 and 84 % quantiles of the scores.
+    """
+
+    scorer: Scorer | None
+    low: Floats
+    high: Floats
+    median: float
+    upper: float
+
+    def score(self, prepared: Features, rows: Indices, outside: float) -> Floats:
+        scores = outside * excess((self.low, self.high), prepared.all.to_numpy()[rows])
+        if self.scorer is not None and len(rows):
+            scores += self.scorer.score(self.scorer.windows(prepared.values.to_numpy())[rows])
+        return scores
+
+    def in_spreads(self, scores: Floats) -> Floats:
+        """The scores in usual spreads from the usual score, which makes those of two scorers comparable."""
+        spreads: Floats = (scores - self.median) / max(self.upper - self.median, 1e-12)
+        return spreads
+
+
+@dataclass(frozen=True)
+class Detector:
+    """What a detector learnt.
+
+    `limit`: the threshold by the alert budget. `usual`: the median score. `grid`: the step of the means if rows were
+    averaged. `times` (µs) and `scores`: the rows of the fit; training rows were scored by models without them.
+    """
+
+    features: FittedFeatures
+    scorers: dict[str, FittedScorer]
+    limit: float
+    usual: float
+    grid: timedelta | None
+    times: Times
+    scores: Floats
+
+    def score(self, prepared: Features, times: Times) -> Floats:
+        """The smoothed scores of rows. Rows of the fit have the scores that they had."""
+        at = np.minimum(np.searchsorted(self.times, times), len(self.times) - 1)
+        is_known = self.times[at] == times
+        scores = np.where(is_known, self.scores[at], 0.0)
+        fresh = np.flatnonzero(~is_known)
+        for name, fitted in self.scorers.items():
+            own = fitted.score(prepared, fresh, SCORERS[name].OUTSIDE)
+            scores[fresh] += own if len(self.scorers) == 1 else fitted.in_spreads(own) / len(self.scorers)
+        return smoothed(scores, prepared.step)
+
+
+def fit_detector(
+    model_name: str,
+    prepared: Features,
+    training: Mask,
+    parameters: AnomalyParameters,
+    progress: Progress,
+    *,
+    grid: timedelta | None = None,
+) -> tuple[Detector, Floats]:
+    """A detector that is fitted on the training rows, and the smoothed scores of all rows."""
+    names = AUTO if model_name == "auto" else (model_name,)
+    training = training & prepared.judged
+    scores = np.zeros(len(training))
+    scorers: dict[str, FittedScorer] = {}
+    for i, name in enumerate(names):
+        first, share = 10 + 80 * i / len(names), 80 / len(names)
+
+        def fitting(done: float, first: float = first, share: float = share) -> None:
+            progress(first + share * done, "Fitting")
+
+        scorers[name], own = _fit_scorer(name, prepared, training, parameters.seed, fitting)
+        scores += own if len(names) == 1 else scorers[name].in_spreads(own) / len(names)
+    smooth = smoothed(scores, prepared.step)
+    trusted = parameters.trained_until is not None
+    span = prepared.step * int(training.sum())
+    limit = threshold(smooth[training], span, parameters.false_events_a_week, trusted=trusted)
+    usual = float(np.median(smooth))
+    detector = Detector(
+        prepared.fitted,
+        scorers,
+        usual + parameters.strictness * (limit - usual),
+        usual,
+        grid,
+        times_of(prepared.all.index),
+        scores,
+    )
+    return detector, smooth
+
+
+def times_of(index: "pd.Index[pd.Timestamp]") -> Times:
+    """The times of rows in µs."""
+    times: Times = pd.DatetimeIndex(index).as_unit("us").asi8
+    return times
+
+
+def _fit_scorer(
+    name: str, prepared: Features, training: Mask, seed: int, fitting: Callable[[float], None]
+) -> tuple[FittedScorer, Floats]:
+    """A scorer that is fitted on all training rows, and the scores of all rows.
+
+    Every training row is scored by a model that was fitted without it, as in cross-validation: the training rows are
+    split into consecutive blocks, and each block is scored by a model of the others.
+    """
+    make = SCORERS[name]
+    values, channels = prepared.values.to_numpy(), prepared.all.to_numpy()
+    windows = make.windows(values) if values.shape[1] else None
+    scores = np.empty(len(training))
+    scorer: Scorer | None = None
+    parts = [*np.array_split(np.flatnonzero(training), BLOCKS), np.flatnonzero(~training)]
+    for i, part in enumerate(parts):
+        fitting(i / len(parts))
+        fitted = training.copy()
+        fitted[part] = False
+        scores[part] = make.OUTSIDE * excess(usual_range(channels[fitted]), channels[part])
+        if windows is not None:
+            scorer = make(seed)
+            scorer.fit(windows[fitted])
+            if len(part):
+                scores[part] += scorer.score(windows[part])
+    low, high = usual_range(channels[training])
+    median, upper = np.quantile(scores[training], [0.5, 0.84])
+    return FittedScorer(scorer, low, high, float(median), float(upper)), scores
