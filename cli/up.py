@@ -1,5 +1,6 @@
 """`energy up`: run the local platform in the foreground."""
 
+import gc
 import sys
 
 import typer
@@ -29,3 +30,4 @@ def up() -> None:
         print(f"energy: {error}", file=sys.stderr)
         raise typer.Exit(1) from None
     screen.close()
+    gc.freeze()  # the process ends: looking through its memory once more takes seconds when the processors are busy

@@ -85,13 +85,6 @@ def machines(
     return found, int(total)
 
 
-def open_by_severity(session: Session) -> dict[str, int]:
-    """The number of open alerts by severity, the worst first; severities without any are there too."""
-    query = select(col(Alert.severity), func.count()).where(col(Alert.status) == "open").group_by(col(Alert.severity))
-    counts = {str(severity): int(count) for severity, count in session.execute(query)}
-    return {severity: counts.pop(severity, 0) for severity in reversed(SEVERITIES)} | counts
-
-
 def device_types(session: Session) -> Sequence[str]:
     """The types of the registered machines."""
     query = select(col(Device.device_type)).where(col(Device.deleted_at).is_(None)).distinct()

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterable, Mapping
 
 # The groups of a stage get at least so long between their signal and SIGKILL. Three stages fit into 10 s.
-STAGE_TIMEOUT_SECONDS = 3.2
+STAGE_TIMEOUT_SECONDS = 3.0
 
 
 def is_alive(group: int) -> bool:

@@ -95,7 +95,12 @@ def addresses(settings: Settings) -> dict[str, str]:
 def _dagster(settings: Settings, code_port: int) -> list[Service]:
     code = f"127.0.0.1:{code_port}"
     web = f"127.0.0.1:{settings.dagster_port}"
-    where = {"DAGSTER_CODE_HOST": "127.0.0.1", "DAGSTER_CODE_PORT": str(code_port)}
+    where = {
+        "DAGSTER_CODE_HOST": "127.0.0.1",
+        "DAGSTER_CODE_PORT": str(code_port),
+        # How long a code server that ends waits for calls that still run. Dagster's default is 180 s.
+        "DAGSTER_GRPC_SHUTDOWN_GRACE_PERIOD": "1",
+    }
 
     def start(program: str, *arguments: str) -> Start:
         home = str(dagster_home.prepare(settings))

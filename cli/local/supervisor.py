@@ -221,8 +221,9 @@ class Supervisor:
         pump = threading.Thread(target=running.log.follow, args=(process.stdout,), daemon=True)
         pump.start()
         code = process.wait()
-        # What the service had started is in its process group, and would be in the way of its next start.
-        reaper.end({process.pid: int(service.stop_signal)})
+        if not self._stopping.is_set():  # `stop` ends all groups itself
+            # What the service had started is in its process group, and would be in the way of its next start.
+            reaper.end({process.pid: int(service.stop_signal)})
         self._tell_reaper(f"- {process.pid}")
         pump.join(timeout=1)
         return code

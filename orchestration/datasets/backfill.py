@@ -12,7 +12,7 @@ from assets.datasets import Exported, days_between, export_day, export_month
 from orchestration.datasets.checks import record_checks, shows_checks
 from orchestration.datasets.daily import TELEMETRY_DATASET, day_metadata
 from orchestration.datasets.monthly import month_metadata
-from orchestration.datasets.observations import observe_devices, observe_telemetry
+from orchestration.datasets.observations import observing
 from storage import dirty_days
 from storage.settings import Settings
 from storage.stores import Stores
@@ -59,15 +59,15 @@ def backfill(
     """
     result = Backfilled()
     first = device_days[0][0] if device_days else date.min
-    for number, of_window in groupby(device_days, lambda pair: (pair[0] - first) // window):
-        for day, of_day in groupby(of_window, lambda pair: pair[0]):
-            exported = list(_export(stores, day, [device_id for _, device_id in of_day], result, progress))
-            if instance and exported:
-                _report(instance, stores, day, exported)
-        begin = first + number * window
-        window_done(begin, min(begin + window - timedelta(days=1), device_days[-1][0]), result)
-    if instance:
-        observe_telemetry(instance, stores.session)
+    with observing(instance, stores.session) as observed:
+        for number, of_window in groupby(device_days, lambda pair: (pair[0] - first) // window):
+            for day, of_day in groupby(of_window, lambda pair: pair[0]):
+                exported = list(_export(stores, day, [device_id for _, device_id in of_day], result, progress))
+                observed.add(day, exported)
+                if instance and exported:
+                    _report(instance, stores, day, exported)
+            begin = first + number * window
+            window_done(begin, min(begin + window - timedelta(days=1), device_days[-1][0]), result)
     return result
 
 
@@ -100,7 +100,6 @@ def _report(instance: dg.DagsterInstance, stores: Stores, day: date, exported: l
         dg.AssetMaterialization(TELEMETRY_DATASET, partition=day.isoformat(), metadata=metadata)
     )
     record_checks(instance, stores.session, day)
-    observe_devices(instance, stores.session, day, exported)
 
 
 def compact(

@@ -11,7 +11,7 @@ from sqlmodel import Session
 from assets.datasets import Exported, TelemetryReader, energy_of, export_day, state_totals_of
 from assets.energy import EnergyFigures, StateFigures, counted_devices, standby
 from assets.pictures import day_picture
-from orchestration.datasets.observations import DEVICE_HISTORY, TELEMETRY, observe_devices, observe_telemetry
+from orchestration.datasets.observations import DEVICE_HISTORY, TELEMETRY, observing
 from orchestration.metadata import (
     api_page,
     code_version,
@@ -79,17 +79,17 @@ def telemetry_dataset(context: dg.AssetExecutionContext, config: ExportConfig, p
     """Update the day's files, device by device; a range of days is one run."""
     if not context.partition_keys:
         raise dg.Failure("The partition range is empty. Give the earlier day first.")
+    is_lean = context.partition_keys == [utc_now().date().isoformat()]
     with platform.stores(context.run.run_id) as stores:
         attempts, errors = 0, dict[str, Exception]()
-        for key in context.partition_keys:
-            day = date.fromisoformat(key)
-            device_ids = devices_to_export(stores.session, day, config)
-            exported = _export(context, stores, day, device_ids, errors)
-            context.add_asset_metadata(day_metadata(stores, day, exported), partition_key=key)
-            observe_devices(context.instance, stores.session, day, exported)
-            attempts += len(device_ids)
-        is_lean = context.partition_keys == [utc_now().date().isoformat()]
-        observe_telemetry(context.instance, stores.session, at_once=not is_lean)
+        with observing(context.instance, stores.session, at_once=not is_lean) as observed:
+            for key in context.partition_keys:
+                day = date.fromisoformat(key)
+                device_ids = devices_to_export(stores.session, day, config)
+                exported = _export(context, stores, day, device_ids, errors)
+                context.add_asset_metadata(day_metadata(stores, day, exported), partition_key=key)
+                observed.add(day, exported)
+                attempts += len(device_ids)
         if errors:
             named = "; ".join(f"{name}: {error}" for name, error in list(errors.items())[:MAX_NAMED_ERRORS])
             raise dg.Failure(f"{len(errors)} of {attempts} files could not be exported: {named}")

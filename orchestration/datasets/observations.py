@@ -3,7 +3,8 @@
 Each is written once for each change, with what there is now.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import date, timedelta
 from typing import Any
 
@@ -25,15 +26,37 @@ TOTALS_TAG = "energy/totals"
 PAUSE = timedelta(hours=1)
 
 
-def observe_devices(instance: dg.DagsterInstance, session: Session, day: date, exported: Iterable[Exported]) -> None:
-    """Report the history of each device of which a day was exported, if it has changed, so that its results are stale.
+class Observed:
+    """Collects the devices of which closed days were exported."""
 
-    The open day is not part of the history.
+    def __init__(self) -> None:
+        self.devices: set[str] = set()
+
+    def add(self, day: date, exported: Iterable[Exported]) -> None:
+        """Add the devices of a day; the open day is not part of their history."""
+        if day < utc_now().date():
+            self.devices.update(file.dataset.device_id for file in exported)
+
+
+@contextmanager
+def observing(instance: dg.DagsterInstance | None, session: Session, *, at_once: bool = True) -> Iterator[Observed]:
+    """Report what the exports of the block have changed when it ends, whatever ends it: one event for each device.
+
+    Without `at_once`, telemetry is not reported within an hour of its last observation.
     """
+    observed = Observed()
+    try:
+        yield observed
+    finally:
+        if instance:
+            _observe_devices(instance, session, sorted(observed.devices))
+            _observe_telemetry(instance, session, at_once=at_once)
+
+
+def _observe_devices(instance: dg.DagsterInstance, session: Session, device_ids: Iterable[str]) -> None:
+    """Report each device's history if its data version is new, so that its results become stale."""
     today = utc_now().date()
-    if day >= today:
-        return
-    for device_id in (file.dataset.device_id for file in exported):
+    for device_id in device_ids:
         version = catalogue.history_version(session, device_id, before=today)
         of_device = dg.AssetRecordsFilter(DEVICE_HISTORY, asset_partitions=[device_id])
         if _tag(instance.fetch_observations(of_device, limit=1).records, DATA_VERSION_TAG) == version:
@@ -45,11 +68,8 @@ def observe_devices(instance: dg.DagsterInstance, session: Session, day: date, e
         instance.report_runless_asset_event(event)
 
 
-def observe_telemetry(instance: dg.DagsterInstance, session: Session, *, at_once: bool = True) -> None:
-    """Report what telemetry there is, as far as it is exported, if that has changed.
-
-    Without `at_once`, nothing is reported within an hour of the last observation.
-    """
+def _observe_telemetry(instance: dg.DagsterInstance, session: Session, *, at_once: bool) -> None:
+    """Report what telemetry there is, as far as it is exported, if that has changed."""
     records = instance.fetch_observations(TELEMETRY, limit=1).records
     if records and not at_once and utc_now().timestamp() - records[0].timestamp < PAUSE.total_seconds():
         return

@@ -9,7 +9,7 @@ from assets.datasets import NoTelemetry, days_between, export_day, export_range
 from orchestration.claimed_job import ClaimedJob, claimed_job
 from orchestration.datasets.checks import record_checks
 from orchestration.datasets.daily import TELEMETRY_DATASET, day_metadata
-from orchestration.datasets.observations import observe_devices, observe_telemetry
+from orchestration.datasets.observations import observing
 from orchestration.resources import Platform
 from storage import catalogue, dirty_days
 from storage.catalogue import Dataset
@@ -32,17 +32,17 @@ def _export_days(context: dg.OpExecutionContext, claimed: ClaimedJob[ExportJob])
     """Export each day of the job that needs it, and return how many those are."""
     stores, device_id = claimed.stores, claimed.job.device_id
     days = _days_to_export(stores.session, claimed.job)
-    for number, day in enumerate(days):
-        claimed.report_progress(100.0 * number / (len(days) + 1), f"Exporting {day}")
-        if exported := export_day(stores, device_id, day):
-            metadata = day_metadata(stores, day, [exported])
-            # An event that the run logs is stored when it ends, and checks are of a materialization that is stored.
-            context.instance.report_runless_asset_event(
-                dg.AssetMaterialization(TELEMETRY_DATASET, partition=day.isoformat(), metadata=metadata)
-            )
-            record_checks(context.instance, stores.session, day)
-            observe_devices(context.instance, stores.session, day, [exported])
-    observe_telemetry(context.instance, stores.session)
+    with observing(context.instance, stores.session) as observed:
+        for number, day in enumerate(days):
+            claimed.report_progress(100.0 * number / (len(days) + 1), f"Exporting {day}")
+            if exported := export_day(stores, device_id, day):
+                metadata = day_metadata(stores, day, [exported])
+                # An event that the run logs is stored when it ends, and checks are of a materialization that is stored.
+                context.instance.report_runless_asset_event(
+                    dg.AssetMaterialization(TELEMETRY_DATASET, partition=day.isoformat(), metadata=metadata)
+                )
+                record_checks(context.instance, stores.session, day)
+                observed.add(day, [exported])
     return len(days)
 
 

@@ -103,6 +103,21 @@ def sparkline(values: Sequence[float | None], label: str) -> str:
     ).format(label, shape)
 
 
+def strip(counts: Sequence[int], label: str) -> str:
+    """A bar for each day, beside a figure; a day without any is a line at the ground."""
+    width, most = 100 / max(1, len(counts)), max([1, *counts])
+    bars = Markup("").join(
+        Markup('<rect x="{:.2f}" y="{:.1f}" width="{:.2f}" height="{:.1f}"/>').format(
+            i * width, 31 - (30 * count / most if count else 0), width * 0.8, 1 + (30 * count / most if count else 0)
+        )
+        for i, count in enumerate(counts)
+    )
+    return Markup(
+        '<svg class="sparkline strip" viewBox="0 0 100 32" preserveAspectRatio="none" role="img" aria-label="{}">{}'
+        "</svg>"
+    ).format(label, bars)
+
+
 def _prefixed(value: float, unit: str) -> tuple[float, str]:
     names, index = PREFIXED[unit], OWN_PREFIX.get(unit, 0)
     while abs(value) >= 999.5 and index + 1 < len(names):
@@ -133,4 +148,5 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "words": words,
     "short": short,
     "sparkline": sparkline,
+    "strip": strip,
 }

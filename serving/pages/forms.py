@@ -9,6 +9,17 @@ from pydantic import BaseModel, ValidationError
 Body = TypeVar("Body", bound=BaseModel)
 
 
+def number_of(form: Mapping[str, str], name: str, default: float | None = None) -> float | str | None:
+    """The number in a field of a form; `default` if it is blank. Other text stays, and the API says what is wrong."""
+    text = form.get(name, "").strip()
+    if not text:
+        return default
+    try:
+        return int(text) if text.lstrip("-").isdecimal() else float(text)
+    except ValueError:
+        return text
+
+
 def body_of(model: type[Body], values: Mapping[str, Any]) -> Body:
     """The body with these values.
 

@@ -8,6 +8,7 @@ from fastapi import Query, Request, Response
 from assets.energy import fleet_peak
 from serving.alerts import routes as alerts
 from serving.alerts.schemas import AlertQuery
+from serving.alerts.summary import SummaryQuery, summarize_alerts
 from serving.analytics import routes as analytics
 from serving.analytics.fleet import FleetQuery, rank_fleet
 from serving.analytics.schemas import JobQuery
@@ -71,10 +72,12 @@ def worst_machines(
 
 
 @router.get("/home/alerts")
-def open_alerts(request: Request, session: DatabaseSession, principal: CurrentPrincipal) -> Response:
+def open_alerts(
+    request: Request, session: DatabaseSession, settings: PlatformSettings, principal: CurrentPrincipal
+) -> Response:
     """Open alerts by severity, and the newest of them."""
     newest = alerts.list_alerts(session, principal, AlertQuery(status="open", page_size=ALERTS))
-    context = {"counts": attention.open_by_severity(session), "newest": newest}
+    context = {"counts": summarize_alerts(session, settings, SummaryQuery(days=1)).data.by_severity, "newest": newest}
     return show(request, "partials/home_alerts.html", context)
 
 

@@ -21,7 +21,7 @@ from serving.telemetry.routes import refuse_unknown
 from serving.telemetry.states import states_data
 from storage.devices import UNITS, Device, DeviceMetadata, order_metrics
 from storage.last_seen import DeviceLastSeen
-from storage.times import DAY, SECOND, microseconds, moment, utc_now
+from storage.times import DAY, HOUR, microseconds, moment, utc_now
 
 router = pages()
 
@@ -129,9 +129,8 @@ def newest_values(
     reader: Readings, device_id: str, seen: DeviceLastSeen | None, metadata: DeviceMetadata
 ) -> list[Value]:
     """The newest value of each metric."""
-    if seen is None:
-        return []
-    end = microseconds(seen.newest_reading) + SECOND
+    # When a device was last seen is saved now and then: its first readings may be there before.
+    end = microseconds(seen.newest_reading if seen else utc_now()) + HOUR
     rows = reader.read(device_id, end - DAY, end, newest=NEWEST)
     found: dict[str, Value] = {}
     for row in reversed(rows.to_pylist()):

@@ -1,5 +1,6 @@
 """A machine's analyses: anomalies, the forecast with its bands, and the risk of a failure over time."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -44,8 +45,13 @@ def forecast_chart(session: DatabaseSession, device_id: DevicePath) -> Response:
     job = _newest(session, device_id, "forecast")
     if job is None:
         raise NotFound(f"{device_id} has no forecast; POST /api/v1/analytics/run makes one")
-    history, ahead = job.results["history"], job.results["forecast"]
-    metric, unit = job.results["metric"], job.results.get("unit") or UNITS.get(job.results["metric"], "")
+    return chart_of_forecast(job.results).answer()
+
+
+def chart_of_forecast(results: Mapping[str, Any]) -> ChartData:
+    """The end of the history, and the forecast in its band of 95 %."""
+    history, ahead = results["history"], results["forecast"]
+    metric, unit = results["metric"], results.get("unit") or UNITS.get(results["metric"], "")
     past, coming = [None] * len(history), [None] * len(ahead)
     forecast = Series(
         "forecast",
@@ -56,7 +62,7 @@ def forecast_chart(session: DatabaseSession, device_id: DevicePath) -> Response:
     )
     series = [Series(metric.replace("_", " "), [point["value"] for point in history] + coming, unit), forecast]
     time = [_seconds(point["timestamp"]) for point in [*history, *ahead]]
-    return ChartData(time[0], time[-1], time, series).answer()
+    return ChartData(time[0], time[-1], time, series)
 
 
 @router.get("/machines/{device_id}/risk-chart")

@@ -36,9 +36,10 @@ MAX_ALERTS = 300
 
 
 class ChartQuery(BaseModel):
-    """A metric over a range, by default the last 24 hours, in about `width` points."""
+    """A metric over a range, by default the last 24 hours, in about `width` points, with a rule's limit."""
 
     metric: Metric = "power"
+    limit: Annotated[float, Field(allow_inf_nan=False)] | None = None
     start_time: Instant | None = None
     end_time: Instant | None = None
     width: Annotated[int, Field(ge=50, le=5000)] = 1000
@@ -75,6 +76,11 @@ def telemetry_chart(
     query: Annotated[ChartQuery, Query()],
 ) -> Response:
     """The lowest, mean and highest value over the range, with alerts, maintenance and anomalies."""
+    return chart_of(session, reader, device_id, query).answer()
+
+
+def chart_of(session: Session, reader: TelemetryReader, device_id: str, query: ChartQuery) -> ChartData:
+    """The chart of a metric, with what happened meanwhile over it."""
     start, end = requested_range(query.start_time, query.end_time)
     metadata = metadata_of(session, device_id)
     found = _envelope(session, reader, device_id, query).with_gaps()
@@ -88,15 +94,14 @@ def telemetry_chart(
     # A window of one reading has no band to draw.
     if found.every <= SECOND or (found.low == found.high).all():
         series = Series(label=series.label, unit=series.unit, values=series.values)
-    chart = ChartData(
+    return ChartData(
         start=start / SECOND,
         end=end / SECOND,
         time=(found.time / SECOND).tolist(),
         series=[series],
         spans=spans_of(session, device_id, moment(start), moment(end)),
-        lines=_band(metadata, query.metric),
+        lines=_band(metadata, query.metric) if query.limit is None else [Line(query.limit, "limit of the rule")],
     )
-    return chart.answer()
 
 
 @router.get("/machines/{device_id}/telemetry.csv")

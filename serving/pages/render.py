@@ -30,7 +30,16 @@ class Section(NamedTuple):
     name: str
 
 
-NAVIGATION = (Section("", "Home"), Section("machines", "Machines"))
+NAVIGATION = (
+    Section("", "Home"),
+    Section("machines", "Machines"),
+    Section("alerts", "Alerts"),
+    Section("rules", "Rules"),
+    Section("analytics", "Analytics"),
+    Section("reports", "Reports"),
+    Section("data", "Data"),
+    Section("settings", "Settings"),
+)
 
 _templates = Environment(
     loader=FileSystemLoader(FOLDER),

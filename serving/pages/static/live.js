@@ -12,7 +12,17 @@ function say(text, isLive = false) {
   if (element) { element.textContent = text; element.classList.toggle("live", isLive); }
 }
 
+// A metric that the page does not show yet, and alerts, need the page's part anew; not more often than this.
+const REFRESH_MS = 3000;
+let refreshing;
+function refresh() {
+  refreshing ??= setTimeout(() => { refreshing = undefined; htmx.trigger(place, "energy:refresh"); }, REFRESH_MS);
+}
+
+const BESIDE = new Set(["timestamp", "device_id", "schema_version", "enrichment_status", "out_of_band"]);
+
 function show(reading) {
+  if (Object.keys(reading).some((name) => !BESIDE.has(name) && reading[name] != null && !place.querySelector(`[data-metric="${name}"]`))) refresh();
   for (const element of place.querySelectorAll("[data-metric]")) {
     const value = reading[element.dataset.metric];
     if (value == null) continue;
@@ -38,7 +48,7 @@ function connect() {
     alive();
     const frame = JSON.parse(event.data);
     if (frame.type === "telemetry") show(frame.data);
-    else if (frame.type === "alert" || frame.type === "dropped") htmx.trigger(place, "energy:refresh");
+    else if (frame.type === "alert" || frame.type === "dropped") refresh();
   });
   socket.addEventListener("close", (event) => {
     clearTimeout(watch);

@@ -1,5 +1,6 @@
 """Analyses that the data team launches in Dagster, with a range, a model and parameters."""
 
+import hashlib
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,6 +13,7 @@ from assets.datasets.export import export_day
 from orchestration.analyses.results import ANALYSIS_ASSETS
 from orchestration.analyses.run_config import config_of
 from orchestration.definitions import defs
+from storage import catalogue
 from storage.devices import Device
 from storage.job_runs import JOB_ID_TAG, dagster_job_name
 from storage.jobs import AnalyticsJob, new_job_id
@@ -81,11 +83,20 @@ def test_a_range_a_model_and_parameters_are_used(plant: Stores, instance: dg.Dag
 def test_all_days_and_the_defaults_are_used_without_a_configuration(
     plant: Stores, instance: dg.DagsterInstance
 ) -> None:
-    assert launch(instance, "anomaly").success
+    run = launch(instance, "anomaly")
+    assert run.success
     (job,) = jobs_of(plant.session)
     assert (job.status, job.model_name) == ("completed", ANALYSES["anomaly"].default)
     assert (job.date_range_start, job.date_range_end) == (midnight(DAY), midnight(DAY + timedelta(days=DAYS)))
     assert job.parameters == ANALYSES["anomaly"].parameters().model_dump(mode="json")
+    (event,) = run.asset_materializations_for_node("anomaly_result")
+    shown = {name: str(value.value) for name, value in event.metadata.items()}
+    assert shown["period"] == f"{DAY} to {DAY + timedelta(days=DAYS - 1)}"
+    files = catalogue.datasets_of(plant.session, "D1")
+    assert shown["sha256"] == hashlib.sha256("".join(file.sha256 for file in files).encode()).hexdigest()
+    assert all(f"dataset_key={file.key})" in shown["files"] and file.sha256 in shown["files"] for file in files)
+    assert shown["machine"].endswith("/machines/D1")
+    assert shown["device"].endswith("/api/v1/devices/D1")
 
 
 def test_a_failure_prediction_gets_its_failures(plant: Stores, instance: dg.DagsterInstance) -> None:

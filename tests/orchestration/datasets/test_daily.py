@@ -175,6 +175,9 @@ def test_a_devices_history_is_reported_once_for_each_change(
     store(stores, reading(1))
     export(instance, platform, "2026-02-12")
     assert observations(instance) == 2
+    store(stores, reading(DAY_MINUTES), reading(2 * DAY_MINUTES))  # of two days, in one backfill
+    backfilled(stores, [(DAY + timedelta(days=number), "D1") for number in (1, 2)], instance)
+    assert observations(instance) == 3
 
 
 def test_a_devices_history_shows_what_it_stands_for(

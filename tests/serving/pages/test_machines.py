@@ -62,9 +62,9 @@ def test_the_first_start_shows_how_to_send_a_reading(client: TestClient, stores:
 
 def test_an_unregistered_sender_is_registered_with_one_click(client: TestClient, stores: Stores) -> None:
     send(stores, "PRESS-1")
-    listed = page(client, "/machines")
-    assert "Sending, but not registered" in listed
-    token = re.search(r'name="csrf_token" value="(\w+)"', listed)
+    shown = page(client, "/machines")
+    assert "Sending, but not registered" in shown
+    token = re.search(r'name="csrf_token" value="(\w+)"', shown)
     assert token
     form = {"device_id": "PRESS-1", "csrf_token": token[1]}
     assert client.post("/machines", data={"device_id": "PRESS-1"}, headers=SAME_SITE).status_code == 403
@@ -127,8 +127,8 @@ def test_the_worst_machine_comes_first(client: TestClient, stores: Stores) -> No
     client.post("/api/v1/rules/evaluate", json={"device_id": "C", "timestamp": utc_now().isoformat(), "power": 5.0})
     save_last_seen(stores.session, {"B": 0}, {"B": 0})
     stores.session.commit()
-    listed = page(client, "/machines")
-    assert re.findall(r'id="machine-(\w)"', listed)[0] == "C"
+    shown = page(client, "/machines")
+    assert re.findall(r'id="machine-(\w)"', shown)[0] == "C"
     by_name = page(client, "/machines?sort=-device_name&view=table")
     assert re.findall(r'id="machine-(\w)"', by_name) == ["C", "B", "A"]
     assert re.findall(r'id="machine-(\w)"', page(client, "/machines?page_size=1&page=2&sort=device_id")) == ["B"]

@@ -100,9 +100,11 @@ def test_signing_out_ends_the_session(client: TestClient, key: Callable[..., dic
 
 
 def test_vendored_files_are_those_of_the_manifest() -> None:
-    listed = {file["name"]: file["sha256"] for library in json.loads(MANIFEST.read_text()) for file in library["files"]}
+    expected = {
+        file["name"]: file["sha256"] for library in json.loads(MANIFEST.read_text()) for file in library["files"]
+    }
     found = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in FOLDER.iterdir() if path != MANIFEST}
-    assert found == listed, "`make vendor` fetches them as the manifest names them"
+    assert found == expected, "`make vendor` fetches them as the manifest names them"
 
 
 def test_scripts_and_styles_stay_small() -> None:

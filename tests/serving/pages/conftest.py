@@ -1,0 +1,58 @@
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+SIZES = {"phone": (390, 844), "desktop": (1280, 900), "wall": (2560, 1440)}
+
+OpenPage = Callable[..., "Page"]
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator["Browser"]:
+    """Debian's Chromium, without a window."""
+    path = shutil.which("chromium")
+    if path is None:
+        missing = "chromium is not on PATH (Debian: apt install chromium)"
+        pytest.fail(missing) if os.environ.get("REQUIRE_SERVERS") == "1" else pytest.skip(missing)
+    from playwright.sync_api import sync_playwright  # noqa: PLC0415 - most tests of the pages need no browser
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(browser: "Browser") -> Iterator[OpenPage]:
+    """Opens pages in a browser profile of their own; none may log an error or ask another host for anything."""
+    wrong: list[str] = []
+    with ExitStack() as stack:
+
+        def open_(url: str, size: str = "desktop", theme: str = "light", **cookies: str) -> "Page":
+            width, height = SIZES[size]
+            options: dict[str, Any] = {"viewport": {"width": width, "height": height}, "color_scheme": theme}
+            context = browser.new_context(**options, timezone_id="Europe/Paris", locale="en-GB")
+            stack.callback(context.close)
+            context.add_cookies([{"name": name, "value": value, "url": url} for name, value in cookies.items()])
+            page = context.new_page()
+            ours = tuple(f"{scheme}://{url.split('/')[2]}/" for scheme in ("http", "ws"))
+            page.on("console", lambda m: wrong.append(m.text) if m.type == "error" and not _is_outage(m.text) else None)
+            page.on("pageerror", lambda error: wrong.append(str(error)))
+            page.on("request", lambda r: None if r.url.startswith((*ours, "data:")) else wrong.append(r.url))
+            page.goto(url)
+            return page
+
+        yield open_
+    assert not wrong
+
+
+def _is_outage(text: str) -> bool:
+    """Whether the browser reports a server that it could not reach, as some tests want it."""
+    return any(words in text for words in ("ERR_CONNECTION", "WebSocket", "Failed to fetch"))
