@@ -12,6 +12,7 @@ from assets.datasets import TelemetryReader, energy_of, states_of
 from assets.energy import State
 from serving.pages.recent import recent
 from storage import maintenance
+from storage.attention import MachineRow
 from storage.devices import Device, DeviceMetadata, order_metrics
 from storage.settings import Settings
 from storage.times import DAY, HOUR, MINUTE, SECOND, microseconds, moment, utc_now
@@ -36,17 +37,20 @@ class MachineFigures:
     hours: Sequence[float | None]
 
 
+NEVER_SEEN = MachineFigures(None, None, None, None, None, 0.0, ())
+
+
 def figures_of(
-    request: Request, session: Session, reader: TelemetryReader, settings: Settings, devices: Sequence[Device]
+    request: Request, session: Session, reader: TelemetryReader, settings: Settings, rows: Sequence[MachineRow]
 ) -> dict[str, MachineFigures]:
-    """The figures of each device; those worked out within the last 20 seconds are not worked out again."""
-    kept = recent(request)
-    return {
-        device.device_id: kept.get(
-            ("figures", device.device_id, device.updated_at), partial(_figures, session, reader, settings, device)
-        )
-        for device in devices
-    }
+    """The figures of each machine; those worked out within the last 20 seconds are not worked out again."""
+    kept, found = recent(request), {}
+    for row in rows:
+        device = row.device
+        key = ("figures", device.device_id, device.updated_at)
+        make = partial(_figures, session, reader, settings, device)
+        found[device.device_id] = kept.get(key, make) if row.last_seen_at else NEVER_SEEN
+    return found
 
 
 def _figures(session: Session, reader: TelemetryReader, settings: Settings, device: Device) -> MachineFigures:

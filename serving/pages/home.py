@@ -17,6 +17,7 @@ from serving.auth.tenancy import DatabaseSession
 from serving.dependencies import LimitSettings, PlatformSettings, Readings
 from serving.http.fields import Instant
 from serving.pages.figures import figures_of
+from serving.pages.intake_rate import readings_per_second
 from serving.pages.recent import recent
 from serving.pages.render import show
 from serving.pages.route import BrowserRoute, pages
@@ -67,7 +68,7 @@ def worst_machines(
 ) -> Response:
     """The machines that need attention most, with what their readings say."""
     rows, total = attention.machines(session, limit=MACHINES)
-    figures = figures_of(request, session, reader, settings, [row.device for row in rows])
+    figures = figures_of(request, session, reader, settings, rows)
     return show(request, "partials/home_machines.html", {"rows": rows, "total": total, "figures": figures})
 
 
@@ -99,12 +100,15 @@ def energy_today(
 
 
 @router.get("/home/intake")
-def intake_now(request: Request, session: DatabaseSession, settings: PlatformSettings) -> Response:
+def intake_now(
+    request: Request, session: DatabaseSession, settings: PlatformSettings, principal: CurrentPrincipal
+) -> Response:
     """Whether readings arrive and get into datasets: senders, delay, quarantine, exported days."""
     now = utc_now()
     refused = QuarantineQuery(replayed=False, start_time=now - timedelta(days=1), page_size=1)
     context = {
         "senders": last_seen.senders(session, now - LATELY),
+        "rate": readings_per_second(request, settings) if principal.tenant_id is None else None,
         "quarantined": list_quarantine(session, refused).total,
         "exported_until": catalogue.exported_until(session, now.date()),
         "today": catalogue.day_totals(session, now.date()),

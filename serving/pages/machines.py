@@ -58,7 +58,7 @@ def machines_figures(
 ) -> Response:
     """The same list with what the readings say; it takes longer, so it comes after the page."""
     rows, total = _rows(session, query)
-    figures = figures_of(request, session, reader, settings, [row.device for row in rows])
+    figures = figures_of(request, session, reader, settings, rows)
     chosen = query.model_dump(exclude_none=True, exclude={"page"})
     context = {"rows": rows, "total": total, "query": query, "chosen": chosen, "figures": figures}
     return show(request, "partials/machines.html", context)

@@ -24,6 +24,11 @@ function show(next, source) {
   history.replaceState(null, "", here);
 }
 
+for (const figure of figures()) {
+  const link = figure.closest("section").querySelector("[data-csv]"), url = new URL(link.href);
+  url.searchParams.set("width", Math.round(figure.clientWidth));
+  link.href = url;
+}
 place.addEventListener("energy:zoom", (event) => show(event.detail, event.target));
 for (const button of document.querySelectorAll("[data-move]")) {
   button.addEventListener("click", () => { const by = ((range[1] - range[0]) / 2) * Number(button.dataset.move); show([range[0] + by, range[1] + by]); });
@@ -34,4 +39,3 @@ for (const button of document.querySelectorAll("[data-zoom-by]")) {
     show([middle - half, middle + half]);
   });
 }
-// A range that is chosen from the list takes the place of the one in the address.

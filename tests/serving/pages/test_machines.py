@@ -1,14 +1,18 @@
 """The pages of home and machines, with what they show of a plant."""
 
 import re
+import threading
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from fastapi.testclient import TestClient
 
+from serving.pages import intake_rate
 from storage import dirty_days
 from storage.device_metrics import add_metrics
 from storage.last_seen import save_last_seen
+from storage.settings import Settings
 from storage.stores import Stores
 from storage.telemetry import Reading
 from storage.times import HOUR, MINUTE, microseconds, moment, utc_now
@@ -195,3 +199,29 @@ def test_a_finding_is_settled_on_the_page(client: TestClient, stores: Stores) ->
         "/machines/D1/corrections", data=form | {"action": "exclude", "reason": " "}, headers=SAME_SITE | PART
     )
     assert (blank.status_code, "reason" in blank.text) == (422, True)
+
+
+class _Metrics(BaseHTTPRequestHandler):
+    received = 100
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(f"energy_ingest_received_total {float(self.received)}\n".encode())
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+def test_the_rate_of_intake_is_that_between_two_looks(
+    client: TestClient, settings: Settings, key: Callable[..., dict[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "readings a second" not in page(client, "/home/intake", PART)
+    with ThreadingHTTPServer(("127.0.0.1", settings.ingest_metrics_port), _Metrics) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        assert "readings a second" not in page(client, "/home/intake", PART)
+        monkeypatch.setattr(intake_rate, "LEAST_SECONDS", 0.0)
+        assert re.search(r"<dt>readings a second</dt><dd>0</dd>", page(client, "/home/intake", PART))
+        tenant = key("read", "acme")
+        assert "readings a second" not in page(client, "/home/intake", PART | tenant)
+        server.shutdown()
