@@ -115,12 +115,12 @@ def change_alert(
 
 def _chart_of(alert: AlertPublic) -> str:
     """The chart of what the rule watches around the alert's reading; of the power if it watches for silence."""
-    is_silence = alert.rule.get("condition") == NO_DATA
+    watches_no_metric = alert.rule.get("condition") == NO_DATA
     query = {
-        "metric": "power" if is_silence else alert.rule.get("property"),
+        "metric": "power" if watches_no_metric else alert.rule.get("property"),
         "start_time": rfc3339(alert.reading_time - AROUND),
         "end_time": rfc3339(min(alert.reading_time + AROUND, utc_now() + timedelta(minutes=1))),
-        **({} if is_silence else {"limit": alert.threshold_value}),
+        **({} if watches_no_metric else {"limit": alert.threshold_value}),
     }
     return f"machines/{alert.device_id}/telemetry-chart?{urlencode(query)}"
 

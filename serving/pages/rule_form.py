@@ -170,7 +170,7 @@ def _form(values: Mapping[str, Any], rule: RulePublic | None, known: channels.Ch
 
 def _rule_of(form: Mapping[str, str], request: Request) -> dict[str, Any]:
     """The rule of the form as the API's body has it; numbers that are none stay text, which the API refuses."""
-    is_silence = form.get("condition") == NO_DATA
+    watches_no_metric = form.get("condition") == NO_DATA
     of_values = form.get("condition") not in (NO_DATA, OUTSIDE_FORECAST)
     ids = form.get("device_ids", "").replace(",", " ").split()
     of_all = form.get("scope") == "all_devices"
@@ -182,7 +182,7 @@ def _rule_of(form: Mapping[str, str], request: Request) -> dict[str, Any]:
         "description": form.get("description", "").strip() or None,
         "scope": "all_devices" if of_all else "selected_devices",
         "device_ids": [] if of_all else list(dict.fromkeys(ids)),
-        **({} if is_silence else {"property": form.get("property", "").strip()}),
+        **({} if watches_no_metric else {"property": form.get("property", "").strip()}),
         "condition": form.get("condition"),
         **({"threshold": number_of(form, "threshold")} if form.get("threshold") else {}),
         "for_seconds": number_of(form, "for_seconds", 0) if of_values else 0,

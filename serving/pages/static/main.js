@@ -3,3 +3,5 @@ import { watchTimes } from "./time.js";
 
 watchTimes();
 watchConnection();
+// On a phone the pages' names scroll: the open one is in sight.
+document.querySelector('.top nav [aria-current]')?.scrollIntoView({ block: "nearest", inline: "center" });

@@ -165,8 +165,8 @@ def test_a_rule_is_paused_archived_and_deleted(client: TestClient, session: Sess
     deleted = browser.send(f"{path}/delete", of=path)
     assert deleted.headers["HX-Redirect"].endswith("rules")
     browser.page(path, 404)
-    silence: dict[str, Any] = FIELDS | {"condition": "no_data", "threshold": "10", "scope": "all_devices"}
-    assert "no_data rule has no preview" in browser.send("/rules/preview", of="/rules/new", **silence).text
-    assert browser.send("/rules", of="/rules/new", **silence).status_code == 204
+    no_data: dict[str, Any] = FIELDS | {"condition": "no_data", "threshold": "10", "scope": "all_devices"}
+    assert "no_data rule has no preview" in browser.send("/rules/preview", of="/rules/new", **no_data).text
+    assert browser.send("/rules", of="/rules/new", **no_data).status_code == 204
     (rule_now,) = client.get("/api/v1/rules").json()["data"]
     assert (rule_now["property"], rule_now["threshold"]) == ("telemetry", 10)
