@@ -1,5 +1,6 @@
 """Templates into answers: the surroundings that every page has, and the headers that keep browsers strict."""
 
+import re
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -20,7 +21,12 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:;"
     " frame-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
-HEADERS = {"Content-Security-Policy": POLICY, "Referrer-Policy": "same-origin", "Vary": "HX-Request, Accept"}
+ROOT_HEADER = "X-Page-Root"
+HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "Referrer-Policy": "same-origin",
+    "Vary": f"HX-Request, Accept, {ROOT_HEADER}",
+}
 
 
 class Section(NamedTuple):
@@ -85,7 +91,13 @@ def wants_json(request: Request) -> bool:
 
 
 def root_of(request: Request) -> str:
-    """The way from the requested page up to the first page. It holds under any prefix that a proxy takes away."""
+    """The way from the open page up to the first page. It holds under any prefix that a proxy takes away.
+
+    What htmx asks for becomes a part of the open page, which says its own way in a header.
+    """
+    of_page = request.headers.get(ROOT_HEADER, "")
+    if is_partial(request) and re.fullmatch(r"\./|(\.\./){1,9}", of_page):
+        return of_page
     path = request.url.path.removeprefix(request.scope.get("root_path", ""))
     return "../" * (path.count("/") - 1) or "./"
 

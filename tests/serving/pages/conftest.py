@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 
 SIZES = {"phone": (390, 844), "desktop": (1280, 900), "wall": (2560, 1440)}
 
+# A test's port may be one that Chromium takes for another service's.
+UNSAFE_PORTS = "--explicitly-allowed-ports=2049,3659,4045,4190,5060,5061,6000,6566,6665,6666,6667,6668,6669,6697,10080"
+
 OpenPage = Callable[..., "Page"]
 
 
@@ -24,18 +27,23 @@ def browser() -> Iterator["Browser"]:
     from playwright.sync_api import sync_playwright  # noqa: PLC0415 - most tests of the pages need no browser
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", UNSAFE_PORTS])
         yield browser
         browser.close()
 
 
 @pytest.fixture
 def open_page(browser: "Browser") -> Iterator[OpenPage]:
-    """Opens pages in a browser profile of their own; none may log an error or ask another host for anything."""
+    """Opens pages in a browser profile of their own; none may log an error or ask another host for anything.
+
+    With `refusals`, requests that the API refuses are no errors.
+    """
     wrong: list[str] = []
     with ExitStack() as stack:
 
-        def open_(url: str, size: str = "desktop", theme: str = "light", **cookies: str) -> "Page":
+        def open_(
+            url: str, size: str = "desktop", theme: str = "light", *, refusals: bool = False, **cookies: str
+        ) -> "Page":
             width, height = SIZES[size]
             options: dict[str, Any] = {"viewport": {"width": width, "height": height}, "color_scheme": theme}
             context = browser.new_context(**options, timezone_id="Europe/Paris", locale="en-GB")
@@ -43,7 +51,12 @@ def open_page(browser: "Browser") -> Iterator[OpenPage]:
             context.add_cookies([{"name": name, "value": value, "url": url} for name, value in cookies.items()])
             page = context.new_page()
             ours = tuple(f"{scheme}://{url.split('/')[2]}/" for scheme in ("http", "ws"))
-            page.on("console", lambda m: wrong.append(m.text) if m.type == "error" and not _is_outage(m.text) else None)
+            page.on(
+                "console",
+                lambda m: (
+                    None if m.type != "error" or _is_expected(m.text, refusals=refusals) else wrong.append(m.text)
+                ),
+            )
             page.on("pageerror", lambda error: wrong.append(str(error)))
             page.on("request", lambda r: None if r.url.startswith((*ours, "data:")) else wrong.append(r.url))
             page.goto(url)
@@ -53,6 +66,12 @@ def open_page(browser: "Browser") -> Iterator[OpenPage]:
     assert not wrong
 
 
-def _is_outage(text: str) -> bool:
-    """Whether the browser reports a server that it could not reach, as some tests want it."""
-    return any(words in text for words in ("ERR_CONNECTION", "WebSocket", "Failed to fetch"))
+def _is_expected(text: str, *, refusals: bool) -> bool:
+    """Whether the browser reports what some tests want: a server that it cannot reach, or a request that is refused."""
+    words = (
+        "ERR_CONNECTION",
+        "WebSocket",
+        "Failed to fetch",
+        *(("status of 404", "status of 422") if refusals else ()),
+    )
+    return any(word in text for word in words)

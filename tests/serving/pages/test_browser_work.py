@@ -111,7 +111,7 @@ def test_moving_the_threshold_asks_for_the_preview_again(plant: str, open_page: 
 
 
 def test_an_error_is_shown_in_the_apis_words_and_nothing_is_lost(plant: str, open_page: OpenPage) -> None:
-    page = stays(settled(open_page(f"{plant}/analytics")))
+    page = stays(settled(open_page(f"{plant}/analytics", refusals=True)))
     page.get_by_label("Machine").first.fill("NOBODY")
     page.keyboard.press("Tab")
     settled(page)
@@ -122,7 +122,9 @@ def test_an_error_is_shown_in_the_apis_words_and_nothing_is_lost(plant: str, ope
 
 
 def test_an_analysis_is_followed_until_its_result(plant: str, session: Session, open_page: OpenPage) -> None:
-    job_id = add_job(session, "anomaly", status="running", progress=10.0, message="Reading datasets")
+    job_id = add_job(
+        session, "anomaly", status="running", progress=10.0, message="Reading datasets", date_range_end=utc_now()
+    )
     page = stays(settled(open_page(f"{plant}/analytics/{job_id}")))
     expect(page.get_by_text("Reading datasets")).to_be_visible()
     job = jobs.find(session, AnalyticsJob, job_id)
@@ -146,6 +148,6 @@ def test_preferences_apply_at_once_and_are_kept(plant: str, open_page: OpenPage)
     settled(page).reload()
     expect(page.get_by_label("Theme")).to_have_value("dark")
     page.goto(f"{plant}/alerts")
-    times: Any = page.locator("td time").first
+    times: Any = page.locator('td time[data-time="time"]').first
     shown, utc = times.inner_text(), times.get_attribute("title") or ""
     assert utc.split()[1][:5] in shown, (shown, utc)
