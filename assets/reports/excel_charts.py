@@ -28,7 +28,7 @@ def energy_chart(sheets: "Sheets", days: int) -> Any:
     chart.set_title({"name": say("excel.energy_per_day"), "name_font": {"size": 11}})
     chart.set_legend({"none": True})
     chart.set_x_axis({"date_axis": True, "num_format": "d mmm"})
-    chart.set_y_axis({"major_gridlines": {"visible": True, "line": {"color": LINE}}})
+    chart.set_y_axis({"min": 0, "major_gridlines": {"visible": True, "line": {"color": LINE}}})
     chart.set_size(SIZE)
     return chart
 
@@ -50,7 +50,7 @@ def ranking_chart(sheets: "Sheets", devices: int) -> Any:
     chart.set_title({"name": say("excel.ranked"), "name_font": {"size": 11}})
     chart.set_legend({"none": True})
     chart.set_y_axis({"reverse": True})
-    chart.set_x_axis({"major_gridlines": {"visible": True, "line": {"color": LINE}}})
+    chart.set_x_axis({"min": 0, "major_gridlines": {"visible": True, "line": {"color": LINE}}})
     chart.set_size({"width": SIZE["width"], "height": 120 + 24 * devices})
     return chart
 

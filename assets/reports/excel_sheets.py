@@ -26,7 +26,8 @@ TIME, DATE, COUNT, SHARE, TEXT = "yyyy-mm-dd hh:mm:ss", "yyyy-mm-dd", "#,##0", "
 NUMBER = "number"
 SAFE_OPTIONS = {"strings_to_formulas": False, "strings_to_urls": False, "strings_to_numbers": False}
 A4 = 9
-LINE_POINTS, WIDE_CHARACTERS = 15, 72
+# Of a row of one line in points; and how much of a header its filter takes, in characters.
+LINE_POINTS, MAX_LINES, FILTER_BUTTON = 15, 20, 3
 TABLE_STYLE = "Table Style Light 1"
 
 
@@ -71,10 +72,12 @@ class Sheets:
         self.zone = zone
         self.header = book.add_format({"bold": True, "bottom": 1, "text_wrap": True, "valign": "top"})
         self._formats: dict[str, Format] = {}
+        self._widths: dict[str, Sequence[int]] = {}
 
     def page(self, name: str, widths: Sequence[int]) -> "Worksheet":
         """A new sheet with columns of these widths, which prints one page wide."""
         sheet = self.book.add_worksheet(name)
+        self._widths[name] = widths
         for i, width in enumerate(widths):
             sheet.set_column(i, i, width, self.format(TEXT))
         sheet.set_paper(A4)
@@ -131,6 +134,7 @@ class Sheets:
 
     def write_header(self, sheet: "Worksheet", number: int, titles: Sequence[str]) -> None:
         """Write a row of titles."""
+        self._fit(sheet, number, titles, spare=FILTER_BUTTON)
         for i, title in enumerate(titles):
             sheet.write_string(number, i, title, self.header)
 
@@ -139,6 +143,7 @@ class Sheets:
 
         None leaves a cell empty.
         """
+        self._fit(sheet, number, values)
         for i, value in enumerate(values):
             if isinstance(value, str):
                 sheet.write_string(number, i, value[:MAX_TEXT])
@@ -148,13 +153,22 @@ class Sheets:
             elif isinstance(value, date):
                 sheet.write_number(number, i, EPOCH_DAY + (value - date(1970, 1, 1)).days, self.format(DATE))
             elif isinstance(value, Wide):
-                # Excel fits the height of a row to its wrapped texts, but not to those of merged cells.
-                sheet.set_row(number, LINE_POINTS * math.ceil(len(value.text) / WIDE_CHARACTERS))
                 sheet.merge_range(number, i, number, i + 2, value.text[:MAX_TEXT], self.format(TEXT))
             elif isinstance(value, Share):
                 sheet.write_number(number, i, value.value, self.format(SHARE))
             elif value is not None:
                 sheet.write_number(number, i, value, None if in_table else self.format(number_pattern([value])))
+
+    def _fit(self, sheet: "Worksheet", number: int, values: Sequence[Any], spare: int = 0) -> None:
+        """Make a row as high as its wrapped texts need. Excel does that itself, other programs do not."""
+        widths, lines = self._widths[sheet.name], 1
+        for i, value in enumerate(values):
+            if isinstance(value, Wide):
+                lines = max(lines, math.ceil(len(value.text) / sum(widths[i : i + 3])))
+            elif isinstance(value, str):
+                lines = max(lines, math.ceil(len(value) / max(widths[i] - spare, 4)))
+        if lines > 1:
+            sheet.set_row(number, LINE_POINTS * min(lines, MAX_LINES))
 
     def time_column(self, title: str) -> Column:
         """A column of times on the wall clock of the report's time zone, which its title names."""
@@ -165,11 +179,11 @@ class Sheets:
         if pattern not in self._formats:
             options: dict[str, Any] = {"num_format": pattern, "valign": "top"}
             if pattern == TEXT:
-                options["text_wrap"] = True
+                options |= {"text_wrap": True, "align": "left", "indent": 1}
             if pattern == "note":
                 options = {"italic": True, "font_color": "#5f6b76"}
             if pattern in (TIME, DATE):
-                options["align"] = "left"
+                options |= {"align": "left", "indent": 1}
             self._formats[pattern] = self.book.add_format(options)
         return self._formats[pattern]
 

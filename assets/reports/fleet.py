@@ -174,4 +174,4 @@ def combined_hash(hashes: Iterable[str]) -> str:
 
 
 def _change(now: float | None, before: float | None) -> float | None:
-    return now / before - 1 if now is not None and before else None
+    return now / before - 1 if now is not None and before is not None and before > 0 else None

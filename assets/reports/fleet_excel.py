@@ -7,7 +7,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from assets.reports.budget import Budget
-from assets.reports.excel_charts import ranking_chart
+from assets.reports.excel_charts import energy_chart, ranking_chart
 from assets.reports.excel_sheets import COUNT, DATE, NUMBER, SAFE_OPTIONS, SHARE, TEXT, Column, Share, Sheets
 from assets.reports.fleet_content import FleetContent
 from assets.reports.formatting import Language
@@ -32,6 +32,7 @@ def workbook(content: FleetContent, folder: Path, budget: Budget, language: Lang
         budget.step(30, "Writing the ranking")
         _summary(sheets, content)
         _devices(sheets, content)
+        _loads(sheets, content)
         _types(sheets, content)
         budget.step(60, "Writing the days")
         _days(sheets, content)
@@ -75,25 +76,15 @@ def _devices(sheets: Sheets, content: FleetContent) -> None:
     say = sheets.language.say
     columns = [
         Column(say("excel.device_id"), 20, TEXT),
-        Column(say("excel.device"), 26, TEXT),
+        Column(say("excel.device"), 24, TEXT),
         Column(say("excel.in_sum"), 16, TEXT),
-        Column(say("excel.energy"), 14, NUMBER),
+        Column(say("excel.energy"), 13, NUMBER),
         Column(say("excel.share"), 10, SHARE),
-        Column(say("excel.before"), 14, NUMBER),
-        Column(say("excel.change"), 10, SHARE),
-        Column(say("excel.fed_in"), 14, NUMBER),
-        Column(say("excel.mean_power"), 14, NUMBER),
-        Column(say("excel.demand"), 16, NUMBER),
-        sheets.time_column(say("excel.demand_at")),
-        Column(say("excel.load_factor"), 10, NUMBER),
-        Column(say("excel.base_load"), 12, NUMBER),
-        Column(say("excel.outside"), 16, NUMBER),
-        Column(say("excel.outside_share"), 10, SHARE),
+        Column(say("excel.before"), 13, NUMBER),
+        Column(say("excel.change"), 11, SHARE),
         Column(say("excel.measured"), 12, SHARE),
-        Column(say("excel.alerts"), 10, COUNT),
-        Column(say("excel.alerts_open"), 10, COUNT),
-        Column(say("excel.type"), 18, TEXT),
-        Column(say("excel.location"), 20, TEXT),
+        Column(say("excel.type"), 16, TEXT),
+        Column(say("excel.location"), 18, TEXT),
     ]
     rows = (
         (
@@ -104,7 +95,33 @@ def _devices(sheets: Sheets, content: FleetContent) -> None:
             d.share,
             d.energy_before_kwh,
             d.change,
-            d.energy_export_kwh,
+            d.coverage,
+            d.type,
+            d.location,
+        )
+        for d in content.devices
+    )
+    sheets.table(say("excel.devices"), columns, rows)
+
+
+def _loads(sheets: Sheets, content: FleetContent) -> None:
+    say = sheets.language.say
+    columns = [
+        Column(say("excel.device_id"), 20, TEXT),
+        Column(say("excel.mean_power"), 13, NUMBER),
+        Column(say("excel.demand"), 16, NUMBER),
+        sheets.time_column(say("excel.demand_at")),
+        Column(say("excel.load_factor"), 11, NUMBER),
+        Column(say("excel.base_load"), 12, NUMBER),
+        Column(say("excel.outside"), 16, NUMBER),
+        Column(say("excel.outside_share"), 12, SHARE),
+        Column(say("excel.fed_in"), 13, NUMBER),
+        Column(say("excel.alerts"), 10, COUNT),
+        Column(say("excel.alerts_open"), 10, COUNT),
+    ]
+    rows = (
+        (
+            d.id,
             d.mean_power_w,
             d.peak_demand_w,
             d.peak_demand_at,
@@ -112,15 +129,13 @@ def _devices(sheets: Sheets, content: FleetContent) -> None:
             d.base_load_w,
             d.outside_hours_kwh,
             d.outside_hours_share,
-            d.coverage,
+            d.energy_export_kwh,
             d.alerts,
             d.alerts_open,
-            d.type,
-            d.location,
         )
         for d in content.devices
     )
-    sheets.table(say("excel.devices"), columns, rows)
+    sheets.table(say("excel.loads"), columns, rows)
 
 
 def _types(sheets: Sheets, content: FleetContent) -> None:
@@ -136,19 +151,20 @@ def _types(sheets: Sheets, content: FleetContent) -> None:
 
 
 def _days(sheets: Sheets, content: FleetContent) -> None:
-    """The energy of the fleet by day, and beside it that of each device."""
+    """The energy of the fleet by day, and in a sheet of its own that of each device."""
     say = sheets.language.say
-    columns = [
-        Column(say("excel.day"), 12, DATE),
-        Column(say("excel.energy"), 14, NUMBER),
-        Column(say("excel.fed_in"), 14, NUMBER),
-        *(Column(device.id, 14, NUMBER) for device in content.devices),
-    ]
-    rows = (
-        (day.day, day.energy_kwh, day.energy_export_kwh, *(device.daily_kwh[i] for device in content.devices))
+    day = Column(say("excel.day"), 14, DATE)
+    energy, fed_in = Column(say("excel.energy"), 16, NUMBER), Column(say("excel.fed_in"), 16, NUMBER)
+    totals = ((day.day, day.energy_kwh, day.energy_export_kwh) for day in content.days)
+    sheet = sheets.table(say("excel.daily"), [day, energy, fed_in], totals)
+    sheet.insert_chart("E2", energy_chart(sheets, len(content.days)))
+    parts = (
+        (day.day, device.id, kwh)
         for i, day in enumerate(content.days)
+        for device in content.devices
+        if (kwh := device.daily_kwh[i]) is not None
     )
-    sheets.table(say("excel.days"), columns, rows)
+    sheets.table(say("excel.days_of_devices"), [day, Column(say("excel.device_id"), 24, TEXT), energy], parts)
 
 
 def _share(value: float | None) -> Share | None:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from sqlmodel import Session
 
-from assets.reports import WrongPeriod, check_period, schema
+from assets.reports import WrongPeriod, check_period, fleet_schema, schema
 from serving.auth.identified import IdentifiedRoute
 from serving.auth.principal import CurrentPrincipal, public
 from serving.auth.tenancy import DatabaseSession
@@ -18,7 +18,7 @@ from serving.jobs.downloads import Download, download_of
 from serving.jobs.schemas import JobPath
 from serving.reports.editions import ReportEditions
 from serving.reports.schemas import ReportAccepted, ReportQuery, ReportRequest, ReportState
-from serving.reports.subject import scope_of, subject_of
+from serving.reports.subject import Scope, scope_of, subject_of
 from storage import jobs, reports as stored
 from storage.jobs import ReportJob
 
@@ -82,9 +82,9 @@ def download_report(request: Request, session: DatabaseSession, objects: Objects
 
 @router.get("/schema")
 @public
-def get_report_schema() -> dict[str, Any]:
-    """The JSON schema of a report in the format `json`."""
-    return schema()
+def get_report_schema(scope: Scope = "device") -> dict[str, Any]:
+    """The JSON schema of a report of a device, or of a fleet, in the format `json`; its `schema_version` says which."""
+    return fleet_schema() if scope == "fleet" else schema()
 
 
 @router.get("/jobs", name="list_reports")

@@ -6,6 +6,7 @@ from uuid import UUID
 from pydantic import BaseModel, Field
 
 from assets.analyses import AnalysisType
+from assets.reports import LanguageCode
 from serving.devices.schemas import DeviceId
 from serving.http.fields import NOT_BLANK, Moment, Text
 from serving.http.pagination import SORT, CursorQuery
@@ -39,7 +40,9 @@ class ScheduleFields(SubjectFields):
     ] = "attachment"
     analysis_types: list[AnalysisType] = Field([], max_length=3)
     compute_missing: ComputeMissing = False
-    language: Literal["en", "de"] | None = None
+    language: Annotated[
+        LanguageCode | None, Field(description="Of its texts, numbers and dates; else SITE_LANGUAGE")
+    ] = None
     status: ScheduleStatus = "active"
 
 
@@ -100,7 +103,7 @@ class Schedule(BaseModel):
     delivery: Delivery
     analysis_types: list[str]
     compute_missing: bool
-    language: str | None
+    language: LanguageCode | None
     status: ScheduleStatus
     next_run_at: Moment | None
     created_at: Moment

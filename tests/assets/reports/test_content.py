@@ -31,7 +31,7 @@ def analysed(kind: str, accuracy: dict[str, Any] | None = None, **results: Any) 
 
 
 def test_the_published_schema_is_that_of_the_content() -> None:
-    assert json.loads(PUBLISHED.read_text()) == schema(), "python -m assets.reports > assets/reports/schema.json"
+    assert json.loads(PUBLISHED.read_text()) == schema(), "python -m assets.reports"
 
 
 @pytest.mark.parametrize("data", [house(), bare(MONDAY, MONDAY + MINUTE)], ids=["house", "empty"])

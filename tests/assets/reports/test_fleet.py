@@ -64,6 +64,11 @@ HALL = (
 )
 
 
+def test_the_published_schema_is_that_of_the_content() -> None:
+    published = Path(build_report.__code__.co_filename).with_name("fleet_schema.json")
+    assert json.loads(published.read_text()) == fleet_schema(), "python -m assets.reports"
+
+
 def test_a_parent_or_its_children_are_in_the_sums(tmp_path: Path) -> None:
     content = compose_fleet(fleet(*HALL), "en")
     assert [device.id for device in content.devices] == ["hall", "pump", "oven", "press"]
