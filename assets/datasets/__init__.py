@@ -11,6 +11,7 @@ from assets.datasets.figure_cache import FigureCache
 from assets.datasets.files import DatasetReplaced
 from assets.datasets.filters import Filter
 from assets.datasets.history import (
+    DayRows,
     LeftOutDay,
     UnfitDatasets,
     days_in_words,
@@ -29,6 +30,7 @@ __all__ = [
     "Change",
     "ColumnCache",
     "DatasetReplaced",
+    "DayRows",
     "Envelope",
     "Exported",
     "FigureCache",

@@ -72,11 +72,39 @@ def days_in_words(days: list[LeftOutDay]) -> str:
     return "; ".join(f"{day.day} {day.reason}" for day in days[:MAX_NAMED_ERRORS]) + more
 
 
+@dataclass(frozen=True)
+class DayRows:
+    """The rows of a range of days, ascending in time, and the files that they were read from.
+
+    `days` are the day files among these. `from_wider` are days whose own file retention deleted, and which a month's
+    or another file over several days still holds; `removed` are those that no file holds any more.
+    """
+
+    rows: pa.Table
+    datasets: list[Dataset]
+    days: list[Dataset]
+    from_wider: list[date]
+    removed: list[date]
+
+
 @reread_if_replaced
-def read_days(stores: Stores, device_id: str, start: date, end: date) -> tuple[list[Dataset], pa.Table]:
-    """The day files of a range, both ends inclusive, with their rows ascending in time. Both may be empty."""
-    datasets = catalogue.datasets_of(stores.session, device_id, start=start, end=end, kind="day")
-    return datasets, read(stores.objects, datasets)
+def read_days(stores: Stores, device_id: str, start: date, end: date) -> DayRows:
+    """The rows of a range of days, both ends inclusive, of deleted day files from a file over several days."""
+    days = catalogue.datasets_of(stores.session, device_id, start=start, end=end, kind="day")
+    tables, datasets = [read(stores.objects, days)], list(days)
+    lacking = catalogue.removed_days(stores.session, device_id, start, end)
+    from_wider: set[date] = set()
+    for wider in catalogue.covering(stores.session, device_id, start, end) if lacking else ():
+        held = {day for day in lacking if wider.start_date <= day <= wider.end_date}
+        if held:
+            tables.append(_of_days(read(stores.objects, [wider]), held))
+            datasets.append(wider)
+            from_wider |= held
+            lacking -= held
+    tables = [table for table in tables if len(table)]
+    rows = pa.concat_tables(tables, promote_options="default") if tables else pa.table({})
+    rows = rows.sort_by("timestamp") if from_wider and len(rows) else rows
+    return DayRows(rows, datasets, days, sorted(from_wider), sorted(lacking))
 
 
 def select_datasets(
@@ -117,8 +145,17 @@ def _without(table: pa.Table, days: Collection[date]) -> pa.Table:
     """The rows of other days."""
     if not days or not len(table):
         return table
+    return table.filter(pc.invert(_lie_on(table, days)))
+
+
+def _of_days(table: pa.Table, days: Collection[date]) -> pa.Table:
+    """The rows of these days."""
+    return table.filter(_lie_on(table, days))
+
+
+def _lie_on(table: pa.Table, days: Collection[date]) -> pa.ChunkedArray:
     of_rows = pc.cast(table["timestamp"], pa.date32())
-    return table.filter(pc.invert(pc.is_in(of_rows, pa.array(sorted(days), pa.date32()))))
+    return pc.is_in(of_rows, pa.array(sorted(days), pa.date32()))
 
 
 def _days_of(session: Session, dataset: Dataset) -> list[Dataset]:

@@ -33,7 +33,7 @@ class Paper:
     labels: int
 
 
-A4 = Paper(width=6.54, height=1.95, panel_height=1.25, letters=7, labels=10)
+A4 = Paper(width=6.54, height=1.9, panel_height=1.0, letters=7, labels=10)
 # A phone shows it at about its size, so letters stay legible.
 SCREEN = Paper(width=4.6, height=2.5, panel_height=1.5, letters=8.5, labels=6)
 
@@ -46,16 +46,23 @@ class Pen:
     colours: Mapping[str, str]
     language: Language
 
-    def canvas(self, rows: int = 1, height: float | None = None) -> tuple["Figure", list["Axes"]]:
-        """A figure with its axes, one below the other."""
+    def canvas(
+        self,
+        rows: int = 1,
+        height: float | None = None,
+        *,
+        widths: Sequence[float] = (1.0,),
+        shares_time: bool = False,
+    ) -> tuple["Figure", list["Axes"]]:
+        """A figure with its axes in rows; `widths` are those of the columns, relative to each other."""
         from matplotlib.backends.backend_svg import FigureCanvasSVG  # noqa: PLC0415 - JSON need not wait 0.4 s for it
         from matplotlib.figure import Figure  # noqa: PLC0415 - as above
 
         paper, line, muted = self.paper, self.colours["line"], self.colours["muted"]
-        height = height or (paper.height if rows == 1 else paper.panel_height * rows)
-        figure = Figure(figsize=(paper.width, height), layout="constrained")
+        figure = Figure(figsize=(paper.width, height or paper.height * rows), layout="constrained")
         FigureCanvasSVG(figure)
-        axes = list(figure.subplots(rows, 1, sharex=rows > 1, squeeze=False)[:, 0])
+        columns = len(widths)
+        axes = list(figure.subplots(rows, columns, sharex=shares_time, squeeze=False, width_ratios=widths).flat)
         for axis in axes:
             axis.tick_params(
                 labelsize=paper.letters, colors=muted, labelfontfamily=family(), length=2.5, width=0.6, color=line

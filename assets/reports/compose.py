@@ -4,12 +4,17 @@ from datetime import UTC
 from importlib.metadata import version
 
 from assets.reports import findings, look, measures
+from assets.reports.advice import Adviser
+from assets.reports.comparison import comparisons
 from assets.reports.content import Device, Energy, File, Generator, Kpi, Period, ReportContent
+from assets.reports.energy_rows import energy_rows
 from assets.reports.formatting import Language
 from assets.reports.kpis import kpis
+from assets.reports.load import load
 from assets.reports.measures import Measured
 from assets.reports.methods import energy_rule
 from assets.reports.quality import quality
+from assets.reports.registers import registers
 
 
 def compose(measured: Measured, language: Language | None = None) -> ReportContent:
@@ -21,7 +26,10 @@ def compose(measured: Measured, language: Language | None = None) -> ReportConte
     alerts = findings.alerts(data)
     total = len(alerts) if data.alerts_total is None else data.alerts_total
     anomalies, outside = findings.anomalies(data)
-    has_analysis = any(a.type == "anomaly" and a.status == "completed" for a in findings.analyses(data))
+    analyses = findings.analyses(data, language.say("analysis.not_run"))
+    has_analysis = any(a.type == "anomaly" and a.status == "completed" for a in analyses)
+    states, metrics = list(measures.states(measured)), list(measures.summaries(measured))
+    days = measures.days(measured, data_quality)
     return ReportContent(
         language=language.code,
         report_id=data.report_id,
@@ -32,6 +40,8 @@ def compose(measured: Measured, language: Language | None = None) -> ReportConte
             name=findings.text(data.device_name) or findings.text(data.device_id),
             type=findings.text(data.device_type),
             location=findings.text(data.location) if data.location else None,
+            maker=findings.text(data.maker) if data.maker else None,
+            max_power_w=data.max_power_w,
         ),
         period=Period(start=data.start.astimezone(UTC), end=data.end.astimezone(UTC), tz=data.zone.key),
         kpis=[
@@ -49,18 +59,25 @@ def compose(measured: Measured, language: Language | None = None) -> ReportConte
             source=energy.source,
             export_source=energy.export_source,
             coverage=energy.coverage,
-            rule=energy_rule(energy, language, is_waiting=bool(data.waiting_days)),
+            rule=energy_rule(energy, language, is_waiting=bool(data.unexported_days)),
         ),
-        states=list(measures.states(measured)),
-        daily=measures.days(measured, data_quality),
-        metrics=list(measures.summaries(measured)),
+        states=states,
+        energy_by=energy_rows(days),
+        daily=days,
+        comparisons=comparisons(measured, language),
+        load=load(measured),
+        registers=list(registers(measured)),
+        advice=Adviser(measured, data_quality, states, metrics, language).advice(),
+        risk=findings.risk(data),
+        metrics=metrics,
         series=list(measures.series(measured)),
-        analyses=findings.analyses(data),
+        analyses=analyses,
         anomalies=anomalies,
         anomalies_outside_period=outside,
         forecast=findings.forecast(data),
         alerts=alerts,
         alerts_total=total,
+        alert_times=findings.alert_times(alerts),
         data_quality=data_quality,
         files=[File(name=findings.text(d["key"]), sha256=d.get("sha256"), rows=d.get("rows")) for d in data.datasets],
     )

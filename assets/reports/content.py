@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from assets.reports.noticed import DataQuality, Number, Part
+from assets.reports.sections import Advice, AlertTimes, Comparison, EnergyRows, Load, Register, Risk
 from assets.reports.texts import LanguageCode
 
 
@@ -23,6 +24,8 @@ class Device(Part):
     name: str
     type: str
     location: str | None
+    maker: str | None = None
+    max_power_w: Number | None = None
 
 
 class Period(Part):
@@ -71,7 +74,10 @@ class Day(Part):
 
 
 class MetricSummary(Part):
-    """All readings of one metric. `outside_band` is the share of readings outside `band`, from 0 to 1."""
+    """All readings of one metric. `outside_band` is the share of readings outside `band`, from 0 to 1.
+
+    `band_source` says whether the device's metadata name the band, or it is the platform's usual one.
+    """
 
     metric: str
     unit: str
@@ -81,6 +87,7 @@ class MetricSummary(Part):
     max: Number
     band: tuple[Number, Number] | None
     outside_band: Number | None
+    band_source: Literal["device", "usual"] | None = None
 
 
 class Series(Part):
@@ -113,13 +120,14 @@ class Analysis(Part):
 
 
 class Anomaly(Part):
-    """An episode of unusual behaviour. `metric` is the channel that showed it most."""
+    """An episode of unusual behaviour. `metric` is the channel that showed it most; `why` is an English sentence."""
 
     start: datetime
     end: datetime
     metric: str | None
     score: Number | None
     points: int | None
+    why: str | None = None
 
 
 class ForecastPoint(Part):
@@ -151,7 +159,11 @@ class Forecast(Part):
 
 
 class Alert(Part):
-    """An alert that a rule raised. `time` is the time of the reading that raised it."""
+    """An alert that a rule raised. `time` is the time of the reading that raised it.
+
+    It was raised because `metric` met `condition`, such as `>` or `<`, with `threshold_value`. The times until it was
+    acknowledged and resolved count from when it was raised; null if that has not happened.
+    """
 
     alert_id: str
     rule: str | None
@@ -161,6 +173,10 @@ class Alert(Part):
     actual_value: Number | None
     threshold_value: Number | None
     time: datetime | None
+    metric: str | None = None
+    condition: str | None = None
+    seconds_to_acknowledge: Number | None = None
+    seconds_to_resolve: Number | None = None
 
 
 class File(Part):
@@ -214,7 +230,13 @@ class ReportContent(Part):
     kpis: list[Kpi]
     energy: Energy
     states: list[StateTotal] = Field(default_factory=list)
+    energy_by: EnergyRows
     daily: list[Day]
+    comparisons: list[Comparison] = Field(default_factory=list)
+    load: Load | None = None
+    registers: list[Register] = Field(default_factory=list)
+    advice: list[Advice] = Field(default_factory=list)
+    risk: Risk | None = None
     metrics: list[MetricSummary]
     series: list[Series]
     analyses: list[Analysis]
@@ -223,6 +245,7 @@ class ReportContent(Part):
     forecast: Forecast | None
     alerts: list[Alert]
     alerts_total: int
+    alert_times: AlertTimes
     data_quality: DataQuality
     files: list[File]
 
@@ -231,6 +254,12 @@ class ReportContent(Part):
 
     def kpi(self, key: str) -> Kpi:
         return next(kpi for kpi in self.kpis if kpi.key == key)
+
+    @property
+    def gauges(self) -> list[MetricSummary]:
+        """The metrics whose mean and range say something: those that are not registers."""
+        counted = {register.metric for register in self.registers}
+        return [metric for metric in self.metrics if metric.metric not in counted]
 
     def metric(self, name: str) -> MetricSummary | None:
         """The summary of that metric. None if it was not measured."""

@@ -13,22 +13,25 @@ from jinja2 import TemplateError, TemplateSyntaxError
 from assets.reports import figures
 from assets.reports.canvas import Paper, Pen
 from assets.reports.content import ReportContent
-from assets.reports.energy_table import EnergyTable
 from assets.reports.errors import ReportError
-from assets.reports.highlights import Highlights, Named, unknown_quality
+from assets.reports.highlights import Highlights
+from assets.reports.load_figures import load_figure
 from assets.reports.look import Look
 from assets.reports.markdown import environment
+from assets.reports.wording import Wording
 
 TEMPLATE = "report.qmd"
 # Metrics with a section and a figure of their own.
 OWN_SECTION = ("power", "voltage")
+DRAWINGS = ("daily", "load", *OWN_SECTION, "forecast", "others")
 
 
 def write(content: ReportContent, folder: Path, look: Look, paper: Paper) -> Path:
     """Write `report.qmd` and its `figures/` into the folder, and return the document's path."""
     pen = Pen(paper, look.colours, look.language(content.language))
     drawings = {
-        "daily": figures.daily_energy(content, pen),
+        "daily": figures.energy_bars(content, pen),
+        "load": load_figure(content, pen),
         **{metric: figures.profile(content, metric, pen) for metric in OWN_SECTION},
         "forecast": figures.expected_values(content, pen),
         "others": figures.other_metrics(content, _other_metrics(content)[: figures.MAX_PANELS], pen),
@@ -48,7 +51,7 @@ def write_files(folder: Path, drawings: Mapping[str, str | None], markdown: Call
 
 
 def markdown_of(content: ReportContent, drawn: Collection[str], look: Look | None = None) -> str:
-    """The report as Markdown with the figures in `drawn`, a subset of daily, power, voltage, forecast and others."""
+    """The report as Markdown with the figures in `drawn`: those of `DRAWINGS` that there are."""
     look = look or Look()
     language = look.language(content.language)
     other_metrics = _other_metrics(content)
@@ -56,14 +59,11 @@ def markdown_of(content: ReportContent, drawn: Collection[str], look: Look | Non
         "report": content,
         "zone": ZoneInfo(content.period.tz),
         "highlights": Highlights.of(content),
-        "energy": EnergyTable.of(content, language),
+        "wording": Wording(language, {metric.metric: metric.unit for metric in content.metrics}),
         "drawn": drawn,
         "drawn_metrics": other_metrics[: figures.MAX_PANELS],
         "table_only_metrics": other_metrics[figures.MAX_PANELS :],
         "windows": {series.metric: series.window_seconds for series in content.series},
-        "named_values": Named(language).values,
-        "baseline_of": Named(language).baseline,
-        "unknown_quality": unknown_quality,
     }
     try:
         return environment(look, language).get_template(TEMPLATE).render(values)
@@ -80,4 +80,4 @@ def _what_is_wrong(error: Exception) -> str:
 
 
 def _other_metrics(content: ReportContent) -> list[str]:
-    return [m.metric for m in content.metrics if m.metric not in OWN_SECTION]
+    return [m.metric for m in content.gauges if m.metric not in OWN_SECTION]

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
@@ -18,33 +18,33 @@ if TYPE_CHECKING:
 MAX_PANELS = 6
 
 
-def daily_energy(content: ReportContent, pen: Pen) -> str | None:
-    """A bar per day, as SVG. None if fewer than two days have energy."""
-    days = content.daily
-    if sum(day.energy_kwh is not None for day in days) < 2:
+def energy_bars(content: ReportContent, pen: Pen) -> str | None:
+    """A bar per day, week or month, as SVG. None if fewer than two of them have energy."""
+    rows, colours = content.energy_by.rows, pen.colours
+    if sum(row.energy_kwh is not None for row in rows) < 2:
         return None
     figure, (axis,) = pen.canvas()
-    colours = pen.colours
     axis.bar(
-        range(len(days)),
-        [day.energy_kwh if day.energy_kwh is not None else math.nan for day in days],
-        width=0.72 if len(days) <= 62 else 1.0,
-        color=[colours["accent"] if day.is_whole else colours["pale"] for day in days],
+        range(len(rows)),
+        [row.energy_kwh if row.energy_kwh is not None else math.nan for row in rows],
+        width=0.72,
+        color=[colours["accent"] if row.is_whole else colours["pale"] for row in rows],
     )
-    step = -(-len(days) // pen.paper.labels)
-    ticks = range(0, len(days), step)
-    is_short = len(days) <= 62 and pen.paper is A4
-    names = [pen.language.dated(days[i].day, "day" if is_short else "short") for i in ticks]
-    axis.set_xticks(ticks, names)
-    side = max(len(days), 7) / 2 + 0.1
-    axis.set_xlim((len(days) - 1) / 2 - side, (len(days) - 1) / 2 + side)
+    zone = ZoneInfo(content.period.tz)
+    is_month = content.energy_by.unit == "month"
+    pattern = "month_name" if is_month else "day" if pen.paper is A4 and content.energy_by.unit == "day" else "short"
+    most = 12 if is_month else pen.paper.labels
+    ticks = range(0, len(rows), -(-len(rows) // most))
+    axis.set_xticks(ticks, [pen.language.dated(rows[i].start.astimezone(zone).date(), pattern) for i in ticks])
+    side = max(len(rows), 7) / 2 + 0.1
+    axis.set_xlim((len(rows) - 1) / 2 - side, (len(rows) - 1) / 2 + side)
     axis.tick_params(axis="x", length=0)
     pen.label(axis, "kWh")
     return svg(figure)
 
 
 def profile(content: ReportContent, metric: str, pen: Pen) -> str | None:
-    """One metric over the period with the anomalies shaded, as SVG. None if fewer than two windows have it."""
+    """One metric over the period with anomalies and alerts, as SVG. None if fewer than two windows have it."""
     series = next((s for s in content.series if s.metric == metric and _is_line(s)), None)
     if series is None:
         return None
@@ -52,6 +52,7 @@ def profile(content: ReportContent, metric: str, pen: Pen) -> str | None:
     summary = content.metric(metric)
     _draw(axis, series, summary.band if summary else None, content, pen)
     _mark(axis, content.anomalies, content, pen)
+    _mark_alerts(axis, [alert.time for alert in content.alerts if metric in ("power", alert.metric)], pen)
     pen.legend(axis)
     return svg(figure)
 
@@ -61,7 +62,7 @@ def other_metrics(content: ReportContent, metrics: Sequence[str], pen: Pen) -> s
     chosen = [s for s in content.series if s.metric in metrics and _is_line(s)][:MAX_PANELS]
     if not chosen:
         return None
-    figure, axes = pen.canvas(len(chosen))
+    figure, axes = pen.canvas(len(chosen), pen.paper.panel_height * len(chosen), shares_time=True)
     for axis, series in zip(axes, chosen, strict=True):
         _draw(axis, series, None, content, pen)
         unit = axis.get_ylabel()
@@ -165,4 +166,16 @@ def _mark(axis: "Axes", anomalies: list[Anomaly], content: ReportContent, pen: P
         first, last = dates([event.start, event.end])
         spread = max(narrowest - (last - first), 0) / 2
         label = pen.language.say("figure.anomaly") if i == 0 else None
-        axis.axvspan(first - spread, last + spread, color=pen.colours["signal"], alpha=0.3, lw=0, label=label)
+        axis.axvspan(first - spread, last + spread, color=pen.colours["signal"], alpha=0.35, lw=0, label=label)
+
+
+def _mark_alerts(axis: "Axes", times: Sequence[datetime | None], pen: Pen) -> None:
+    """A triangle above the curve for each alert; those that lie on one another are one."""
+    left, right = axis.get_xlim()
+    inside = [date for date in dates([time for time in times if time]) if left <= date <= right]
+    at = {round((date - left) / (right - left) * 300): date for date in inside}
+    if at:
+        axis.plot(
+            list(at.values()), [1.0] * len(at), ls="", marker="v", ms=4, color=pen.colours["ink"], clip_on=False,
+            transform=axis.get_xaxis_transform(), label=pen.language.say("figure.alert"),
+        )  # fmt: skip

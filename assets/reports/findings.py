@@ -6,9 +6,10 @@ Optional keys that a result lacks become null. A result with a malformed item is
 import math
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import pairwise
+from statistics import median
 from typing import Any
 
 from assets.reports.content import (
@@ -21,6 +22,7 @@ from assets.reports.content import (
 )
 from assets.reports.errors import ReportError
 from assets.reports.inputs import ReportInput
+from assets.reports.sections import AlertTimes, Driver, Risk
 from storage.devices import UNITS
 from storage.times import EPOCH
 
@@ -46,14 +48,14 @@ def number(value: object) -> float | None:
     return float(value)
 
 
-def analyses(data: ReportInput) -> list[Analysis]:
-    """Every requested analysis, by type."""
-    return [_analysis(name, job) for name, job in sorted(data.analyses.items())]
+def analyses(data: ReportInput, not_made: str) -> list[Analysis]:
+    """Every requested analysis, by type. One that is missing without a reason has not been made."""
+    return [_analysis(name, job, not_made) for name, job in sorted(data.analyses.items())]
 
 
-def _analysis(name: str, job: Mapping[str, Any]) -> Analysis:
+def _analysis(name: str, job: Mapping[str, Any], not_made: str) -> Analysis:
     if "missing" in job:
-        return Analysis(type=name, status="missing", reason=text(job["missing"]))
+        return Analysis(type=name, status="missing", reason=text(job["missing"] or not_made))
     results = job.get("results") or {}
     return Analysis(
         type=name,
@@ -86,6 +88,7 @@ def _event(event: Mapping[str, Any]) -> Anomaly:
         metric=_optional(event.get("metric")),
         score=number(event.get("score")),
         points=points if isinstance(points, int) else None,
+        why=_optional(event.get("why")),
     )
 
 
@@ -145,6 +148,9 @@ def alerts(data: ReportInput) -> list[Alert]:
 
 def _alert(alert: Mapping[str, Any]) -> Alert:
     rule = alert.get("rule") or {}
+    raised, acknowledged, resolved = (
+        _moment(alert.get(key), "alert") for key in ("created_at", "acknowledged_at", "resolved_at")
+    )
     return Alert(
         alert_id=text(alert.get("alert_id", "")),
         rule=_optional(rule.get("rule_name") or rule.get("name")),
@@ -154,7 +160,52 @@ def _alert(alert: Mapping[str, Any]) -> Alert:
         actual_value=number(alert.get("actual_value")),
         threshold_value=number(alert.get("threshold_value")),
         time=_moment(alert.get("reading_time") or alert.get("created_at"), "alert"),
+        metric=_optional(rule.get("property")),
+        condition=_optional(rule.get("condition")),
+        seconds_to_acknowledge=_seconds(raised, acknowledged),
+        seconds_to_resolve=_seconds(raised, resolved),
     )
+
+
+def _seconds(since: datetime | None, until: datetime | None) -> float | None:
+    return (until - since).total_seconds() if since and until and until >= since else None
+
+
+def alert_times(alerts: Sequence[Alert]) -> AlertTimes:
+    """How long the alerts took to be acknowledged and to be resolved."""
+    acknowledged = [alert.seconds_to_acknowledge for alert in alerts if alert.seconds_to_acknowledge is not None]
+    resolved = [alert.seconds_to_resolve for alert in alerts if alert.seconds_to_resolve is not None]
+    return AlertTimes(
+        acknowledged=len(acknowledged),
+        median_seconds_to_acknowledge=median(acknowledged) if acknowledged else None,
+        resolved=len(resolved),
+        median_seconds_to_resolve=median(resolved) if resolved else None,
+    )
+
+
+def risk(data: ReportInput) -> Risk | None:
+    """The risk of failure that the newest prediction found. None if there is none."""
+    job = data.analyses.get("prediction", {})
+    results, accuracy = job.get("results") or {}, job.get("accuracy_metrics") or {}
+    summary = results.get("summary") or {}
+    probability = number(results.get("failure_probability", summary.get("failure_probability")))
+    if probability is None:
+        return None
+    drivers = [(driver.get("metric"), number(driver.get("share"))) for driver in results.get("drivers") or []]
+    return Risk(
+        probability=probability,
+        as_of=_moment(results.get("as_of"), "prediction"),
+        horizon_hours=number(results.get("horizon_hours")),
+        drivers=[Driver(metric=text(metric), share=share) for metric, share in drivers if metric and share is not None],
+        failures_learnt_from=_whole(summary.get("failures_learnt_from")),
+        failures_tested=_whole(accuracy.get("failures_tested")),
+        failures_found=_whole(accuracy.get("failures_found")),
+        false_alarm_share=number(accuracy.get("false_alarm_share")),
+    )
+
+
+def _whole(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def _known(item: Mapping[str, Any], key: str, what: str) -> datetime:

@@ -12,12 +12,14 @@ if TYPE_CHECKING:
     from babel import Locale
 
     from assets.reports.content import Kpi, Period
+    from assets.reports.sections import Compared, EnergyRow
 
 # A unit stays with its number: U+00A0 between them.
 SPACE = "\u00a0"
 DASH = "\u2013"
 # Key figures that are a share from 0 to 1.
-SHARES = ("voltage_outside_band", "completeness", "outside_working_hours_share")
+SHARES = ("voltage_outside_band", "completeness", "outside_working_hours_share", "base_load_share")
+MONDAY = date(2024, 1, 1)
 _SCALES = {
     "W": ((1e6, "MW"), (1e3, "kW"), (1.0, "W")),
     "kWh": ((1e4, "MWh"), (1.0, "kWh")),
@@ -106,7 +108,7 @@ class Language:
         sign = "+" if shown > 0 else "±" if shown == 0 else ""
         return f"{sign}{self.number(shown, 0)}{SPACE}%"
 
-    def kpi(self, kpi: "Kpi") -> str:
+    def kpi(self, kpi: "Kpi | Compared") -> str:
         """The value of a key figure with its unit."""
         return self.value_of(kpi.key, kpi.value, kpi.unit)
 
@@ -203,6 +205,24 @@ class Language:
         zone = ZoneInfo(period.tz)
         names = self.enumerated(sorted({_offset(moment.astimezone(zone)) for moment in (period.start, period.end)}))
         return period.tz if period.tz == names else f"{period.tz} ({names})"
+
+    def energy_label(self, row: "EnergyRow", unit: str, zone: ZoneInfo) -> str:
+        """The name of a day, week or month of energy; a day that is not of 24 hours has its length."""
+        day = row.start.astimezone(zone).date()
+        if unit == "month":
+            return self.month(day)
+        if unit == "week":
+            return self.say("energy.week_of", day=self.dated(day, "short"))
+        return self.day(day) + ("" if row.hours == 24 else f" ({self.plain(round(row.hours, 1))}{SPACE}h)")
+
+    def weekday(self, number: int) -> str:
+        """The name of a weekday; 0 is Monday."""
+        return self.dated(MONDAY + timedelta(days=number), "weekday_long")
+
+    def state(self, name: str) -> str:
+        """A machine's state with a capital."""
+        words = self.name_of("state", name)
+        return words[:1].upper() + words[1:]
 
     def metric(self, metric: str | None) -> str:
         """A metric's name for people. None is a dash."""

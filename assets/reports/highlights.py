@@ -2,22 +2,51 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from assets.reports.content import Anomaly, Day, Kpi, ReportContent
-from assets.reports.formatting import Language
+from assets.reports.sections import Comparison, Load
 
 KEY_FIGURES = (
     "energy", "energy_export", "mean_power", "peak_power", "peak_feed_in", "peak_demand_15min", "peak_feed_in_15min",
-    "load_factor", "running_hours",
+    "load_factor", "running_hours", "base_load",
+    "outside_working_hours",
 )  # fmt: skip
+# Key figures that go without a word where they are unknown.
+OPTIONAL = ("base_load", "outside_working_hours")
 # A device that feeds nothing in needs no key figure of it.
 FED_IN = ("energy_export", "peak_feed_in", "peak_feed_in_15min")
 SEVERITIES = ("critical", "high", "medium", "low")
 # With fewer days that can be compared, the highest and the lowest say nothing.
 MIN_COMPARED_DAYS = 3
+
+
+MIN_CHANGE = 0.005  # less is no change
+
+
+@dataclass(frozen=True)
+class Busiest:
+    """The hour of the week with the highest mean load (W); weekday 0 is Monday."""
+
+    weekday: int
+    hour: int
+    watts: float
+
+
+@dataclass(frozen=True)
+class Change:
+    """A relative change against an earlier period."""
+
+    basis: str
+    share: float
+
+
+@dataclass(frozen=True)
+class EnergyCompared:
+    """Whether more, less or the same energy was used than in the period before, and the relative change."""
+
+    direction: str
+    change: float
 
 
 @dataclass(frozen=True)
@@ -31,6 +60,8 @@ class Highlights:
         lowest_day: the day with the least energy.
         severities: the number of listed alerts of each severity, the worst first.
         open_alerts: how many of the listed alerts are open.
+        busiest: the hour of the week with the highest mean load.
+        comparisons: those with earlier periods.
         anomalies: the anomalies by score, the strongest first; those without a score come last.
 
     """
@@ -42,6 +73,22 @@ class Highlights:
     severities: dict[str, int]
     open_alerts: int
     anomalies: list[Anomaly]
+    busiest: Busiest | None
+    comparisons: list[Comparison]
+
+    def changes(self, key: str) -> list[Change]:
+        """How a key figure differs from earlier periods; energy by the day."""
+        key = "energy_per_day" if key == "energy" else key
+        found = [(comparison.basis, comparison.figure(key)) for comparison in self.comparisons]
+        return [Change(basis, one.change) for basis, one in found if one and one.change is not None]
+
+    @property
+    def energy_compared(self) -> EnergyCompared | None:
+        """Whether more or less energy was used than in the period before, and how much; None if that is unknown."""
+        change = next((change.share for change in self.changes("energy") if change.basis == "period_before"), None)
+        if change is None:
+            return None
+        return EnergyCompared("same" if abs(change) < MIN_CHANGE else "more" if change > 0 else "less", abs(change))
 
     @classmethod
     def of(cls, content: ReportContent) -> "Highlights":
@@ -50,7 +97,7 @@ class Highlights:
         kpis = [content.kpi(key) for key in KEY_FIGURES if feeds_in or key not in FED_IN]
         missing: dict[str, list[str]] = {}
         for kpi in kpis:
-            if kpi.value is None and kpi.note:
+            if kpi.value is None and kpi.note and kpi.key not in OPTIONAL:
                 missing.setdefault(kpi.note, []).append(kpi.label)
         days = [day for day in content.daily if day.is_whole]
         compared = days if len(days) >= MIN_COMPARED_DAYS else []
@@ -61,41 +108,22 @@ class Highlights:
             lowest_day=min(compared, key=_energy, default=None),
             severities=_severities(content),
             open_alerts=sum(alert.status == "open" for alert in content.alerts),
+            busiest=_busiest(content.load),
+            comparisons=content.comparisons,
             anomalies=sorted(content.anomalies, key=lambda anomaly: -(anomaly.score or 0)),
         )
 
 
-class Named:
-    """Names what a model's result contains, in a language."""
-
-    def __init__(self, language: Language) -> None:
-        self._language = language
-
-    def values(self, values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-        """Name and text of each value of a result. Nulls and lists are left to the JSON report."""
-        language = self._language
-        for key, value in values.items():
-            name = f"{prefix}{language.name_of('measure', str(key))}"
-            title = name[:1].upper() + name[1:]
-            if isinstance(value, Mapping):
-                yield from self.values(value, f"{name}, ")
-            elif isinstance(value, bool):
-                yield title, language.say("analysis.yes" if value else "analysis.no")
-            elif isinstance(value, int | float):
-                yield title, language.plain(value) if isinstance(value, int) else language.figure(value)
-            elif isinstance(value, str):
-                yield title, value
-
-    def baseline(self, accuracy: Mapping[str, Any]) -> str:
-        """The plain forecast with which a model was compared."""
-        name = str(accuracy.get("baseline") or "").removeprefix("seasonal naive: ")
-        return self._language.name_of("baseline", name) if name else self._language.say("forecast.a_day")
-
-
-def unknown_quality(accuracy: Mapping[str, Any]) -> str | None:
-    """Why nothing is known of a model's quality; None if its result has any figure of it, or no reason."""
-    known = {key for key, value in accuracy.items() if value is not None}
-    return str(accuracy["reason"]) if known == {"reason"} else None
+def _busiest(load: Load | None) -> Busiest | None:
+    if load is None:
+        return None
+    hours = [
+        Busiest(weekday, hour, watts)
+        for weekday, means in enumerate(load.by_hour_w)
+        for hour, watts in enumerate(means)
+        if watts is not None
+    ]
+    return max(hours, key=lambda hour: hour.watts, default=None)
 
 
 def _energy(day: Day) -> float:

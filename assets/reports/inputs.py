@@ -1,7 +1,7 @@
 """What a report is made from, as plain data."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
@@ -11,9 +11,21 @@ import pyarrow as pa
 
 from assets.energy import EnergyFigures, StateFigures
 from assets.quality.cadence import Steps
+from assets.reports.comparison_periods import Basis
 from storage.devices import Counter
 
 REPORT_ID = r"[A-Za-z0-9]+(-[A-Za-z0-9]+)*"
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """What the device used over another period, [start, end), and the working hours (µs) in it."""
+
+    basis: Basis
+    start: datetime
+    end: datetime
+    energy: EnergyFigures
+    working: Sequence[tuple[int, int]] | None
 
 
 @dataclass(frozen=True)
@@ -32,6 +44,13 @@ class ReportInput:
         cadence_seconds: the interval between readings that the device's metadata declare, if any.
         alerts_total: how many alerts there are in the period; None if `alerts` holds them all.
         waiting_days: UTC days with readings that arrived after the day's file was written.
+        unexported_days: UTC days with readings that are not in any file yet.
+        removed_days: UTC days whose readings retention has deleted.
+        checks: the quality checks of UTC days, as the catalogue has them.
+        maker: manufacturer and model of the device, if they are known.
+        max_power_w: the most that the device can use, if its metadata say so.
+        usual_bands: those of `bands` that are the platform's, since the metadata name none.
+        earlier: the same device over other periods, to compare with.
         energy: of the period, as the catalogue knows it; None to work it out from `readings` alone.
         corrections: what was corrected in the period, oldest first, with the fields of `storage.corrections`.
         states: time and energy of each state of the machine; None if its metadata declare no threshold.
@@ -62,6 +81,13 @@ class ReportInput:
     code_version: str | None = None
     alerts_total: int | None = None
     waiting_days: Sequence[date] = ()
+    unexported_days: Sequence[date] = ()
+    removed_days: Sequence[date] = ()
+    checks: Sequence[tuple[date, Mapping[str, Any]]] = ()
+    maker: str | None = None
+    max_power_w: float | None = None
+    usual_bands: Collection[str] = ()
+    earlier: Sequence[Earlier] = ()
     energy: EnergyFigures | None = None
     steps: Mapping[int, Steps] = field(default_factory=dict)
     corrections: Sequence[Mapping[str, Any]] = ()

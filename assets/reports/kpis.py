@@ -12,7 +12,7 @@ from assets.reports.content import Kpi
 from assets.reports.formatting import Language
 from assets.reports.measures import Measured, outside_band
 from assets.reports.noticed import DataQuality
-from storage.times import QUARTER, SECOND, moment
+from storage.times import HOUR, QUARTER, SECOND, moment
 
 RUNNING_SHARE = 0.1  # of the highest demand; the device runs while its power is above it
 
@@ -56,7 +56,7 @@ class _Kpi:
 
 
 def _no_power(measured: Measured) -> str:
-    return "waits" if measured.data.waiting_days and not len(measured.times) else "no_power"
+    return "waits" if measured.data.unexported_days and not len(measured.times) else "no_power"
 
 
 def _energy(measured: Measured) -> Iterator[_Kpi]:
@@ -108,6 +108,14 @@ def _standby(measured: Measured) -> Iterator[_Kpi]:
     working, zone = measured.data.working, measured.data.zone
     found = standby(measured.energy, working or (), zone)
     yield _Kpi("base_load", found.base_load, "W", note="base_load" if found.base_load is not None else "half_a_day")
+    # What runs all the time uses this much of the measured time's energy, and never more than all of it.
+    energy = measured.energy
+    kwh = None
+    if found.base_load is not None and found.kwh is not None:
+        kwh = min(max(found.base_load, 0.0) / 1000 * energy.covered / HOUR, found.kwh)
+    yield _Kpi("base_load_energy", kwh, "kWh", note=None if kwh is not None else "half_a_day")
+    share = kwh / found.kwh if kwh is not None and found.kwh else None
+    yield _Kpi("base_load_share", share, "1", note=None if share is not None else "half_a_day")
     unknown = "no_working_hours" if working is None else "no_energy"
     outside, share = (None, None) if working is None else (found.outside_kwh, found.share)
     yield _Kpi("outside_working_hours", outside, "kWh", note=unknown if outside is None else None)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from jinja2 import ChoiceLoader, Environment, FileSystemLoader, PrefixLoader, StrictUndefined
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from assets.reports.content import Period
 from assets.reports.formatting import DASH, Language
 from assets.reports.look import TEMPLATES, Look
 
@@ -66,20 +67,25 @@ def _filters(language: Language) -> dict[str, Callable[..., object]]:
         "date_time": language.date_time,
         "day": language.day,
         "duration": language.duration,
+        "earlier": lambda figure: language.value_of(figure.key, figure.earlier, figure.unit),
+        "energy_label": language.energy_label,
+        "enumerated": language.enumerated,
         "figure": language.figure,
         "interval": language.interval,
         "kpi": language.kpi,
-        "enumerated": language.enumerated,
         "metric": language.metric,
         "month": language.month,
         "named": lambda name, kind: language.name_of(kind, name),
         "percent": language.percent,
         "period": language.period,
+        "period_of": lambda part, zone: language.period(Period(start=part.start, end=part.end, tz=zone)),
         "plain": language.plain,
         "quantity": language.quantity,
         "shorten": shorten,
+        "state": language.state,
         "tally": language.tally,
         "title": language.title,
+        "weekday": language.weekday,
         "without_shortcodes": without_shortcodes,
         "zone": language.zone,
     }

@@ -13,12 +13,13 @@ import pyarrow.compute as pc
 from assets.energy import EnergyFigures
 from assets.energy.figures import energy_figures
 from assets.energy.table import TableDays
-from assets.quality.coverage import Cadences, coverage
+from assets.quality.coverage import Cadences
 from assets.reports.content import Day, MetricSummary, Series, StateTotal
 from assets.reports.errors import ReportError
 from assets.reports.inputs import ReportInput
 from assets.reports.noticed import DataQuality
 from assets.reports.period import midnights
+from assets.reports.quality import covered_within
 from storage.arrays import Floats, Indices, Times
 from storage.devices import NAMED_METRICS, UNITS, DeviceMetadata
 from storage.times import HOUR, SECOND, microseconds, moment
@@ -119,7 +120,7 @@ def days(measured: Measured, quality: DataQuality) -> list[Day]:
                 covered_hours=energy.covered / HOUR,
                 peak_power_w=float(power[peak]) if peak is not None else None,
                 peak_at=moment(times[peak].item()) if peak is not None else None,
-                completeness=coverage(readings, int(edges[i]), until, measured.cadences).share,
+                completeness=covered_within(readings, int(edges[i]), until, data, measured.cadences).share,
             )
         )
     return result
@@ -150,6 +151,7 @@ def summaries(measured: Measured) -> Iterator[MetricSummary]:
             max=float(values.max()),
             band=band,
             outside_band=outside_band(values, band),
+            band_source=None if band is None else "usual" if metric in measured.data.usual_bands else "device",
         )
 
 

@@ -32,8 +32,9 @@ class SuggestedCorrection(Part):
 class Finding(Part):
     """Something noticed about the readings that energy rests on.
 
-    `effect` is the energy (kWh, or the counter's own unit) that it stands for; `counted` says whether the total
-    includes it. `correction` is what people mostly do about it; null where only the device's metadata can help.
+    `effect` is the energy (or what a counter counts, in `unit`) that it stands for; `counted` says whether the total
+    includes it. `alike` is of how many findings this one tells. `correction` is what people mostly do about it; null
+    where only the device's metadata can help.
     """
 
     metric: str
@@ -44,6 +45,8 @@ class Finding(Part):
     effect: Number | None
     counted: bool
     detail: str
+    unit: str = "kWh"
+    alike: int = 1
     correction: SuggestedCorrection | None
 
 
@@ -61,6 +64,20 @@ class Correction(Part):
     created_at: datetime
 
 
+class FailedCheck(Part):
+    """A quality check that failed on some of the `checked_days`, at worst on `worst_day`.
+
+    `worst` is a share of readings, minutes for `gaps` and `flatline`, or seconds for `clock_skew`.
+    """
+
+    check: str
+    status: Literal["warn", "error"]
+    days: int
+    checked_days: int
+    worst: Number
+    worst_day: date
+
+
 class DataQuality(Part):
     """How complete the readings are.
 
@@ -68,8 +85,10 @@ class DataQuality(Part):
     `measured_until` is earlier than the period's end if the report was generated before that. `gaps` lists the
     times without readings that are longer than `gap_rule_seconds`: at most 1000 of `gaps_total`, longest first.
     `waiting_days` are UTC days with readings that arrived after the day's file was written. A later report will
-    include them. `findings` has the first of `findings_total`, in order of time. `corrections` are those within the
-    period that are not undone, at most 1000, oldest first.
+    include them. `unexported_days` are UTC days whose readings are not in a file yet, and `removed_days` those whose
+    readings were deleted because of their age; neither counts as missing. `checks` are the checks of days that failed.
+    `findings` has the first of `findings_total`, in order of time. `corrections` are those within the period that are
+    not undone, at most 1000, oldest first.
     """
 
     readings: int
@@ -84,6 +103,9 @@ class DataQuality(Part):
     gaps: list[Gap]
     gaps_total: int
     waiting_days: list[date]
+    unexported_days: list[date] = Field(default_factory=list)
+    removed_days: list[date] = Field(default_factory=list)
+    checks: list[FailedCheck] = Field(default_factory=list)
     findings: list[Finding]
     findings_total: int
     corrections: list[Correction]

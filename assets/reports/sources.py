@@ -1,7 +1,7 @@
 """Reads the input of a report from the stores: datasets and alerts of the period, and the newest analyses."""
 
 from collections.abc import Mapping
-from datetime import UTC, timedelta
+from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import Any
 
@@ -9,9 +9,12 @@ import pyarrow as pa
 from sqlmodel import Session
 
 from assets.datasets import TelemetryReader, energy_of, provenance, read_days, state_totals_of
-from assets.energy import SiteSettings, working_periods
+from assets.energy import EnergyFigures, SiteSettings, working_periods
+from assets.energy.figures import energy_figures
 from assets.energy.kept import steps_in
-from assets.reports.inputs import ReportInput
+from assets.energy.table import TableDays
+from assets.reports.comparison_periods import earlier_periods
+from assets.reports.inputs import Earlier, ReportInput
 from storage import catalogue, corrections, dirty_days
 from storage.alerts import newest_alerts
 from storage.devices import Device, DeviceMetadata
@@ -42,17 +45,25 @@ def gather(
     first, last = start.astimezone(UTC).date(), (end - timedelta(microseconds=1)).astimezone(UTC).date()
     # Read before the files: a day that is exported in between is then named without need, instead of not at all.
     waiting = [row.day for row in dirty_days.waiting(session, device_id=job.device_id) if first <= row.day <= last]
-    datasets, readings = read_days(stores, job.device_id, first, last)
+    read = read_days(stores, job.device_id, first, last)
+    readings, exported = read.rows, {day.start_date for day in read.days}
     before = catalogue.datasets_of(session, job.device_id, start=first - ONE_DAY, end=first - ONE_DAY, kind="day")
     reader = TelemetryReader(session, stores.telemetry, stores.objects)
-    energy = energy_of(session, reader, job.device_id, microseconds(start), microseconds(end), files_only=True)
+    zone = metadata.zone(stores.zone)
+
+    def energy_over(since: datetime, until: datetime) -> EnergyFigures:
+        return energy_of(session, reader, job.device_id, microseconds(since), microseconds(until), files_only=True)
+
+    def working_over(since: datetime, until: datetime) -> list[tuple[int, int]]:
+        return working_periods(metadata, SiteSettings.load(), zone, microseconds(since), microseconds(until))
+
     return ReportInput(
         report_id=job.job_id,
         device_id=job.device_id,
         device_name=device.device_name,
         device_type=device.device_type,
         location=device.location,
-        zone=metadata.zone(stores.zone),
+        zone=zone,
         start=start.astimezone(UTC),
         end=end.astimezone(UTC),
         readings=readings if len(readings) else pa.table({"timestamp": pa.array([], TIME)}),
@@ -60,24 +71,41 @@ def gather(
         alerts_total=alerts_total,
         analyses={name: _analysis(session, job, name, reasons.get(name)) for name in job.analysis_types},
         generated_at=utc_now(),
-        datasets=provenance(datasets),
-        bands=metadata.bands,
+        datasets=provenance(read.datasets),
+        bands=metadata.nominal_bands,
+        usual_bands=set(metadata.nominal_bands) - set(metadata.bands),
         counters=metadata.counters,
         cadence_seconds=metadata.cadence_seconds,
         code_version=code_version,
-        waiting_days=waiting,
-        energy=energy,
-        working=working_periods(
-            metadata, SiteSettings.load(), metadata.zone(stores.zone), microseconds(start), microseconds(end)
-        ),
+        waiting_days=[day for day in waiting if day in exported],
+        unexported_days=[day for day in waiting if day not in exported and day not in read.from_wider],
+        removed_days=[day for day in read.removed if day not in waiting],
+        checks=[(day.start_date, day.checks) for day in read.days if day.checks],
+        maker=" ".join(filter(None, (device.manufacturer, device.model))) or None,
+        max_power_w=metadata.max_power_w,
+        energy=_energy_of_table(reader, job, metadata, readings) if read.from_wider else energy_over(start, end),
+        working=working_over(start, end),
+        earlier=[
+            Earlier(basis, since, until, energy_over(since, until), working_over(since, until))
+            for basis, since, until in earlier_periods(start, end, zone)
+        ],
         states=state_totals_of(session, reader, job.device_id, microseconds(start), microseconds(end)),
         corrections=corrections.seen_by(
             session,
             (row for row in corrections.active(session, job.device_id) if row.starts_at < end and start < row.ends_at),
             job.tenant_id,
         ),
-        steps={microseconds(midnight(day.start_date)): steps_in(day.energy) for day in (*before, *datasets)},
+        steps={microseconds(midnight(day.start_date)): steps_in(day.energy) for day in (*before, *read.days)},
     )
+
+
+def _energy_of_table(
+    reader: TelemetryReader, job: ReportJob, metadata: DeviceMetadata, readings: pa.Table
+) -> EnergyFigures:
+    """Energy from the rows that were read. The catalogue has no figures of days whose file was deleted."""
+    start, end, now = (microseconds(moment) for moment in (job.date_range_start, job.date_range_end, utc_now()))
+    known = reader.corrections(job.device_id)
+    return energy_figures(TableDays(readings), metadata, start, end, now, corrections=known)
 
 
 def _analysis(session: Session, job: ReportJob, analysis_type: str, tried: str | None) -> dict[str, Any]:
@@ -86,6 +114,5 @@ def _analysis(session: Session, job: ReportJob, analysis_type: str, tried: str |
     if analysis is None and tried:
         return {"missing": tried}
     if analysis is None:
-        reason = f"no completed {analysis_type} analysis covers any part of the period"
-        return {"missing": f"{reason}; request one with POST /api/v1/analytics/run"}
+        return {"missing": None}
     return analysis.model_dump(include=_OF_ANALYSIS)

@@ -16,7 +16,7 @@ import msgspec
 
 from ingest.devices.profile import DeviceProfile
 from ingest.intake.lenient_json import decode_leniently
-from storage.devices import IDENTIFIER, MAX_IDENTIFIER, METRIC, NAMED_METRICS, RESERVED
+from storage.devices import IDENTIFIER, MAX_IDENTIFIER, METRIC, NAMED_METRICS, NOMINAL_BANDS, RESERVED
 from storage.telemetry import Reading
 from storage.times import SECOND, iso8601, microseconds
 from storage.validation import short_number
@@ -34,7 +34,6 @@ OTHER_UNITS = {"seconds": 1e3, "microseconds": 1e-3, "nanoseconds": 1e-6}
 
 PLAUSIBLE = {"voltage": (0.0, 1_000.0), "current": (0.0, 10_000.0), "power": (-1e7, 1e7), "temperature": (-60.0, 300.0)}
 PLAUSIBLE_EXTRA = (-1e12, 1e12)
-NOMINAL = {"voltage": (200.0, 250.0), "current": (0.0, 2.0), "power": (0.0, 500.0), "temperature": (20.0, 80.0)}
 
 _identifier = re.compile(IDENTIFIER)
 _metric_name = re.compile(METRIC)
@@ -200,7 +199,7 @@ def plausible_limits(metric: str, limits: Mapping[str, tuple[float, float]]) -> 
 def _metrics(item: Mapping[str, Any], profile: DeviceProfile) -> tuple[dict[str, float], list[str] | None, int]:
     """The metrics, the names of those out of their band (None if there are none), and how many keys are not metrics."""
     limits, bands, ignore = profile.limits, profile.bands, profile.ignore
-    usual = {} if limits or bands or ignore else NOMINAL
+    usual = {} if limits or bands or ignore else NOMINAL_BANDS
     metrics: dict[str, float] = {}
     out_of_band: list[str] | None = None
     ignored = 0
@@ -218,7 +217,7 @@ def _metrics(item: Mapping[str, Any], profile: DeviceProfile) -> tuple[dict[str,
             _check_ignorable(name, value, (low, high), has_limits=name in PLAUSIBLE or name in limits)
             ignored += 1
             continue
-        band = (bands and bands.get(name)) or NOMINAL.get(name)
+        band = (bands and bands.get(name)) or NOMINAL_BANDS.get(name)
         if band is None and not _is_metric(name):
             ignored += 1
             continue

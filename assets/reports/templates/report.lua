@@ -2,7 +2,7 @@
 local is_typst, is_html = FORMAT == "typst", FORMAT:match("html") ~= nil
 if not is_typst and not is_html then return {} end
 
-local SET_BY_TEMPLATE = { masthead = true, facts = true, ["key-figure"] = true, summary = true, remark = true, whole = true }
+local SET_BY_TEMPLATE = { masthead = true, facts = true, ["key-figure"] = true, summary = true, remark = true, advice = true, small = true, whole = true }
 
 local function raw(text) return pandoc.RawBlock(FORMAT, text) end
 

@@ -464,7 +464,7 @@ def test_a_report_says_what_was_corrected_and_how_to_correct_what_was_noticed(st
     suggested = finding.correction
     assert suggested is not None
     assert (suggested.metric, suggested.action, suggested.start) == ("kwh", "confirm", finding.start)
-    assert "by me: a test" in markdown_of(content, set())
+    assert "by me\\: a test" in markdown_of(content, set())
     before = content.daily[0].energy_kwh
     correct(stores, correction("kwh", "confirm", 600, 600.001))
     undo(stores, made)

@@ -14,7 +14,7 @@ from hypothesis import given, settings, strategies as st
 from jinja2 import Template, UndefinedError
 from jinja2.exceptions import SecurityError
 
-from assets.reports.document import markdown_of
+from assets.reports.document import DRAWINGS as EVERY_DRAWING, markdown_of
 from assets.reports.findings import text
 from assets.reports.look import Look, language
 from assets.reports.markdown import MAX_CHARACTERS, environment, escape, shorten
@@ -26,7 +26,6 @@ HOSTILE = (
     '`#read("s.txt")`{=typst} {{< env SECRET >}} #read("s.txt") $x$ <b>&amp; | \\ [l](http://x.test) ![i](s.txt)'
     " ::: {.callout} ~~x~~ **s** {{ 7 * 7 }} {% raw %} @fig-1 ^[n]"
 )
-EVERY_DRAWING = {"daily", "power", "voltage", "forecast", "others"}
 
 
 def template(source: str) -> Template:

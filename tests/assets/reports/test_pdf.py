@@ -40,7 +40,7 @@ def test_the_house_for_a_week(tmp_path: Path) -> None:
     report = pdf(house(), tmp_path / "a")
     found = pages(report)
     assert report.media_type == "application/pdf"
-    assert (report.facts["pages"], len(found), report.facts["renderer"]) == (4, 4, "pandoc and typst")
+    assert (report.facts["pages"], len(found), report.facts["renderer"]) == (5, 5, "pandoc and typst")
     assert re.match(r"ENERGY REPORT House A, main feeder feeder, Sceaux, France Period 17 . 23 December 2006", found[0])
     for words in ("Device HOUSE-A", "Europe/Paris (UTC+01)", "report-0123456789ab", "301.7 kWh", "8.70 kW", "5 high"):
         assert words in found[0]
@@ -54,7 +54,7 @@ def test_the_house_for_a_week(tmp_path: Path) -> None:
         "voltage is 219.441",
     ):
         assert words in whole
-    assert "Page 4 of 4" in found[3]
+    assert "Page 5 of 5" in found[4]
     facts = pypdf.PdfReader(io.BytesIO(report.content)).metadata
     assert facts is not None
     assert facts.title == "Energy report: House A, main feeder (HOUSE-A)"

@@ -1,0 +1,80 @@
+"""Words findings, checks and alerts in a report's language, from what is known of them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from assets.reports.content import Alert
+from assets.reports.formatting import Language
+from assets.reports.noticed import FailedCheck, Finding
+from storage.devices import UNITS
+
+# Checks whose measured number is not a share.
+_MINUTES, _SECONDS = ("gaps", "flatline"), ("clock_skew",)
+CONDITIONS = {">": "above", "<": "below", ">=": "at_least", "<=": "at_most", "=": "equal", "!=": "not_equal"}
+# What a report says elsewhere: how complete the readings are.
+SAID_ELSEWHERE = ("completeness", "gaps")
+
+
+class Wording:
+    """Sentences about what was noticed, in a language. `units` are those of the metrics."""
+
+    def __init__(self, language: Language, units: Mapping[str, str]) -> None:
+        self._language = language
+        self._units = {**UNITS, **units}
+
+    def finding(self, finding: Finding) -> str:
+        """What was noticed about the readings, and what became of the energy that it stands for."""
+        language, say = self._language, self._language.say
+        unit = self._units.get(finding.metric, "")
+        words = [
+            say(
+                f"finding.{finding.kind}",
+                value=language.quantity(finding.value, unit),
+                duration=language.duration((finding.end - finding.start).total_seconds()),
+            )
+        ]
+        if finding.effect:
+            key = "finding.counted" if finding.counted else "finding.not_counted"
+            words.append(say(key, effect=language.quantity(abs(finding.effect), finding.unit)))
+        if finding.alike > 1:
+            words.insert(0, say("finding.alike", n=finding.alike))
+        return " ".join(words)
+
+    def check(self, check: FailedCheck) -> str:
+        """On how many days a check failed, and its worst day."""
+        language = self._language
+        if check.check in _MINUTES:
+            worst = language.duration(check.worst * 60)
+        elif check.check in _SECONDS:
+            worst = language.duration(check.worst)
+        else:
+            worst = language.percent(check.worst)
+        what = language.say(f"check.{check.check}", worst=worst)
+        days, day = language.count(check.days, "day"), language.day(check.worst_day)
+        return language.say("check.sentence", days=days, checked=check.checked_days, what=what, day=day)
+
+    def alert(self, alert: Alert) -> str:
+        """What the reading was that raised an alert. In English it is the alert's own message."""
+        language, key = self._language, CONDITIONS.get(alert.condition or "")
+        if language.code == "en" or key is None or alert.actual_value is None or alert.threshold_value is None:
+            return alert.message
+        unit = self._units.get(alert.metric or "", "")
+        value, limit = (
+            f"{language.plain(round(number, 3))} {unit}".strip()
+            for number in (alert.actual_value, alert.threshold_value)
+        )
+        said = language.say(f"alerts.{key}", limit=limit)
+        return language.say("alerts.message", metric=language.title(alert.metric), value=value, limit=said)
+
+    def status(self, alert: Alert) -> str:
+        """An alert's status, with how long it took to get it."""
+        language = self._language
+        for status, seconds in (("resolved", alert.seconds_to_resolve), ("acknowledged", alert.seconds_to_acknowledge)):
+            if alert.status == status and seconds is not None:
+                return language.say(f"alerts.{status}_after", duration=language.duration(seconds))
+        return language.name_of("status", alert.status)
+
+    def baseline(self, accuracy: Mapping[str, Any]) -> str:
+        """The plain forecast with which a model was compared."""
+        name = str(accuracy.get("baseline") or "").removeprefix("seasonal naive: ")
+        return self._language.name_of("baseline", name) if name else self._language.say("forecast.a_day")
