@@ -43,8 +43,8 @@ class ReportInput:
         counters: the registers among the metrics, from the device's metadata.
         cadence_seconds: the interval between readings that the device's metadata declare, if any.
         alerts_total: how many alerts there are in the period; None if `alerts` holds them all.
-        waiting_days: UTC days with readings that arrived after the day's file was written.
-        unexported_days: UTC days with readings that are not in any file yet.
+        waiting_days: UTC days with readings that are not in a file yet.
+        unexported_days: those of them that have no file at all.
         removed_days: UTC days whose readings retention has deleted.
         checks: the quality checks of UTC days, as the catalogue has them.
         maker: manufacturer and model of the device, if they are known.

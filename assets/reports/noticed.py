@@ -84,9 +84,9 @@ class DataQuality(Part):
     `completeness` is the share of the period that readings cover at the device's cadence, from 0 to 1.
     `measured_until` is earlier than the period's end if the report was generated before that. `gaps` lists the
     times without readings that are longer than `gap_rule_seconds`: at most 1000 of `gaps_total`, longest first.
-    `waiting_days` are UTC days with readings that arrived after the day's file was written. A later report will
-    include them. `unexported_days` are UTC days whose readings are not in a file yet, and `removed_days` those whose
-    readings were deleted because of their age; neither counts as missing. `checks` are the checks of days that failed.
+    `waiting_days` are UTC days with readings that are not in a file yet; a later report will include them. Of
+    `unexported_days` among them no reading is in a file. The readings of `removed_days` were deleted because of their
+    age. Neither counts as missing. `checks` are the checks of days that failed.
     `findings` has the first of `findings_total`, in order of time. `corrections` are those within the period that are
     not undone, at most 1000, oldest first.
     """

@@ -77,7 +77,7 @@ def gather(
         counters=metadata.counters,
         cadence_seconds=metadata.cadence_seconds,
         code_version=code_version,
-        waiting_days=[day for day in waiting if day in exported],
+        waiting_days=waiting,
         unexported_days=[day for day in waiting if day not in exported and day not in read.from_wider],
         removed_days=[day for day in read.removed if day not in waiting],
         checks=[(day.start_date, day.checks) for day in read.days if day.checks],

@@ -198,7 +198,8 @@ def test_what_a_report_is_made_from(
     job = asked(session, analysis_types=["anomaly", "forecast"], date_range_start=START + timedelta(hours=1))
     run(instance, job, session)
     said = json_of(objects, job)
-    assert said["device"] == {"id": "D1", "name": "Pump 1", "type": "pump", "location": "Hall 1"}
+    of_metadata = {"maker": None, "max_power_w": None}
+    assert said["device"] == {"id": "D1", "name": "Pump 1", "type": "pump", "location": "Hall 1", **of_metadata}
     assert said["period"] == {"start": "2026-02-12T01:00:00Z", "end": "2026-02-13T00:00:00Z", "tz": "Europe/Paris"}
     assert said["data_quality"]["readings"] == 23 * 60
     assert said["data_quality"]["waiting_days"] == []
