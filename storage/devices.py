@@ -37,9 +37,6 @@ MAX_METADATA_BYTES = 64 * 1024
 # Plausible current (A) of a device that feeds in.
 EXPORTING_CURRENT = (-10_000.0, 10_000.0)
 
-# The bands in which readings are usual, as far as a device's metadata name no other.
-NOMINAL_BANDS = {"voltage": (200.0, 250.0), "current": (0.0, 2.0), "power": (0.0, 500.0), "temperature": (20.0, 80.0)}
-
 # Names that a metric cannot have, because they are other columns.
 RESERVED = frozenset(
     ["time", "timestamp", "device_id", "device_type", "location", "tenant_id", "schema_version", "enrichment_status",
@@ -261,12 +258,6 @@ class DeviceMetadata(BaseModel):
     def plausible_limits(self) -> dict[str, Bounds]:
         """The plausible limits that differ from the usual ones: declared, or of a device that feeds in."""
         return {**({"current": EXPORTING_CURRENT} if self.exports else {}), **self.limits}
-
-    @property
-    def nominal_bands(self) -> dict[str, Bounds]:
-        """The band of each metric outside which a reading is marked: the declared one, else the usual one."""
-        usual = {metric: band for metric, band in NOMINAL_BANDS.items() if metric not in self.ignore}
-        return {**usual, **self.bands}
 
     def zone(self, site: ZoneInfo) -> ZoneInfo:
         return ZoneInfo(self.timezone) if self.timezone else site

@@ -13,7 +13,7 @@ from sqlmodel import Session
 
 from assets.datasets.export import NoTelemetry
 from assets.datasets.files import read, reread_if_replaced
-from storage import catalogue
+from storage import catalogue, retained
 from storage.catalogue import Dataset
 from storage.stores import Stores
 
@@ -92,9 +92,9 @@ def read_days(stores: Stores, device_id: str, start: date, end: date) -> DayRows
     """The rows of a range of days, both ends inclusive, of deleted day files from a file over several days."""
     days = catalogue.datasets_of(stores.session, device_id, start=start, end=end, kind="day")
     tables, datasets = [read(stores.objects, days)], list(days)
-    lacking = catalogue.removed_days(stores.session, device_id, start, end)
+    lacking = retained.removed_days(stores.session, device_id, start, end)
     from_wider: set[date] = set()
-    for wider in catalogue.covering(stores.session, device_id, start, end) if lacking else ():
+    for wider in retained.covering(stores.session, device_id, start, end) if lacking else ():
         held = {day for day in lacking if wider.start_date <= day <= wider.end_date}
         if held:
             tables.append(_of_days(read(stores.objects, [wider]), held))

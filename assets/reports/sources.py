@@ -17,6 +17,7 @@ from assets.reports.comparison_periods import earlier_periods
 from assets.reports.inputs import Earlier, ReportInput
 from storage import catalogue, corrections, dirty_days
 from storage.alerts import newest_alerts
+from storage.bands import nominal_bands
 from storage.devices import Device, DeviceMetadata
 from storage.jobs import ReportJob, newest_analysis
 from storage.stores import Stores
@@ -49,7 +50,7 @@ def gather(
     readings, exported = read.rows, {day.start_date for day in read.days}
     before = catalogue.datasets_of(session, job.device_id, start=first - ONE_DAY, end=first - ONE_DAY, kind="day")
     reader = TelemetryReader(session, stores.telemetry, stores.objects)
-    zone = metadata.zone(stores.zone)
+    zone, bands = metadata.zone(stores.zone), nominal_bands(metadata)
 
     def energy_over(since: datetime, until: datetime) -> EnergyFigures:
         return energy_of(session, reader, job.device_id, microseconds(since), microseconds(until), files_only=True)
@@ -72,8 +73,8 @@ def gather(
         analyses={name: _analysis(session, job, name, reasons.get(name)) for name in job.analysis_types},
         generated_at=utc_now(),
         datasets=provenance(read.datasets),
-        bands=metadata.nominal_bands,
-        usual_bands=set(metadata.nominal_bands) - set(metadata.bands),
+        bands=bands,
+        usual_bands=set(bands) - set(metadata.bands),
         counters=metadata.counters,
         cadence_seconds=metadata.cadence_seconds,
         code_version=code_version,

@@ -16,7 +16,8 @@ import msgspec
 
 from ingest.devices.profile import DeviceProfile
 from ingest.intake.lenient_json import decode_leniently
-from storage.devices import IDENTIFIER, MAX_IDENTIFIER, METRIC, NAMED_METRICS, NOMINAL_BANDS, RESERVED
+from storage.bands import NOMINAL_BANDS
+from storage.devices import IDENTIFIER, MAX_IDENTIFIER, METRIC, NAMED_METRICS, RESERVED
 from storage.telemetry import Reading
 from storage.times import SECOND, iso8601, microseconds
 from storage.validation import short_number

@@ -207,7 +207,7 @@ def test_what_a_report_is_made_from(
     anomaly, forecast = said["analyses"]
     assert (anomaly["model"], len(said["anomalies"])) == ("newer", 1)
     assert forecast["status"] == "missing"
-    assert "POST /api/v1/analytics/run" in forecast["reason"]
+    assert forecast["reason"] == "none has been made of any part of the period"
     assert [alert["message"] for alert in said["alerts"]] == ["Device D1: voltage is low, in"]
     (dataset,) = catalogue.datasets_of(session, "D1", kind="day")
     assert said["files"] == [{"name": dataset.key, "sha256": dataset.sha256, "rows": 1440}]
