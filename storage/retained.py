@@ -1,4 +1,4 @@
-"""What retention has left of a device's days: those whose file is deleted, and files over several days that hold them."""
+"""What retention has left of a device: days whose file is deleted, and files over several days that hold them."""
 
 from datetime import date
 
