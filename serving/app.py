@@ -34,6 +34,7 @@ from serving.live.broker import check_broker
 from serving.live.metrics import LiveMetrics
 from serving.maintenance import routes as maintenance
 from serving.pages import routes as pages, static_files
+from serving.pages.render import problem_page
 from serving.quarantine import routes as quarantine
 from serving.reports import routes as reports, schedules
 from serving.rules import preview, routes as rules
@@ -162,5 +163,6 @@ def create_app(settings: Settings) -> FastAPI:
     describe(app, ROUTERS, tags=TAGS, security_schemes=SECURITY_SCHEMES, required_role=required_role)
     docs_page.show(app)
     static_files.serve(app)
+    app.state.show_problem = problem_page
     metrics.measure(app, [LiveMetrics(lambda: getattr(app.state, "hub", None))])
     return app

@@ -201,10 +201,17 @@ def _answer(
     body = ProblemDetails(
         title=status.phrase, status=status.value, detail=detail, errors=errors or [], request_id=request_id
     )
-    if show := getattr(request.scope.get("route"), "show_problem", None):  # a route that does not answer with JSON
+    if show := _page_of(request):
         response: Response = show(request, body, headers or {})
         return response
     return JSONResponse(body.model_dump(), status.value, headers, media_type="application/problem+json")
+
+
+def _page_of(request: Request) -> Any:
+    """What shows an error to this request otherwise than as JSON: its route, or the app to a browser that is lost."""
+    route = request.scope.get("route")
+    is_lost = route is None and request.method == "GET" and "text/html" in request.headers.get("accept", "")
+    return getattr(request.app.state if is_lost else route, "show_problem", None)
 
 
 def _detail(request: Request, error: HTTPException) -> str:

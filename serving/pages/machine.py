@@ -1,6 +1,6 @@
 """A machine: its tabs, and what is known of it now."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Annotated, Any, NamedTuple
 
 from fastapi import Query, Request, Response
@@ -13,6 +13,7 @@ from serving.auth.tenancy import DatabaseSession
 from serving.dependencies import PlatformSettings, Readings, WorkingSite
 from serving.devices.schemas import DevicePath
 from serving.http.pagination import PageQuery
+from serving.pages.recent import recent
 from serving.pages.render import is_partial, show
 from serving.pages.route import pages
 from serving.rules import routes as rules
@@ -21,7 +22,7 @@ from serving.telemetry.routes import refuse_unknown
 from serving.telemetry.states import states_data
 from storage.devices import UNITS, Device, DeviceMetadata, order_metrics
 from storage.last_seen import DeviceLastSeen
-from storage.times import DAY, HOUR, microseconds, moment, utc_now
+from storage.times import DAY, HOUR, microseconds, utc_now
 
 router = pages()
 
@@ -87,17 +88,21 @@ def overview(
     principal: CurrentPrincipal,
     device_id: DevicePath,
 ) -> Response:
-    """What the machine does now: newest values, states of the last day, open alerts."""
+    """What the machine does now: newest values and open alerts; the states of the last day come after the page."""
     context = machine_context(session, device_id, "")
     now = microseconds(utc_now())
     query = AlertQuery(device_id=device_id, status="open", page_size=5)
+
+    def states() -> dict[str, Any]:
+        return states_data(session, reader, settings, site, device_id, start=now - DAY, end=now)
+
+    is_part = is_partial(request)
     context |= {
         "values": newest_values(reader, device_id, context["seen"], context["metadata"]),
-        "states": states_data(session, reader, settings, site, device_id, start=now - DAY, end=now),
+        "states": recent(request, 30).get(("states", device_id), states) if is_part else None,
         "alerts": alerts.list_alerts(session, principal, query),
-        "range": (moment(now) - timedelta(days=1), moment(now)),
     }
-    return show(request, "partials/machine_now.html" if is_partial(request) else "machine_overview.html", context)
+    return show(request, "partials/machine_now.html" if is_part else "machine_overview.html", context)
 
 
 @router.get("/machines/{device_id}/rules")

@@ -110,3 +110,12 @@ def test_vendored_files_are_those_of_the_manifest() -> None:
 def test_scripts_and_styles_stay_small() -> None:
     sizes = [path.stat().st_size for path in static_files.FOLDER.rglob("*") if path.suffix in (".js", ".css")]
     assert sum(sizes) < 200_000
+
+
+def test_a_browser_that_is_lost_gets_a_page_and_a_program_json(client: TestClient) -> None:
+    lost = client.get("/machinery", headers=HTML)
+    assert (lost.status_code, "there is nothing at /machinery" in lost.text) == (404, True)
+    assert "Go to the first page" in lost.text
+    assert client.get("/machinery").json()["status"] == 404
+    unknown = client.get("/machines/nobody", headers=HTML)
+    assert (unknown.status_code, "there is no device nobody" in unknown.text) == (404, True)
