@@ -10,7 +10,7 @@ from assets.reports.content import schema
 from assets.reports.errors import ReportError
 from assets.reports.fleet import FleetInput, FleetMember, combined_hash
 from assets.reports.fleet_content import fleet_schema
-from assets.reports.fleet_sources import gather_fleet
+from assets.reports.fleet_sources import MAX_FLEET_DEVICES, gather_fleet
 from assets.reports.inputs import ReportInput
 from assets.reports.look import write_template
 from assets.reports.period import WrongPeriod, check_period, file_name
@@ -21,6 +21,7 @@ from assets.reports.texts import LANGUAGES, LanguageCode
 __all__ = [
     "FORMATS",
     "LANGUAGES",
+    "MAX_FLEET_DEVICES",
     "FleetInput",
     "FleetMember",
     "LanguageCode",

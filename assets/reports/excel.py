@@ -29,7 +29,7 @@ from assets.reports.excel_sheets import (
     Share,
     Sheets,
     Wide,
-    number_pattern,
+    array_pattern,
 )
 from assets.reports.formatting import SHARES, Language
 from storage.times import DAY
@@ -159,7 +159,7 @@ def _readings(sheets: Sheets, content: ReportContent, part: pa.Table, number: in
     columns = [Column(f"{language.say('excel.time')} ({zone})", 20, TIME) for zone in zones]
     for metric in content.metrics:
         unit = f" ({metric.unit})" if metric.unit not in ("", "1") else ""
-        pattern = number_pattern(_values(part, metric.metric).tolist())
+        pattern = array_pattern(_values(part, metric.metric))
         columns.append(Column(f"{language.metric(metric.metric)}{unit}", 14, pattern))
     name = "excel.readings" if number == 1 else "excel.readings_more"
     sheet = sheets.open_table(language.say(name, n=number), columns, len(part))

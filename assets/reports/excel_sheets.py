@@ -11,7 +11,10 @@ from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 from zoneinfo import ZoneInfo
 
+import numpy as np
+
 from assets.reports.formatting import Language
+from storage.arrays import Floats
 
 if TYPE_CHECKING:
     from xlsxwriter.format import Format
@@ -55,9 +58,14 @@ class Wide:
 
 def number_pattern(values: Iterable[float | None]) -> str:
     """The format of numbers that stand together: whole ones without digits, others with four significant ones."""
-    known = [abs(value) for value in values if value is not None and math.isfinite(value)]
-    largest = max(known, default=0.0)
-    if largest >= 10_000 or all(value == int(value) for value in known):
+    return array_pattern(np.array([value for value in values if value is not None], np.float64))
+
+
+def array_pattern(values: Floats) -> str:
+    """The same of an array, in which what is not finite is missing."""
+    known = np.abs(values[np.isfinite(values)])
+    largest = known.max(initial=0.0)
+    if largest >= 10_000 or (known == np.floor(known)).all():
         return COUNT
     digits = 1 if largest >= 100 else 2 if largest >= 10 else 3 if largest >= 1 else 4
     return f"#,##0.{'0' * digits}"

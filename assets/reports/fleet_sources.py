@@ -15,7 +15,7 @@ from storage.jobs import ReportJob
 from storage.stores import Stores
 from storage.times import microseconds, utc_now
 
-MAX_DEVICES = 500
+MAX_FLEET_DEVICES = 500
 
 
 def gather_fleet(
@@ -31,11 +31,11 @@ def gather_fleet(
     """
     session, start, end = stores.session, job.date_range_start.astimezone(UTC), job.date_range_end.astimezone(UTC)
     named: list[str] | None = (job.parameters or {}).get("device_ids")
-    rows = devices.registered_devices(session, tenant_id=job.tenant_id, device_ids=named, limit=MAX_DEVICES + 1)
+    rows = devices.registered_devices(session, tenant_id=job.tenant_id, device_ids=named, limit=MAX_FLEET_DEVICES + 1)
     if not rows:
         raise ReportError("None of the devices is registered. Register devices, or name others.")
-    if len(rows) > MAX_DEVICES:
-        raise ReportError(f"A fleet report has at most {MAX_DEVICES} devices. Name some of them in device_ids.")
+    if len(rows) > MAX_FLEET_DEVICES:
+        raise ReportError(f"A fleet report has at most {MAX_FLEET_DEVICES} devices. Name some of them in device_ids.")
     gatherer = _Gatherer(stores, start, end)
     members = []
     for number, device in enumerate(rows):

@@ -5,12 +5,12 @@ from typing import Annotated, Literal, NamedTuple, Self
 from pydantic import BaseModel, Field, model_validator
 from sqlmodel import Session
 
+from assets.reports import MAX_FLEET_DEVICES
 from serving.devices.registration import registered_device
 from serving.devices.schemas import DeviceId
 from serving.http.errors import Invalid
 from storage.jobs import FLEET
 
-MAX_DEVICES = 500
 Scope = Literal["device", "fleet"]
 
 
@@ -23,7 +23,7 @@ class SubjectFields(BaseModel):
     device_id: DeviceId | None = None
     device_ids: Annotated[
         list[DeviceId] | None,
-        Field(min_length=1, max_length=MAX_DEVICES, fail_fast=True, description="The devices of a fleet report"),
+        Field(min_length=1, max_length=MAX_FLEET_DEVICES, fail_fast=True, description="The devices of a fleet report"),
     ] = None
 
     @model_validator(mode="after")

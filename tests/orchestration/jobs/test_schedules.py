@@ -1,5 +1,6 @@
 """Scheduled reports as Dagster asks for them: once each, made up after an absence, and sent when they have ended."""
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -7,16 +8,24 @@ from zoneinfo import ZoneInfo
 
 import dagster as dg
 import pytest
+from sqlalchemy import Engine
 from sqlmodel import Session, col, select
 
+from ingest.metrics import IngestMetrics
+from ingest.notify.sender import Senders
+from ingest.notify.settings import NotifySettings
+from orchestration.definitions import defs
 from orchestration.jobs import schedules
 from orchestration.resources import Platform
 from storage import jobs
 from storage.devices import Device
+from storage.job_runs import JOB_ID_TAG
 from storage.jobs import FLEET, ReportJob
 from storage.notifications import Notification
 from storage.report_schedules import ReportSchedule, ReportScheduleRun
+from storage.settings import Settings
 from storage.times import utc_now
+from tests.ingest.notify.test_sender import Mailbox, mailbox  # noqa: F401 - a fixture
 
 UTC_ZONE = ZoneInfo("UTC")
 
@@ -154,3 +163,29 @@ def test_a_fleets_report_names_its_devices(session: Session, platform: Platform,
     (report,) = session.exec(select(ReportJob)).all()
     assert (report.device_id, report.parameters) == (FLEET, {"device_ids": ["D1"]})
     assert datetime.now(UTC) > report.date_range_end
+
+
+def test_from_the_schedule_to_the_mail(
+    session: Session,
+    platform: Platform,
+    instance: dg.DagsterInstance,
+    *,
+    settings: Settings,
+    engine: Engine,
+    mailbox: Mailbox,  # noqa: F811
+) -> None:
+    scheduled(session, six_oclock(0), formats=["json", "excel"], recipients=["email"], name="Pump, daily")
+    tick(instance, platform)
+    instance.add_dynamic_partitions("devices", ["D1"])
+    report_job = defs().resolve_job_def("report_job")
+    for job in session.exec(select(ReportJob)).all():
+        report_job.execute_in_process(partition_key="D1", instance=instance, tags={JOB_ID_TAG: job.job_id})
+    tick(instance, platform)
+    assert Senders(NotifySettings.load(), settings, engine, IngestMetrics()).send_one()
+    ((to, mail),) = mailbox.mails
+    day = six_oclock(1).date()
+    assert (to, mail["subject"]) == (["acme@example.com"], f"Pump, daily: {day}")
+    names = [attached.get_filename() for attached in mail.iter_attachments()]
+    assert names == [f"D1_{day}_{day}.json", f"D1_{day}_{day}.xlsx"]
+    (as_json, _) = mail.iter_attachments()
+    assert json.loads(as_json.get_content())["device"]["id"] == "D1"
