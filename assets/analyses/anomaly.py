@@ -55,7 +55,7 @@ def detect(
 
     """
     progress(5, "Preparing features")
-    rows, grid = readings.thinned(readings.frame(table, parameters.metrics))
+    rows, grid = readings.thinned(table, parameters.metrics)
     frozen = frozen_runs(rows, MAX_HELD_ROWS)
     is_frozen = np.zeros(len(rows), bool)
     for run in frozen:
