@@ -10,17 +10,15 @@ import pyarrow.compute as pc
 
 from assets.analyses.result import CannotAnalyse
 from assets.datasets.columns import metric_names
-from storage.arrays import Indices, Times
+from assets.datasets.means import GRID, GRIDS, max_rows, means_over, times_of
 from storage.devices import NAMED_METRICS
 
-MAX_ROWS, MAX_VALUES = 200_000, 3_000_000
 # Columns with these names mark faults. A model must not learn from the answer that it is meant to find.
 LABELS = frozenset(
     ("anomaly", "is_anomaly", "changepoint", "label", "target", "fault", "failure", "machine_failure", "rul")
 )
 IS_LABEL = "its name is that of a label"
 NO_READINGS = "The datasets have no readings of any metric. Choose days in which the device was measured."
-_GRIDS = [timedelta(seconds=s) for s in (1, 2, 5, 10, 30, 60, 300, 900, 3600, 86_400)]
 
 
 def frame(table: pa.Table, metrics: list[str] | None = None) -> pd.DataFrame:
@@ -33,37 +31,37 @@ def frame(table: pa.Table, metrics: list[str] | None = None) -> pd.DataFrame:
         CannotAnalyse: no metric has values, or one of `metrics` has none.
 
     """
-    times, bins = np.unique(_times(table), return_inverse=True)
-    return _means(table, _chosen(table, metrics), times, bins)
+    chosen = _chosen(table, metrics)
+    means = means_over(table.select(["timestamp", *chosen]), 1)
+    values = np.empty((len(chosen), len(means)))
+    for column, name in zip(values, chosen, strict=True):
+        column[:] = means[name].to_numpy()
+    index = pd.DatetimeIndex(times_of(means).astype("datetime64[us]")).tz_localize("UTC")
+    rows = pd.DataFrame(values.T, index=index, columns=chosen)
+    with_any = np.flatnonzero(np.isfinite(values).any(axis=0))
+    return rows if len(with_any) == len(rows) else rows.iloc[with_any]
 
 
 def thinned(table: pa.Table, metrics: list[str] | None = None) -> tuple[pd.DataFrame, timedelta | None]:
-    """As `frame`, of at most MAX_ROWS rows and MAX_VALUES values, and the step of the grid if they had to be averaged.
+    """As `frame`, of few enough rows to work on, and the step of the grid if they had to be averaged.
 
-    The finest sufficient grid is used. The readings are averaged column by column, so that a year of many metrics is
-    not in memory twice.
+    The finest sufficient grid is used. A table of means that was read so stays as it is.
 
     Raises:
         CannotAnalyse: as `frame`, or even daily means are too many.
 
     """
+    if grid := (table.schema.metadata or {}).get(GRID):
+        return frame(table, metrics), timedelta(microseconds=int(grid))
     chosen = _chosen(table, metrics)
-    most = min(MAX_ROWS, MAX_VALUES // len(chosen))
+    most = max_rows(len(chosen))
     if len(table) <= most:
         return frame(table, metrics), None
-    times = _times(table)
-    for grid in _GRIDS:
-        step = round(grid.total_seconds() * 1e6)
-        starts, bins = np.unique(times // step, return_inverse=True)
-        if len(starts) <= most:
-            return _means(table, chosen, starts * step, bins), grid
+    wanted, times = table.select(["timestamp", *chosen]), times_of(table)
+    for step in GRIDS:
+        if len(np.unique(times // step)) <= most:
+            return frame(means_over(wanted, step), metrics), timedelta(microseconds=step)
     raise CannotAnalyse(f"The readings span more than {most:,} days. Choose a shorter range.")
-
-
-def _times(table: pa.Table) -> Times:
-    """The times of the rows (µs)."""
-    times: Times = table["timestamp"].cast(pa.timestamp("us")).cast(pa.int64()).to_numpy()
-    return times
 
 
 def _chosen(table: pa.Table, metrics: list[str] | None) -> list[str]:
@@ -77,25 +75,6 @@ def _chosen(table: pa.Table, metrics: list[str] | None) -> list[str]:
             f"The datasets have no readings of {', '.join(missing)}. Metrics with readings: {', '.join(measured)}."
         )
     return chosen
-
-
-def _means(table: pa.Table, names: list[str], times: Times, bins: Indices) -> pd.DataFrame:
-    """The mean of each metric at each of the times; `bins` are the rows' places among these."""
-    values = np.empty((len(names), len(times)))
-    is_plain = len(times) == len(table)  # nothing is averaged
-    for column, name in zip(values, names, strict=True):
-        raw = table[name].cast(pa.float64()).to_numpy()
-        is_known = np.isfinite(raw)
-        if is_plain:
-            column[bins] = np.where(is_known, raw, np.nan)
-        else:
-            counts = np.bincount(bins[is_known], minlength=len(times))
-            sums = np.bincount(bins[is_known], raw[is_known], minlength=len(times))
-            column[:] = np.divide(sums, counts, out=np.full(len(times), np.nan), where=counts > 0)
-    index = pd.DatetimeIndex(times.astype("datetime64[us]")).tz_localize("UTC")
-    rows = pd.DataFrame(values.T, index=index, columns=names)
-    has_any = ~np.isnan(values).all(axis=0)
-    return rows if has_any.all() else rows[has_any]
 
 
 def first_metric(table: pa.Table) -> str:

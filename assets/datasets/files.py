@@ -54,14 +54,22 @@ def read_bytes(objects: ObjectStore, dataset: Dataset) -> bytes:
     return content
 
 
-def read(objects: ObjectStore, datasets: Iterable[Dataset], columns: list[str] | None = None) -> pa.Table:
+def read(
+    objects: ObjectStore,
+    datasets: Iterable[Dataset],
+    columns: list[str] | None = None,
+    *,
+    prepare: Callable[[pa.Table], pa.Table] = lambda table: table,
+) -> pa.Table:
     """The rows of the datasets in one table, in the given order; a metric that a dataset lacks is null there.
+
+    `prepare` changes the rows of each file before the next one is read.
 
     Raises:
         DatasetReplaced: a file does not match its row.
 
     """
-    tables = [_read_file(objects, dataset, columns) for dataset in datasets]
+    tables = [prepare(_read_file(objects, dataset, columns)) for dataset in datasets]
     return pa.concat_tables(tables, promote_options="default") if tables else pa.table({})
 
 

@@ -3,9 +3,10 @@
 Datasets are selected in the catalogue, never by listing the object store.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -13,6 +14,7 @@ from sqlmodel import Session
 
 from assets.datasets.export import NoTelemetry
 from assets.datasets.files import read, reread_if_replaced
+from assets.datasets.means import grid_of, means_over
 from storage import catalogue, retained
 from storage.catalogue import Dataset
 from storage.stores import Stores
@@ -41,8 +43,13 @@ def read_history(
     start: date | None = None,
     end: date | None = None,
     with_errors: bool = False,
+    as_means: bool = False,
+    metrics: Sequence[str] | None = None,
 ) -> tuple[list[Dataset], pa.Table, list[LeftOutDay]]:
     """One dataset by its key, or the day files of a range, with their rows ascending in time.
+
+    With `as_means`, rows that are too many for an analysis of these metrics, by default of all, are means over a grid
+    (`assets.datasets.means`).
 
     Days in which quality checks found errors are left out, and named beside the rows, unless `with_errors` is True.
 
@@ -52,8 +59,10 @@ def read_history(
 
     """
     datasets = select_datasets(stores.session, device_id, key=key, start=start, end=end)
+    grid = grid_of(datasets, metrics) if as_means else None
+    rows = read if grid is None else partial(read, prepare=partial(means_over, grid=grid))
     if with_errors:
-        return datasets, read(stores.objects, datasets), []
+        return datasets, rows(stores.objects, datasets), []
     days = [day for dataset in datasets for day in _days_of(stores.session, dataset)]
     left_out = [LeftOutDay(day.start_date, reason) for day in days if (reason := _errors(day))]
     if left_out and len(left_out) == len(days):
@@ -63,7 +72,7 @@ def read_history(
         )
     unfit = {day.day for day in left_out}
     used = [dataset for dataset in datasets if dataset.kind != "day" or dataset.start_date not in unfit]
-    return used, _without(read(stores.objects, used), unfit), left_out
+    return used, _without(rows(stores.objects, used), unfit), left_out
 
 
 def days_in_words(days: list[LeftOutDay]) -> str:

@@ -11,6 +11,7 @@ from assets import pictures
 from assets.analyses import (
     ANALYSES,
     AnalysisType,
+    AnomalyParameters,
     CannotAnalyse,
     Parameters,
     Result,
@@ -77,6 +78,8 @@ def perform_analysis(claimed: ClaimedJob[AnalyticsJob], *, keep_scores: bool = T
         start=job.date_range_start.date(),
         end=(job.date_range_end - timedelta(microseconds=1)).date(),
         with_errors=parameters.with_errors,
+        as_means=isinstance(parameters, AnomalyParameters),
+        metrics=parameters.metrics if isinstance(parameters, AnomalyParameters) else None,
     )
     stores, objects = claimed.stores, claimed.stores.objects
     usable = usable_model(stores, job, parameters)

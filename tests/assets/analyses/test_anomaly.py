@@ -145,7 +145,7 @@ def test_metrics_that_arrive_in_turn_are_one_device() -> None:
 
 
 def test_a_long_history_is_worked_on_as_means_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("assets.analyses.readings.MAX_ROWS", 500)
+    monkeypatch.setattr("assets.datasets.means.MAX_ROWS", 500)
     random = np.random.default_rng(3)
     result = anomalies(table(minutes(1500), {"a": random.normal(size=1500).tolist()}))
     assert result.results["summary"]["worked_on_means_of_seconds"] == 300
