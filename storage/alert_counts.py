@@ -1,6 +1,7 @@
 """Counts of alerts: how many are open, how often each rule fired on each day, and how long people took."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -29,14 +30,21 @@ class OpenAlerts:
 
 @dataclass(frozen=True)
 class RuleDay:
-    """The alerts that a rule raised on one local day; name and severity are those in the alerts."""
+    """How many alerts a rule raised on one local day, and when the last of them."""
 
     rule_id: UUID
     day: date
-    rule_name: str
-    severity: str
     count: int
     last_raised_at: datetime
+
+
+@dataclass(frozen=True)
+class RuleNamed:
+    """A rule's name and severity, as its alert at a moment has them."""
+
+    rule_id: UUID
+    rule_name: str
+    severity: str
 
 
 @dataclass(frozen=True)
@@ -57,17 +65,23 @@ def open_alerts(session: Session, device_id: str | None = None) -> list[OpenAler
 def alerts_by_day(session: Session, since: datetime, zone: ZoneInfo, device_id: str | None = None) -> list[RuleDay]:
     """The alerts raised since a moment, by rule and day of the zone, in order of the day."""
     day = cast_as(func.timezone(zone.key, col(Alert.created_at)), Date)
-    name = func.coalesce(func.max(col(Alert.rule)["rule_name"].astext), "")
-    columns: Any = (Alert.rule_id, day, name, func.max(Alert.severity), func.count(), func.max(Alert.created_at))
+    columns: Any = (Alert.rule_id, day, func.count(), func.max(Alert.created_at))
     query = sqlalchemy.select(*columns).where(col(Alert.created_at) >= since, *_of_device(device_id))
     return [RuleDay(*row) for row in session.execute(query.group_by(col(Alert.rule_id), day).order_by(day))]
 
 
+def rules_named(session: Session, moments: Collection[datetime]) -> list[RuleNamed]:
+    """The rules of the alerts that were raised at exactly these moments."""
+    name = func.coalesce(col(Alert.rule)["rule_name"].astext, "")
+    columns: Any = (Alert.rule_id, name, Alert.severity)
+    query = sqlalchemy.select(*columns).where(col(Alert.created_at).in_(moments))
+    return [RuleNamed(*row) for row in session.execute(query)]
+
+
 def devices_by_rule(session: Session, since: datetime, device_id: str | None = None) -> dict[UUID, int]:
     """On how many devices each rule has raised alerts since a moment."""
-    query = select(Alert.rule_id, func.count(col(Alert.device_id).distinct()))
-    query = query.where(col(Alert.created_at) >= since, *_of_device(device_id))
-    return dict(session.exec(query.group_by(col(Alert.rule_id))).all())
+    pairs = select(Alert.rule_id, Alert.device_id).where(col(Alert.created_at) >= since, *_of_device(device_id))
+    return dict(Counter(rule_id for rule_id, _ in session.exec(pairs.distinct())))
 
 
 def durations(session: Session, since: datetime, device_id: str | None = None) -> Durations:

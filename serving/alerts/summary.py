@@ -85,7 +85,12 @@ def summarize_alerts(
     by_day = alert_counts.alerts_by_day(session, since, settings.zone, query.device_id)
     devices = alert_counts.devices_by_rule(session, since, query.device_id)
     durations = alert_counts.durations(session, since, query.device_id)
-    rules = _rules(unresolved, by_day, devices, first_day, query.days)
+    rules = _rules(unresolved, by_day, devices, first_day, query.days)[:MAX_RULES]
+    newest = {rule.last_raised_at for rule in rules if rule.last_raised_at is not None}
+    named = {rule.rule_id: rule for rule in alert_counts.rules_named(session, newest)}
+    for rule in rules:
+        if rule.last_raised_at is not None and rule.rule_id in named:
+            rule.rule_name, rule.severity = named[rule.rule_id].rule_name, named[rule.rule_id].severity
     return AlertSummaryAnswer(
         data=AlertSummary(
             first_day=first_day,
@@ -102,7 +107,7 @@ def summarize_alerts(
                 )
                 for severity in SEVERITIES
             ],
-            by_rule=rules[:MAX_RULES],
+            by_rule=rules,
             seconds_to_acknowledge=durations.to_acknowledge,
             seconds_to_resolve=durations.to_resolve,
         )
@@ -120,14 +125,14 @@ def _rules(
         else:
             rule.acknowledged += found.count
     for day in by_day:
-        rule = rules.setdefault(day.rule_id, _empty(day.rule_id, day.severity, days))
-        rule.rule_name, rule.severity, rule.last_raised_at = day.rule_name, day.severity, day.last_raised_at
+        rule = rules.setdefault(day.rule_id, _empty(day.rule_id, "", days))
+        rule.last_raised_at = day.last_raised_at
         rule.alerts += day.count
         rule.devices = devices.get(day.rule_id, 0)
         position = (day.day - first_day).days
         if 0 <= position < days:  # a day may end between two of the queries
             rule.days[position] += day.count
-    return sorted(rules.values(), key=lambda rule: (-rule.open, -rule.alerts, rule.rule_name or "", str(rule.rule_id)))
+    return sorted(rules.values(), key=lambda rule: (-rule.open, -rule.alerts, str(rule.rule_id)))
 
 
 def _empty(rule_id: UUID, severity: str, days: int) -> RuleCount:

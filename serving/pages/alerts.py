@@ -1,12 +1,14 @@
 """The alerts: counts, a list grouped by machine, what people do with alerts, and the page of one alert."""
 
 from datetime import timedelta
+from functools import partial
 from itertools import groupby
 from typing import Annotated, Any, Literal
 from urllib.parse import urlencode
 from uuid import UUID
 
 from fastapi import Depends, Query, Request, Response
+from sqlmodel import Session
 
 from serving.alerts import evidence, routes as alerts, summary
 from serving.alerts.evidence import EvidenceAnswer
@@ -17,7 +19,7 @@ from serving.alerts.schemas import (
     BulkResolution,
     ChangedAlerts,
 )
-from serving.alerts.summary import SummaryQuery
+from serving.alerts.summary import AlertSummary, SummaryQuery
 from serving.auth.principal import CurrentPrincipal
 from serving.auth.tenancy import DatabaseSession
 from serving.dependencies import PlatformSettings
@@ -25,15 +27,18 @@ from serving.devices.schemas import DeviceId
 from serving.http.errors import Invalid
 from serving.http.pagination import PageQuery
 from serving.pages.forms import body_of
+from serving.pages.recent import recent
 from serving.pages.render import is_partial, show
 from serving.pages.route import fields_of, form_of, pages
 from serving.rules.schemas import Severity
 from storage.rules import NO_DATA
+from storage.settings import Settings
 from storage.times import rfc3339, utc_now
 
 router = pages()
 
 AROUND = timedelta(hours=1)
+SUMMARY_SECONDS = 5
 
 
 class AlertsQuery(PageQuery):
@@ -62,13 +67,17 @@ def alerts_page(
     context = _list(session, principal, query)
     if is_partial(request):
         return show(request, "partials/alert_list.html", context)
-    return show(request, "alerts.html", context | _counts(session, settings))
+    context["summary"] = alert_summary(request, session, settings, principal.tenant_id)
+    return show(request, "alerts.html", context)
 
 
 @router.get("/alerts/counts")
-def counts(request: Request, session: DatabaseSession, settings: PlatformSettings) -> Response:
+def counts(
+    request: Request, session: DatabaseSession, principal: CurrentPrincipal, settings: PlatformSettings
+) -> Response:
     """The counts alone, which the page asks for again and again."""
-    return show(request, "partials/alert_counts.html", _counts(session, settings))
+    found = alert_summary(request, session, settings, principal.tenant_id)
+    return show(request, "partials/alert_counts.html", {"summary": found})
 
 
 @router.post("/alerts/change")
@@ -137,8 +146,11 @@ def _list(session: DatabaseSession, principal: CurrentPrincipal, query: AlertsQu
     return {"groups": groups, "found": found, "query": query, "chosen": chosen, "changed": None}
 
 
-def _counts(session: DatabaseSession, settings: PlatformSettings) -> dict[str, Any]:
-    return {"summary": summary.summarize_alerts(session, settings, SummaryQuery()).data}
+def alert_summary(request: Request, session: Session, settings: Settings, tenant_id: str | None) -> AlertSummary:
+    """The counts of alerts; many open pages ask for them, and they are worked out once in a few seconds."""
+    kept = recent(request, SUMMARY_SECONDS)
+    make = partial(summary.summarize_alerts, session, settings, SummaryQuery())
+    return kept.get(("alert summary", tenant_id), make).data
 
 
 def _change(session: DatabaseSession, principal: CurrentPrincipal, request: Request) -> ChangedAlerts:

@@ -32,7 +32,15 @@ def number(value: float | None, unit: str = "", *, digits: int = 3) -> str:
 
 def metric(value: float | None, name: str) -> str:
     """A value of a metric, with the unit that the metric has."""
-    return number(value, UNITS.get(name, ""))
+    return quantity(value, UNITS.get(name, ""))
+
+
+def quantity(value: float | None, unit: str) -> str:
+    """A measured value; in the browser a temperature becomes one in the reader's unit."""
+    text = number(value, unit)
+    if unit != "°C" or value is None:
+        return text
+    return Markup('<data value="{}" data-unit="{}">{}</data>').format(value, unit, text)
 
 
 def percent(share: float | None) -> str:
@@ -141,6 +149,7 @@ def _digits(value: float, digits: int) -> str:
 FILTERS: dict[str, Callable[..., Any]] = {
     "number": number,
     "metric": metric,
+    "quantity": quantity,
     "percent": percent,
     "duration": duration,
     "time": time,

@@ -6,12 +6,13 @@ from uuid import UUID
 from fastapi import Query, Request, Response
 from sqlmodel import Session
 
-from serving.alerts import summary
-from serving.alerts.summary import RuleCount, SummaryQuery
+from serving.alerts.summary import RuleCount
+from serving.auth.principal import CurrentPrincipal
 from serving.auth.tenancy import DatabaseSession
 from serving.dependencies import LimitSettings, PlatformSettings
 from serving.http.fields import Text
 from serving.http.pagination import PageQuery
+from serving.pages.alerts import alert_summary
 from serving.pages.forms import body_of
 from serving.pages.render import is_partial, show
 from serving.pages.route import form_of, pages, to_page
@@ -34,21 +35,32 @@ class RulesQuery(PageQuery):
 
 @router.get("/rules")
 def rules_page(
-    request: Request, session: DatabaseSession, settings: PlatformSettings, query: Annotated[RulesQuery, Query()]
+    request: Request,
+    session: DatabaseSession,
+    principal: CurrentPrincipal,
+    settings: PlatformSettings,
+    query: Annotated[RulesQuery, Query()],
 ) -> Response:
     """The list of rules; htmx asks for the list alone."""
-    context = _list(session, settings, query)
+    context = _list(session, query)
+    context["counts"] = _counts(request, session, settings, principal.tenant_id)
     return show(request, "partials/rule_list.html" if is_partial(request) else "rules.html", context)
 
 
 @router.post("/rules/{rule_id}/status")
 def change_status(
-    request: Request, session: DatabaseSession, settings: PlatformSettings, limits: LimitSettings, rule_id: UUID
+    request: Request,
+    session: DatabaseSession,
+    principal: CurrentPrincipal,
+    settings: PlatformSettings,
+    limits: LimitSettings,
+    *,
+    rule_id: UUID,
 ) -> Response:
     """Pause, resume or archive a rule, and show its row again."""
     body = body_of(RuleStatus, {"status": form_of(request).get("status")})
     rule = rules.update_rule_status(session, limits, rule_id, body).data
-    counts = _counts(session, settings)
+    counts = _counts(request, session, settings, principal.tenant_id)
     return show(request, "partials/rule_row.html", {"rule": rule, "counts": counts})
 
 
@@ -59,16 +71,15 @@ def delete_rule(request: Request, session: DatabaseSession, rule_id: UUID) -> Re
     return to_page(request, "rules")
 
 
-def _list(session: Session, settings: Settings, query: RulesQuery) -> dict[str, Any]:
+def _list(session: Session, query: RulesQuery) -> dict[str, Any]:
     status = None if query.status == "all" else query.status
     found = rules.list_rules(session, RuleQuery.model_validate({**query.model_dump(), "status": status}))
     chosen = {name: value for name, value in query.model_dump(mode="json").items() if value is not None}
     shown: list[RulePublic] = found.data
     if query.status is None:
         shown = [rule for rule in shown if rule.status != "archived"]
-    return {"found": found, "rules": shown, "query": query, "chosen": chosen, "counts": _counts(session, settings)}
+    return {"found": found, "rules": shown, "query": query, "chosen": chosen}
 
 
-def _counts(session: Session, settings: Settings) -> dict[UUID, RuleCount]:
-    by_rule = summary.summarize_alerts(session, settings, SummaryQuery()).data.by_rule
-    return {rule.rule_id: rule for rule in by_rule}
+def _counts(request: Request, session: Session, settings: Settings, tenant_id: str | None) -> dict[UUID, RuleCount]:
+    return {rule.rule_id: rule for rule in alert_summary(request, session, settings, tenant_id).by_rule}

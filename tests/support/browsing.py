@@ -40,14 +40,21 @@ class Browser:
         return answer.json()
 
     def send(
-        self, path: str, *, of: str = "/settings", token: str | None = None, fields: Any = None, **more: Any
+        self,
+        path: str,
+        *,
+        of: str = "/settings",
+        token: str | None = None,
+        root: str = "",
+        fields: Any = None,
+        **more: Any,
     ) -> httpx.Response:
-        """Send a form as htmx does, with the token of the page `of`, or another one."""
+        """Send a form as htmx does, with the token of the page `of`, or another one; `root` is the page's way up."""
         if token is None:
             found = re.search(r'name="csrf_token" value="(\w+)"|"X-CSRF-Token": "(\w+)"', self.page(of))
             assert found
             token = found[1] or found[2]
-        headers = HTML | SAME_SITE | {"HX-Request": "true", "X-CSRF-Token": token}
+        headers = HTML | SAME_SITE | {"HX-Request": "true", "X-CSRF-Token": token, "X-Page-Root": root}
         answer: httpx.Response = self._client.post(
             path, data={**(fields or {}), **more}, headers=headers, follow_redirects=False
         )

@@ -1,9 +1,12 @@
 // Figures as `serving/pages/display.py` writes them: three digits that matter, a prefix that fits.
+import { preference } from "./preferences.js";
+
 const PREFIXED = { W: ["W", "kW", "MW", "GW"], kWh: ["Wh", "kWh", "MWh", "GWh"], B: ["B", "kB", "MB", "GB"] };
 const OWN_PREFIX = { kWh: 1 };
 
 export function formatNumber(value, unit = "", digits = 3) {
   if (value == null || !Number.isFinite(value)) return "–";
+  if (unit === "°C" && preference("temperature") === "F") { value = value * 9 / 5 + 32; unit = "°F"; }
   if (unit in PREFIXED && value) {
     const names = PREFIXED[unit];
     let index = OWN_PREFIX[unit] ?? 0;
@@ -25,4 +28,18 @@ function digitsOf(value, digits) {
 // A mark of an axis: as many digits as it needs.
 export function formatTick(value, unit = "") {
   return formatNumber(value, unit).replace(/(\.\d*?)0+(?=\D|$)/, "$1").replace(/\.(?=\D|$)/, "");
+}
+
+// Figures that the server wrote and that the reader may want in another unit.
+export function watchUnits() {
+  const write = (root) => {
+    for (const element of root.querySelectorAll?.("data[data-unit]") ?? []) {
+      element.textContent = formatNumber(Number(element.value), element.dataset.unit);
+    }
+  };
+  if (preference("temperature")) write(document);
+  new MutationObserver((changes) => {
+    if (preference("temperature")) for (const change of changes) for (const node of change.addedNodes) write(node);
+  }).observe(document.body, { childList: true, subtree: true });
+  document.addEventListener("energy:preference", () => write(document));
 }

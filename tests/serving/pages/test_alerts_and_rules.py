@@ -151,6 +151,20 @@ def test_a_rule_is_previewed_created_and_changed(client: TestClient, stores: Sto
     assert (rule["threshold"], rule["cooldown_minutes"], rule["active_hours"]) == (76.5, 15, None)
 
 
+def test_what_becomes_part_of_a_page_knows_the_pages_way(client: TestClient) -> None:
+    """Under a prefix that a proxy takes away, too: the form on /energy/rules/new is sent to /energy/rules."""
+    register(client, "D1")
+    browser = Browser(client)
+    fields = FIELDS | {"device_ids": "D1"}
+    assert '"X-Page-Root": "../"' in browser.page("/rules/new")
+    created = browser.send("/rules", of="/rules/new", fields=fields, root="../")
+    assert created.headers["HX-Redirect"].startswith("../rules/")
+    part = browser.send("/rules/preview", of="/rules/new", fields=fields, root="../../").text
+    assert 'data-chart="../../rules/preview/chart' in part
+    odd = browser.send("/rules/preview", of="/rules/new", fields=fields, root="https://evil.example/").text
+    assert "evil" not in odd
+
+
 def test_a_rule_is_paused_archived_and_deleted(client: TestClient, session: Session) -> None:
     rule = add_rule(session, HOSTILE)
     add_alert(session, rule)

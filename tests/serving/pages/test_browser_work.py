@@ -147,6 +147,9 @@ def test_preferences_apply_at_once_and_are_kept(plant: str, open_page: OpenPage)
     expect(page.locator("[data-now]")).not_to_have_text(before)
     settled(page).reload()
     expect(page.get_by_label("Theme")).to_have_value("dark")
+    page.get_by_label("Temperatures in").select_option("F")
+    page.goto(f"{plant}/machines/D1")
+    expect(page.get_by_text("122\N{NO-BREAK SPACE}°F").first).to_be_visible()
     page.goto(f"{plant}/alerts")
     times: Any = page.locator('td time[data-time="time"]').first
     shown, utc = times.inner_text(), times.get_attribute("title") or ""
