@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from fastapi.testclient import TestClient
 
-from serving.pages import intake_rate
+from serving.pages import home, intake_rate
 from storage import dirty_days
 from storage.device_metrics import add_metrics
 from storage.last_seen import save_last_seen
@@ -216,6 +216,7 @@ class _Metrics(BaseHTTPRequestHandler):
 def test_the_rate_of_intake_is_that_between_two_looks(
     client: TestClient, settings: Settings, key: Callable[..., dict[str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(home, "FRESH", 0)
     assert "readings a second" not in page(client, "/home/intake", PART)
     with ThreadingHTTPServer(("127.0.0.1", settings.ingest_metrics_port), _Metrics) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
