@@ -137,7 +137,7 @@ class Adviser:
         """How sure the energy of the period is: by how much and how long was measured."""
         energy = self.measured.energy
         length = energy.covered / DAY
-        if energy.coverage >= 0.95 and length >= 7:
+        if energy.coverage >= 0.95 and length >= 0.95 * 7:
             return "high"
         return "medium" if energy.coverage >= 0.8 and length >= 2 else "low"
 

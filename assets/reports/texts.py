@@ -43,6 +43,11 @@ class Texts:
             raise TextError(f"there is no text {key}") from None
 
     @property
+    def all(self) -> list[str]:
+        """Every text, with its names in braces."""
+        return list(self._texts.values())
+
+    @property
     def names(self) -> set[str]:
         """The keys of all texts."""
         return set(self._texts)

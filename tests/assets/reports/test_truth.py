@@ -1,0 +1,156 @@
+"""What a report says of days that are not in a file, or were deleted, and of checks that failed."""
+
+import json
+from dataclasses import replace
+from datetime import date, timedelta
+from typing import Any
+
+import pytest
+
+from assets.datasets import export_day, export_month, retire_datasets
+from assets.reports.compose import compose
+from assets.reports.content import ReportContent
+from assets.reports.document import markdown_of
+from assets.reports.measures import Measured
+from assets.reports.sources import gather
+from storage.bands import NOMINAL_BANDS
+from storage.devices import Counter, Device
+from storage.jobs import ReportJob
+from storage.stores import Stores
+from storage.times import midnight
+from tests.assets.reports.test_markdown import unescaped
+from tests.support.plant import DAY, reading, store
+from tests.support.report_factories import HOUR, MINUTE, START, bare, content_of, house, steady, table
+
+ONE_DAY = timedelta(days=1)
+
+
+def made(stores: Stores, days: int, **metadata: Any) -> ReportContent:
+    if stores.session.get(Device, "D1") is None:
+        text = json.dumps({"cadence_seconds": 600, **metadata})
+        stores.session.add(Device(device_id="D1", device_name="D1", device_type="pump", metadata_json=text))
+    job = ReportJob(
+        job_id="report-1", device_id="D1", format="json", date_range_start=midnight(DAY),
+        date_range_end=midnight(DAY) + days * ONE_DAY, analysis_types=["anomaly"],
+    )  # fmt: skip
+    return compose(Measured.of(gather(stores, job, "test")))
+
+
+def sends(stores: Stores, days: int) -> None:
+    store(stores, *(reading(minute, power=600.0, voltage=245.0) for minute in range(0, days * 1440, 10)))
+
+
+def written(content: ReportContent) -> str:
+    return " ".join(unescaped(markdown_of(content, ())).split())
+
+
+def test_readings_that_are_in_no_file_yet_are_not_said_to_be_missing(stores: Stores) -> None:
+    sends(stores, 3)
+    content = made(stores, 3)
+    assert content.data_quality.unexported_days == [DAY, DAY + ONE_DAY, DAY + 2 * ONE_DAY]
+    assert (content.data_quality.gaps, content.data_quality.completeness) == ([], None)
+    text = written(content)
+    assert "The readings of this period are not in this report yet" in text
+    assert "has no readings in this period" not in text
+    assert "after the file of that day was written" not in text
+    assert content.kpi("energy").note == "the readings are not in a file yet"
+
+    export_day(stores, "D1", DAY)
+    content = made(stores, 3)
+    assert content.data_quality.unexported_days == [DAY + ONE_DAY, DAY + 2 * ONE_DAY]
+    assert content.data_quality.completeness == 1
+    assert content.data_quality.gaps == []
+    assert [day.completeness for day in content.daily] == [1, None, None]
+    assert "(UTC) are not in this report: they are not in a file yet" in written(content)
+
+
+def test_days_that_retention_deleted_are_read_from_the_month(stores: Stores) -> None:
+    sends(stores, 4)
+    for i in range(4):
+        export_day(stores, "D1", DAY + i * ONE_DAY)
+    whole = made(stores, 4)
+    assert export_month(stores, "D1", DAY.year, DAY.month) is not None
+    retire_datasets(stores, 0, DAY + 2 * ONE_DAY)
+    content = made(stores, 4)
+    assert content.data_quality.readings == whole.data_quality.readings == 4 * 144
+    assert (content.data_quality.gaps, content.data_quality.removed_days) == ([], [])
+    assert content.kpi("energy").value == whole.kpi("energy").value
+    assert len(content.files) == 3  # two days and the month
+
+
+def test_days_that_retention_deleted_for_good_are_no_gap(stores: Stores) -> None:
+    sends(stores, 4)
+    for i in range(4):
+        export_day(stores, "D1", DAY + i * ONE_DAY)
+    retire_datasets(stores, 0, DAY + 2 * ONE_DAY)
+    content = made(stores, 4)
+    assert content.data_quality.removed_days == [DAY, DAY + ONE_DAY]
+    assert (content.data_quality.completeness, content.data_quality.gaps) == (1, [])
+    assert "were deleted because of their age" in written(content)
+
+
+def test_bands_are_those_that_intake_marks_by(stores: Stores) -> None:
+    sends(stores, 1)
+    export_day(stores, "D1", DAY)
+    content = made(stores, 1, bands={"voltage": [230.0, 240.0]})
+    voltage, power = content.metric("voltage"), content.metric("power")
+    assert voltage is not None
+    assert power is not None
+    assert (voltage.band, voltage.band_source, voltage.outside_band) == ((230, 240), "device", 1)
+    assert (power.band, power.band_source, power.outside_band) == (NOMINAL_BANDS["power"], "usual", 1)
+    assert "For power, the nominal bands are the platform's usual ones" in written(content)
+
+
+def test_no_endpoint_is_in_a_report(stores: Stores) -> None:
+    sends(stores, 1)
+    text = written(made(stores, 1))
+    assert "POST" not in text
+    assert "/api/" not in text
+    assert "does not include an anomaly analysis: none has been made of any part of the period" in text
+
+
+def test_checks_that_failed_are_mentioned() -> None:
+    failed = {
+        "power_consistency": {"status": "warn", "value": 0.07, "detail": "in English"},
+        "duplicates": {"status": "error", "value": 0.6, "detail": "in English"},
+        "flatline": {"status": "ok", "value": 10, "detail": "in English"},
+    }
+    worse = {"power_consistency": {"status": "error", "value": 0.9, "detail": "in English"}}
+    content = content_of(replace(house(), checks=[(date(2006, 12, 18), failed), (date(2006, 12, 19), worse)]))
+    found = {
+        check.check: (check.status, check.days, check.checked_days, check.worst)
+        for check in content.data_quality.checks
+    }
+    assert found == {"duplicates": ("error", 1, 1, 0.6), "power_consistency": ("error", 2, 2, 0.9)}
+    text = written(content)
+    assert "On 2 days of 2: power is greater than voltage times current allows, at worst in 90 %" in text
+    assert "in English" not in text
+
+
+def test_registers_are_consumption() -> None:
+    times = [START + i * HOUR for i in range(25)]
+    readings = table("D1", times, {"power": [1000.0] * 25, "energy_total": [500.0 + 2 * i for i in range(25)]})
+    data = bare(START, START + 25 * HOUR, readings)
+    content = content_of(replace(data, counters={"energy_total": Counter(unit="kWh")}))
+    (register,) = content.registers
+    assert (register.metric, register.first, register.last, register.unit) == ("energy_total", 500, 548, "kWh")
+    assert register.consumption == pytest.approx(48)
+    text = written(content)
+    assert "| Energy total | 48.0 kWh |" in text.replace("\u00a0", " ")
+    assert text.count("Energy total") == 1  # not among the measurements with a mean
+
+
+def test_alerts_have_the_time_that_they_took() -> None:
+    alert = {**house().alerts[0], "status": "acknowledged"}
+    raised = alert["created_at"]
+    later = (START.fromisoformat(raised) + 9 * MINUTE).isoformat()
+    content = content_of(replace(house(), alerts=[{**alert, "acknowledged_at": later}]))
+    assert content.alerts[0].seconds_to_acknowledge == 540
+    assert content.alert_times.median_seconds_to_acknowledge == 540
+    assert "acknowledged after 9\u00a0min" in unescaped(markdown_of(content, ()))
+
+
+def test_a_steady_report_of_little_has_little_to_say() -> None:
+    content = content_of(bare(START, START + 2 * HOUR, steady(START, START + 2 * HOUR)))
+    assert content.advice == []
+    assert "Nothing stands out that would save energy" in written(content)
