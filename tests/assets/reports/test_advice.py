@@ -125,7 +125,8 @@ def test_periods_of_different_lengths_are_compared_by_the_day() -> None:
     (comparison,) = compared(1100, 1000).comparisons
     energy = comparison.figure("energy_per_day")
     assert energy is not None
-    assert (energy.value, energy.earlier) == (pytest.approx(26.4), pytest.approx(24))
+    assert energy.value == pytest.approx(26.4)
+    assert energy.earlier == pytest.approx(24)
     assert energy.change == pytest.approx(0.1)
     text = unescaped(markdown_of(compared(1100, 1000), ())).replace("\u00a0", " ")
     assert "That is 10 % per day more than in the period before." in text
