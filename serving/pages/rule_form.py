@@ -9,6 +9,7 @@ from uuid import UUID
 from fastapi import Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
+from sqlmodel import Session
 
 from serving.auth.principal import CurrentPrincipal, needs
 from serving.auth.tenancy import DatabaseSession
@@ -24,7 +25,8 @@ from serving.pages.route import fields_of, form_of, pages, to_page
 from serving.rules import preview, routes as rules
 from serving.rules.preview_schemas import PreviewRequest
 from serving.rules.schemas import RuleCreate, RulePublic, RuleUpdate
-from storage.devices import NAMED_METRICS, Metric
+from storage.device_metrics import metric_names
+from storage.devices import Metric, order_metrics
 from storage.rules import ANY_READING, NO_DATA, OUTSIDE_FORECAST
 from storage.times import utc_now
 
@@ -33,6 +35,8 @@ router = pages()
 DAYS = timedelta(days=30)
 # Markers in the chart. More would only cover each other.
 MAX_MARKERS = 200
+# Machines of which the form offers the metrics.
+MAX_DEVICES = 100
 WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 EMPTY: dict[str, Any] = {
     "rule_name": "", "description": "", "scope": "selected_devices", "device_ids": [], "property": "temperature",
@@ -51,13 +55,14 @@ class NewRule(BaseModel):
 @needs("operate")
 def new_rule_page(
     request: Request,
+    session: DatabaseSession,
     notify: NotificationSettings,
     principal: CurrentPrincipal,
     query: Annotated[NewRule, Query()],
 ) -> Response:
     """The form for a new rule."""
     values = EMPTY | {"device_ids": [query.device_id] if query.device_id else []}
-    return show(request, "rule.html", _form(values, None, channels.list_channels(notify, principal)))
+    return show(request, "rule.html", _form(session, values, None, channels.list_channels(notify, principal)))
 
 
 @router.get("/rules/{rule_id}")
@@ -67,7 +72,7 @@ def rule_page(
     """One rule: its form for who may change it, its values for others."""
     rule = RulePublic.model_validate(rules.existing_rule(session, rule_id), from_attributes=True)
     values = rule.model_dump(by_alias=True)
-    return show(request, "rule.html", _form(values, rule, channels.list_channels(notify, principal)))
+    return show(request, "rule.html", _form(session, values, rule, channels.list_channels(notify, principal)))
 
 
 @router.post("/rules")
@@ -154,14 +159,16 @@ def preview_chart(
     return replace(chart_of(session, reader, query.device_id, of_metric), spans=spans).answer()
 
 
-def _form(values: Mapping[str, Any], rule: RulePublic | None, known: channels.ChannelList) -> dict[str, Any]:
+def _form(
+    session: Session, values: Mapping[str, Any], rule: RulePublic | None, known: channels.ChannelList
+) -> dict[str, Any]:
     names = [channel.channel for channel in known.data]
     return {
         "values": values,
         "rule": rule,
         "channels": sorted({*names, *values["notification_channels"]}),
         "configured": names,
-        "metrics": NAMED_METRICS,
+        "metrics": order_metrics(set(metric_names(session, values["device_ids"][:MAX_DEVICES]))),
         "weekdays": WEEKDAYS,
         "any_reading": ANY_READING,
         "now_from": utc_now() - DAYS,

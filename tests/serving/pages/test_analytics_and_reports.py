@@ -143,6 +143,25 @@ def test_a_report_is_asked_for_and_shown_in_place(client: TestClient, session: S
     assert browser.send("/reports", **fields | {"start_date": "soon"}).status_code == 422
 
 
+def test_a_report_of_several_machines_and_a_new_edition(client: TestClient, session: Session) -> None:
+    browser = Browser(client)
+    days = {"start_date": "2026-02-01", "end_date": "2026-02-07"}
+    of_all = browser.send("/reports", scope="fleet", device_ids="", **days)
+    assert of_all.status_code == 204, of_all.text
+    assert "all machines" in browser.page("/reports")
+    (job,) = client.get("/api/reports/jobs").json()["data"]
+    assert (job["scope"], job["device_ids"]) == ("fleet", None)
+    assert browser.send(f"/reports/{job['job_id']}/editions").status_code == 409
+    claimed = jobs.claim(session, ReportJob, job["job_id"], "run")
+    assert claimed
+    jobs.complete(session, claimed, "Completed", results={"key": "k", "size_bytes": 1, "sha256": "ab"})
+    session.commit()
+    again = browser.send(f"/reports/{job['job_id']}/editions")
+    newest = again.headers["HX-Redirect"].rpartition("/")[2]
+    assert f'Edition 2 of <a href="../reports/{job["job_id"]}"' in browser.page(f"/reports/{newest}")
+    assert newest in browser.page(f"/reports/{job['job_id']}")
+
+
 def test_a_report_in_html_runs_no_script(client: TestClient, session: Session, settings: Settings) -> None:
     key = "reports/D1/report-aaaaaaaaaaaa/D1.html"
     open_object_store(settings).put(key, b"<script>alert(1)</script>")
