@@ -1,4 +1,4 @@
-"""The fleet ranked by its newest analyses: current anomaly, failure risk, expected energy."""
+"""The fleet: ranked by its newest analyses (anomaly, failure risk, expected energy), and devices of one type."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -107,3 +107,17 @@ def _device(row: Any) -> FleetDevice:
         part = figures[i * len(_FIGURES) : (i + 1) * len(_FIGURES)]
         rankings[name] = Ranking(*part) if part[0] is not None else None
     return FleetDevice(device, rankings)
+
+
+def devices_like(session: Session, device_id: str) -> list[str]:
+    """The other devices of the same type and tenant that are not deleted."""
+    device = session.get(Device, device_id)
+    if device is None:
+        return []
+    alike = select(Device.device_id).where(
+        Device.device_type == device.device_type,
+        col(Device.tenant_id).is_not_distinct_from(device.tenant_id),
+        Device.device_id != device_id,
+        col(Device.deleted_at).is_(None),
+    )
+    return list(session.exec(alike.order_by(Device.device_id)))

@@ -65,8 +65,14 @@ class ForecastParameters(Parameters):
 class PredictionParameters(Parameters):
     """The parameters of a failure prediction.
 
-    `failures`: the moments at which the device failed, from the plant's records.
+    `failures`: the moments at which the device failed; by default the recorded failures. `label`: a metric that is 1
+    while the device has failed, to be used instead. `fleet`: whether to learn from all devices of the same type too; by
+    default, if the device's own failures are too few. `max_remaining_hours`: longer remaining lives are not told apart;
+    by default 60 % of the median life.
     """
 
     failures: Annotated[list[AwareDatetime], Field(max_length=10_000)] = []
+    label: MetricName | None = None
+    fleet: Annotated[bool, Field(strict=True)] | None = None
     horizon_hours: HorizonHours = 24
+    max_remaining_hours: Annotated[float, Field(gt=0, le=100_000)] | None = None

@@ -91,7 +91,7 @@ def _run(
         case PredictionParameters():
             from assets.analyses.prediction import predict  # noqa: PLC0415
 
-            return predict(model_name, table, parameters, progress)
+            return predict(model_name, table, parameters, context, progress)
     raise TypeError(f"no analysis takes {type(parameters).__name__}")
 
 

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from assets.analyses import ANALYSES, AnalysisType, CannotAnalyse, Result, analyse
 from assets.analyses.forecasting.models import MODELS as FORECASTERS
-from assets.analyses.prediction import CLASSIFIERS
+from assets.analyses.prognostics.classifiers import CLASSIFIERS
 from assets.analyses.scorers import SCORERS
 from cli.demo import fleet
 

@@ -1,0 +1,123 @@
+"""Which lives a prediction learns from: those of the device, or of all devices of its type too."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+
+from assets.analyses import readings
+from assets.analyses.context import DeviceContext
+from assets.analyses.failure_labels import NONE_RECORDED, Labels, labels_of
+from assets.analyses.parameters import PredictionParameters
+from assets.analyses.prognostics.after_the_fact import known_afterwards
+from assets.analyses.prognostics.steps import MAX_STEPS, STEPS_PER_HORIZON, Steps, Unit, steps_of, within
+from assets.analyses.result import CannotAnalyse
+
+MIN_FAILURES = 2
+# With fewer of its own, two to learn from and two to be judged by, a device also learns from others of its type.
+ENOUGH_OF_ITS_OWN = 4
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """The steps to learn from, those of the device first, where its failures come from, and what was left out.
+
+    `devices` are the other devices with the number of their failures, if the model is the fleet's.
+    """
+
+    steps: Steps
+    labels: Labels
+    own_failures: int
+    devices: dict[str, int]
+    left_out: dict[str, str]
+
+    @property
+    def is_fleet(self) -> bool:
+        return bool(self.devices)
+
+    @property
+    def fleet(self) -> dict[str, Any]:
+        """The other devices as a result shows them."""
+        others = [{"device_id": name, "failures": count} for name, count in self.devices.items()]
+        return {"used": self.is_fleet, "devices": others, "own_failures": self.own_failures}
+
+
+def learnt(table: pa.Table, parameters: PredictionParameters, context: DeviceContext, horizon: timedelta) -> Learnt:
+    """The device's steps, and those of its fleet if that is asked for, or if its own failures are too few.
+
+    Raises:
+        CannotAnalyse: no metric changes, or there are too few failures.
+
+    """
+    labels = labels_of(table, parameters.failures, context.failures, parameters.label)
+    rows, left_out = _informative(readings.frame(table), labels)
+    step = step_of(rows, horizon)
+    own = Unit(rows, within(rows, labels.failures, step))
+    may_use_fleet = parameters.fleet is not False
+    peers = context.peers() if may_use_fleet and _needs_fleet(parameters, own) else ()
+    if not labels.failures and not any(peer.failures for peer in peers):
+        raise CannotAnalyse(NONE_RECORDED)
+    step = max(step, (rows.index[-1] - rows.index[0]) * (1 + len(peers)) / MAX_STEPS)
+    devices: dict[str, int] = {}
+
+    def units() -> Iterator[Unit]:
+        yield own
+        for peer in peers:
+            if (unit := _unit_of(peer.read(), peer.failures, [str(name) for name in rows], step)) is not None:
+                devices[peer.device_id] = len(unit.failures)
+                yield unit
+
+    steps = steps_of(units(), step)
+    failures = len(own.failures) + sum(devices.values())
+    if failures < MIN_FAILURES:
+        raise CannotAnalyse(_too_few(labels, len(own.failures), devices))
+    afterwards = known_afterwards(steps)
+    if len(afterwards) == len(steps.means.columns):
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in afterwards.items())
+        raise CannotAnalyse(f"No metric can indicate a failure ({reasons}).")
+    return Learnt(steps.without(afterwards), labels, len(own.failures), devices, left_out | afterwards)
+
+
+def step_of(rows: pd.DataFrame, horizon: timedelta) -> timedelta:
+    """A 24th of the horizon, but not shorter than the time between two readings; at most MAX_STEPS in all."""
+    times = pd.DatetimeIndex(rows.index)
+    return max(horizon / STEPS_PER_HORIZON, readings.cadence(times), (times[-1] - times[0]) / MAX_STEPS)
+
+
+def _needs_fleet(parameters: PredictionParameters, own: Unit) -> bool:
+    return bool(parameters.fleet) or len(own.failures) < ENOUGH_OF_ITS_OWN
+
+
+def _informative(rows: pd.DataFrame, labels: Labels) -> tuple[pd.DataFrame, dict[str, str]]:
+    """The metrics that change and are not labels, and the others with the reason."""
+    names = {*readings.LABELS, *([labels.column] if labels.column else [])}
+    left_out = {str(name): readings.IS_LABEL for name in rows if name in names}
+    left_out |= {str(name): "constant" for name in rows if name not in names and rows[name].nunique() < 2}
+    rows = rows.drop(columns=list(left_out)).dropna(how="all")
+    if not len(rows.columns):
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in left_out.items())
+        raise CannotAnalyse(f"No metric changes, so none can indicate a failure ({reasons or 'no readings'}).")
+    return rows, left_out
+
+
+def _unit_of(table: pa.Table | None, recorded: Any, metrics: list[str], step: timedelta) -> Unit | None:
+    """Another device with the same metrics; None if it has no readings of any."""
+    measured = [] if table is None else [name for name in readings.measured_metrics(table) if name in metrics]
+    if table is None or not measured:
+        return None
+    rows = readings.frame(table, measured).reindex(columns=metrics)
+    return Unit(rows, within(rows, labels_of(table, (), recorded, None).failures, step))
+
+
+def _too_few(labels: Labels, own: int, devices: dict[str, int]) -> str:
+    others = ""
+    if devices:
+        count = "1 other device of its type has" if len(devices) == 1 else f"{len(devices)} others of its type have"
+        others = f"; {count} {sum(devices.values())}"
+    return (
+        f"{own} of the {len(labels.failures)} recorded failures lie within the readings{others}; at least"
+        f" {MIN_FAILURES} are needed. Choose days that include more of them."
+    )

@@ -1,0 +1,56 @@
+"""The classifiers of failure prediction. They have no class weights, which would distort the probabilities."""
+
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+
+from assets.analyses.prognostics.features import Features
+from storage.arrays import Floats, Indices, Mask
+
+MAX_FITTED = 15_000  # steps
+MAX_QUICK = 5_000
+QUICK_TREES = 60  # enough to compare features, and for the curve
+
+
+def _random_forest(seed: int, *, quick: bool) -> Any:
+    from sklearn.ensemble import RandomForestClassifier  # noqa: PLC0415 - a second to load
+
+    trees = QUICK_TREES if quick else 200
+    # Many features say the same: of three tenths of them, each split finds one that says something.
+    return RandomForestClassifier(n_estimators=trees, min_samples_leaf=5, max_features=0.3, random_state=seed, n_jobs=1)
+
+
+def _gradient_boosting(seed: int, *, quick: bool) -> Any:
+    from sklearn.ensemble import HistGradientBoostingClassifier  # noqa: PLC0415 - a second to load
+
+    steps, rate = (QUICK_TREES, 0.12) if quick else (150, 0.06)
+    return HistGradientBoostingClassifier(
+        max_iter=steps, learning_rate=rate, min_samples_leaf=10, early_stopping=False, random_state=seed
+    )
+
+
+class _Maker(Protocol):
+    def __call__(self, seed: int, *, quick: bool) -> Any: ...
+
+
+# By model name, as in `ANALYSES`; made with a seed.
+CLASSIFIERS: dict[str, _Maker] = {"random_forest": _random_forest, "gradient_boosting": _gradient_boosting}
+
+
+def fitted(model_name: str, known: Features, fails: Mask, rows: Mask, seed: int, *, quick: bool = False) -> Any:
+    """A classifier that has learnt from these rows; of very many, from evenly spread ones.
+
+    A quick one is good enough to compare features by.
+    """
+    chosen: Indices = np.flatnonzero(rows)
+    limit = MAX_QUICK if quick else MAX_FITTED
+    if len(chosen) > limit:
+        chosen = chosen[np.linspace(0, len(chosen) - 1, limit).astype(np.intp)]
+    return CLASSIFIERS[model_name](seed, quick=quick).fit(known.frame.iloc[chosen].to_numpy(), fails[chosen])
+
+
+def probability(model: Any, frame: pd.DataFrame) -> Floats:
+    """The probability that each row's life fails within the horizon."""
+    found: Floats = model.predict_proba(frame.to_numpy())[:, list(model.classes_).index(True)]
+    return found
