@@ -12,12 +12,14 @@ import pyarrow as pa
 from assets.analyses import feedback, readings
 from assets.analyses.context import DeviceContext
 from assets.analyses.detector import Detector, fit_detector, times_of
-from assets.analyses.events import Event, events, lasting
+from assets.analyses.event_energy import event_energies
+from assets.analyses.events import Event, event_of, lasting, runs
 from assets.analyses.explanations import why
 from assets.analyses.features import MAX_HELD_ROWS, Features, features, features_by
 from assets.analyses.frozen import MIN_DURATION, frozen_runs
 from assets.analyses.label import Label
 from assets.analyses.parameters import AnomalyParameters
+from assets.analyses.regimes import Fitting, Regime, Regimes, follow_changes, strengths_of
 from assets.analyses.result import CannotAnalyse, Progress, Result
 from storage.arrays import Floats, Mask
 from storage.times import rfc3339
@@ -70,33 +72,41 @@ def detect(
     else:
         prepared = _prepared(rows, training, context)
         detector, scores = fit_detector(model_name, prepared, training, parameters, progress, grid=grid)
+    regimes = Regimes((Regime(0, prepared, detector, None, None),), strengths_of(detector, scores))
+    if parameters.trained_until and not kept:
+        fitting = Fitting(model_name, parameters, lambda learnt: features(rows, learnt, context.zone))
+        regimes = follow_changes(regimes.all[0], regimes.strengths, training, is_frozen, fitting)
     progress(95, "Gathering events")
-    budget_limit, usual = detector.limit, detector.usual
-    strengths = feedback.pair_strengths(np.where(prepared.judged, scores, usual), budget_limit, usual)
+    scores, in_change = regimes.strengths, regimes.between
+    strengths = feedback.pair_strengths(np.where(prepared.judged, scores, 0.0))
     said = feedback.judged(context.labels, times, strengths, frozen, model_name)
     factor = feedback.learnt_factor(said)
-    limit = usual + factor * (budget_limit - usual)
     is_reported = prepared.judged & ~(of_none & ~of_faults)
-    flags = lasting((scores > limit) & is_reported & ~is_frozen)
+    flags = lasting((scores > factor) & is_reported & ~is_frozen & ~in_change)
     frozen = [run for run in frozen if is_reported[run].any() and _is_longer(times, run, context.labels)]
-    relative = _from_0_to_1(scores, limit)
-    channels = prepared.all
-    found = events(flags, scores, channels.to_numpy(), list(channels.columns))
+    changes = [change for change in regimes.changes if is_reported[change].any()]
+    relative = _from_0_to_1(scores, factor)
+    found = [event_of(run, scores, regimes.of(run.start).prepared.all) for run in runs(flags)]
+    for change in changes:
+        found.append(event_of(change, scores, regimes.of(change.start).prepared.all, "level_change"))
+        flags[change] = True
     for run in frozen:
-        found.append(Event(run.start, run.stop - 1, run.start, ()))
+        found.append(Event(run.start, run.stop - 1, run.start, (), "frozen"))
         flags[run] = True
         lasted = (rows.index[run.stop - 1] - rows.index[run.start]) / MIN_DURATION
         relative[run] = lasted / (lasted + 1)
     found.sort(key=lambda event: event.first)
+    described = _events(rows, Judgement(flags, relative, strengths), found, regimes, context)
     results = {
-        "anomalies": _anomalies(rows, flags, relative, found, prepared),
-        "events": _events(rows, Judgement(flags, relative, strengths), found, prepared),
+        "anomalies": _anomalies(rows, flags, relative, found, regimes),
+        "events": described,
         "summary": {
             "rows": len(rows),
             "anomalous_rows": int(flags.sum()),
             "anomalous_share": float(flags.mean()),
             "events": len(found),
             "frozen_events": len(frozen),
+            "level_changes": len(changes),
             "anomalies_left_out": max(0, int(flags.sum()) - MAX_ANOMALIES),
             "events_left_out": max(0, len(found) - MAX_EVENTS),
             "trained_rows": int((training & prepared.judged).sum()),
@@ -106,8 +116,8 @@ def detect(
             "threshold_factor": factor,
             "rows_of_false_alarms": int((of_none & ~of_faults).sum()),
         },
-        "warning": UNLIKE_TRAINING if parameters.trained_until and _is_unlike(flags & ~is_frozen, training) else None,
-        "looked_at": list(channels.columns),
+        "warning": UNLIKE_TRAINING if _is_unlike(flags & ~is_frozen & ~in_change, training) else None,
+        "looked_at": list(prepared.all.columns),
         "left_out": prepared.left_out,
     }
     scored = pa.table({
@@ -116,7 +126,7 @@ def detect(
         "is_anomaly": pa.array(flags, pa.bool_()),
         "is_judged": pa.array(prepared.judged, pa.bool_()),
     })  # fmt: skip
-    return Result(results, feedback.accuracy(said), scored, None if kept else detector)
+    return Result(results, feedback.accuracy(said), scored, None if kept or regimes.changes else detector)
 
 
 def _prepared(rows: pd.DataFrame, training: Mask, context: DeviceContext) -> Features:
@@ -133,7 +143,8 @@ def _prepared(rows: pd.DataFrame, training: Mask, context: DeviceContext) -> Fea
 
 
 def _is_unlike(flags: Mask, training: Mask) -> bool:
-    return bool(flags[~training].mean() > MAX_ANOMALOUS_SHARE)
+    later = flags[int(np.flatnonzero(training)[-1]) + 1 :]
+    return len(later) > 0 and bool(later.mean() > MAX_ANOMALOUS_SHARE)
 
 
 def _is_longer(times: pd.DatetimeIndex, run: slice, labels: Sequence[Label]) -> bool:
@@ -164,10 +175,10 @@ def _from_0_to_1(scores: Floats, limit: float) -> Floats:
 
 
 def _anomalies(
-    rows: pd.DataFrame, flags: Mask, relative: Floats, found: list[Event], prepared: Features
+    rows: pd.DataFrame, flags: Mask, relative: Floats, found: list[Event], regimes: Regimes
 ) -> list[dict[str, Any]]:
     """The strangest anomalous rows in the order of time; `value` is that of the metric that shows the event."""
-    shown_by = {i: _metric(event, rows, prepared) for event in found for i in range(event.first, event.last + 1)}
+    shown_by = {i: _metric(event, rows, regimes) for event in found for i in range(event.first, event.last + 1)}
     flagged = np.flatnonzero(flags)
     strangest = np.sort(flagged[np.argsort(-relative[flagged], kind="stable")[:MAX_ANOMALIES]])
     return [
@@ -182,38 +193,47 @@ def _anomalies(
     ]
 
 
-def _events(rows: pd.DataFrame, judgement: Judgement, found: list[Event], prepared: Features) -> list[dict[str, Any]]:
+def _events(
+    rows: pd.DataFrame, judgement: Judgement, found: list[Event], regimes: Regimes, context: DeviceContext
+) -> list[dict[str, Any]]:
     """The strongest events in the order of time."""
     flags, relative, strengths = judgement.flags, judgement.relative, judgement.strengths
     strongest = sorted(found, key=lambda event: -relative[event.peak])[:MAX_EVENTS]
-    channels, index = prepared.all, rows.index
+    shown, index = sorted(strongest, key=lambda event: event.first), rows.index
     return [
         {
             "start": rfc3339(index[event.first]),
             "end": rfc3339(index[event.last]),
             "peak": rfc3339(index[event.peak]),
-            "kind": "unusual" if event.features else "frozen",
-            "metric": _metric(event, rows, prepared),
+            "kind": event.kind,
+            "metric": _metric(event, rows, regimes),
             "shown_by": event.features[0] if event.features else "all metrics",
-            "why": why(event, rows, prepared),
-            "drivers": [
-                {
-                    "metric": prepared.about[name].metric,
-                    "shown_by": name,
-                    "usual_spreads": float(channels[name].iloc[event.first : event.last + 1].abs().median()),
-                }
-                for name in event.features[:MAX_DRIVERS]
-            ],
+            "why": why(event, rows, regimes.of(event.first).prepared),
+            "drivers": _drivers(event, regimes.of(event.first).prepared),
             "score": relative[event.peak],
             "exceeds": float(strengths[event.first : max(event.last, event.first + 1)].max())
             if event.features
             else None,
             "points": int(flags[event.first : event.last + 1].sum()),
+            "energy": energy,
         }
-        for event in sorted(strongest, key=lambda event: event.first)
+        for event, energy in zip(shown, event_energies(shown, times_of(index), context), strict=True)
     ]
 
 
-def _metric(event: Event, rows: pd.DataFrame, prepared: Features) -> str:
+def _drivers(event: Event, prepared: Features) -> list[dict[str, Any]]:
+    return [
+        {
+            "metric": prepared.about[name].metric,
+            "shown_by": name,
+            "usual_spreads": float(prepared.all[name].iloc[event.first : event.last + 1].abs().median()),
+        }
+        for name in event.features[:MAX_DRIVERS]
+    ]
+
+
+def _metric(event: Event, rows: pd.DataFrame, regimes: Regimes) -> str:
     """The metric that shows an event; the first one of those that are frozen."""
-    return prepared.about[event.features[0]].metric if event.features else str(rows.columns[0])
+    if not event.features:
+        return str(rows.columns[0])
+    return regimes.of(event.first).prepared.about[event.features[0]].metric

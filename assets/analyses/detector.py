@@ -44,8 +44,9 @@ class FittedScorer:
 class Detector:
     """What a detector learnt.
 
-    `limit`: the threshold by the alert budget. `usual`: the median score. `grid`: the step of the means if rows were
-    averaged. `times` (µs) and `scores`: the rows of the fit; training rows were scored by models without them.
+    `limit`: the threshold by the alert budget. `usual`: the median score of the training rows. `grid`: the step of the
+    means if rows were averaged. `times` (µs) and `scores`: the rows of the fit; training rows were scored by models
+    without them.
     """
 
     features: FittedFeatures
@@ -94,7 +95,7 @@ def fit_detector(
     trusted = parameters.trained_until is not None
     span = prepared.step * int(training.sum())
     limit = threshold(smooth[training], span, parameters.false_events_a_week, trusted=trusted)
-    usual = float(np.median(smooth))
+    usual = float(np.median(smooth[training]))
     detector = Detector(
         prepared.fitted,
         scorers,

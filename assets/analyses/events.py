@@ -23,13 +23,15 @@ WEEK = timedelta(days=7)
 class Event:
     """Rows `first` to `last` (inclusive) and the strangest row `peak`.
 
-    `features` are those that deviate, the furthest first; there are none if all channels are frozen.
+    `kind`: `unusual`, `frozen`, or `level_change`. `features` are those that deviate, the furthest first; frozen
+    channels have none.
     """
 
     first: int
     last: int
     peak: int
     features: tuple[str, ...]
+    kind: str = "unusual"
 
 
 def smoothed(scores: Floats, step: timedelta) -> Floats:
@@ -82,17 +84,9 @@ def lasting(flags: Mask) -> Mask:
     return flags & beside
 
 
-def events(flags: Mask, scores: Floats, features: Floats, names: list[str]) -> list[Event]:
-    """The flagged rows as events, in the order of time; flagged rows close to one another are one event.
-
-    `features` has the shape (rows, features), with one of `names` per column.
-    """
-    return [_event(run, scores, features, names) for run in runs(flags)]
-
-
-def _event(run: slice, scores: Floats, features: Floats, names: list[str]) -> Event:
-    deviations = np.median(np.abs(features[run]), axis=0)
-    furthest = np.argsort(-deviations, kind="stable")
-    return Event(
-        run.start, run.stop - 1, run.start + int(np.argmax(scores[run])), tuple(names[i] for i in furthest.tolist())
-    )
+def event_of(run: slice, scores: Floats, features: pd.DataFrame, kind: str = "unusual") -> Event:
+    """The event of these rows, by their scores and features."""
+    deviations = np.median(np.abs(features.to_numpy()[run]), axis=0)
+    furthest = np.argsort(-deviations, kind="stable").tolist()
+    peak = run.start + int(np.argmax(scores[run]))
+    return Event(run.start, run.stop - 1, peak, tuple(str(features.columns[i]) for i in furthest), kind)

@@ -21,6 +21,8 @@ def why(event: Event, rows: pd.DataFrame, prepared: Features) -> str:
     if not event.features:
         return f"All metrics held exactly the same values for {lasted}."
     said = _deviation(event, event.features[0], rows, prepared)
+    if event.kind == "level_change":
+        return f"The device runs otherwise from here on: within {lasted}, {said}."
     return f"{said[0].upper()}{said[1:]}, for {lasted}."
 
 

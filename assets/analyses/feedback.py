@@ -41,10 +41,10 @@ def rows_within(index: pd.DatetimeIndex, labels: Sequence[Label], verdict: str) 
     return within
 
 
-def pair_strengths(scores: Floats, limit: float, usual: float) -> Floats:
-    """What each row reaches together with the next, in distances of the threshold from the usual score."""
-    strengths: Floats = (np.minimum(scores, np.r_[scores[1:], scores[-1:]]) - usual) / max(limit - usual, 1e-12)
-    return strengths
+def pair_strengths(strengths: Floats) -> Floats:
+    """What each row reaches together with the next."""
+    together: Floats = np.minimum(strengths, np.r_[strengths[1:], strengths[-1:]])
+    return together
 
 
 def judged(

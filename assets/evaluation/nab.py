@@ -1,8 +1,9 @@
 """NAB, single series with labelled windows: fitted on the first min(15 %, 750) rows, judged on the rest.
 
-An alarm is the first row of a run of flagged rows. The NAB score is that of the standard profile: an alarm in a window
-counts more the earlier it comes, a false alarm costs 0.11 at most, a missed window 1; 100 is perfect and 0 is what a
-detector without alarms gets. A. Lavin, S. Ahmad: Evaluating Real-time Anomaly Detection Algorithms (2015).
+An alarm is the first row of an event: flagged rows with at most five others between two of them. The NAB score is that
+of the standard profile: an alarm in a window counts more the earlier it comes, a false alarm costs 0.11 at most, a
+missed window 1; 100 is perfect and 0 is what a detector without alarms gets. A. Lavin, S. Ahmad: Evaluating Real-time
+Anomaly Detection Algorithms (2015).
 """
 
 import json
@@ -51,9 +52,9 @@ def _of_series(model: str, file: Path, labelled: list[list[str]]) -> dict[str, A
     import numpy as np  # noqa: PLC0415 - the list of cases needs no library
     import pandas as pd  # noqa: PLC0415
 
+    from assets.analyses.events import runs  # noqa: PLC0415
     from assets.evaluation.rows import flags_and_scores  # noqa: PLC0415
     from assets.evaluation.tables import read_rows  # noqa: PLC0415
-    from storage.arrays import runs  # noqa: PLC0415
 
     rows = read_rows(file)
     times = pd.DatetimeIndex(rows["timestamp"])

@@ -7,6 +7,7 @@ from assets.analyses import AnomalyParameters, readings
 from assets.analyses.detector import fit_detector
 from assets.analyses.events import lasting
 from assets.analyses.features import features
+from assets.analyses.regimes import Fitting, Regime, follow_changes, strengths_of
 from assets.evaluation.tables import ignore_progress, table
 from storage.arrays import Floats, Mask
 
@@ -18,7 +19,14 @@ def flags_and_scores(model: str, rows: pd.DataFrame, fitted: int, seed: int = 1)
     parameters = AnomalyParameters(trained_until=frame.index[fitted].to_pydatetime(), seed=seed)
     prepared = features(frame, training)
     detector, scores = fit_detector(model, prepared, training, parameters, ignore_progress)
-    flags = lasting((scores > detector.limit) & prepared.judged)
+    nothing = np.zeros(len(frame), bool)
+    fitting = Fitting(model, parameters, lambda learnt: features(frame, learnt))
+    first = Regime(0, prepared, detector, None, None)
+    regimes = follow_changes(first, strengths_of(detector, scores), training, nothing, fitting)
+    scores = regimes.strengths
+    flags = lasting((scores > 1) & prepared.judged & ~regimes.between)
+    for change in regimes.changes:
+        flags[change] = True
     if len(frame) < len(rows):  # a moment that is given twice is one
         at = frame.index.get_indexer(pd.DatetimeIndex(rows["timestamp"]))
         return flags[at], scores[at]

@@ -12,7 +12,7 @@ from assets.evaluation.cases import Case, Evaluation, NoCases
 
 # One protocol a module in this package. Its `cases(folder, every)` returns the cases for which the folder has data;
 # with `every` above 1 they use every such origin or file only.
-PROTOCOLS = ("skab", "nab", "household", "forecasts", "ai4i", "cmapss")
+PROTOCOLS = ("skab", "nab", "household", "quiet", "forecasts", "ai4i", "cmapss")
 
 
 def find_cases(folder: Path, every: int = 1) -> list[Case]:

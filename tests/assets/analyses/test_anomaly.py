@@ -7,9 +7,10 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from assets.analyses import AnomalyParameters, CannotAnalyse, Result, analyse
+from assets.analyses import AnomalyParameters, CannotAnalyse, DeviceContext, Result, analyse
 from assets.analyses.events import lasting, runs, threshold
 from assets.analyses.features import drifts
+from assets.analyses.label import Label
 from storage.settings import CHECKOUT
 
 SERIES = CHECKOUT / "cli" / "demo" / "house-a.csv.gz"
@@ -291,3 +292,62 @@ def test_a_drift_differs_from_noise() -> None:
     random = np.random.default_rng(5)
     assert drifts(np.linspace(0, 10, 400) + random.normal(0, 1, 400))
     assert not drifts(random.normal(0, 1, 400))
+
+
+def test_a_device_that_runs_otherwise_from_then_on_is_one_event() -> None:
+    """The level of a lone series moves for good; later faults are found in the new way of running."""
+    random = np.random.default_rng(5)
+    rows = 8 * 288
+    values = 50 + random.normal(0, 1, rows)
+    values[3 * 288 :] += 25
+    values[7 * 288 : 7 * 288 + 12] += 15
+    times = [START + timedelta(minutes=5 * i) for i in range(rows)]
+    rows_of = table(times, {"temperature": values.tolist()})
+    result = anomalies(rows_of, "covariance", trained_until=START + timedelta(days=2)).results
+    change, fault = result["events"]
+    assert (change["kind"], fault["kind"]) == ("level_change", "unusual")
+    assert change["start"][:13] == "2026-01-04T00"
+    assert change["end"][:10] in ("2026-01-04", "2026-01-05")
+    assert change["why"].startswith("The device runs otherwise from here on: within 24 hours, ")
+    assert fault["start"][:13] == "2026-01-08T00"
+    assert result["summary"]["level_changes"] == 1
+    assert result["warning"] is None
+
+
+def test_many_events_in_a_few_days_are_a_change_and_a_few_are_not() -> None:
+    def kinds(every: int) -> list[str]:
+        """The kinds of events if there is a short one after so many rows, again and again."""
+        random = np.random.default_rng(5)
+        rows = 12 * 288
+        values = 50 + random.normal(0, 1, rows)
+        for first in range(3 * 288, rows, every):
+            values[first : first + 6] += 20
+        times = [START + timedelta(minutes=5 * i) for i in range(rows)]
+        until = START + timedelta(days=3)
+        rows_of = table(times, {"temperature": values.tolist()})
+        return [event["kind"] for event in anomalies(rows_of, "covariance", trained_until=until).results["events"]]
+
+    often, seldom = kinds(50), kinds(288)
+    assert often[0] == "level_change"
+    assert len(often) <= 4
+    assert len(seldom) >= 9
+    assert set(seldom) == {"unusual"}
+
+
+def test_a_change_that_was_called_a_false_alarm_is_not_reported_again() -> None:
+    random = np.random.default_rng(5)
+    values = 50 + random.normal(0, 1, 6 * 288)
+    values[3 * 288 :] += 25
+    rows = table([START + timedelta(minutes=5 * i) for i in range(6 * 288)], {"temperature": values.tolist()})
+    parameters = AnomalyParameters(trained_until=START + timedelta(days=2))
+
+    def events(*labels: Label) -> list[dict[str, Any]]:
+        context = DeviceContext(labels=labels)
+        found: list[dict[str, Any]] = analyse(
+            "anomaly", "covariance", rows, parameters, lambda percent, words: None, context=context
+        ).results["events"]
+        return found
+
+    (change,) = events()
+    start, end = (datetime.fromisoformat(change[name]) for name in ("start", "end"))
+    assert events(Label(start, end, "none", change["kind"], "covariance", change["exceeds"])) == []

@@ -24,7 +24,12 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_cases_are_those_for_which_the_folder_has_data(folder: Path) -> None:
-    assert [case.name for case in find_cases(folder)] == ["household/house-a", "household/house-a/untold"]
+    assert [case.name for case in find_cases(folder)] == [
+        "household/house-a",
+        "household/house-a/untold",
+        "anomaly/noise",
+        "anomaly/healthy",
+    ]
 
 
 def test_origins_are_forty_and_go_around_the_clock() -> None:

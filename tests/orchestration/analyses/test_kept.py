@@ -3,7 +3,7 @@
 import json
 import pickle
 import zlib
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -182,3 +182,15 @@ def test_models_that_nothing_uses_are_deleted(machine: Stores) -> None:
     assert delete_models(machine, utc_now()) == 1
     assert machine.session.exec(select(KeptModel)).all() == []
     assert list(machine.objects.list("models")) == []
+
+
+def test_an_event_has_the_energy_that_was_used_and_expected(machine: Stores) -> None:
+    judged = performed(machine, "anomaly", 0, 12)
+    assert judged.results is not None
+    (event,) = [e for e in judged.results["events"] if e["metric"] == "pressure"]
+    energy = event["energy"]
+    assert (energy["from"][11:16], energy["cost"]) == ("10:00", None)
+    assert energy["kwh"] == pytest.approx(energy["expected_kwh"], rel=0.05)
+    assert energy["excess_kwh"] == pytest.approx(energy["kwh"] - energy["expected_kwh"], abs=1e-6)
+    hours = (datetime.fromisoformat(energy["to"]) - datetime.fromisoformat(energy["from"])) / timedelta(hours=1)
+    assert energy["kwh"] / hours == pytest.approx(0.95, abs=0.15)
