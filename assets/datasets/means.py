@@ -12,7 +12,7 @@ from storage.telemetry import TIME
 from storage.times import DAY, SECOND
 
 # Of a table that an analysis works on.
-MAX_ROWS, MAX_VALUES = 200_000, 3_000_000
+MAX_ROWS, MAX_VALUES = 200_000, 2_000_000
 # Each divides a day, so that files of days can be averaged one by one.
 GRIDS = tuple(seconds * SECOND for seconds in (1, 2, 5, 10, 30, 60, 300, 900, 1800, 3600, 86_400))
 # In the metadata of a table's schema: the grid (µs) that its rows are means over.

@@ -56,20 +56,6 @@ def stats(client: TestClient, device: str = "D1") -> dict[str, Any]:
     return data
 
 
-def test_the_previews_mean_is_that_of_the_statistics_afterwards(client: TestClient, stores: Stores) -> None:
-    """Sums of floats depend on their order: the preview adds readings, statistics add the hours of files."""
-    device = Device(device_id="D2", device_name="D2", device_type="p", metadata_json='{"timezone": "Europe/Paris"}')
-    stores.session.add(device)
-    store(stores, *(reading(m / 6, "D2", power=m * 0.1 + 1e5 / (m + 1)) for m in range(4 * 1440)))
-    correction = {**EXCLUDED, "from": "2026-02-12T03:30:00Z", "to": "2026-02-12T04:10:00Z"}
-    shown = client.post("/api/v1/devices/D2/corrections", params={"preview": True}, json=correction).json()["data"]
-    client.post("/api/v1/devices/D2/corrections", json=correction)
-    export_day(stores, "D2", DAY)
-    range_ = {name: shown[name] for name in ("start_time", "end_time")}
-    after = client.get("/api/v1/data/stats/D2", params=range_).json()["data"]
-    assert after["power_avg"] == shown["metric_after"]["mean"]
-
-
 def test_a_corrected_value_is_not_out_of_band_any_more(client: TestClient, stores: Stores) -> None:
     stores.session.add(Device(device_id="D2", device_name="D2", device_type="p"))
     readings = [reading(m, "D2", power=9e5, voltage=900) for m in (590, 605, 610)]
