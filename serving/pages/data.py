@@ -14,14 +14,14 @@ from serving.devices.schemas import DeviceId
 from serving.exports import routes as exports, waiting
 from serving.exports.schemas import ExportQuery, ExportRequest
 from serving.exports.waiting import WaitingQuery
-from serving.http.fields import Day, Text
+from serving.http.fields import Text
 from serving.http.pagination import PageQuery
 from serving.jobs.schemas import JobPath
 from serving.pages.forms import body_of
 from serving.pages.render import is_partial, show
 from serving.pages.route import form_of, pages, to_page
 from serving.telemetry import completeness
-from serving.telemetry.completeness import CompletenessQuery
+from serving.telemetry.completeness import CompletenessQuery, ShownDay
 from storage.jobs import ACTIVE
 from storage.times import utc_now
 
@@ -34,7 +34,7 @@ class CompletenessFilters(PageQuery):
     """The machines of the heat map, and its last day."""
 
     search: Annotated[Text, Field(max_length=100)] | None = None
-    end_date: Day | None = None
+    end_date: ShownDay | None = None
     page_size: Annotated[int, Field(ge=1, le=100)] = 30
 
 

@@ -5,7 +5,7 @@ from datetime import date, timedelta
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field
 
 from serving.auth.tenancy import DatabaseSession
 from serving.devices.schemas import DeviceId
@@ -22,11 +22,20 @@ MAX_DAYS = 92
 DEFAULT_DAYS = 30
 
 
+def _within_years(day: date) -> date:
+    if not 1970 <= day.year <= 2200:
+        raise ValueError("is outside the years 1970 to 2200")
+    return day
+
+
+ShownDay = Annotated[Day, AfterValidator(_within_years)]
+
+
 class CompletenessQuery(CursorQuery):
     """Days from `start_date` to `end_date`, both included; by default the last 30."""
 
-    start_date: Day | None = None
-    end_date: Day | None = None
+    start_date: ShownDay | None = None
+    end_date: ShownDay | None = None
     device_id: DeviceId | None = None
     search: Annotated[Text, Field(max_length=100, description="Part of the id, the name or the location")] | None = None
     sort: Annotated[Literal["device_id", "-device_id", "device_name", "-device_name"], SORT] = "device_id"
