@@ -6,7 +6,7 @@ from datetime import date
 
 from assets.reports.fleet_content import FleetContent, FleetDay, FleetDevice
 
-MAX_NAMED = 5
+MAX_NAMED = 3
 # Beyond so many days the energy of the fleet is shown by month.
 MAX_DAYS = 62
 # So much more or less than before, so much of it outside working hours, and so little of the period measured.
