@@ -27,7 +27,7 @@ from storage.objects import ObjectStoreUnavailable
 from storage.telemetry import StoreUnavailable
 from storage.times import midnight
 
-# Failure predictions need recorded failures, which only a client can send.
+# Failure predictions are made on request: most devices have no recorded failures to learn from.
 # Forecasts reach into the next morning, so that each of its hours has a band before the next night's forecasts.
 NIGHTLY_ANALYSES: Mapping[AnalysisType, Parameters] = {
     "anomaly": AnomalyParameters(),

@@ -208,6 +208,7 @@ def test_a_label_column_with_many_values_is_refused() -> None:
         predict(worn(), label="vibration")
 
 
+@pytest.mark.slow
 def test_what_is_known_only_after_the_fact_does_not_help() -> None:
     """Canaries: the ticket of the repair, a mark that was set afterwards, and a countdown."""
     random = np.random.default_rng(8)
@@ -323,6 +324,7 @@ def lives_of(lengths: list[int], seed: int = 4, **ways: Any) -> tuple[pa.Table, 
 LENGTHS = [150, 220, 180, 260, 200, 170, 240, 190, 210, 160, 200]
 
 
+@pytest.mark.slow
 def test_remaining_life_has_an_interval_and_is_tested_on_lives_that_were_not_known() -> None:
     rows, moments = lives_of(LENGTHS)
     result = predict(rows.slice(0, len(rows) - 30), failures=moments)
@@ -340,6 +342,7 @@ def test_remaining_life_has_an_interval_and_is_tested_on_lives_that_were_not_kno
     assert "5 lives ran to failure" in few["reason"]
 
 
+@pytest.mark.slow
 def test_a_way_of_failing_that_no_life_showed_is_told() -> None:
     unlike: dict[str, Any] = {"vibration": lambda shape: 1 + 0 * shape, "temperature": lambda shape: 50 + 8 * shape}
     rows, moments = lives_of(LENGTHS, **unlike)

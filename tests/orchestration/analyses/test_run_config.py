@@ -15,6 +15,7 @@ from orchestration.analyses.run_config import config_of
 from orchestration.definitions import defs
 from storage import catalogue
 from storage.devices import Device
+from storage.failures import Failure
 from storage.job_runs import JOB_ID_TAG, dagster_job_name
 from storage.jobs import AnalyticsJob, new_job_id
 from storage.stores import Stores
@@ -107,6 +108,22 @@ def test_a_failure_prediction_gets_its_failures(plant: Stores, instance: dg.Dags
     assert job.parameters is not None
     assert job.parameters["failures"] == [moment.replace("+00:00", "Z") for moment in failures]
     assert job.parameters["horizon_hours"] == 6
+
+
+def test_a_failure_prediction_learns_from_recorded_failures(plant: Stores, instance: dg.DagsterInstance) -> None:
+    for number in range(3):
+        plant.session.add(
+            Failure(device_id="D1", failed_at=datetime(2026, 2, 13 + number, 12, tzinfo=UTC), source="status")
+        )
+    plant.session.commit()
+    run = launch(instance, "prediction", model_name="gradient_boosting", parameters={"horizon_hours": 6})
+    assert run.success
+    (job,) = jobs_of(plant.session)
+    assert job.results is not None
+    assert job.results["labels"] == {"source": "failures", "column": None, "failures": 3}
+    assert 0 <= job.results["failure_probability"] <= 1
+    assert job.accuracy_metrics is not None
+    assert job.accuracy_metrics["reason"].startswith("too few to judge")
 
 
 def test_one_dataset_is_analysed_by_its_key(plant: Stores, instance: dg.DagsterInstance) -> None:
