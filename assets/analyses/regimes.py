@@ -97,16 +97,17 @@ def follow_changes(first: Regime, strengths: Floats, training: Mask, skipped: Ma
     """
     times = pd.DatetimeIndex(first.prepared.all.index)
     found, strengths = [first], strengths.copy()
-    start = int(np.flatnonzero(training)[-1]) + 1
+    start, first_change = int(np.flatnonzero(training)[-1]) + 1, None
     while len(found) <= MAX_CHANGES:
         flags = lasting((strengths > 1) & first.prepared.judged & ~skipped)
         change = _next_change(flags, times, start)
         if change is None:
             break
-        learnt = np.zeros_like(training)
-        # Windows of the first rows hold both ways of running.
-        settled = slice(min(change.start + LONG_ROWS, change.stop), change.stop)
-        learnt[settled] = ~skipped[settled]
+        # After several changes, the device has more than one new way of running: all since the first is learnt from.
+        # Windows of the first rows hold the old way as well.
+        since = change.start if first_change is None else first_change
+        first_change, learnt = since, np.zeros_like(training)
+        learnt[since + LONG_ROWS : change.stop] = ~skipped[since + LONG_ROWS : change.stop]
         if learnt.sum() < MIN_ROWS:
             break
         prepared = fitting.prepare(learnt)
