@@ -17,7 +17,7 @@ CONTRACT = Path(__file__).with_name("openapi_contract.json.gz")
 # What was taken from clients for the sake of others, and told in docs/operating.md.
 TAKEN = ["get /metrics.x-required-role was 'read' and is 'admin'"]  # it shows what all tenants do
 # Values that answers did not have before. They come only after a client has sent one of them.
-NEW_VALUES = {"outside_forecast"}  # the condition of a rule
+NEW_VALUES = {"outside_forecast", "html"}  # the condition of a rule, the format of a report
 WORDS = frozenset(["title", "description", "summary", "operationId", "example", "examples"])
 
 
