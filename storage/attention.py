@@ -1,4 +1,4 @@
-"""Machines by how much they need attention: open alerts first, then those that have been silent longest."""
+"""What needs attention first: machines by their open alerts and by their silence, and the worst of the alerts."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -83,6 +83,15 @@ def machines(
         for device, count, rank, last_seen_at in rows
     ]
     return found, int(total)
+
+
+def worst_alerts(session: Session, device_id: str | None = None, *, limit: int) -> Sequence[Alert]:
+    """Open alerts, of a machine or of all: the worst first, and of one severity the newest."""
+    query = select(Alert).where(col(Alert.status) == "open")
+    if device_id is not None:
+        query = query.where(col(Alert.device_id) == device_id)
+    rank = case({severity: rank for rank, severity in enumerate(SEVERITIES)}, value=col(Alert.severity), else_=0)
+    return session.execute(query.order_by(rank.desc(), col(Alert.created_at).desc()).limit(limit)).scalars().all()
 
 
 def device_types(session: Session) -> Sequence[str]:

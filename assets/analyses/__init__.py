@@ -6,7 +6,7 @@ Importing this package loads no machine learning library.
 from assets.analyses.context import DeviceContext, device_context
 from assets.analyses.measured_hour import measured_hour
 from assets.analyses.parameters import AnomalyParameters, ForecastParameters, Parameters, PredictionParameters
-from assets.analyses.ranking import ranking_of
+from assets.analyses.ranking import ranking_of, strongest_event
 from assets.analyses.registry import ANALYSES, Analysis, AnalysisType, analyse
 from assets.analyses.result import CannotAnalyse, Progress, Result
 
@@ -26,4 +26,5 @@ __all__ = [
     "device_context",
     "measured_hour",
     "ranking_of",
+    "strongest_event",
 ]

@@ -15,8 +15,8 @@ def ranking_of(analysis_type: str, results: Mapping[str, Any], until: datetime) 
     none. Of failures: the probability. Of forecasts of power or energy: the kWh of the coming 24 hours.
     """
     if analysis_type == "anomaly":
-        current = [event["score"] for event in results["events"] if _moment(event["end"]) >= until - CURRENT]
-        return max(current, default=0.0)
+        event = strongest_event(results, until)
+        return event["score"] if event else 0.0
     if analysis_type == "prediction":
         probability: float | None = results.get("failure_probability")
         return probability
@@ -25,6 +25,12 @@ def ranking_of(analysis_type: str, results: Mapping[str, Any], until: datetime) 
     if per_hour is None or len(coming) < HOURS or None in coming:
         return None
     return float(sum(coming)) * per_hour
+
+
+def strongest_event(results: Mapping[str, Any], until: datetime) -> dict[str, Any] | None:
+    """The strongest anomaly that reaches into the newest 24 hours before `until`; None if there is none."""
+    current = [event for event in results["events"] if _moment(event["end"]) >= until - CURRENT]
+    return max(current, key=lambda event: event["score"], default=None)
 
 
 def _moment(text: str) -> datetime:

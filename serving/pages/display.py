@@ -53,7 +53,7 @@ def duration(seconds: float | None) -> str:
     if seconds is None:
         return NOTHING
     size, name = next((size, name) for least, size, name in SPANS if abs(seconds) >= least)
-    return f"{int(seconds / size)}{BLANK}{name}"
+    return f"{round(seconds / size)}{BLANK}{name}"
 
 
 def time(moment: datetime | None, kind: str = "time") -> str:

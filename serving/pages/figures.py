@@ -1,9 +1,10 @@
 """A machine as it is now: its state, its newest reading, the energy of today and the course of the last day."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
+from typing import Any
 
 from fastapi import Request
 from sqlmodel import Session
@@ -11,14 +12,15 @@ from sqlmodel import Session
 from assets.datasets import TelemetryReader, energy_of, states_of
 from assets.energy import State
 from serving.pages.recent import recent
+from serving.pages.silence import silent_after
 from storage import maintenance
 from storage.attention import MachineRow
 from storage.devices import Device, DeviceMetadata, order_metrics
 from storage.settings import Settings
-from storage.times import DAY, HOUR, MINUTE, SECOND, microseconds, moment, utc_now
+from storage.times import DAY, HOUR, microseconds, moment, utc_now
 
-# A state stands from the last reading on for so long, or for three of the device's usual steps.
-STANDS = 15 * MINUTE
+# So many of the newest readings say how often the machine sends.
+NEWEST = 20
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class MachineFigures:
     `metric`, `value` and `at` are of the newest reading of the last day; None without any.
     """
 
-    state: State | None
+    state: State
     metric: str | None
     value: float | None
     at: datetime | None
@@ -37,7 +39,7 @@ class MachineFigures:
     hours: Sequence[float | None]
 
 
-NEVER_SEEN = MachineFigures(None, None, None, None, None, 0.0, ())
+NEVER_SEEN = MachineFigures("silent", None, None, None, None, 0.0, ())
 
 
 def figures_of(
@@ -48,51 +50,56 @@ def figures_of(
     for row in rows:
         device = row.device
         key = ("figures", device.device_id, device.updated_at)
-        make = partial(_figures, session, reader, settings, device)
-        found[device.device_id] = kept.get(key, make) if row.last_seen_at else NEVER_SEEN
+        if row.last_seen_at is None:
+            found[device.device_id] = NEVER_SEEN
+        else:
+            found[device.device_id] = kept.get(
+                key, partial(_figures, session, reader, settings, device, row.last_seen_at)
+            )
     return found
 
 
-def _figures(session: Session, reader: TelemetryReader, settings: Settings, device: Device) -> MachineFigures:
+def _figures(
+    session: Session, reader: TelemetryReader, settings: Settings, device: Device, seen: datetime
+) -> MachineFigures:
     now = microseconds(utc_now())
     metadata = DeviceMetadata.parse(device.metadata_json)
-    today = moment(now).astimezone(metadata.zone(settings.zone)).replace(hour=0, minute=0, second=0, microsecond=0)
+    # The site's day, as the sum over all machines has it.
+    today = moment(now).astimezone(settings.zone).replace(hour=0, minute=0, second=0, microsecond=0)
     midnight, end = microseconds(today), now // HOUR * HOUR + HOUR
     start = min(midnight, end - DAY)
     energy = energy_of(session, reader, device.device_id, start, max(end, now))
     of_today = energy.part(midnight, max(end, now))
     hours = [energy.part(hour, hour + HOUR).mean_power for hour in range(end - DAY, end, HOUR)]
-    metric, value, at = newest_reading(reader, device.device_id, now)
-    state = state_now(session, reader, device, metadata, now)
+    rows = reader.read(device.device_id, now - DAY, now + HOUR, newest=NEWEST).to_pylist()
+    metric, value, at = newest_value(rows)
+    times = [microseconds(row["time"]) for row in rows]
+    newest = max([microseconds(seen), *times[-1:]])
+    state = state_now(session, reader, device, now, seen=newest, after=silent_after(metadata, times))
     return MachineFigures(state, metric, value, at, of_today.kwh, of_today.coverage, hours)
 
 
-def newest_reading(
-    reader: TelemetryReader, device_id: str, now: int
-) -> tuple[str | None, float | None, datetime | None]:
-    """Metric, value and time of the newest reading within a day; power, if the reading has it."""
-    rows = reader.read(device_id, now - DAY, now + HOUR, newest=1)
-    if not len(rows):
+def newest_value(rows: Sequence[Mapping[str, Any]]) -> tuple[str | None, float | None, datetime | None]:
+    """Metric, value and time of the newest reading; power, if the reading has it."""
+    if not rows:
         return None, None, None
-    row = rows.to_pylist()[-1]
-    at = row.pop("time")
+    at, row = rows[-1]["time"], {name: value for name, value in rows[-1].items() if name != "time"}
     names = [name for name in ("power", *order_metrics(set(row))) if row.get(name) is not None]
     return (names[0], row[names[0]], at) if names else (None, None, at)
 
 
-def state_now(
-    session: Session, reader: TelemetryReader, device: Device, metadata: DeviceMetadata, now: int
-) -> State | None:
-    """The state that a machine has; None if nothing was known of it for hours."""
+def state_now(session: Session, reader: TelemetryReader, device: Device, now: int, *, seen: int, after: int) -> State:
+    """The state of a machine that was last `seen` (µs) and is silent `after` that (µs); `unknown`: it does send."""
     planned = maintenance.windows_during(
         session, device.device_id, device.tenant_id, moment(now) - timedelta(hours=1), moment(now)
     )
     windows = [(microseconds(window.starts_at), microseconds(window.ends_at)) for window in planned]
-    found, source = states_of(session, reader, device.device_id, now - HOUR, now, maintenance=windows)
-    if not found.spans or source is None:
-        return None
-    last = found.spans[-1]
-    stands = max(STANDS, int(3 * (metadata.cadence_seconds or 0) * SECOND))
-    if last.state == "silent" and last.end - last.start <= stands and len(found.spans) > 1:
-        return found.spans[-2].state
-    return last.state
+    found, _ = states_of(session, reader, device.device_id, now - HOUR, now, maintenance=windows)
+    last = found.spans[-1] if found.spans else None
+    if last is not None and last.state != "silent":
+        return last.state
+    if now - seen >= after:
+        return "silent"
+    # Until the next reading the last state stands.
+    before = found.spans[-2] if len(found.spans) > 1 else None
+    return before.state if before and before.state != "maintenance" and seen - before.end < after else "unknown"

@@ -5,12 +5,13 @@ from typing import Annotated, Any
 
 from fastapi import Query, Request, Response
 
+from assets.analyses import strongest_event
 from assets.energy import fleet_peak
 from serving.alerts import routes as alerts
-from serving.alerts.schemas import AlertQuery
+from serving.alerts.schemas import AlertPublic, AlertQuery
 from serving.alerts.summary import SummaryQuery, summarize_alerts
 from serving.analytics import routes as analytics
-from serving.analytics.fleet import FleetQuery, rank_fleet
+from serving.analytics.fleet import FleetQuery, JobBehind, rank_fleet
 from serving.analytics.schemas import JobQuery
 from serving.auth.principal import CurrentPrincipal
 from serving.auth.tenancy import DatabaseSession
@@ -34,7 +35,7 @@ router = pages()
 first = pages(BrowserRoute)
 
 MACHINES = 12
-ALERTS = 6
+ALERTS = 5
 LATELY = timedelta(minutes=5)
 # Seconds that a figure is shown to all who look, before it is asked for again.
 FRESH = 8
@@ -78,12 +79,12 @@ def worst_machines(
 def open_alerts(
     request: Request, session: DatabaseSession, settings: PlatformSettings, principal: CurrentPrincipal
 ) -> Response:
-    """Open alerts by severity, and the newest of them."""
+    """Open alerts by severity, and the worst of them."""
 
     def found() -> dict[str, Any]:
         counts = summarize_alerts(session, settings, SummaryQuery(days=1)).data.by_severity
-        newest = alerts.list_alerts(session, principal, AlertQuery(status="open", page_size=ALERTS))
-        return {"counts": counts, "newest": newest}
+        worst = attention.worst_alerts(session, limit=ALERTS)
+        return {"counts": counts, "worst": [AlertPublic.seen_by(principal.tenant_id, alert) for alert in worst]}
 
     context = recent(request, FRESH).get(("alerts", principal.tenant_id), found)
     return show(request, "partials/home_alerts.html", context)
@@ -135,7 +136,11 @@ def newest_analyses(request: Request, session: DatabaseSession, principal: Curre
         by_anomaly = rank_fleet(session, FleetQuery(sort="-anomaly", page_size=ALERTS)).devices
         by_risk = rank_fleet(session, FleetQuery(sort="-risk", page_size=ALERTS)).devices
         return {
-            "anomalies": [device for device in by_anomaly if device.anomaly and device.anomaly.score > 0],
+            "anomalies": [
+                (device, _event_of(session, device.anomaly.job))
+                for device in by_anomaly
+                if device.anomaly and device.anomaly.score > 0
+            ],
             "risks": [device for device in by_risk if device.failure_risk],
             "jobs": analytics.list_jobs(session, JobQuery(status="completed", limit=1)).jobs,
         }
@@ -158,6 +163,11 @@ def changes(
         "quarantined": list_quarantine(session, QuarantineQuery(start_time=since, page_size=1)).total,
     }
     return show(request, "partials/home_changes.html", context)
+
+
+def _event_of(session: DatabaseSession, job: JobBehind) -> dict[str, Any] | None:
+    """The event whose score a machine is ranked by."""
+    return strongest_event(analytics.get_analytics_results(session, job.job_id).results, job.until)
 
 
 def _energy(session: DatabaseSession, reader: Readings, settings: Settings) -> dict[str, Any]:
@@ -185,4 +195,5 @@ def _energy(session: DatabaseSession, reader: Readings, settings: Settings) -> d
         "peak": peak,
         "peak_at": peak and moment(peak.at),
         "weekday": f"{midnight:%A}",
+        "zone": settings.zone.key,
     }

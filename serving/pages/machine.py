@@ -7,7 +7,7 @@ from fastapi import Query, Request, Response
 from sqlmodel import Session
 
 from serving.alerts import routes as alerts
-from serving.alerts.schemas import AlertQuery
+from serving.alerts.schemas import AlertPublic, AlertQuery
 from serving.auth.principal import CurrentPrincipal
 from serving.auth.tenancy import DatabaseSession
 from serving.dependencies import PlatformSettings, Readings, WorkingSite
@@ -20,6 +20,7 @@ from serving.rules import routes as rules
 from serving.rules.schemas import RuleQuery
 from serving.telemetry.routes import refuse_unknown
 from serving.telemetry.states import states_data
+from storage import attention
 from storage.devices import UNITS, Device, DeviceMetadata, order_metrics
 from storage.last_seen import DeviceLastSeen
 from storage.times import DAY, HOUR, microseconds, utc_now
@@ -91,7 +92,7 @@ def overview(
     """What the machine does now: newest values and open alerts; the states of the last day come after the page."""
     context = machine_context(session, device_id, "")
     now = microseconds(utc_now())
-    query = AlertQuery(device_id=device_id, status="open", page_size=5)
+    worst = attention.worst_alerts(session, device_id, limit=5)
 
     def states() -> dict[str, Any]:
         return states_data(session, reader, settings, site, device_id, start=now - DAY, end=now)
@@ -100,7 +101,7 @@ def overview(
     context |= {
         "values": newest_values(reader, device_id, context["seen"], context["metadata"]),
         "states": recent(request, 30).get(("states", device_id), states) if is_part else None,
-        "alerts": alerts.list_alerts(session, principal, query),
+        "alerts": [AlertPublic.seen_by(principal.tenant_id, alert) for alert in worst],
     }
     return show(request, "partials/machine_now.html" if is_part else "machine_overview.html", context)
 

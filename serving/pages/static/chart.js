@@ -234,7 +234,7 @@ function timeTick(seconds, step, isFirst) {
   const date = new Date(seconds * 1000);
   const day = localTime(date, step >= 28 * 86400 ? { month: "short", year: "numeric" } : { day: "numeric", month: "short" });
   if (step >= 86400) return day;
-  const time = localTime(date, { hour: "2-digit", minute: "2-digit", second: step < 60 ? "2-digit" : undefined, hourCycle: "h23" });
+  const time = localTime(date, { hour: "2-digit", minute: "2-digit", second: step < 60 ? "2-digit" : undefined });
   return isFirst || /^00:00(:00)?$/.test(time) ? `${time}\n${day}` : time;
 }
 

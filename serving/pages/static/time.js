@@ -1,26 +1,28 @@
-// Times in the reader's zone, with UTC on hover; ages that grow while one looks.
+// Times in the reader's zone and in 24 hours, with UTC on hover; ages that grow while one looks.
 import { zone } from "./preferences.js";
 
 const AGE_SECONDS = 10;
 const UNITS = [[172800, 86400, "d"], [7200, 3600, "h"], [120, 60, "min"], [0, 1, "s"]];
 const formats = new Map();
+// A `date` is a day of UTC, whatever the reader's zone is.
+const FORMATS = { day: { dateStyle: "medium" }, date: { dateStyle: "medium", timeZone: "UTC" } };
 
 export function localTime(date, options = { dateStyle: "medium", timeStyle: "short" }) {
   const key = JSON.stringify([zone(), options]);
-  if (!formats.has(key)) formats.set(key, new Intl.DateTimeFormat(undefined, { ...options, timeZone: zone() }));
+  if (!formats.has(key)) formats.set(key, new Intl.DateTimeFormat(undefined, { hourCycle: "h23", timeZone: zone(), ...options }));
   return formats.get(key).format(date);
 }
 
 export function ageOf(date) {
   const seconds = Math.max(0, (Date.now() - date) / 1000);
   const [, size, name] = UNITS.find(([least]) => seconds >= least);
-  return `${Math.floor(seconds / size)}\u00a0${name} ago`;
+  return `${Math.round(seconds / size)}\u00a0${name} ago`;
 }
 
 function write(element) {
   const date = new Date(element.dateTime);
   const kind = element.dataset.time;
-  const text = kind === "age" ? ageOf(date) : localTime(date, kind === "day" ? { dateStyle: "medium" } : undefined);
+  const text = kind === "age" ? ageOf(date) : localTime(date, FORMATS[kind]);
   if (element.textContent !== text) element.textContent = text;
   if (kind === "age") element.title = `${localTime(date)} · ${date.toISOString().slice(0, 19).replace("T", " ")} UTC`;
 }
