@@ -75,7 +75,7 @@ class Adviser:
     def _peak(self) -> Iterator[Advice]:
         cells, demand = self.measured.energy.cells, self.measured.energy.peak_demand
         well = cells.covered >= WELL_COVERED * QUARTER
-        if demand is None or demand.watts <= 0 or well.sum() < MIN_QUARTERS:
+        if demand is None or self.measured.energy.load_factor is None or well.sum() < MIN_QUARTERS:
             return
         watts = cells.amounts[well] / 1000 / (cells.covered[well] / HOUR)
         usual = float(np.quantile(watts, USUAL_SHARE))
