@@ -18,7 +18,7 @@ from serving.pages import (
     reports,
     rule_form,
     rules,
-    settings,
+    settings_page,
 )
 
 MODULES = (
@@ -39,6 +39,6 @@ MODULES = (
     data,
     report_schedules,
     reports,
-    settings,
+    settings_page,
 )
 ROUTERS = [home.first, *(module.router for module in MODULES)]
