@@ -9,6 +9,7 @@ from assets.reports import MAX_FLEET_DEVICES
 from serving.devices.registration import registered_device
 from serving.devices.schemas import DeviceId
 from serving.http.errors import Invalid
+from serving.http.fields import Optional
 from storage.jobs import FLEET
 
 Scope = Literal["device", "fleet"]
@@ -20,7 +21,7 @@ class SubjectFields(BaseModel):
     scope: Annotated[
         Scope | None, Field(description="`fleet` for a report over several devices; follows from the ids if left out")
     ] = None
-    device_id: DeviceId | None = None
+    device_id: Optional[DeviceId] = None
     device_ids: Annotated[
         list[DeviceId] | None,
         Field(min_length=1, max_length=MAX_FLEET_DEVICES, fail_fast=True, description="The devices of a fleet report"),
