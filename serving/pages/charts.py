@@ -22,6 +22,7 @@ class Series:
     low: Sequence[float | None] | None = None
     high: Sequence[float | None] | None = None
     style: Style = "line"
+    band: str = ""
 
 
 @dataclass(frozen=True)

@@ -2,14 +2,14 @@
 
 import math
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from markupsafe import Markup, escape
 
 from storage.devices import UNITS
-from storage.times import utc_now
+from storage.times import midnight, utc_now
 
 # Between a number and its unit, and between a number's thousands: a line never ends there.
 BLANK, THIN = "\N{NO-BREAK SPACE}", "\N{NARROW NO-BREAK SPACE}"
@@ -17,6 +17,9 @@ NOTHING = "\N{EN DASH}"
 PREFIXED = {"W": ("W", "kW", "MW", "GW"), "kWh": ("Wh", "kWh", "MWh", "GWh"), "B": ("B", "kB", "MB", "GB", "TB")}
 # The prefix that a unit stands with in `PREFIXED`.
 OWN_PREFIX = {"kWh": 1}
+MAX_DIGITS = 9
+# Datasets name no unit of the others, but the names leave no doubt.
+KNOWN_UNITS = {**UNITS, "reactive_power": "var", "apparent_power": "VA", "frequency": "Hz"}
 SPANS = ((86_400 * 2, 86_400, "d"), (7_200, 3_600, "h"), (120, 60, "min"), (0, 1, "s"))
 
 
@@ -30,14 +33,19 @@ def number(value: float | None, unit: str = "", *, digits: int = 3) -> str:
     return f"{text}{BLANK}{unit}" if unit and unit != "1" else text
 
 
-def metric(value: float | None, name: str) -> str:
-    """A value of a metric, with the unit that the metric has."""
-    return quantity(value, UNITS.get(name, ""))
+def metric(value: float | None, name: str, apart_from: float | None = None) -> str:
+    """A value of a metric, with the unit that the metric has, and with the digits that tell it from another value."""
+    unit, digits = KNOWN_UNITS.get(name, ""), 3
+    while value is not None and apart_from not in (None, value) and digits < MAX_DIGITS:
+        if number(value, unit, digits=digits) != number(apart_from, unit, digits=digits):
+            break
+        digits += 1
+    return quantity(value, unit, digits=digits)
 
 
-def quantity(value: float | None, unit: str) -> str:
+def quantity(value: float | None, unit: str, *, digits: int = 3) -> str:
     """A measured value; in the browser a temperature becomes one in the reader's unit."""
-    text = number(value, unit)
+    text = number(value, unit, digits=digits)
     if unit != "°C" or value is None:
         return text
     return Markup('<data value="{}" data-unit="{}">{}</data>').format(value, unit, text)
@@ -69,6 +77,22 @@ def time(moment: datetime | None, kind: str = "time") -> str:
     return Markup('<time datetime="{}" data-time="{}" title="{}">{}</time>').format(
         f"{utc:%Y-%m-%dT%H:%M:%S.%fZ}", kind, title, text
     )
+
+
+def days(start: datetime, end: datetime) -> str:
+    """The days of a half-open range, the last one included: of UTC if it begins and ends there, or else local ones."""
+    ends = [start, max(start, end - timedelta(microseconds=1))]
+    if midnight(start.astimezone(UTC).date()) == start and midnight(end.astimezone(UTC).date()) == end:
+        dates = [moment.astimezone(UTC).date() for moment in ends]
+        shown: list[str] = [Markup('<time datetime="{0}" data-time="date">{0}</time>').format(date) for date in dates]
+    else:
+        shown = [time(moment, "day") for moment in ends]
+    return Markup(" \N{EN DASH} ").join(shown if shown[0] != shown[1] else shown[:1])
+
+
+def source(name: str | None) -> str:
+    """What an energy was worked out from: `integral:power`, or `counter:` and its name."""
+    return (name or "nothing").replace("integral:power", "its power").replace("counter:", "the counter ")
 
 
 def moment(text: str) -> datetime:
@@ -153,6 +177,8 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "percent": percent,
     "duration": duration,
     "time": time,
+    "days": days,
+    "source": source,
     "moment": moment,
     "words": words,
     "short": short,

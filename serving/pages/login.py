@@ -32,8 +32,9 @@ def sign_in(request: Request) -> Response:
     try:
         auth.sign_in(request, response, body_of(SignIn, {"key": form.get("key", "").strip()}))
     except Problem as problem:
-        context = {"following": following, "signed_in": None, "problem": problem}
-        return show(request, "login.html", context, status=problem.status)
+        context = {"following": following, "signed_in": None, "problem": problem, "link": None}
+        response = show(request, "login.html", context, status=problem.status)
+    response.headers["Cache-Control"] = "no-store"
     return response
 
 

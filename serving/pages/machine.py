@@ -13,6 +13,7 @@ from serving.auth.tenancy import DatabaseSession
 from serving.dependencies import PlatformSettings, Readings, WorkingSite
 from serving.devices.schemas import DevicePath
 from serving.http.pagination import PageQuery
+from serving.pages.display import KNOWN_UNITS
 from serving.pages.recent import recent
 from serving.pages.render import is_partial, show
 from serving.pages.route import pages
@@ -21,7 +22,7 @@ from serving.rules.schemas import RuleQuery
 from serving.telemetry.routes import refuse_unknown
 from serving.telemetry.states import states_data
 from storage import attention
-from storage.devices import UNITS, Device, DeviceMetadata, order_metrics
+from storage.devices import Device, DeviceMetadata, order_metrics
 from storage.last_seen import DeviceLastSeen
 from storage.times import DAY, HOUR, microseconds, utc_now
 
@@ -152,4 +153,4 @@ def unit_of(metric: str, metadata: DeviceMetadata) -> str:
     counter = metadata.counters.get(metric)
     if counter is not None:
         return counter.unit if counter.factor in (None, 1) else ""
-    return UNITS.get(metric, "")
+    return KNOWN_UNITS.get(metric, "")

@@ -59,6 +59,7 @@ def chart_of_forecast(results: Mapping[str, Any]) -> ChartData:
         unit,
         low=past + [point["lower"] for point in ahead],
         high=past + [point["upper"] for point in ahead],
+        band="band of 95 %",
     )
     series = [Series(metric.replace("_", " "), [point["value"] for point in history] + coming, unit), forecast]
     time = [_seconds(point["timestamp"]) for point in [*history, *ahead]]

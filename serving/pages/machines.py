@@ -10,6 +10,7 @@ from serving.auth.tenancy import DatabaseSession
 from serving.dependencies import LimitSettings, PlatformSettings, Readings
 from serving.devices import routes as devices
 from serving.devices.schemas import DeviceCreate, Status
+from serving.http.errors import Conflict
 from serving.http.fields import Text
 from serving.http.pagination import PageQuery
 from serving.pages.figures import figures_of
@@ -20,6 +21,7 @@ from serving.telemetry.routes import list_unregistered
 from serving.telemetry.schemas import UnregisteredQuery
 from storage import attention
 from storage.attention import AttentionOrder
+from storage.devices import Device
 
 router = pages()
 
@@ -75,6 +77,10 @@ def register_machine(
     """Register a device, as POST /api/v1/devices does."""
     form = {name: value for name, value in form_of(request).items() if value.strip()}
     body = body_of(DeviceCreate, {"device_name": form.get("device_id"), "device_type": "machine", **form})
+    known = session.get(Device, body.device_id)
+    if known is not None and known.deleted_at is None:
+        request.state.problem_link = (f"machines/{body.device_id}", "Show the machine")
+        raise Conflict(f"{body.device_id} is already registered", field="device_id")
     response = to_page(request, f"machines/{body.device_id}")
     devices.create_device(session, principal, settings, limits, request, response=Response(), body=body)
     return response

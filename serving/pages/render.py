@@ -10,6 +10,7 @@ from fastapi import Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from serving.auth.principal import principal_if_any
 from serving.http.errors import ProblemDetails
 from serving.pages import csrf, display, static_files
 from storage.access import Principal, Role
@@ -71,8 +72,12 @@ def problem_page(request: Request, problem: ProblemDetails, headers: Mapping[str
     """An error in the API's words. If htmx asks, it goes into the page's place for notices; a chart gets it as JSON."""
     if wants_json(request):
         return JSONResponse(problem.model_dump(), problem.status, headers, media_type="application/problem+json")
+    if not hasattr(request.state, "principal"):
+        request.state.principal = principal_if_any(request)  # a browser that is lost has not been asked
     is_part = is_partial(request)
-    response = show(request, "partials/problem.html" if is_part else "problem.html", {"problem": problem})
+    # A page of ours that helps: its path, and what it is called.
+    context = {"problem": problem, "link": getattr(request.state, "problem_link", None)}
+    response = show(request, "partials/problem.html" if is_part else "problem.html", context)
     response.status_code = problem.status
     response.headers.update(headers)
     if is_part:
@@ -117,6 +122,7 @@ def _surroundings(request: Request) -> dict[str, Any]:
         "section": path.partition("/")[0],
         "principal": principal,
         "may": may,
+        "opens_dagster": may("operate") and principal is not None and principal.tenant_id is None,
         "csrf_token": csrf.token(request),
         "is_partial": is_partial(request),
     }

@@ -5,6 +5,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from fastapi import APIRouter, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import RedirectResponse
 from fastapi.routing import APIRoute
 from starlette.routing import Match
@@ -37,7 +38,12 @@ class PageRoute(APIRoute):
                 request.state.form = parse_qs((await request.body()).decode(errors="replace"))
                 sent = request.headers.get(csrf.HEADER) or form_of(request).get(csrf.FIELD)
                 csrf.check(request, sent)
-            response = await handle(Request(request.scope, request.receive))
+            try:
+                response = await handle(Request(request.scope, request.receive))
+            except RequestValidationError as error:
+                if (right := _without_wrong(request, error)) is None:
+                    raise
+                return right
             csrf.remember(request, response)
             return response
 
@@ -46,6 +52,17 @@ class PageRoute(APIRoute):
     def show_problem(self, request: Request, problem: ProblemDetails, headers: Mapping[str, str]) -> Response:
         """The error as a page, or as a note on the page that htmx has open."""
         return problem_page(request, problem, headers)
+
+
+def _without_wrong(request: Request, error: RequestValidationError) -> Response | None:
+    """Lead a browser to the page without the parameters that are wrong; None if the error is not about these alone."""
+    wrong = {str(one["loc"][1]) for one in error.errors() if one["loc"][0] == "query" and len(one["loc"]) > 1}
+    is_page = request.method == "GET" and not is_partial(request) and not wants_json(request)
+    if not is_page or not wrong or any(one["loc"][0] != "query" for one in error.errors()):
+        return None
+    right = {name: values for name, values in parse_qs(request.url.query).items() if name not in wrong}
+    path = request.url.path.removeprefix(request.scope.get("root_path", "")).lstrip("/")
+    return to_page(request, f"{path}?{urlencode(right, doseq=True)}" if right else path)
 
 
 class BrowserRoute(PageRoute):

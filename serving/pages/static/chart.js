@@ -2,7 +2,8 @@
 //
 // The JSON at `data-chart` (serving/pages/charts.py):
 //   time: seconds since 1970, ascending
-//   series: [{label, unit, values, low, high, style}]  low and high draw a band; style: line, bars or points
+//   series: [{label, unit, values, low, high, style, band}]  low and high draw a band, whose name is `band`;
+//           style: line, bars or points
 //   spans: [{start, end, kind, label}]                 what lies over the chart: alerts, anomalies, maintenance
 //   lines: [{value, label}]                            thresholds
 //   start, end: the range that is shown
@@ -14,6 +15,8 @@ import { formatNumber, formatTick } from "./number.js";
 const ROWS_PER_PAGE = 50;
 const READ_AFTER_MS = 250;
 const COLOURS = 4;
+const MERGE_PX = 4;
+const bandOf = (one) => (one.band ? [`${one.band} from`, `${one.band} to`] : ["lowest", "highest"]);
 
 class Chart {
   constructor(figure) {
@@ -94,7 +97,8 @@ class Chart {
       });
       if (one.low) {
         const edge = { stroke: "transparent", width: 0, value, points: { show: false }, spanGaps: false };
-        series.push({ ...edge, label: "highest" }, { ...edge, label: "lowest" });
+        const [low, high] = bandOf(one);
+        series.push({ ...edge, label: high }, { ...edge, label: low });
         bands.push({ series: [series.length - 2, series.length - 1], fill: `${stroke}33` });
       }
     });
@@ -131,14 +135,21 @@ class Chart {
   spans(plot, colour) {
     const { ctx, bbox } = plot;
     const colours = { alert: "--bad", anomaly: "--chart-2", maintenance: "--maintenance" };
-    ctx.save();
-    for (const span of this.data.spans ?? []) {
+    const mark = 2 * devicePixelRatio, right = bbox.left + bbox.width, drawn = [];
+    for (const span of [...(this.data.spans ?? [])].sort((a, b) => a.start - b.start)) {
       const from = Math.max(bbox.left, plot.valToPos(span.start, "x", true));
-      const to = Math.min(bbox.left + bbox.width, plot.valToPos(span.end, "x", true));
-      if (to < bbox.left || from > bbox.left + bbox.width) continue;
-      ctx.globalAlpha = span.kind === "alert" ? 0.7 : 0.25;
-      ctx.fillStyle = colour(colours[span.kind] ?? "--off");
-      ctx.fillRect(from, bbox.top, Math.max(2 * devicePixelRatio, to - from), bbox.height);
+      const to = Math.max(from + mark, Math.min(right, plot.valToPos(span.end, "x", true)));
+      if (from > right || plot.valToPos(span.end, "x", true) < bbox.left) continue;
+      // Marks that nearly touch are one, so that many do not cover the values.
+      const before = drawn.findLast((one) => one.kind === span.kind);
+      if (before && from - before.to < MERGE_PX * devicePixelRatio) before.to = Math.max(before.to, to);
+      else drawn.push({ kind: span.kind, from, to });
+    }
+    ctx.save();
+    for (const { kind, from, to } of drawn) {
+      ctx.globalAlpha = to - from <= mark && kind === "alert" ? 0.7 : kind === "alert" ? 0.15 : 0.25;
+      ctx.fillStyle = colour(colours[kind] ?? "--off");
+      ctx.fillRect(from, bbox.top, to - from, bbox.height);
     }
     ctx.restore();
   }
@@ -205,7 +216,7 @@ class Chart {
     const { time, series } = this.data, from = page * ROWS_PER_PAGE;
     const table = document.createElement("table");
     const head = table.createTHead().insertRow();
-    for (const text of ["Time", ...series.flatMap((one) => (one.low ? [one.label, "lowest", "highest"] : [one.label]))]) {
+    for (const text of ["Time", ...series.flatMap((one) => (one.low ? [one.label, ...bandOf(one)] : [one.label]))]) {
       const cell = document.createElement("th"); cell.scope = "col"; cell.textContent = text; head.append(cell);
     }
     const body = table.createTBody();

@@ -7,5 +7,5 @@ watchUnits();
 watchConnection();
 // What is newest is in sight, also where a table is wider than the screen.
 for (const table of document.querySelectorAll(".heat")) table.parentElement.scrollLeft = table.parentElement.scrollWidth;
-// On a phone the pages' names scroll: the open one is in sight.
-document.querySelector('.top nav [aria-current]')?.scrollIntoView({ block: "nearest", inline: "center" });
+// On a phone the names of pages and tabs scroll: the open one is in sight.
+for (const open of document.querySelectorAll(".top nav [aria-current], .tabs [aria-current]")) open.scrollIntoView({ block: "nearest", inline: "center" });

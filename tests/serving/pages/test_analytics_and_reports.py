@@ -92,7 +92,7 @@ def test_a_result_is_shown_with_its_chart(client: TestClient, session: Session, 
         assert [span["kind"] for span in drawn["spans"]] == ["anomaly"]
     if kind == "forecast":
         assert [s["label"] for s in browser.json(f"/analytics/{job_id}/forecast-chart")["series"]][1] == "forecast"
-        assert "1 is as good as repeating it" in page
+        assert "error beside repeating the day before" in page
     if kind == "prediction":
         assert "25\N{NO-BREAK SPACE}%" in page
 
