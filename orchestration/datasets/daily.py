@@ -135,6 +135,7 @@ def day_metadata(stores: Stores, day: date, exported: list[Exported]) -> dict[st
         "files written": sum(file.changed for file in exported),
         "files unchanged": sum(not file.changed for file in exported),
         "period": day.isoformat(),
+        "machines": api_page(f"/data?end_date={day}"),
         "sha256": hash_of(hashes),
         "dagster/uri": f"{stores.objects.address}/datasets/*/{day:%Y%m%d}_{day:%Y%m%d}.parquet",
     }

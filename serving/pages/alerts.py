@@ -64,7 +64,7 @@ def alerts_page(
     query: Annotated[AlertsQuery, Query()],
 ) -> Response:
     """The counts of alerts and the list; htmx asks for the list alone."""
-    context = _list(session, principal, query)
+    context = list_of_alerts(session, principal, query)
     if is_partial(request):
         return show(request, "partials/alert_list.html", context)
     context["summary"] = alert_summary(request, session, settings, principal.tenant_id)
@@ -88,8 +88,8 @@ def change_alerts(
     query: Annotated[AlertsQuery, Query()],
 ) -> Response:
     """Acknowledge or resolve the chosen alerts with a note, and show the list again."""
-    changed = _change(session, principal, request)
-    return show(request, "partials/alert_list.html", _list(session, principal, query) | {"changed": changed})
+    changed = change(session, principal, request)
+    return show(request, "partials/alert_list.html", list_of_alerts(session, principal, query) | {"changed": changed})
 
 
 @router.get("/alerts/{alert_id}")
@@ -117,7 +117,7 @@ def change_alert(
     alert_id: UUID,
 ) -> Response:
     """Acknowledge or resolve one alert, and show what was done with it."""
-    changed = _change(session, principal, request)
+    changed = change(session, principal, request)
     alert = alerts.get_alert(session, principal, alert_id).data
     return show(request, "partials/alert_handling.html", {"alert": alert, "changed": changed})
 
@@ -134,8 +134,12 @@ def _chart_of(alert: AlertPublic) -> str:
     return f"machines/{alert.device_id}/telemetry-chart?{urlencode(query)}"
 
 
-def _list(session: DatabaseSession, principal: CurrentPrincipal, query: AlertsQuery) -> dict[str, Any]:
-    """One page of alerts, grouped by machine in the order of each machine's newest alert."""
+def list_of_alerts(
+    session: DatabaseSession, principal: CurrentPrincipal, query: AlertsQuery, *, of: str | None = None
+) -> dict[str, Any]:
+    """One page of alerts, `of` one machine or grouped by machine in the order of each machine's newest alert."""
+    place = "alerts" if of is None else f"machines/{of}/alerts"
+    query = query if of is None else query.model_copy(update={"device_id": of})
     found = alerts.list_alerts(session, principal, query.of_api())
     order = {alert.device_id: i for i, alert in reversed(list(enumerate(found.data)))}
     by_machine = sorted(found.data, key=lambda alert: order[alert.device_id])
@@ -143,7 +147,7 @@ def _list(session: DatabaseSession, principal: CurrentPrincipal, query: AlertsQu
         (device_id, list(group)) for device_id, group in groupby(by_machine, key=lambda alert: alert.device_id)
     ]
     chosen = {name: value for name, value in query.model_dump(mode="json").items() if value is not None}
-    return {"groups": groups, "found": found, "query": query, "chosen": chosen, "changed": None}
+    return {"groups": groups, "found": found, "query": query, "chosen": chosen, "changed": None, "place": place}
 
 
 def alert_summary(request: Request, session: Session, settings: Settings, tenant_id: str | None) -> AlertSummary:
@@ -153,7 +157,7 @@ def alert_summary(request: Request, session: Session, settings: Settings, tenant
     return kept.get(("alert summary", tenant_id), make).data
 
 
-def _change(session: DatabaseSession, principal: CurrentPrincipal, request: Request) -> ChangedAlerts:
+def change(session: DatabaseSession, principal: CurrentPrincipal, request: Request) -> ChangedAlerts:
     """What the form asks to do with its alerts, as the API's routes do it."""
     form, alert_ids = form_of(request), fields_of(request, "alert_ids")
     if not alert_ids:

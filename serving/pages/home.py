@@ -17,6 +17,7 @@ from serving.auth.principal import CurrentPrincipal
 from serving.auth.tenancy import DatabaseSession
 from serving.dependencies import LimitSettings, PlatformSettings, Readings
 from serving.http.fields import Instant
+from serving.pages.broker import broker_of
 from serving.pages.figures import figures_of
 from serving.pages.intake_rate import readings_per_second
 from serving.pages.recent import recent
@@ -51,8 +52,7 @@ def home_page(
     rows, total = attention.machines(session, limit=MACHINES)
     _, senders = dirty_days.unregistered_devices(session, "device_id", 0, 1)
     if not total and not senders:
-        known = f"{settings.mqtt_broker_host or request.url.hostname}:{settings.mqtt_broker_port}"
-        host, _, port = (limits.mqtt_public_address or known).rpartition(":")
+        host, port = broker_of(request, settings, limits)
         return show(request, "start.html", {"settings": settings, "host": host, "port": port})
     context = {"rows": rows, "total": total, "senders": senders, "figures": {}}
     return show(request, "home.html", context)

@@ -1,22 +1,24 @@
 """A machine: its tabs, and what is known of it now."""
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any, NamedTuple
 
 from fastapi import Query, Request, Response
 from sqlmodel import Session
 
-from serving.alerts import routes as alerts
-from serving.alerts.schemas import AlertPublic, AlertQuery
+from serving.alerts.schemas import AlertPublic
 from serving.auth.principal import CurrentPrincipal
 from serving.auth.tenancy import DatabaseSession
-from serving.dependencies import PlatformSettings, Readings, WorkingSite
+from serving.dependencies import LimitSettings, PlatformSettings, Readings, WorkingSite
 from serving.devices.schemas import DevicePath
 from serving.http.pagination import PageQuery
+from serving.pages.broker import broker_of
 from serving.pages.display import KNOWN_UNITS
 from serving.pages.recent import recent
 from serving.pages.render import is_partial, show
 from serving.pages.route import pages
+from serving.pages.silence import silent_after
 from serving.rules import routes as rules
 from serving.rules.schemas import RuleQuery
 from serving.telemetry.routes import refuse_unknown
@@ -24,7 +26,7 @@ from serving.telemetry.states import states_data
 from storage import attention
 from storage.devices import Device, DeviceMetadata, order_metrics
 from storage.last_seen import DeviceLastSeen
-from storage.times import DAY, HOUR, microseconds, utc_now
+from storage.times import DAY, HOUR, SECOND, microseconds, utc_now
 
 router = pages()
 
@@ -86,6 +88,7 @@ def overview(
     reader: Readings,
     settings: PlatformSettings,
     *,
+    limits: LimitSettings,
     site: WorkingSite,
     principal: CurrentPrincipal,
     device_id: DevicePath,
@@ -99,8 +102,14 @@ def overview(
         return states_data(session, reader, settings, site, device_id, start=now - DAY, end=now)
 
     is_part = is_partial(request)
+    seen: DeviceLastSeen | None = context["seen"]
+    rows = newest_rows(reader, device_id, seen)
     context |= {
-        "values": newest_values(reader, device_id, context["seen"], context["metadata"]),
+        "values": newest_values(rows, context["metadata"]),
+        "newest": max([*(row["time"] for row in rows[-1:]), *([seen.last_seen_at] if seen else [])], default=None),
+        "silent_after": silent_after(context["metadata"], [microseconds(row["time"]) for row in rows]) // SECOND,
+        "topic": settings.mqtt_topic.replace("+", device_id).replace("#", f"{device_id}/telemetry"),
+        "broker": ":".join(broker_of(request, settings, limits)),
         "states": recent(request, 30).get(("states", device_id), states) if is_part else None,
         "alerts": [AlertPublic.seen_by(principal.tenant_id, alert) for alert in worst],
     }
@@ -117,33 +126,21 @@ def rules_of_machine(
     return show(request, "machine_rules.html", context)
 
 
-@router.get("/machines/{device_id}/alerts")
-def alerts_of_machine(
-    request: Request,
-    session: DatabaseSession,
-    principal: CurrentPrincipal,
-    device_id: DevicePath,
-    page: Annotated[PageQuery, Query()],
-) -> Response:
-    """The alerts of the machine, newest first."""
-    query = AlertQuery(device_id=device_id, page=page.page, page_size=page.page_size)
-    found = alerts.list_alerts(session, principal, query)
-    context = machine_context(session, device_id, "alerts") | {"alerts": found, "query": query}
-    return show(request, "machine_alerts.html", context)
-
-
-def newest_values(
-    reader: Readings, device_id: str, seen: DeviceLastSeen | None, metadata: DeviceMetadata
-) -> list[Value]:
-    """The newest value of each metric."""
+def newest_rows(reader: Readings, device_id: str, seen: DeviceLastSeen | None) -> list[dict[str, Any]]:
+    """The newest readings, ascending."""
     # When a device was last seen is saved now and then: its first readings may be there before.
     end = microseconds(seen.newest_reading if seen else utc_now()) + HOUR
-    rows = reader.read(device_id, end - DAY, end, newest=NEWEST)
+    rows: list[dict[str, Any]] = reader.read(device_id, end - DAY, end, newest=NEWEST).to_pylist()
+    return rows
+
+
+def newest_values(rows: Sequence[Mapping[str, Any]], metadata: DeviceMetadata) -> list[Value]:
+    """The newest value of each metric."""
     found: dict[str, Value] = {}
-    for row in reversed(rows.to_pylist()):
-        at = row.pop("time")
+    for row in reversed(rows):
+        at = row["time"]
         for name, value in row.items():
-            if value is not None and name not in found:
+            if name != "time" and value is not None and name not in found:
                 found[name] = Value(name, value, unit_of(name, metadata), at, metadata.bands.get(name))
     return [found[name] for name in order_metrics(set(found)) if name in found]
 

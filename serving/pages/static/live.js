@@ -1,11 +1,11 @@
 // A machine's values as they are stored, over the WebSocket. A connection that is lost heals by itself.
 import { formatNumber } from "./number.js";
-import { localTime } from "./time.js";
+import { setAge } from "./time.js";
 
 const FIRST_RETRY_MS = 1000, LONGEST_RETRY_MS = 30000, SILENT_MS = 75000;
 const NO_RETRY = new Set([4403, 4404, 4422]);
 const place = document.querySelector("[data-live]");
-let retryMs = FIRST_RETRY_MS, watch;
+let retryMs = FIRST_RETRY_MS, watch, newest = new Date(place.dataset.newest);
 
 function say(text, isLive = false) {
   const element = place.querySelector("[data-stream]");
@@ -33,8 +33,23 @@ function show(reading) {
     const out = element.querySelector("[data-out]");
     if (out) out.hidden = !isOut;
     const time = element.querySelector("time");
-    if (time) { time.dateTime = reading.timestamp; time.textContent = localTime(new Date(reading.timestamp), { timeStyle: "medium" }); }
+    if (time) setAge(time, new Date(reading.timestamp));
   }
+  const seen = document.querySelector("[data-seen]");
+  if (seen && !seen.querySelector("time")) seen.replaceChildren(document.createElement("time"));
+  if (seen) setAge(seen.querySelector("time"), new Date());
+  newest = new Date();
+  sending(newest);
+}
+
+// The machine is live as long as it sends: after the time that the server names it is silent.
+let silence;
+function sending(newest) {
+  clearTimeout(silence);
+  const left = Number(place.dataset.silentAfter) * 1000 - (Date.now() - newest);
+  if (!(left > 0)) { say(isNaN(newest) ? "waits for the first reading" : "silent; waits for the next reading"); return; }
+  say("live", true);
+  silence = setTimeout(sending, left + 1000, newest);
 }
 
 function connect() {
@@ -43,7 +58,7 @@ function connect() {
   const socket = new WebSocket(url);
   // The stream has a heartbeat; without any frame the connection is dead, even if nobody has said so.
   const alive = () => { clearTimeout(watch); watch = setTimeout(() => socket.close(), SILENT_MS); };
-  socket.addEventListener("open", () => { retryMs = FIRST_RETRY_MS; say("live", true); alive(); });
+  socket.addEventListener("open", () => { retryMs = FIRST_RETRY_MS; sending(newest); alive(); });
   socket.addEventListener("message", (event) => {
     alive();
     const frame = JSON.parse(event.data);
@@ -52,6 +67,7 @@ function connect() {
   });
   socket.addEventListener("close", (event) => {
     clearTimeout(watch);
+    clearTimeout(silence);
     if (event.code === 4401) { location.reload(); return; }
     if (NO_RETRY.has(event.code)) { say(event.reason); return; }
     say("not live; connecting again …");

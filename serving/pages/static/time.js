@@ -27,6 +27,13 @@ function write(element) {
   if (kind === "age") element.title = `${localTime(date)} · ${date.toISOString().slice(0, 19).replace("T", " ")} UTC`;
 }
 
+// The element tells the age of another time from now on.
+export function setAge(element, date) {
+  element.dateTime = date.toISOString();
+  element.dataset.time = "age";
+  write(element);
+}
+
 export function writeTimes(root = document) {
   if (root.matches?.("time[data-time]")) write(root);
   root.querySelectorAll?.("time[data-time]").forEach(write);

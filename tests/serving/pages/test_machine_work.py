@@ -1,0 +1,76 @@
+"""What people do on a machine's page: change what is registered, and handle its alerts."""
+
+import json
+import re
+from collections.abc import Callable
+
+from fastapi.testclient import TestClient
+
+from storage.stores import Stores
+from storage.times import utc_now
+from tests.serving.pages.test_machines import HTML, page, register, send
+from tests.support.browsing import Browser
+
+FIELDS = {"device_name": "Press 1", "device_type": "press", "status": "maintenance"}
+
+
+def version_of(shown: str) -> str:
+    found = re.search(r'name="version" value="([^"]+)"', shown)
+    assert found
+    return found[1].replace("&#34;", '"')
+
+
+def test_a_machine_is_changed_on_its_page(client: TestClient) -> None:
+    register(client, "D1", location="Hall 1", metadata_json={"own_key": [1], "bands": {"power": [0, 500]}})
+    browser = Browser(client)
+    shown = browser.page("/machines/D1/edit")
+    assert "Hall 1" in shown
+    assert "&#34;own_key&#34;" in shown
+    version, metadata = version_of(shown), json.dumps({"own_key": [1], "idle_below_w": 100})
+    changed = browser.send("/machines/D1/edit", **FIELDS, metadata_json=metadata, version=version, root="../../")
+    assert (changed.status_code, changed.headers.get("HX-Redirect")) == (204, "../../machines/D1"), changed.text
+    device = client.get("/api/v1/devices/D1").json()["data"]
+    assert {name: device[name] for name in FIELDS} == FIELDS
+    assert (device["location"], json.loads(device["metadata_json"])) == (None, json.loads(metadata))
+    stale = browser.send("/machines/D1/edit", **FIELDS | {"device_name": "Late"}, version=version)
+    assert (stale.status_code, "it has changed since you read it" in stale.text) == (412, True)
+    wrong = browser.send("/machines/D1/edit", **FIELDS, metadata_json='{"idle_below_w": "x"}')
+    assert (wrong.status_code, "idle_below_w" in wrong.text) == (422, True)
+
+
+def test_who_may_only_read_does_not_change_a_machine(client: TestClient, key: Callable[..., dict[str, str]]) -> None:
+    register(client, "D1", headers=key("admin"))
+    browser = Browser(client, key("read"))
+    assert "/edit" not in browser.page("/machines/D1")
+    assert client.get("/machines/D1/edit", headers=HTML).status_code == 403
+    assert browser.send("/machines/D1/edit", **FIELDS).status_code == 403
+
+
+def test_an_alert_is_resolved_on_its_machines_page(client: TestClient, stores: Stores) -> None:
+    rule = {"rule_name": "r", "scope": "all_devices", "property": "power", "condition": ">", "threshold": 1}
+    client.post("/api/v1/rules", json=rule | {"severity": "high"})
+    for device_id in ("D1", "D2"):
+        register(client, device_id)
+        reading = {"device_id": device_id, "timestamp": utc_now().isoformat(), "power": 5.0}
+        client.post("/api/v1/rules/evaluate", json=reading)
+    browser = Browser(client)
+    shown = browser.page("/machines/D1/alerts")
+    (alert_id,) = re.findall(r'name="alert_ids" value="([^"]+)"', shown)
+    done = browser.send(
+        "/machines/D1/alerts/change?status=all", alert_ids=alert_id, action="resolve", note="seen", name="Ann"
+    )
+    assert "1 alert changed" in done.text
+    assert "machines/D1/alerts/change" in done.text
+    alert = client.get(f"/api/v1/alerts/{alert_id}").json()["data"]
+    assert (alert["device_id"], alert["status"], alert["resolution_note"]) == ("D1", "resolved", "seen")
+    assert "There are no alerts" in browser.part("/machines/D1/alerts?status=open")
+
+
+def test_a_machine_that_never_sent_is_not_called_live(client: TestClient, stores: Stores) -> None:
+    register(client, "D1")
+    shown = page(client, "/machines/D1")
+    assert re.search(r"devices/D1/telemetry</code> of the broker at <code>[\w.]+:\d+<", shown)
+    assert 'data-newest=""' in shown
+    assert "badge-active" not in shown
+    send(stores, "D1", 5)
+    assert re.search(r'data-silent-after="180" data-newest="20', page(client, "/machines/D1"))
