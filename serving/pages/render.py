@@ -13,6 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from serving.auth.principal import principal_if_any
 from serving.http.errors import ProblemDetails
 from serving.pages import csrf, display, static_files
+from serving.pages.wording import in_pages
 from storage.access import Principal, Role
 from storage.times import utc_now
 
@@ -56,7 +57,7 @@ _templates = Environment(
     lstrip_blocks=True,
     auto_reload=False,
 )
-_templates.filters |= display.FILTERS
+_templates.filters |= {**display.FILTERS, "in_pages": in_pages}
 _templates.globals |= {"navigation": NAVIGATION, "release": version("energy-platform"), "now": utc_now}
 
 

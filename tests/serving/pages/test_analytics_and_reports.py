@@ -67,7 +67,7 @@ def test_an_analysis_is_asked_for_followed_and_cancelled(client: TestClient, ses
     }
     refused = browser.send("/analytics", **fields)
     assert refused.status_code == 404
-    assert "POST /api/v1/exports/run makes datasets" in refused.text
+    assert 'data/exports">Exports</a> makes datasets' in refused.text
     wrong = browser.send("/analytics", **fields | {"strictness": "99"})
     assert wrong.status_code == 422
     job_id = add_job(session, "anomaly", status="running", progress=42.0, message="Fitting")

@@ -8,6 +8,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from serving.pages.display import days, duration, metric
+from serving.pages.wording import in_pages
 from storage.stores import Stores
 from storage.times import utc_now
 from tests.serving.pages.test_analytics_and_reports import EVENT, add_job
@@ -94,6 +95,12 @@ def test_the_last_day_of_a_range_is_included(end: datetime, shown: list[str]) ->
     paris = timezone(timedelta(hours=1))
     local = days(datetime(2026, 11, 24, tzinfo=paris), datetime(2026, 11, 30, tzinfo=paris))
     assert local.count('data-time="day"') == 2
+
+
+def test_an_error_names_pages_instead_of_routes(client: TestClient) -> None:
+    lost = client.get("/machines/nobody/edit", headers=HTML).text
+    assert 'there is no device nobody; <a href="../../machines">Machines</a> registers one' in lost
+    assert str(in_pages("a <b>; POST /api/v1/devices/D1/restore brings it back", "./")).startswith("a &lt;b&gt;; POST")
 
 
 def test_figures_have_the_digits_that_they_need() -> None:

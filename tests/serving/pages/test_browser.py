@@ -89,6 +89,7 @@ def test_every_page_is_accessible_and_fits_every_screen(
         "/machines",
         "/machines?view=table",
         *(f"/machines/D1{tab}" for tab in TABS),
+        "/machines/D1/edit",
         "/machines/D2",
     ]
     for path in paths:
