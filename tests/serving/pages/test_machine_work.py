@@ -7,7 +7,8 @@ from collections.abc import Callable
 from fastapi.testclient import TestClient
 
 from storage.stores import Stores
-from storage.times import utc_now
+from storage.telemetry import Reading
+from storage.times import microseconds, utc_now
 from tests.serving.pages.test_machines import HTML, page, register, send
 from tests.support.browsing import Browser
 
@@ -72,5 +73,8 @@ def test_a_machine_that_never_sent_is_not_called_live(client: TestClient, stores
     assert re.search(r"devices/D1/telemetry</code> of the broker at <code>[\w.]+:\d+<", shown)
     assert 'data-newest=""' in shown
     assert "badge-active" not in shown
+    now = microseconds(utc_now())
+    stores.telemetry.write([Reading(device_id="D1", time=now, metrics={"power": 1.0}, received_at=now)])
+    assert "never</span>" not in page(client, "/machines/D1")
     send(stores, "D1", 5)
     assert re.search(r'data-silent-after="180" data-newest="20', page(client, "/machines/D1"))
