@@ -20,7 +20,7 @@ MIN_OUTSIDE_BAND = 0.001  # of the readings
 COMPLETE = 0.98
 # The highest demand stands out if it is this much above what 1 % of the quarter hours exceed; of three days or more.
 STANDS_OUT, USUAL_SHARE, MIN_QUARTERS = 1.1, 0.99, 3 * 96
-HOURS_OF_YEAR = 8766
+MIN_FOR_A_YEAR = 28 * DAY  # of measured time: less says nothing of a year
 RANKS: tuple[Confidence, ...] = ("high", "medium", "low")
 
 
@@ -46,16 +46,20 @@ class Adviser:
         found = standby(energy, data.working, data.zone)
         if not found.outside_kwh or not found.share or found.share < MIN_SHARE or not found.outside_hours:
             return
-        hours = (energy.known_until - energy.start) / HOUR
+        mean_kw = found.outside_kwh / found.outside_hours
+        of_year: dict[str, float] = {}
+        if data.outside_hours_of_year is not None and energy.covered >= MIN_FOR_A_YEAR:
+            of_year["year_kwh"] = mean_kw * data.outside_hours_of_year
         yield self._one(
             "outside_hours",
             found.outside_kwh,
             self._confidence(),
+            text=None if of_year else "outside_hours_short",
             share=found.share,
             energy_kwh=found.outside_kwh,
-            mean_power_w=found.outside_kwh / found.outside_hours * 1000,
+            mean_power_w=mean_kw * 1000,
             hours=found.outside_hours,
-            year_kwh=found.outside_kwh / hours * HOURS_OF_YEAR,
+            **of_year,
         )
 
     def _idle(self) -> Iterator[Advice]:
@@ -178,4 +182,6 @@ class Adviser:
             return language.quantity(value, unit)
         if name == "missing_seconds":
             return language.duration(value)
+        if name == "quarter_hours":
+            return language.count(int(value), "quarter_hour")
         return language.quantity(value, "h") if name == "hours" else language.plain(value)

@@ -59,7 +59,7 @@ def markdown_of(content: ReportContent, drawn: Collection[str], look: Look | Non
         "report": content,
         "zone": ZoneInfo(content.period.tz),
         "highlights": Highlights.of(content),
-        "wording": Wording(language, {metric.metric: metric.unit for metric in content.metrics}),
+        "wording": Wording(language, content.metrics),
         "drawn": drawn,
         "drawn_metrics": other_metrics[: figures.MAX_PANELS],
         "table_only_metrics": other_metrics[figures.MAX_PANELS :],

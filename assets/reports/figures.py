@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from assets.reports.canvas import A4, Pen, dates, family, multiple, svg
-from assets.reports.content import Anomaly, ReportContent, Series
+from assets.reports.content import Anomaly, MetricSummary, ReportContent, Series
 from storage.arrays import Indices
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def profile(content: ReportContent, metric: str, pen: Pen) -> str | None:
         return None
     figure, (axis,) = pen.canvas()
     summary = content.metric(metric)
-    _draw(axis, series, summary.band if summary else None, content, pen)
+    _draw(axis, series, summary, content, pen)
     _mark(axis, content.anomalies, content, pen)
     _mark_alerts(axis, [alert.time for alert in content.alerts if metric in ("power", alert.metric)], pen)
     pen.legend(axis)
@@ -127,7 +127,7 @@ def _is_line(series: Series) -> bool:
     return sum(value is not None for value in series.mean) > 1
 
 
-def _draw(axis: "Axes", series: Series, band: tuple[float, float] | None, content: ReportContent, pen: Pen) -> None:
+def _draw(axis: "Axes", series: Series, summary: MetricSummary | None, content: ReportContent, pen: Pen) -> None:
     colours, say = pen.colours, pen.language.say
     factor, unit = multiple(series.unit, [v for v in series.max if v is not None])
     middle = timedelta(seconds=series.window_seconds / 2)
@@ -139,8 +139,10 @@ def _draw(axis: "Axes", series: Series, band: tuple[float, float] | None, conten
         np.insert([(values[i] or 0.0) / factor for i in filled], gaps, math.nan)
         for values in (series.mean, series.min, series.max)
     )
-    if band is not None:
-        for edge, words in zip(band, (say("figure.band"), None), strict=True):
+    # The platform's usual bands suit a small device. Only that of the voltage, which is the grid's, suits all.
+    if summary and summary.band and (summary.band_source == "device" or series.metric == "voltage"):
+        label = say("figure.band" if summary.band_source == "device" else "figure.usual_band")
+        for edge, words in zip(summary.band, (label, None), strict=True):
             axis.axhline(edge / factor, color=colours["muted"], lw=0.7, ls=(0, (4, 3)), label=words)
     if (high > low).any():
         axis.fill_between(times, low, high, color=colours["pale"], lw=0, label=say("figure.range"))

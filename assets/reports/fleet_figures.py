@@ -18,7 +18,7 @@ def ranking(content: FleetContent, pen: Pen) -> str | None:
     names = [device.id for device in shown]
     values = [device.energy_kwh or 0.0 for device in shown]
     if rest := devices[MAX_BARS:]:
-        names.append(pen.language.say("fleet.others", n=len(rest)))
+        names.append(pen.language.count(len(rest), "other_device"))
         values.append(sum(device.energy_kwh or 0.0 for device in rest))
     figure, (axis,) = pen.canvas(height=0.5 + 0.24 * len(values))
     colours = [pen.colours["accent"]] * len(shown) + [pen.colours["pale"]] * (len(values) - len(shown))

@@ -58,6 +58,7 @@ class Highlights:
         missing: the labels of those that could not, by the reason.
         highest_day: the day with the most energy.
         lowest_day: the day with the least energy.
+        all_days_are_whole: whether every day was measured well enough to be compared.
         severities: the number of listed alerts of each severity, the worst first.
         open_alerts: how many of the listed alerts are open.
         busiest: the hour of the week with the highest mean load.
@@ -70,6 +71,7 @@ class Highlights:
     missing: dict[str, list[str]]
     highest_day: Day | None
     lowest_day: Day | None
+    all_days_are_whole: bool
     severities: dict[str, int]
     open_alerts: int
     anomalies: list[Anomaly]
@@ -106,6 +108,7 @@ class Highlights:
             missing=missing,
             highest_day=max(compared, key=_energy, default=None),
             lowest_day=min(compared, key=_energy, default=None),
+            all_days_are_whole=len(days) == len(content.daily),
             severities=_severities(content),
             open_alerts=sum(alert.status == "open" for alert in content.alerts),
             busiest=_busiest(content.load),

@@ -12,6 +12,7 @@ from assets.reports.canvas import FONTS, SCREEN
 from assets.reports.errors import ReportError
 from assets.reports.layout import Content, write
 from assets.reports.look import Look
+from assets.reports.markdown import with_shortcodes
 from assets.reports.render import environment, pandoc, run
 
 RENDERER = "pandoc"
@@ -28,7 +29,8 @@ def render(content: Content, folder: Path, look: Look, budget: Budget) -> bytes:
     budget.step(20, "Drawing")
     shutil.copyfile(look.file("report.lua"), folder / "report.lua")
     (folder / "page.html").write_text(_page(look), "utf-8")
-    write(content, folder, look, SCREEN)
+    source = write(content, folder, look, SCREEN)
+    source.write_text(with_shortcodes(source.read_text("utf-8")), "utf-8")
     budget.step(50, "Typesetting")
     options = ("--to=html5", "--template=page.html", "--shift-heading-level-by=1", "--output=report.html")
     run(pandoc(*options), folder, environment(folder, {}), budget, "HTML")

@@ -53,6 +53,7 @@ class ReportInput:
         earlier: the same device over other periods, to compare with.
         energy: of the period, as the catalogue knows it; None to work it out from `readings` alone.
         corrections: what was corrected in the period, oldest first, with the fields of `storage.corrections`.
+        outside_hours_of_year: the hours outside working hours in the year up to the period's end; None if unknown.
         states: time and energy of each state of the machine; None if its metadata declare no threshold.
         working: the working hours in the period (µs), ascending and apart; None if they are unknown.
         steps: the steps between readings of UTC days (µs of their start), as the catalogue knows them.
@@ -92,6 +93,7 @@ class ReportInput:
     steps: Mapping[int, Steps] = field(default_factory=dict)
     corrections: Sequence[Mapping[str, Any]] = ()
     working: Sequence[tuple[int, int]] | None = None
+    outside_hours_of_year: float | None = None
     states: StateFigures | None = None
 
     def __post_init__(self) -> None:

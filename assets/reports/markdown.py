@@ -41,6 +41,11 @@ def without_shortcodes(rendered: str) -> str:
     return _BETWEEN_BRACES.sub("\u2060", rendered)
 
 
+def with_shortcodes(rendered: str) -> str:
+    """The source without what `without_shortcodes` put in, for pandoc alone, which knows no shortcodes."""
+    return rendered.replace("\\{\u2060", "\\{")
+
+
 def environment(look: Look, language: Language) -> Environment:
     """Jinja's environment for the report's template; its filters are the methods of the language."""
     jinja = ImmutableSandboxedEnvironment(

@@ -67,7 +67,8 @@ class Correction(Part):
 class FailedCheck(Part):
     """A quality check that failed on some of the `checked_days`, at worst on `worst_day`.
 
-    `worst` is a share of readings, minutes for `gaps` and `flatline`, or seconds for `clock_skew`.
+    `worst` is a share of readings, minutes for `gaps` and `flatline`, or seconds for `clock_skew`. `metric` is the one
+    that stood still, for `flatline`.
     """
 
     check: str
@@ -76,6 +77,7 @@ class FailedCheck(Part):
     checked_days: int
     worst: Number
     worst_day: date
+    metric: str | None = None
 
 
 class DataQuality(Part):

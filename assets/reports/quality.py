@@ -12,7 +12,7 @@ from assets.reports.findings import text
 from assets.reports.inputs import ReportInput
 from assets.reports.noticed import DataQuality, FailedCheck, Finding, Gap
 from storage.arrays import Times
-from storage.devices import DeviceMetadata
+from storage.devices import NAMED_METRICS, DeviceMetadata
 from storage.times import DAY, SECOND, microseconds, midnight, moment
 
 MAX_GAPS = 1000
@@ -100,9 +100,16 @@ def _failed_checks(checks: Sequence[tuple[date, Mapping[str, Any]]]) -> list[Fai
                     checked_days=len(of_days),
                     worst=worst["value"],
                     worst_day=day,
+                    metric=_still(worst["detail"]) if kind == "flatline" else None,
                 )
             )
     return found
+
+
+def _still(detail: str) -> str | None:
+    """The metric that the detail of a flatline check begins with."""
+    name = detail.partition(" ")[0]
+    return name if name in NAMED_METRICS else None
 
 
 def _suggested(correction: SuggestedCorrection | None) -> noticed.SuggestedCorrection | None:

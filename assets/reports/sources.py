@@ -22,11 +22,12 @@ from storage.devices import Device, DeviceMetadata
 from storage.jobs import ReportJob, newest_analysis
 from storage.stores import Stores
 from storage.telemetry import TIME
-from storage.times import microseconds, midnight, utc_now
+from storage.times import DAY, HOUR, microseconds, midnight, utc_now
 
 MAX_ALERTS = 10_000
 _OF_ANALYSIS = {"job_id", "model_name", "dataset_key", "results", "accuracy_metrics", "completed_at"}
 ONE_DAY = timedelta(days=1)
+YEAR = 365 * DAY
 
 
 def gather(
@@ -86,6 +87,7 @@ def gather(
         max_power_w=metadata.max_power_w,
         energy=_energy_of_table(reader, job, metadata, readings) if read.from_wider else energy_over(start, end),
         working=working_over(start, end),
+        outside_hours_of_year=(YEAR - sum(to - since for since, to in working_over(end - timedelta(365), end))) / HOUR,
         earlier=[
             Earlier(basis, since, until, energy_over(since, until), working_over(since, until))
             for basis, since, until in earlier_periods(start, end, zone)

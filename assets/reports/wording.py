@@ -1,9 +1,9 @@
 """Words findings, checks and alerts in a report's language, from what is known of them."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
-from assets.reports.content import Alert
+from assets.reports.content import Alert, MetricSummary
 from assets.reports.formatting import Language
 from assets.reports.noticed import FailedCheck, Finding
 from storage.devices import UNITS
@@ -16,11 +16,13 @@ SAID_ELSEWHERE = ("completeness", "gaps")
 
 
 class Wording:
-    """Sentences about what was noticed, in a language. `units` are those of the metrics."""
+    """Sentences about what was noticed about the readings of these metrics, in a language."""
 
-    def __init__(self, language: Language, units: Mapping[str, str]) -> None:
+    def __init__(self, language: Language, metrics: Collection[MetricSummary]) -> None:
         self._language = language
-        self._units = {**UNITS, **units}
+        self._units = {**UNITS, **{metric.metric: metric.unit for metric in metrics}}
+        outside = [metric.band_source for metric in metrics if metric.outside_band]
+        self._has_usual_bands = bool(outside) and set(outside) == {"usual"}
 
     def finding(self, finding: Finding) -> str:
         """What was noticed about the readings, and what became of the energy that it stands for."""
@@ -49,8 +51,13 @@ class Wording:
             worst = language.duration(check.worst)
         else:
             worst = language.percent(check.worst)
-        what = language.say(f"check.{check.check}", worst=worst)
-        days, day = language.count(check.days, "day"), language.day(check.worst_day)
+        kind, metric = check.check, language.metric(check.metric)
+        if kind == "flatline" and check.metric is not None:
+            kind = "flatline_of"
+        elif kind == "out_of_band" and self._has_usual_bands:
+            kind = "out_of_band_usual"
+        what = language.say(f"check.{kind}", worst=worst, metric=metric)
+        days, day = language.count(check.days, "day_dative"), language.day(check.worst_day)
         return language.say("check.sentence", days=days, checked=check.checked_days, what=what, day=day)
 
     def alert(self, alert: Alert) -> str:

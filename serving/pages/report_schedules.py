@@ -15,7 +15,7 @@ from serving.dependencies import JobLauncher, NotificationOutbox, NotificationSe
 from serving.http.pagination import PageQuery
 from serving.pages.forms import body_of
 from serving.pages.render import is_partial, show
-from serving.pages.reports import subject_of_form
+from serving.pages.reports import analyses_of_form, subject_of_form
 from serving.pages.route import fields_of, form_of, pages, to_page
 from serving.reports import schedules
 from serving.reports.schedule_schemas import RunQuery, ScheduleFields, ScheduleQuery
@@ -148,7 +148,6 @@ def _schedule_of(request: Request) -> dict[str, Any]:
         "formats": fields_of(request, "formats") or ["pdf"],
         "recipients": fields_of(request, "recipients"),
         "delivery": form.get("delivery", "attachment"),
-        "analysis_types": fields_of(request, "analysis_types"),
-        "compute_missing": bool(form.get("compute_missing")),
+        **analyses_of_form(form, request),
         "language": form.get("language") or None,
     }

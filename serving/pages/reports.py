@@ -144,13 +144,22 @@ def subject_of_form(form: Mapping[str, str]) -> dict[str, Any]:
     return {"device_id": ids[0] if ids else ""}
 
 
+def analyses_of_form(form: Mapping[str, str], request: Request) -> dict[str, Any]:
+    """What the form says of the analyses of a machine; a fleet has none, whatever is ticked."""
+    if form.get("scope") == "fleet":
+        return {}
+    return {
+        "analysis_types": fields_of(request, "analysis_types"),
+        "compute_missing": bool(form.get("compute_missing")),
+    }
+
+
 def _report_of(form: Mapping[str, str], request: Request, zone: ZoneInfo) -> dict[str, Any]:
     """Period, analyses and language of the form; its days are those of the site, the last one included."""
     return {
         "date_range_start": _midnight(form.get("start_date", ""), zone),
         "date_range_end": _midnight(form.get("end_date", ""), zone, days=1),
-        "analysis_types": fields_of(request, "analysis_types"),
-        "compute_missing": bool(form.get("compute_missing")),
+        **analyses_of_form(form, request),
         "language": form.get("language") or None,
     }
 

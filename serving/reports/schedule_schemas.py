@@ -5,13 +5,12 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field
 
-from assets.analyses import AnalysisType
 from assets.reports import LanguageCode
 from serving.devices.schemas import DeviceId
 from serving.http.fields import NOT_BLANK, Moment, Text
 from serving.http.pagination import SORT, CursorQuery
-from serving.reports.schemas import ComputeMissing, Format
-from serving.reports.subject import Scope, SubjectFields
+from serving.reports.schemas import Format
+from serving.reports.subject import AnalysesFields, Scope
 from serving.rules.schemas import Channels
 from storage.report_schedules import Delivery, Frequency, RunStatus
 from storage.validation import form
@@ -21,7 +20,7 @@ Name = Annotated[Text, Field(min_length=1, max_length=255, examples=["Compressor
 ScheduleStatus = Literal["active", "paused"]
 
 
-class ScheduleFields(SubjectFields):
+class ScheduleFields(AnalysesFields):
     """What is reported, how often, and to whom.
 
     Reports cover the day, week (from Monday) or month that ended last. They are made at `send_at` in the site's time
@@ -38,8 +37,6 @@ class ScheduleFields(SubjectFields):
         Delivery,
         Field(description="Whether files are attached, where the channel can do that, or a link to each is sent"),
     ] = "attachment"
-    analysis_types: list[AnalysisType] = Field([], max_length=3)
-    compute_missing: ComputeMissing = False
     language: Annotated[
         LanguageCode | None, Field(description="Of its texts, numbers and dates; else SITE_LANGUAGE")
     ] = None

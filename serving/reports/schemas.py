@@ -6,29 +6,23 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
-from assets.analyses import AnalysisType
 from assets.reports import LanguageCode
 from serving.devices.schemas import DeviceId
 from serving.http.fields import Instant, Moment, Text
 from serving.http.pagination import SORT, CursorQuery, TimeRangeQuery
 from serving.jobs.schemas import JobSort
-from serving.reports.subject import Scope, SubjectFields, scope_of
+from serving.reports.subject import AnalysesFields, Scope, scope_of
 from storage.jobs import JobStatus, ReportJob
 
-ComputeMissing = Annotated[
-    bool, Field(description="Whether analyses that are missing are made before the report of a device", strict=True)
-]
 Format = Literal["pdf", "excel", "json", "html"]
 
 
-class ReportRequest(SubjectFields):
+class ReportRequest(AnalysesFields):
     """A report from `date_range_start` up to `date_range_end`.
 
     It is of one device, with its newest analysis results, or of a fleet: the energy of its devices, ranked and summed.
     """
 
-    analysis_types: list[AnalysisType] = Field([], max_length=3)
-    compute_missing: ComputeMissing = False
     date_range_start: Instant
     date_range_end: Instant
     format: Format = "pdf"

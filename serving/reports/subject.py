@@ -5,6 +5,7 @@ from typing import Annotated, Literal, NamedTuple, Self
 from pydantic import BaseModel, Field, model_validator
 from sqlmodel import Session
 
+from assets.analyses import AnalysisType
 from assets.reports import MAX_FLEET_DEVICES
 from serving.devices.registration import registered_device
 from serving.devices.schemas import DeviceId
@@ -35,6 +36,22 @@ class SubjectFields(BaseModel):
             raise Invalid("device_id is missing; name one, or set scope to fleet for several", field="device_id")
         if self.device_ids is not None and self.scope == "device":
             raise Invalid("device_ids belong to a fleet; set scope to fleet, or leave it out", field="scope")
+        return self
+
+
+class AnalysesFields(SubjectFields):
+    """What a report is about, and the analyses that one of a device shows."""
+
+    analysis_types: list[AnalysisType] = Field([], max_length=3)
+    compute_missing: Annotated[
+        bool, Field(description="Whether analyses that are missing are made before the report of a device", strict=True)
+    ] = False
+
+    @model_validator(mode="after")
+    def _a_fleet_has_no_analyses(self) -> Self:
+        for field in ("analysis_types", "compute_missing"):
+            if self.device_id is None and getattr(self, field):
+                raise Invalid(f"a fleet report has no analyses; leave {field} out", field=field)
         return self
 
 

@@ -47,6 +47,16 @@ def test_energy_outside_working_hours_is_advice() -> None:
     assert "Measured for 7 d" in advice.reason.replace("\u00a0", " ")
 
 
+def test_a_year_outside_working_hours_is_of_its_calendar_and_not_of_a_few_days() -> None:
+    data = bare(MONDAY, WEEK, machine(MONDAY, WEEK), working=working(MONDAY, 7), outside_hours_of_year=2920.0)
+    assert "year_kwh" not in content_of(data).advice[0].figures
+    end = MONDAY + 29 * DAY
+    long = replace(data, end=end, readings=machine(MONDAY, end), working=working(MONDAY, 29))
+    advice = content_of(long).advice[0]
+    assert advice.figures["year_kwh"] == pytest.approx(2920, rel=0.03)
+    assert "a year" in advice.text
+
+
 def test_advice_is_in_the_order_of_energy() -> None:
     idle = dict.fromkeys(STATES, 0) | {"idle": 30 * HOUR_LONG, "running": 138 * HOUR_LONG}
     energy = dict.fromkeys(STATES, 0) | {"idle": 400 * MILLIONTHS, "running": 200 * MILLIONTHS}

@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,14 @@ def test_nobody_who_names_a_device_runs_anything_in_its_report(tmp_path: Path, m
     assert not {tag for tag, _ in page.tags} & {"script", "img", "a", "b"}
     assert not any(name.startswith("on") for _, attributes in page.tags for name in attributes)
     assert "of-the" not in page.text
+
+
+def test_the_title_has_the_braces_of_a_name_as_they_are(tmp_path: Path) -> None:
+    report = html(replace(EMPTY, device_name="{{7*7}} {{{pump}}}"), tmp_path)
+    title = re.search(r"<title>(.*)</title>", report.content.decode())
+    assert title
+    assert "{{7*7}} {{{pump}}}" in title[1]
+    assert "\u2060" not in report.content.decode()
 
 
 def test_a_report_without_readings(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -65,6 +65,26 @@ def test_the_house_for_a_week(tmp_path: Path) -> None:
 def test_equal_input_is_an_equal_file(tmp_path: Path) -> None:
     data = house(START, START + DAY)
     assert pdf(data, tmp_path / "a").content == pdf(data, tmp_path / "b").content
+
+
+def test_the_file_is_tagged_and_has_its_language(tmp_path: Path) -> None:
+    reader = pypdf.PdfReader(io.BytesIO(pdf(house(START, START + DAY), tmp_path, language="de").content))
+    root: Any = reader.trailer["/Root"]
+    assert root["/MarkInfo"]["/Marked"]
+    assert str(root["/Lang"]) == "de"
+    tags = set(_tags(root["/StructTreeRoot"]))
+    assert {"/H1", "/P", "/Table", "/TH", "/TD", "/L", "/Figure"} <= tags
+
+
+def _tags(node: Any) -> Iterator[str]:
+    """The kinds of a structure element and of all below it."""
+    if "/S" in node:
+        yield str(node["/S"])
+    children = node.get("/K", [])
+    for child in children if isinstance(children, list) else [children]:
+        below = child.get_object()
+        if isinstance(below, dict):
+            yield from _tags(below)
 
 
 def test_nobody_who_names_a_device_runs_anything_in_its_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

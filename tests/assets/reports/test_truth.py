@@ -11,6 +11,7 @@ from assets.datasets import export_day, export_month, retire_datasets
 from assets.reports.compose import compose
 from assets.reports.content import ReportContent
 from assets.reports.document import markdown_of
+from assets.reports.look import language
 from assets.reports.measures import Measured
 from assets.reports.sources import gather
 from storage.bands import NOMINAL_BANDS
@@ -125,6 +126,37 @@ def test_checks_that_failed_are_mentioned() -> None:
     text = written(content)
     assert "On 2 days of 2: power is greater than voltage times current allows, at worst in 90 %" in text
     assert "in English" not in text
+
+
+def test_a_check_names_the_measurement_that_stood_still() -> None:
+    still = {"flatline": {"status": "warn", "value": 300, "detail": "voltage did not move for 300 min"}}
+    data = replace(house(), checks=[(date(2006, 12, 18 + i), still) for i in range(3)])
+    assert "On 3 days of 3: voltage did not move for long, at worst for 5 h" in written(content_of(data))
+    german = unescaped(markdown_of(compose(Measured.of(data), language("de")), ())).replace("\u00a0", " ")
+    assert "An 3 Tagen von 3: die Messgröße Spannung stand lange still, am längsten 5 h, am Mo 18. Dez." in german
+
+
+def test_usual_bands_are_said_to_be_usual() -> None:
+    check = {"out_of_band": {"status": "warn", "value": 0.9, "detail": "in English"}}
+    bands = {"voltage": (200.0, 250.0), "power": (0.0, 500.0)}
+    data = replace(house(), bands=bands, usual_bands=set(bands), checks=[(date(2006, 12, 18), check)])
+    text = written(content_of(data))
+    assert "It stayed within the usual band of 200 to 250 V." in text
+    assert "outside the platform's usual bands, since the device has none of its own" in text
+    assert "| 0 to 500 (usual) |" in text
+    own = written(content_of(replace(data, usual_bands=())))
+    assert "within the nominal band of 200 to 250 V" in own
+    assert "(usual)" not in own
+
+
+def test_days_that_round_to_the_same_energy_are_not_compared() -> None:
+    days = [content_of(house()).daily[i] for i in range(3)]
+    even = content_of(house()).model_copy(
+        update={"daily": [day.model_copy(update={"energy_kwh": 11.0}) for day in days]}
+    )
+    assert "Energy was highest" not in written(even)
+    part = [*content_of(house()).daily, days[0].model_copy(update={"covered_hours": 12.0})]
+    assert "Of the days measured as a whole" in written(content_of(house()).model_copy(update={"daily": part}))
 
 
 def test_registers_are_consumption() -> None:

@@ -145,6 +145,8 @@ def test_a_file_that_is_gone_is_not_found(client: TestClient, session: Session, 
         ({"format": "docx"}, "format"),
         ({"analysis_types": ["weather"]}, "analysis_types.0"),
         ({"device_id": "../D1"}, "device_id"),
+        ({"device_id": None, "scope": "fleet", "analysis_types": ["anomaly"]}, "analysis_types"),
+        ({"device_id": None, "device_ids": ["D1"], "analysis_types": [], "compute_missing": True}, "compute_missing"),
     ],
 )
 def test_what_no_report_can_be_made_of_is_told(client: TestClient, wrong: dict[str, Any], field: str) -> None:

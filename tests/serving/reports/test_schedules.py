@@ -80,6 +80,11 @@ def test_a_schedule_is_created_read_changed_and_deleted(client: TestClient) -> N
         ({"device_id": None}, "device_id", "name one, or set scope to fleet"),
         ({"device_ids": ["D1"]}, "device_id", "one device or of a fleet"),
         ({"device_id": None, "device_ids": ["D1"], "scope": "device"}, "scope", "set scope to fleet"),
+        (
+            {"device_id": None, "scope": "fleet", "analysis_types": ["anomaly"]},
+            "analysis_types",
+            "a fleet report has no analyses; leave analysis_types out",
+        ),
         ({"frequency": "hourly"}, "frequency", "choose daily, weekly or monthly"),
         ({"send_at": "6 o'clock"}, "send_at", "write a time of day as 06:00"),
         ({"formats": []}, "formats", "1"),
