@@ -20,7 +20,7 @@ MIN_OUTSIDE_BAND = 0.001  # of the readings
 COMPLETE = 0.98
 # The highest demand stands out if it is this much above what 1 % of the quarter hours exceed; of three days or more.
 STANDS_OUT, USUAL_SHARE, MIN_QUARTERS = 1.1, 0.99, 3 * 96
-MIN_FOR_A_YEAR = 28 * DAY  # of measured time: less says nothing of a year
+MIN_FOR_A_YEAR = 0.95 * 28 * DAY  # of measured time: less says nothing of a year
 RANKS: tuple[Confidence, ...] = ("high", "medium", "low")
 
 
@@ -47,19 +47,19 @@ class Adviser:
         if not found.outside_kwh or not found.share or found.share < MIN_SHARE or not found.outside_hours:
             return
         mean_kw = found.outside_kwh / found.outside_hours
-        of_year: dict[str, float] = {}
+        year_kwh = None
         if data.outside_hours_of_year is not None and energy.covered >= MIN_FOR_A_YEAR:
-            of_year["year_kwh"] = mean_kw * data.outside_hours_of_year
+            year_kwh = mean_kw * data.outside_hours_of_year
         yield self._one(
             "outside_hours",
             found.outside_kwh,
             self._confidence(),
-            text=None if of_year else "outside_hours_short",
+            text="outside_hours_short" if year_kwh is None else None,
             share=found.share,
             energy_kwh=found.outside_kwh,
             mean_power_w=mean_kw * 1000,
             hours=found.outside_hours,
-            **of_year,
+            year_kwh=year_kwh,
         )
 
     def _idle(self) -> Iterator[Advice]:
@@ -154,9 +154,10 @@ class Adviser:
         text: str | None = None,
         reason: str | None = None,
         at: datetime | None = None,
-        **figures: float,
+        **given: float | None,
     ) -> Advice:
         language, energy = self.language, self.measured.energy
+        figures = {name: value for name, value in given.items() if value is not None}
         words = {name: self._worded(name, value) for name, value in figures.items()}
         words["at"] = language.clock(at, self.measured.data.zone)
         coverage = language.percent(energy.coverage)
