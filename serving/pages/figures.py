@@ -11,8 +11,8 @@ from sqlmodel import Session
 
 from assets.datasets import TelemetryReader, energy_of, states_of
 from assets.energy import State
+from serving.pages.cadence import silent_after
 from serving.pages.recent import recent
-from serving.pages.silence import silent_after
 from storage import maintenance
 from storage.attention import MachineRow
 from storage.devices import Device, DeviceMetadata, order_metrics

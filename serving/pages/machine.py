@@ -14,11 +14,11 @@ from serving.dependencies import LimitSettings, PlatformSettings, Readings, Work
 from serving.devices.schemas import DevicePath
 from serving.http.pagination import PageQuery
 from serving.pages.broker import broker_of
+from serving.pages.cadence import silent_after
 from serving.pages.display import KNOWN_UNITS
 from serving.pages.recent import recent
 from serving.pages.render import is_partial, show
 from serving.pages.route import pages
-from serving.pages.silence import silent_after
 from serving.rules import routes as rules
 from serving.rules.schemas import RuleQuery
 from serving.telemetry.routes import refuse_unknown

@@ -43,13 +43,13 @@ function show(reading) {
 }
 
 // The machine is live as long as it sends: after the time that the server names it is silent.
-let silence;
+let fallsSilent;
 function sending(newest) {
-  clearTimeout(silence);
+  clearTimeout(fallsSilent);
   const left = Number(place.dataset.silentAfter) * 1000 - (Date.now() - newest);
   if (!(left > 0)) { say(isNaN(newest) ? "waits for the first reading" : "silent; waits for the next reading"); return; }
   say("live", true);
-  silence = setTimeout(sending, left + 1000, newest);
+  fallsSilent = setTimeout(sending, left + 1000, newest);
 }
 
 function connect() {
@@ -67,7 +67,7 @@ function connect() {
   });
   socket.addEventListener("close", (event) => {
     clearTimeout(watch);
-    clearTimeout(silence);
+    clearTimeout(fallsSilent);
     if (event.code === 4401) { location.reload(); return; }
     if (NO_RETRY.has(event.code)) { say(event.reason); return; }
     say("not live; connecting again …");

@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 from fastapi.testclient import TestClient
 
-from serving.pages.silence import DEFAULT_SILENCE, silent_after
+from serving.pages.cadence import SILENT_BY_DEFAULT, silent_after
 from storage import dirty_days
 from storage.alerts import Alert
 from storage.device_metrics import add_metrics
@@ -88,9 +88,9 @@ def test_one_rule_says_whether_a_machine_is_silent(
     assert badge[1] == state
 
 
-def test_silence_is_three_steps_and_at_least_a_minute() -> None:
+def test_a_machine_is_silent_after_three_steps_and_at_least_a_minute() -> None:
     unknown = DeviceMetadata()
-    assert silent_after(unknown, []) == silent_after(unknown, [5]) == DEFAULT_SILENCE
+    assert silent_after(unknown, []) == silent_after(unknown, [5]) == SILENT_BY_DEFAULT
     assert silent_after(unknown, [0, SECOND, 2 * SECOND]) == MINUTE
     assert silent_after(unknown, [0, HOUR, 2 * HOUR]) == 3 * HOUR
     assert silent_after(DeviceMetadata(cadence_seconds=900), [0, SECOND]) == 45 * MINUTE

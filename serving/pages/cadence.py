@@ -9,9 +9,9 @@ from storage.times import MINUTE, SECOND
 
 # A reading or two may be late or lost.
 STEPS = 3
-MIN_SILENCE = MINUTE
+MIN_SILENT = MINUTE
 # Of a machine of which neither is known.
-DEFAULT_SILENCE = 5 * MINUTE
+SILENT_BY_DEFAULT = 5 * MINUTE
 
 
 def silent_after(metadata: DeviceMetadata, times: Sequence[int]) -> int:
@@ -30,5 +30,5 @@ def silent_after(metadata: DeviceMetadata, times: Sequence[int]) -> int:
     elif steps:
         step = median(steps)
     else:
-        return DEFAULT_SILENCE
-    return max(MIN_SILENCE, int(STEPS * step))
+        return SILENT_BY_DEFAULT
+    return max(MIN_SILENT, int(STEPS * step))
