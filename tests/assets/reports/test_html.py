@@ -76,6 +76,14 @@ def test_nobody_who_names_a_device_runs_anything_in_its_report(tmp_path: Path, m
     assert "of-the" not in page.text
 
 
+def test_texts_that_need_a_font_are_named_at_the_end(tmp_path: Path) -> None:
+    note = "If boxes stand in place of these texts"
+    text = Page(html(replace(EMPTY, device_name="पंप 机械"), tmp_path / "a")).text
+    assert note in text
+    assert "पंप (Devanagari U+092A" in text
+    assert note not in Page(html(replace(EMPTY, device_name="Ölpumpe Ω"), tmp_path / "b")).text
+
+
 def test_the_title_has_the_braces_of_a_name_as_they_are(tmp_path: Path) -> None:
     report = html(replace(EMPTY, device_name="{{7*7}} {{{pump}}}"), tmp_path)
     title = re.search(r"<title>(.*)</title>", report.content.decode())

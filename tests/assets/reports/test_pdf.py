@@ -13,7 +13,7 @@ import psutil
 import pypdf
 import pytest
 
-from assets.reports import Report, ReportError, ReportInput, build_report
+from assets.reports import Report, ReportError, ReportInput, build_report, glyphs
 from tests.support.report_factories import DAY, MINUTE, PARIS, START, bare, house, steady, table
 from tests.support.servers import wait_until
 
@@ -119,6 +119,16 @@ def test_a_name_in_letters_that_no_font_of_the_machine_may_have(tmp_path: Path) 
     assert facts is not None
     assert str(facts.title).startswith("Energy report: 工工工")
     assert "ENERGY REPORT" in pages(report)[0]
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_texts_without_a_font_are_named_at_the_end(
+    is_there: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(glyphs, "_of_machine", lambda: frozenset(map(ord, "机械")) if is_there else frozenset())
+    text = pages(pdf(replace(EMPTY, device_name="机械 Ω № العربية ✓"), tmp_path))[-1]
+    assert ("No font was found for the script of these texts" in text) is not is_there
+    assert ("(CJK U+673A U+68B0)" in text) is not is_there
 
 
 def test_a_report_without_readings_says_so_on_one_page(tmp_path: Path) -> None:
