@@ -101,7 +101,8 @@ class Adviser:
 
     def _voltage(self) -> Iterator[Advice]:
         voltage = next((metric for metric in self.metrics if metric.metric == "voltage"), None)
-        if voltage is None or voltage.band is None or (voltage.outside_band or 0) < MIN_OUTSIDE_BAND:
+        band = voltage.judged_by if voltage else None
+        if voltage is None or band is None or (voltage.outside_band or 0) < MIN_OUTSIDE_BAND:
             return
         is_usual = "voltage" in self.measured.data.usual_bands
         yield self._one(
@@ -110,8 +111,8 @@ class Adviser:
             "medium" if is_usual else self._confidence(),
             reason="usual_band" if is_usual else None,
             share=voltage.outside_band or 0.0,
-            low_v=voltage.band[0],
-            high_v=voltage.band[1],
+            low_v=band[0],
+            high_v=band[1],
             lowest_v=voltage.min,
             highest_v=voltage.max,
         )
@@ -120,15 +121,20 @@ class Adviser:
         quality, mean = self.quality, self.measured.energy.mean_power
         uncounted = [f.effect for f in quality.findings if not f.counted and f.unit == "kWh"]
         left_out = sum(abs(effect) for effect in uncounted if effect is not None)
-        missing = quality.missing_seconds or 0.0
-        incomplete = quality.completeness is not None and quality.completeness < COMPLETE
+        if quality.completeness is None:  # too few readings to know their interval
+            incomplete, missing = bool(quality.gaps), sum(gap.seconds for gap in quality.gaps)
+        else:
+            incomplete, missing = quality.completeness < COMPLETE, quality.missing_seconds or 0.0
         if not quality.readings or not (incomplete or left_out):
             return
         unknown = missing / 3600 * max(mean or 0.0, 0.0) / 1000 if incomplete else 0.0
         kind = "data_both" if incomplete and left_out else "data_missing" if incomplete else "data_left_out"
+        is_unknown = incomplete and mean is None
+        if is_unknown:
+            kind = "data_unknown"
         yield self._one(
             "data",
-            unknown + left_out,
+            None if is_unknown else unknown + left_out,
             "low",
             text=kind,
             reason="estimate",

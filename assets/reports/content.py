@@ -73,6 +73,10 @@ class Day(Part):
         return self.covered_hours >= 0.9 * 24
 
 
+# A usual band that so many readings are outside is that of another kind of device, such as one on 400 V.
+MOST = 0.5
+
+
 class MetricSummary(Part):
     """All readings of one metric. `outside_band` is the share of readings outside `band`, from 0 to 1.
 
@@ -88,6 +92,11 @@ class MetricSummary(Part):
     band: tuple[Number, Number] | None
     outside_band: Number | None
     band_source: Literal["device", "usual"] | None = None
+
+    @property
+    def judged_by(self) -> tuple[Number, Number] | None:
+        """The band to judge by: the device's, or a usual one that most readings are within."""
+        return self.band if self.band_source == "device" or (self.outside_band or 0) < MOST else None
 
 
 class Series(Part):

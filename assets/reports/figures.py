@@ -140,9 +140,10 @@ def _draw(axis: "Axes", series: Series, summary: MetricSummary | None, content: 
         for values in (series.mean, series.min, series.max)
     )
     # The platform's usual bands suit a small device. Only that of the voltage, which is the grid's, suits all.
-    if summary and summary.band and (summary.band_source == "device" or series.metric == "voltage"):
-        label = say("figure.band" if summary.band_source == "device" else "figure.usual_band")
-        for edge, words in zip(summary.band, (label, None), strict=True):
+    band, is_own = (summary.judged_by, summary.band_source == "device") if summary else (None, False)
+    if band and (is_own or series.metric == "voltage"):
+        label = say("figure.band" if is_own else "figure.usual_band")
+        for edge, words in zip(band, (label, None), strict=True):
             axis.axhline(edge / factor, color=colours["muted"], lw=0.7, ls=(0, (4, 3)), label=words)
     if (high > low).any():
         axis.fill_between(times, low, high, color=colours["pale"], lw=0, label=say("figure.range"))

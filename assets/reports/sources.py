@@ -28,6 +28,7 @@ MAX_ALERTS = 10_000
 _OF_ANALYSIS = {"job_id", "model_name", "dataset_key", "results", "accuracy_metrics", "completed_at"}
 ONE_DAY = timedelta(days=1)
 YEAR = 365 * DAY
+NOON = timedelta(hours=12)  # a UTC day is of the period if its noon is
 
 
 def gather(
@@ -82,7 +83,11 @@ def gather(
         waiting_days=waiting,
         unexported_days=[day for day in waiting if day not in exported and day not in read.from_wider],
         removed_days=[day for day in read.removed if day not in waiting],
-        checks=[(day.start_date, day.checks) for day in read.days if day.checks],
+        checks=[
+            (day.start_date, day.checks)
+            for day in read.days
+            if day.checks and start <= midnight(day.start_date) + NOON < end
+        ],
         maker=" ".join(filter(None, (device.manufacturer, device.model))) or None,
         max_power_w=metadata.max_power_w,
         energy=_energy_of_table(reader, job, metadata, readings) if read.from_wider else energy_over(start, end),

@@ -57,6 +57,26 @@ def test_a_year_outside_working_hours_is_of_its_calendar_and_not_of_a_few_days()
     assert "a year" in advice.text
 
 
+def test_a_single_reading_in_days_is_advice_to_repair_the_data() -> None:
+    data = bare(MONDAY, WEEK, table("D1", [MONDAY + DAY], {"power": [1000.0]}))
+    (advice,) = content_of(data).advice
+    assert (advice.kind, advice.energy_kwh) == ("data", None)
+    assert "Readings are missing for 7 d. What was used meanwhile is unknown." in advice.text.replace("\u00a0", " ")
+
+
+def test_a_usual_band_of_another_kind_of_device_is_not_judged_by() -> None:
+    times = [MONDAY + i * 5 * MINUTE for i in range(7 * 288)]
+    readings = table(
+        "D1", times, {"power": [1000.0] * len(times), "voltage": [400.0 + i % 2 for i in range(len(times))]}
+    )
+    bands = {"voltage": (200.0, 250.0)}
+    content = content_of(bare(MONDAY, WEEK, readings, bands=bands, usual_bands=bands, cadence_seconds=300.0))
+    assert content.advice == []
+    assert "band of 200 to 250" not in unescaped(markdown_of(content, ()))
+    own = content_of(bare(MONDAY, WEEK, readings, bands=bands, cadence_seconds=300.0))
+    assert [one.kind for one in own.advice] == ["voltage"]
+
+
 def test_advice_is_in_the_order_of_energy() -> None:
     idle = dict.fromkeys(STATES, 0) | {"idle": 30 * HOUR_LONG, "running": 138 * HOUR_LONG}
     energy = dict.fromkeys(STATES, 0) | {"idle": 400 * MILLIONTHS, "running": 200 * MILLIONTHS}
