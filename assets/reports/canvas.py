@@ -90,6 +90,8 @@ class Pen:
             return f"{local:%H:%M:%S}"
         if length > timedelta(days=400):
             return self.language.dated(local.date(), "month_short")
+        if length >= timedelta(days=self.paper.labels) and (local + timedelta(days=1)).day == 1:
+            return ""  # every few days from the first of a month are marked: its last day would touch the next first
         if length > timedelta(days=20):
             return self.language.dated(local.date(), "short")
         if local.hour or local.minute:

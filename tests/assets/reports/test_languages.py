@@ -1,12 +1,14 @@
 """Reports in English and German, and reports that a folder restyles."""
 
 import re
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from assets.reports import LANGUAGES, ReportError, build_report, write_template
+from assets.reports import LANGUAGES, ReportError, build_report, figures, write_template
+from assets.reports.canvas import A4, SCREEN, Paper, Pen
 from assets.reports.compose import compose
 from assets.reports.document import DRAWINGS, markdown_of
 from assets.reports.look import TEMPLATES, Look, language
@@ -15,7 +17,7 @@ from assets.reports.texts import Texts
 from tests.assets.reports.test_html import LIMITS, Page
 from tests.assets.reports.test_markdown import unescaped
 from tests.assets.reports.test_pdf import EMPTY, HOSTILE
-from tests.support.report_factories import house
+from tests.support.report_factories import DAY, MINUTE, PARIS, bare, content_of, house, steady
 
 USED = re.compile(r"""say\(\s*"([a-z_.0-9]+)"(?=[,)]| if )(?: if .*? else "([a-z_.0-9]+)")?""")
 
@@ -63,6 +65,17 @@ def texts_alike() -> set[str]:
     """Keys whose text is the same in both languages, such as a model's name."""
     english, german = texts("en"), texts("de")
     return {key for key in english.names if english.raw(key) == german.raw(key)}
+
+
+@pytest.mark.parametrize("paper", [A4, SCREEN])
+def test_the_days_below_a_figure_do_not_touch_at_the_turn_of_a_month(paper: Paper) -> None:
+    start = datetime(2026, 10, 19, tzinfo=PARIS)
+    content = content_of(bare(start, start + 14 * DAY, steady(start, start + 14 * DAY, step=15 * MINUTE)))
+    svg = figures.profile(content, "power", Pen(paper, Look().colours, language("de")))
+    assert svg
+    assert "29. Okt<" in svg
+    assert "1. Nov<" in svg
+    assert "31. Okt<" not in svg
 
 
 def test_numbers_and_dates_of_german() -> None:
