@@ -12,6 +12,7 @@ import pandas as pd
 from storage.arrays import Floats
 
 MAX_TRAINING_ROWS = 20_000
+LEAST_UNIT = 0.1  # usual spreads
 CLIP = 20.0  # usual spreads; a value further away is not stranger, and would dominate a fit
 
 
@@ -160,9 +161,14 @@ def usual_range(training: Floats) -> tuple[Floats, Floats]:
 
 
 def excess(usual: tuple[Floats, Floats], rows: Floats) -> Floats:
-    """By how many usual spreads each row lies outside the usual range, at most CLIP."""
+    """By how many usual spreads each row lies outside the usual range, at most CLIP.
+
+    The range of normally distributed values is six spreads wide. One of less than four has no tails, as that of a
+    machine that is off or on: the unit is smaller there, since a value a little outside it already says much.
+    """
     low, high = usual
-    distances: Floats = np.maximum(np.maximum(low - rows, rows - high), 0).max(axis=1)
+    units = np.clip(((high - low) / 4) ** 3, LEAST_UNIT, 1)
+    distances: Floats = (np.maximum(np.maximum(low - rows, rows - high), 0) / units).max(axis=1)
     return np.minimum(distances, CLIP)
 
 

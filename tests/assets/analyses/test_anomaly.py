@@ -224,6 +224,20 @@ def test_frozen_channels_are_an_event_of_their_own() -> None:
     assert strongest["points"] == 600
 
 
+def test_a_machine_that_is_off_or_on_and_once_runs_far_above_is_one_event() -> None:
+    """Two levels make the usual spread as wide as the range, so the fault is less than one spread outside."""
+    random = np.random.default_rng(1)
+    on = np.arange(28 * 288) % 288 // 12 % 24 // 8 == 1
+    power = np.where(on, random.normal(11_000, 500, len(on)), random.normal(150, 10, len(on)))
+    power[20 * 288 + 100 : 20 * 288 + 124] += 8_000
+    current = power / 400 + random.normal(0, 0.05, len(on))
+    voltage = random.normal(400, 2, len(on))
+    columns = {"power": power.tolist(), "current": current.tolist(), "voltage": voltage.tolist()}
+    times = [START + timedelta(minutes=5 * i) for i in range(len(on))]
+    (event,) = anomalies(table(times, columns)).results["events"]
+    assert (event["start"], event["end"]) == ("2026-01-21T08:20:00Z", "2026-01-21T10:20:00Z")
+
+
 def test_a_machine_that_rests_every_night_is_not_frozen() -> None:
     columns = noisy(5 * 1440, "power", "speed")
     for name, values in columns.items():
