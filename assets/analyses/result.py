@@ -1,7 +1,7 @@
 """What an analysis returns, reports while it works, and raises if the data do not allow it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
@@ -25,4 +25,4 @@ class Result:
     results: dict[str, Any]
     accuracy_metrics: dict[str, Any]
     scores: pa.Table | None = None
-    fitted: Any = None
+    fitted: Any = field(default=None, compare=False)

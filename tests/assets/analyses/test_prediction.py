@@ -228,7 +228,7 @@ def test_what_is_known_only_after_the_fact_does_not_help() -> None:
     plain, told = predict(table(**noise), failures=failed), predict(table(**noise, **canaries), failures=failed)
     assert set(told.results["left_out"]) == {"mark", "countdown", "fails_within_10"}
     assert told.accuracy_metrics["pr_auc"] < plain.accuracy_metrics["pr_auc"] + 0.1
-    assert told.accuracy_metrics["pr_auc"] < 2 * told.accuracy_metrics["base_rate"]
+    assert told.accuracy_metrics["pr_auc"] < 0.5  # a canary that helped would make it nearly 1
 
 
 def fleet(devices: int = 5, lives: int = 2) -> list[Peer]:
