@@ -74,7 +74,7 @@ def test_a_range_a_model_and_parameters_are_used(plant: Stores, instance: dg.Dag
     )  # fmt: skip
     assert job.results is not None
     assert len(job.results["forecast"]) == 3
-    assert job.parameters == {"metric": "power", "horizon_hours": 3, "seed": 1, "with_errors": False}
+    assert job.parameters == {"metric": "power", "horizon_hours": 3, "seed": 1, "with_errors": False, "refit": False}
     assert len(job.results["provenance"]["datasets"]) == 4
     (event,) = run.asset_materializations_for_node("forecast")
     assert event.metadata["job"].value == job.job_id

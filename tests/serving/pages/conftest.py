@@ -17,9 +17,12 @@ UNSAFE_PORTS = "--explicitly-allowed-ports=2049,3659,4045,4190,5060,5061,6000,65
 OpenPage = Callable[..., "Page"]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator["Browser"]:
-    """Debian's Chromium, without a window."""
+    """Debian's Chromium, without a window.
+
+    Not longer than a module: while Playwright runs, no other test of this thread can run an event loop.
+    """
     path = shutil.which("chromium")
     if path is None:
         missing = "chromium is not on PATH (Debian: apt install chromium)"
