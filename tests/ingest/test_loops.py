@@ -58,7 +58,8 @@ def test_a_device_that_cannot_be_read_keeps_no_other_away(
     session.commit()
     wait_until(lambda: registry.profile("GOOD").enrichment_status == "success", "the other device is known")
     assert registry.profile("BAD").enrichment_status == "failed"
-    assert (registry.loop.state, registry.loop.failures) == ("works", 1)
+    assert registry.loop.state == "works"
+    assert registry.loop.failures >= 1  # once each time that the registry is read
 
 
 def test_an_announcement_that_is_not_text_ends_no_thread(settings: Settings) -> None:
