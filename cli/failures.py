@@ -3,11 +3,23 @@
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
-from zoneinfo import ZoneInfo
 
 import typer
 
-from storage.settings import Settings, known_zone
+from cli.file_options import (
+    Device,
+    Encoding,
+    File,
+    Separator,
+    TimePattern,
+    TimeUnit,
+    Timezone,
+    check_device,
+    check_file,
+    separator_of,
+    times_of,
+)
+from storage.settings import Settings
 
 if TYPE_CHECKING:
     from ingest.files import ImportedFailures
@@ -24,51 +36,34 @@ def failures() -> None:
 
 @app.command("import")
 def import_failures(
-    file: Annotated[Path, typer.Argument(help="A CSV file with a header, or a Parquet file.")],
+    file: File,
     *,
-    device: Annotated[str | None, typer.Option(help="The device that all rows belong to.")] = None,
+    device: Device = None,
     device_column: Annotated[str, typer.Option(help="The column with each row's device id.")] = "device_id",
     time: Annotated[str, typer.Option(help="The column with the time of the failure.")] = "failed_at",
     repaired: Annotated[str, typer.Option(help="The column with the time of the repair, if any.")] = "repaired_at",
     description: Annotated[str, typer.Option(help="The column that says what happened, if any.")] = "description",
-    time_unit: Annotated[str, typer.Option(help="The unit of numeric times (since 1970): s, ms or us.")] = "ms",
-    time_format: Annotated[
-        str | None,
-        typer.Option(help="The format of times that are not ISO 8601, as strptime knows it, e.g. '%d.%m.%Y %H:%M'."),
-    ] = None,
-    timezone: Annotated[
-        str | None, typer.Option(help="The time zone of times without an offset, e.g. Europe/Berlin.")
-    ] = None,
-    separator: Annotated[
-        str | None, typer.Option(help="The character between columns. Default: what the header shows.")
-    ] = None,
-    encoding: Annotated[
-        str | None, typer.Option(help="The text's encoding, e.g. cp1252. Default: UTF-8, or UTF-16 with its mark.")
-    ] = None,
+    time_unit: TimeUnit = "ms",
+    time_format: TimePattern = None,
+    timezone: Timezone = None,
+    separator: Separator = None,
+    encoding: Encoding = None,
 ) -> None:
     """Record the failures of a file. Rows that are recorded already change nothing, and bad rows are named.
 
     The exit code is 1 if a row was refused, and 2 if the file or the options do not fit.
     """
     from ingest import files
-    from ingest.intake.decode import is_identifier
     from storage.stores import open_session
 
-    if not file.exists():
-        print(f"energy: {file} cannot be read: there is no such file", file=sys.stderr)
-        raise typer.Exit(2)
-    if device is not None and not is_identifier(device):
-        raise typer.BadParameter(f"--device {device!r} is not a device id (letters, digits, _ . -; at most 50)")
+    check_file(file)
+    check_device(device)
     if time_unit not in files.UNITS_OF_TIME:
         raise typer.BadParameter(f"--time-unit {time_unit!r} is not one of {', '.join(files.UNITS_OF_TIME)}")
-    try:
-        zone = ZoneInfo(known_zone(timezone)) if timezone else None
-    except ValueError as error:
-        raise typer.BadParameter(f"--timezone {error}") from None
-    times = files.TimeFormat(time_unit, time_format, zone)
+    times = times_of(time_unit, time_format, timezone)
     columns = files.FailureColumns(time, repaired, description, device_column, device, times)
     try:
-        table = files.open_table(file, separator=separator and separator.replace("\\t", "\t"), encoding=encoding)
+        table = files.open_table(file, separator=separator_of(separator), encoding=encoding)
         columns.check(table.names)
         with open_session(Settings.load()) as session:
             done = files.import_failures(table.rows(), columns, session)

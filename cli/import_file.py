@@ -4,11 +4,23 @@ import sys
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
-from zoneinfo import ZoneInfo
 
 import typer
 
-from storage.settings import Settings, known_zone
+from cli.file_options import (
+    Device,
+    Encoding,
+    File,
+    Separator,
+    TimePattern,
+    TimeUnit,
+    Timezone,
+    check_device,
+    check_file,
+    separator_of,
+    times_of,
+)
+from storage.settings import Settings
 
 if TYPE_CHECKING:
     from ingest.files import FileMapping, Imported
@@ -17,9 +29,9 @@ MAX_NAMED = 5
 
 
 def import_file(
-    file: Annotated[Path, typer.Argument(help="A CSV file with a header, or a Parquet file.")],
+    file: File,
     *,
-    device: Annotated[str | None, typer.Option(help="The device that all rows belong to.")] = None,
+    device: Device = None,
     device_column: Annotated[str | None, typer.Option(help="The column with each row's device id.")] = None,
     map: Annotated[  # noqa: A002 - the option's name
         list[str] | None,
@@ -30,59 +42,41 @@ def import_file(
         ),
     ] = None,
     time: Annotated[str, typer.Option(help="The column with the time.")] = "timestamp",
-    time_unit: Annotated[str, typer.Option(help="The unit of numeric times (since 1970): s, ms or us.")] = "ms",
-    time_format: Annotated[
-        str | None,
-        typer.Option(help="The format of times that are not ISO 8601, as strptime knows it, e.g. '%d.%m.%Y %H:%M'."),
-    ] = None,
-    timezone: Annotated[
-        str | None, typer.Option(help="The time zone of times without an offset, e.g. Europe/Berlin.")
-    ] = None,
+    time_unit: TimeUnit = "ms",
+    time_format: TimePattern = None,
+    timezone: Timezone = None,
     decimal: Annotated[str, typer.Option(help="The decimal mark of numbers: '.' or ','.")] = ".",
     thousands: Annotated[
         str | None,
         typer.Option(help="The mark between thousands, e.g. ','. With --decimal ',' points and blanks are such marks."),
     ] = None,
-    separator: Annotated[
-        str | None, typer.Option(help="The character between columns. Default: what the header shows.")
-    ] = None,
-    encoding: Annotated[
-        str | None, typer.Option(help="The text's encoding, e.g. cp1252. Default: UTF-8, or UTF-16 with its mark.")
-    ] = None,
+    separator: Separator = None,
+    encoding: Encoding = None,
 ) -> None:
     """Store the rows of a file as readings. Bad rows are quarantined with the reason. No alerts are raised.
 
     The exit code is 1 if nothing was stored, and 2 if the file or the options do not fit.
     """
     from ingest import files
-    from ingest.intake.decode import is_identifier
 
     settings = Settings.load()
-    if not file.exists():
-        print(f"energy: {file} cannot be read: there is no such file", file=sys.stderr)
-        raise typer.Exit(2)
+    check_file(file)
     if (device is None) == (device_column is None):
         raise typer.BadParameter("give either --device or --device-column")
-    if device is not None and not is_identifier(device):
-        raise typer.BadParameter(f"--device {device!r} is not a device id (letters, digits, _ . -; at most 50)")
+    check_device(device)
     if decimal not in (".", ",") or (thousands is not None and (decimal in thousands or len(thousands) != 1)):
         raise typer.BadParameter("--decimal is '.' or ',', and --thousands is one other character")
-    if separator is not None and (len(separator.replace("\\t", "\t")) != 1 or separator in '"\n\r'):
-        raise typer.BadParameter("--separator is one character, such as ';' or '\\t'")
-    try:
-        zone = ZoneInfo(known_zone(timezone)) if timezone else None
-    except ValueError as error:
-        raise typer.BadParameter(f"--timezone {error}") from None
+    separator = separator_of(separator)
+    times = times_of(time_unit, time_format, timezone)
     try:
         mapping = files.FileMapping(
             metrics=dict(files.metric_column(text) for text in map or ()),
             time=time,
-            times=files.TimeFormat(time_unit, time_format, zone),
+            times=times,
             numbers=files.NumberFormat.of(decimal, thousands),
             device_id=device,
             device_column=device_column,
         )
-        separator = separator and separator.replace("\\t", "\t")
         done, moved_to = _import(file, mapping, settings, separator, encoding)
     except files.FileRefused as error:
         print(f"energy: {error}", file=sys.stderr)

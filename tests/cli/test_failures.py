@@ -70,6 +70,7 @@ def test_own_columns_a_format_and_a_zone(stores: Stores, tmp_path: Path) -> None
         ("device_id,failed_at\nD1,1\n", ("--timezone", "Mars"), "is not a time zone"),
         ("device_id,failed_at\nD1,1\n", ("--device", "D 1"), "is not a device id"),
         ("device_id,failed_at\nD1,1\n", ("--time-unit", "h"), "is not one of s, ms, us"),
+        ("device_id,failed_at\nD1,1\n", ("--separator", "ab"), "--separator is one character, such as ';' or"),
     ],
 )
 def test_files_and_options_that_do_not_fit(
