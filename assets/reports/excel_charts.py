@@ -16,15 +16,7 @@ def energy_chart(sheets: "Sheets", days: int) -> Any:
     say = sheets.language.say
     sheet = say("excel.daily")
     chart = sheets.book.add_chart({"type": "column"})
-    chart.add_series(
-        {
-            "name": say("excel.energy"),
-            "categories": [sheet, 1, 0, days, 0],
-            "values": [sheet, 1, 1, days, 1],
-            "fill": {"color": ACCENT},
-            "gap": 40,
-        }
-    )
+    chart.add_series(_energies(sheets, sheet, days, 1))
     chart.set_title({"name": say("excel.energy_per_day"), "name_font": {"size": 11}})
     chart.set_legend({"none": True})
     chart.set_x_axis({"date_axis": True, "num_format": "d mmm"})
@@ -38,15 +30,7 @@ def ranking_chart(sheets: "Sheets", devices: int) -> Any:
     say = sheets.language.say
     sheet = say("excel.devices")
     chart = sheets.book.add_chart({"type": "bar"})
-    chart.add_series(
-        {
-            "name": say("excel.energy"),
-            "categories": [sheet, 1, 0, devices, 0],
-            "values": [sheet, 1, ENERGY_COLUMN, devices, ENERGY_COLUMN],
-            "fill": {"color": ACCENT},
-            "gap": 40,
-        }
-    )
+    chart.add_series(_energies(sheets, sheet, devices, ENERGY_COLUMN))
     chart.set_title({"name": say("excel.ranked"), "name_font": {"size": 11}})
     chart.set_legend({"none": True})
     chart.set_y_axis({"reverse": True})
@@ -73,3 +57,14 @@ def forecast_chart(sheets: "Sheets", points: int, unit: str) -> Any:
     chart.set_x_axis({"num_format": "d mmm hh:mm"})
     chart.set_size(SIZE)
     return chart
+
+
+def _energies(sheets: "Sheets", sheet: str, rows: int, column: int) -> dict[str, Any]:
+    """The energies in a column of a sheet, by what its first column names."""
+    return {
+        "name": sheets.language.say("excel.energy"),
+        "categories": [sheet, 1, 0, rows, 0],
+        "values": [sheet, 1, column, rows, column],
+        "fill": {"color": ACCENT},
+        "gap": 40,
+    }

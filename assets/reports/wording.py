@@ -11,8 +11,6 @@ from storage.devices import UNITS
 # Checks whose measured number is not a share.
 _MINUTES, _SECONDS = ("gaps", "flatline"), ("clock_skew",)
 CONDITIONS = {">": "above", "<": "below", ">=": "at_least", "<=": "at_most", "=": "equal", "!=": "not_equal"}
-# What a report says elsewhere: how complete the readings are.
-SAID_ELSEWHERE = ("completeness", "gaps")
 
 
 class Wording:
