@@ -10,8 +10,8 @@ from sqlmodel import Session, col
 from storage.alerts import Alert
 from storage.devices import Device, registered
 from storage.last_seen import DeviceLastSeen
+from storage.rules import SEVERITIES
 
-SEVERITIES = ("low", "medium", "high", "critical")
 AttentionOrder = Literal[
     "attention",
     "device_id",
@@ -23,6 +23,12 @@ AttentionOrder = Literal[
     "alerts",
     "-alerts",
 ]
+
+
+# The place of an alert's severity in `SEVERITIES`; of another one that of the last.
+_RANK = case(
+    {severity: rank for rank, severity in enumerate(SEVERITIES)}, value=col(Alert.severity), else_=len(SEVERITIES) - 1
+)
 
 
 class MachineRow(NamedTuple):
@@ -51,16 +57,15 @@ def machines(
     if status is not None:
         matching = matching.where(Device.status == status)
     total = session.exec(select(func.count()).select_from(matching.subquery())).scalar_one()  # type: ignore[call-overload] # SQLModel types its own select
-    rank = case({severity: rank for rank, severity in enumerate(SEVERITIES)}, value=col(Alert.severity), else_=0)
     alerts = (
-        select(col(Alert.device_id), func.count().label("open"), func.max(rank).label("rank"))
+        select(col(Alert.device_id), func.count().label("open"), func.min(_RANK).label("rank"))
         .where(col(Alert.status) == "open")
         .group_by(col(Alert.device_id))
         .subquery()
     )
     seen = col(DeviceLastSeen.last_seen_at)
     orders: dict[str, tuple[Any, ...]] = {
-        "attention": (alerts.c.rank.desc().nulls_last(), alerts.c.open.desc().nulls_last(), seen.asc().nulls_last()),
+        "attention": (alerts.c.rank.asc().nulls_last(), alerts.c.open.desc().nulls_last(), seen.asc().nulls_last()),
         "device_id": (col(Device.device_id),),
         "device_name": (col(Device.device_name),),
         "last_seen": (seen.asc().nulls_last(),),
@@ -90,8 +95,7 @@ def worst_alerts(session: Session, device_id: str | None = None, *, limit: int) 
     query = select(Alert).where(col(Alert.status) == "open")
     if device_id is not None:
         query = query.where(col(Alert.device_id) == device_id)
-    rank = case({severity: rank for rank, severity in enumerate(SEVERITIES)}, value=col(Alert.severity), else_=0)
-    return session.execute(query.order_by(rank.desc(), col(Alert.created_at).desc()).limit(limit)).scalars().all()
+    return session.execute(query.order_by(_RANK, col(Alert.created_at).desc()).limit(limit)).scalars().all()
 
 
 def device_types(session: Session) -> Sequence[str]:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal, get_args
 from uuid import UUID, uuid4
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field as Key, model_validator
@@ -23,6 +23,10 @@ OUTSIDE_FORECAST = "outside_forecast"
 ANY_READING = "telemetry"
 
 RULES_PER_QUERY = 1000
+
+Severity = Literal["low", "medium", "high", "critical"]
+# The worst first.
+SEVERITIES: tuple[Severity, ...] = get_args(Severity)[::-1]
 
 
 def _time_of_day(value: str) -> str:

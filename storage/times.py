@@ -1,7 +1,7 @@
 """Time as the platform keeps it: whole microseconds since 1970 in UTC, and aware datetimes at the edges."""
 
 import re
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 
 # Durations in microseconds.
 SECOND = 1_000_000
@@ -23,9 +23,9 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def midnight(day: date) -> datetime:
-    """The moment at which a UTC day begins."""
-    return datetime.combine(day, time(), UTC)
+def midnight(day: date, zone: tzinfo = UTC) -> datetime:
+    """The moment at which a day begins, of UTC or of a time zone."""
+    return datetime.combine(day, time(), zone)
 
 
 def microseconds(moment: datetime) -> int:

@@ -4,6 +4,8 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Literal
 from zoneinfo import ZoneInfo
 
+from storage.times import midnight
+
 Basis = Literal["period_before", "year_before"]
 ONE_DAY = timedelta(days=1)
 
@@ -19,9 +21,9 @@ def earlier_periods(start: datetime, end: datetime, zone: ZoneInfo) -> list[tupl
         before = (start - (end - start), start)
     elif first.day == 1 and last.day == 1:
         months = (last.year - first.year) * 12 + last.month - first.month
-        before = (_midnight(_months_before(first.date(), months), zone), start)
+        before = (midnight(_months_before(first.date(), months), zone), start)
     else:
-        before = (_midnight(first.date() - (last.date() - first.date()), zone), start)
+        before = (midnight(first.date() - (last.date() - first.date()), zone), start)
     year = tuple(_year_before(moment, zone) for moment in (first, last))
     found: list[tuple[Basis, datetime, datetime]] = [("period_before", *before)]
     if year[0] != before[0] and year[0] < year[1]:
@@ -31,10 +33,6 @@ def earlier_periods(start: datetime, end: datetime, zone: ZoneInfo) -> list[tupl
 
 def _is_midnight(local: datetime) -> bool:
     return local.time() == time()
-
-
-def _midnight(day: date, zone: ZoneInfo) -> datetime:
-    return datetime.combine(day, time(), zone)
 
 
 def _months_before(day: date, months: int) -> date:

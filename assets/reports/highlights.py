@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from assets.reports.content import Anomaly, Day, Kpi, ReportContent
 from assets.reports.sections import Comparison, Load
+from storage.rules import SEVERITIES
 
 KEY_FIGURES = (
     "energy", "energy_export", "mean_power", "peak_power", "peak_feed_in", "peak_demand_15min", "peak_feed_in_15min",
@@ -16,7 +17,6 @@ KEY_FIGURES = (
 OPTIONAL = ("base_load", "outside_working_hours")
 # A device that feeds nothing in needs no key figure of it.
 FED_IN = ("energy_export", "peak_feed_in", "peak_feed_in_15min")
-SEVERITIES = ("critical", "high", "medium", "low")
 # With fewer days that can be compared, the highest and the lowest say nothing.
 MIN_COMPARED_DAYS = 3
 

@@ -8,8 +8,8 @@ from pydantic import BaseModel, Field
 from serving.devices.schemas import DeviceId
 from serving.http.fields import Moment, Text
 from serving.http.pagination import SORT, CursorQuery, TimeRangeQuery
-from serving.rules.schemas import Severity
 from storage.alerts import Alert, rule_shown
+from storage.rules import Severity
 
 Status = Literal["open", "acknowledged", "resolved"]
 MAX_ALERTS_AT_ONCE = 1000

@@ -11,14 +11,13 @@ from serving.auth.tenancy import DatabaseSession
 from serving.dependencies import PlatformSettings
 from serving.devices.schemas import DeviceId
 from serving.http.fields import Moment
-from serving.rules.schemas import Severity
 from storage import alert_counts
 from storage.alert_counts import OpenAlerts, RuleDay
+from storage.rules import SEVERITIES, Severity
 from storage.times import utc_now
 
 router = APIRouter(prefix="/api/v1/alerts", tags=["alerts"])
 
-SEVERITIES: tuple[Severity, ...] = ("critical", "high", "medium", "low")
 MAX_RULES = 1000
 
 

@@ -30,8 +30,7 @@ from serving.pages.forms import body_of
 from serving.pages.recent import recent
 from serving.pages.render import is_partial, show
 from serving.pages.route import fields_of, form_of, pages
-from serving.rules.schemas import Severity
-from storage.rules import NO_DATA
+from storage.rules import NO_DATA, Severity
 from storage.settings import Settings
 from storage.times import rfc3339, utc_now
 
@@ -93,9 +92,7 @@ def change_alerts(
 
 
 @router.get("/alerts/{alert_id}")
-def alert_page(
-    request: Request, settings: PlatformSettings, found: Annotated[EvidenceAnswer, Depends(evidence.get_evidence)]
-) -> Response:
+def alert_page(request: Request, found: Annotated[EvidenceAnswer, Depends(evidence.get_evidence)]) -> Response:
     """One alert with what it rests on."""
     alert = found.data.alert
     context = {
@@ -104,7 +101,6 @@ def alert_page(
         "rule": alert.rule,
         "chart": _chart_of(alert),
         "changed": None,
-        "dagster": settings.dagster_address,
     }
     return show(request, "alert.html", context)
 

@@ -16,7 +16,7 @@ from serving.analytics.fleet import FleetQuery
 from serving.analytics.schemas import AnalysisRequest, JobQuery
 from serving.auth.principal import CurrentPrincipal
 from serving.auth.tenancy import DatabaseSession
-from serving.dependencies import JobLauncher, Objects, PlatformSettings
+from serving.dependencies import JobLauncher, Objects
 from serving.devices.schemas import DeviceId
 from serving.http.errors import NotFound
 from serving.jobs.schemas import JobPath
@@ -76,19 +76,17 @@ def run_analysis(request: Request, session: DatabaseSession, launcher: JobLaunch
 
 
 @router.get("/analytics/{job_id}")
-def analysis_page(request: Request, session: DatabaseSession, settings: PlatformSettings, job_id: JobPath) -> Response:
+def analysis_page(request: Request, session: DatabaseSession, job_id: JobPath) -> Response:
     """One analysis: its progress, and then its result; htmx asks for the part that changes."""
-    context = job_context(session, job_id) | {"dagster": settings.dagster_address}
+    context = job_context(session, job_id)
     return show(request, "partials/analysis_job.html" if is_partial(request) else "analysis.html", context)
 
 
 @router.post("/analytics/{job_id}/cancel")
-def cancel_analysis(
-    request: Request, session: DatabaseSession, settings: PlatformSettings, launcher: JobLauncher, job_id: JobPath
-) -> Response:
+def cancel_analysis(request: Request, session: DatabaseSession, launcher: JobLauncher, job_id: JobPath) -> Response:
     """Cancel the analysis, and show its state again."""
     analytics.cancel_job(session, launcher, job_id)
-    context = job_context(session, job_id) | {"dagster": settings.dagster_address}
+    context = job_context(session, job_id)
     return show(request, "partials/analysis_job.html", context)
 
 

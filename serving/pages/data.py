@@ -46,7 +46,6 @@ class ExportsFilters(PageQuery):
 def completeness_page(
     request: Request,
     session: DatabaseSession,
-    settings: PlatformSettings,
     query: Annotated[CompletenessFilters, Query()],
 ) -> Response:
     """How complete each machine's days are, as a table of machine by day; htmx asks for the table alone."""
@@ -64,7 +63,6 @@ def completeness_page(
         "chosen": query.model_dump(mode="json", exclude_none=True),
         "earlier": start - timedelta(days=1),
         "later": min(end + timedelta(days=DAYS_SHOWN), utc_now().date()) if end < utc_now().date() else None,
-        "dagster": settings.dagster_address,
         "one_day": timedelta(days=1),
         "tab": "",
     }
@@ -72,21 +70,17 @@ def completeness_page(
 
 
 @router.get("/data/late")
-def late_days_page(
-    request: Request, session: DatabaseSession, settings: PlatformSettings, query: Annotated[PageQuery, Query()]
-) -> Response:
+def late_days_page(request: Request, session: DatabaseSession, query: Annotated[PageQuery, Query()]) -> Response:
     """Days that are over and wait for an export, since readings came late."""
     found = waiting.list_waiting_days(session, WaitingQuery(late=True, page=query.page, page_size=50))
-    context = {"found": found, "dagster": settings.dagster_address, "tab": "late"}
+    context = {"found": found, "tab": "late"}
     return show(request, "data_late.html", context)
 
 
 @router.get("/data/exports")
-def exports_page(
-    request: Request, session: DatabaseSession, settings: PlatformSettings, query: Annotated[ExportsFilters, Query()]
-) -> Response:
+def exports_page(request: Request, session: DatabaseSession, query: Annotated[ExportsFilters, Query()]) -> Response:
     """Exports that were asked for, and the form for another; htmx asks for the list alone."""
-    context = _exports(session, query) | {"dagster": settings.dagster_address, "tab": "exports"}
+    context = _exports(session, query) | {"tab": "exports"}
     return show(request, "partials/export_list.html" if is_partial(request) else "data_exports.html", context)
 
 

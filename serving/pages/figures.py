@@ -17,7 +17,7 @@ from storage import maintenance
 from storage.attention import MachineRow
 from storage.devices import Device, DeviceMetadata, order_metrics
 from storage.settings import Settings
-from storage.times import DAY, HOUR, microseconds, moment, utc_now
+from storage.times import DAY, HOUR, microseconds, midnight, moment, utc_now
 
 # So many of the newest readings say how often the machine sends.
 NEWEST = 20
@@ -65,11 +65,11 @@ def _figures(
     now = microseconds(utc_now())
     metadata = DeviceMetadata.parse(device.metadata_json)
     # The site's day, as the sum over all machines has it.
-    today = moment(now).astimezone(settings.zone).replace(hour=0, minute=0, second=0, microsecond=0)
-    midnight, end = microseconds(today), now // HOUR * HOUR + HOUR
-    start = min(midnight, end - DAY)
+    today = midnight(moment(now).astimezone(settings.zone).date(), settings.zone)
+    day_start, end = microseconds(today), now // HOUR * HOUR + HOUR
+    start = min(day_start, end - DAY)
     energy = energy_of(session, reader, device.device_id, start, max(end, now))
-    of_today = energy.part(midnight, max(end, now))
+    of_today = energy.part(day_start, max(end, now))
     hours = [energy.part(hour, hour + HOUR).mean_power for hour in range(end - DAY, end, HOUR)]
     rows = reader.read(device.device_id, now - DAY, now + HOUR, newest=NEWEST).to_pylist()
     metric, value, at = newest_value(rows)

@@ -30,7 +30,7 @@ from serving.reports.schemas import ReportQuery
 from serving.telemetry.sums import MAX_DEVICES, energies_of, energy_sum, summed_devices
 from storage import attention, catalogue, dirty_days, last_seen
 from storage.settings import Settings
-from storage.times import microseconds, moment, utc_now
+from storage.times import microseconds, midnight, moment, utc_now
 
 router = pages()
 first = pages(BrowserRoute)
@@ -176,13 +176,13 @@ def _energy(session: DatabaseSession, reader: Readings, settings: Settings) -> d
         return {"total": total, "limit": MAX_DEVICES, "today": None}
     names = summed_devices(session)
     local = utc_now().astimezone(settings.zone)
-    midnight = local.replace(hour=0, minute=0, second=0, microsecond=0)
+    today_start = midnight(local.date(), settings.zone)
     week = timedelta(days=7)  # by the clock: a week in which the clock changes is an hour shorter or longer
-    today = energy_sum(session, reader, names, microseconds(midnight), microseconds(local))
-    earlier = energy_sum(session, reader, names, microseconds(midnight - week), microseconds(local - week))
+    today = energy_sum(session, reader, names, microseconds(today_start), microseconds(local))
+    earlier = energy_sum(session, reader, names, microseconds(today_start - week), microseconds(local - week))
     peak = None
     if len(names) <= MAX_PEAK_DEVICES:
-        month = microseconds(midnight.replace(day=1))
+        month = microseconds(today_start.replace(day=1))
         energies, fleet = energies_of(session, reader, names, month, microseconds(local))
         peak = fleet_peak({name: energies[name] for name in fleet.counted.devices})
     before, after = earlier["energy_kwh"], today["energy_kwh"]
@@ -194,6 +194,6 @@ def _energy(session: DatabaseSession, reader: Readings, settings: Settings) -> d
         "change": (after - before) / before if before and after is not None else None,
         "peak": peak,
         "peak_at": peak and moment(peak.at),
-        "weekday": f"{midnight:%A}",
+        "weekday": f"{today_start:%A}",
         "zone": settings.zone.key,
     }

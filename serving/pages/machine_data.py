@@ -6,7 +6,7 @@ from fastapi import Query, Request, Response
 
 from serving.analytics import routes as analytics
 from serving.auth.tenancy import DatabaseSession
-from serving.dependencies import LimitSettings, Objects, PlatformSettings
+from serving.dependencies import Objects
 from serving.devices.schemas import DevicePath
 from serving.http.fields import Text
 from serving.http.pagination import PageQuery
@@ -24,9 +24,6 @@ router = pages()
 def data_tab(
     request: Request,
     session: DatabaseSession,
-    settings: PlatformSettings,
-    limits: LimitSettings,
-    *,
     device_id: DevicePath,
     page: Annotated[PageQuery, Query()],
 ) -> Response:
@@ -38,7 +35,6 @@ def data_tab(
         "total": len(datasets),
         "query": page,
         "reports": reports.list_reports(session, ReportQuery(device_id=device_id, page_size=10)),
-        "dagster": (limits.dagster_public_url or settings.dagster_address).rstrip("/"),
     }
     return show(request, "machine_data.html", context)
 

@@ -22,7 +22,7 @@ from serving.pages.route import form_of, pages, to_page
 from serving.telemetry.energy import Interval, energy_data
 from storage.devices import metadata_of
 from storage.settings import Settings
-from storage.times import microseconds, utc_now
+from storage.times import microseconds, midnight, utc_now
 
 router = pages()
 
@@ -123,7 +123,7 @@ def _energy(
 ) -> dict[str, Any]:
     zone = metadata_of(session, device_id).zone(settings.zone)
     now = utc_now().astimezone(zone)
-    start = now.replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=days - 1)
+    start = midnight(now.date() - timedelta(days=days - 1), zone)
     interval = next(interval for most, interval in INTERVALS.items() if days <= most)
     return energy_data(
         session, reader, settings, site, device_id, start=microseconds(start), end=microseconds(now), interval=interval

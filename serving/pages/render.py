@@ -4,17 +4,20 @@ import re
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 from fastapi import Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from serving.auth.principal import principal_if_any
+from serving.devices.schemas import Status as DeviceStatus
 from serving.http.errors import ProblemDetails
 from serving.pages import csrf, display, static_files
 from serving.pages.wording import in_pages
 from storage.access import Principal, Role
+from storage.jobs import JobStatus
+from storage.rules import SEVERITIES
 from storage.times import utc_now
 
 FOLDER = Path(__file__).parent / "templates"
@@ -58,7 +61,14 @@ _templates = Environment(
     auto_reload=False,
 )
 _templates.filters |= {**display.FILTERS, "in_pages": in_pages}
-_templates.globals |= {"navigation": NAVIGATION, "release": version("energy-platform"), "now": utc_now}
+_templates.globals |= {
+    "navigation": NAVIGATION,
+    "release": version("energy-platform"),
+    "now": utc_now,
+    "severities": SEVERITIES,
+    "job_states": get_args(JobStatus),
+    "device_statuses": get_args(DeviceStatus),
+}
 
 
 def show(
@@ -117,6 +127,7 @@ def _surroundings(request: Request) -> dict[str, Any]:
     def may(role: Role) -> bool:
         return principal is not None and principal.may(role)
 
+    state = request.app.state
     return {
         "root": root,
         "static": f"{root}{static_files.PATH.lstrip('/')}",
@@ -124,6 +135,8 @@ def _surroundings(request: Request) -> dict[str, Any]:
         "principal": principal,
         "may": may,
         "opens_dagster": may("operate") and principal is not None and principal.tenant_id is None,
+        # Where browsers find Dagster, without the slash at its end.
+        "dagster": (state.api_settings.dagster_public_url or state.settings.dagster_address).rstrip("/"),
         "csrf_token": csrf.token(request),
         "is_partial": is_partial(request),
     }

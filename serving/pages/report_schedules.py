@@ -107,9 +107,8 @@ def change_status(
     schedule_id: UUID,
 ) -> Response:
     """Pause a schedule, or resume it."""
-    query = ScheduleQuery(page_size=100)
-    known = {row.schedule_id: row for row in schedules.list_schedules(session, principal, outbox, settings, query).data}
-    values = known[schedule_id].model_dump(include=set(ScheduleFields.model_fields)) if schedule_id in known else {}
+    known = schedules.get_schedule(session, principal, outbox, settings, schedule_id, response=Response())
+    values = known.model_dump(include=set(ScheduleFields.model_fields))
     body = body_of(ScheduleFields, values | {"status": form_of(request).get("status")})
     schedules.update_schedule(session, principal, outbox, settings, schedule_id, body=body)
     return _shown(request, session, principal, outbox, settings)

@@ -24,7 +24,7 @@ from serving.reports import routes as reports
 from serving.reports.editions import Editions, ReportEditions
 from serving.reports.schemas import Format, ReportQuery, ReportRequest
 from storage.jobs import ACTIVE, JobStatus, ReportJob
-from storage.times import utc_now
+from storage.times import midnight, utc_now
 
 router = pages()
 
@@ -87,11 +87,9 @@ def ask_for_reports(
 
 
 @router.get("/reports/{job_id}")
-def report_page(
-    request: Request, session: DatabaseSession, editions: ReportEditions, settings: PlatformSettings, job_id: JobPath
-) -> Response:
+def report_page(request: Request, session: DatabaseSession, editions: ReportEditions, job_id: JobPath) -> Response:
     """One report: its progress, and then the file in place; htmx asks for the part that changes."""
-    context = _report(session, editions, job_id) | {"dagster": settings.dagster_address}
+    context = _report(session, editions, job_id)
     return show(request, "partials/report_job.html" if is_partial(request) else "report.html", context)
 
 
@@ -100,14 +98,12 @@ def cancel_report(
     request: Request,
     session: DatabaseSession,
     editions: ReportEditions,
-    settings: PlatformSettings,
     launcher: JobLauncher,
-    *,
     job_id: JobPath,
 ) -> Response:
     """Cancel a report, and show its state again."""
     reports.cancel_report(session, launcher, job_id)
-    context = _report(session, editions, job_id) | {"dagster": settings.dagster_address}
+    context = _report(session, editions, job_id)
     return show(request, "partials/report_job.html", context)
 
 
@@ -167,7 +163,7 @@ def _report_of(form: Mapping[str, str], request: Request, zone: ZoneInfo) -> dic
 def _midnight(day: str, zone: ZoneInfo, days: int = 0) -> str:
     """The beginning of a local day as the API takes it; text that is no day stays, and the API says so."""
     try:
-        local = datetime.combine(datetime.fromisoformat(day).date() + timedelta(days=days), datetime.min.time(), zone)
+        local = midnight(datetime.fromisoformat(day).date() + timedelta(days=days), zone)
     except (ValueError, OverflowError):
         return day
     return local.isoformat()

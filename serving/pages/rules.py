@@ -17,7 +17,8 @@ from serving.pages.forms import body_of
 from serving.pages.render import is_partial, show
 from serving.pages.route import form_of, pages, to_page
 from serving.rules import routes as rules
-from serving.rules.schemas import RulePublic, RuleQuery, RuleSort, RuleStatus, Severity, Status
+from serving.rules.schemas import RulePublic, RuleQuery, RuleSort, RuleStatus, Status
+from storage.rules import Severity
 from storage.settings import Settings
 
 router = pages()

@@ -11,7 +11,7 @@ from serving.http.fields import NOT_BLANK, UNQUOTED, Moment, NotNull, Text
 from serving.http.pagination import SORT, CursorQuery
 from storage.comparison import Operator
 from storage.devices import Metric, Number
-from storage.rules import ANY_READING, NO_DATA, OUTSIDE_FORECAST, ActiveHours, Rule
+from storage.rules import ANY_READING, NO_DATA, OUTSIDE_FORECAST, ActiveHours, Rule, Severity
 from storage.validation import form
 
 MAX_NO_DATA_MINUTES = 525_600  # a year
@@ -20,7 +20,6 @@ MAX_FORECAST_HOURS = 12
 Scope = Literal["all_devices", "selected_devices"]
 Condition = Literal[Operator, "no_data", "outside_forecast"]
 Status = Literal["active", "paused", "archived"]
-Severity = Literal["low", "medium", "high", "critical"]
 RuleSort = Literal[
     "rule_name", "-rule_name", "created_at", "-created_at", "updated_at", "-updated_at", "last_triggered_at",
     "-last_triggered_at",

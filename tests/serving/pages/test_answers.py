@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
@@ -62,6 +63,19 @@ def test_who_may_not_open_dagster_sees_no_way_there(
     Browser(client, key("read", name="another"))
     assert "Run an analysis" not in page(client, "/machines/D1/analyses")
     assert "Dagster" in Browser(client, key("operate")).page("/machines/D1/data")
+
+
+def test_all_links_lead_to_dagster_where_browsers_find_it(client: TestClient, stores: Stores) -> None:
+    register(client, "D1")
+    send(stores, "D1", 5)
+    job = add_job(stores.session, "anomaly", status="completed", completed_at=utc_now(),
+                  results={"events": [EVENT], "summary": {"rows": 1}, "warning": None})  # fmt: skip
+    state: Any = client.app.state  # type: ignore[attr-defined] # Starlette types the app as any ASGI app
+    state.api_settings = state.api_settings.model_copy(update={"dagster_public_url": "https://dagster.example/"})
+    for path in ("machines/D1/data", f"analytics/{job}", "data"):
+        shown = page(client, f"/{path}")
+        assert "https://dagster.example/assets" in shown, path
+        assert ":3000/" not in shown, path
 
 
 def test_the_answer_to_a_sign_in_is_not_stored(client: TestClient, key: Callable[..., dict[str, str]]) -> None:
