@@ -1,10 +1,11 @@
 """How fast the analyses are, in how much memory, and how good: `python -m benchmarks analytics`.
 
 Speed is measured on made series, each time in a fresh process and on one thread. How good the models are is measured on
-the demo's series, or on a folder of data (`python -m benchmarks.analytics FOLDER`); `energy evaluate` does the same for
-chosen cases and models. `python -m benchmarks.analytics --speed` leaves that out.
+the demo's series, or on a folder of data (`--data FOLDER`); `energy evaluate` does the same for chosen cases and models.
+`--speed` leaves that out.
 """
 
+import argparse
 import json
 import os
 import shutil
@@ -65,14 +66,18 @@ LOADS = [
 ]
 
 
-def main(folder: Path | None = None, *, only_speed: bool = False) -> None:
+def main() -> None:
     """Measure speed and memory, and evaluate on the folder, or on the demo's series alone."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--speed", action="store_true", help="measure only speed and memory")
+    parser.add_argument("--data", type=Path, metavar="FOLDER", help="a folder laid out as `energy evaluate` reads it")
+    asked, _ = parser.parse_known_args()
     for load in LOADS:
         _measure(load)
-    if only_speed:
+    if asked.speed:
         return
-    if folder:
-        for found in evaluate(folder):
+    if asked.data:
+        for found in evaluate(asked.data):
             _say(found)
         return
     with tempfile.TemporaryDirectory() as made:
@@ -94,7 +99,7 @@ def _measure(load: Load) -> None:
 
 def _in_a_process(load: Load) -> dict[str, float]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "benchmarks.analytics", "--load", str(LOADS.index(load))]
+    command = [sys.executable, "-m", "benchmarks.analytics", str(LOADS.index(load))]
     done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
     run: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return run
@@ -151,9 +156,4 @@ def _say(found: Evaluation) -> None:
 
 
 if __name__ == "__main__":
-    arguments = sys.argv[1:]
-    if arguments[:1] == ["--load"]:
-        _run(LOADS[int(arguments[1])])
-    else:
-        folders = [Path(name) for name in arguments if name != "--speed"]
-        main(folders[0] if folders else None, only_speed="--speed" in arguments)
+    _run(LOADS[int(sys.argv[1])])
