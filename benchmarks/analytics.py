@@ -1,8 +1,8 @@
 """How fast the analyses are, in how much memory, and how good: `python -m benchmarks analytics`.
 
 Speed is measured on made series, each time in a fresh process and on one thread. How good the models are is measured on
-the demo's series, or on a folder of data (`--data FOLDER`); `energy evaluate` does the same for chosen cases and models.
-`--speed` leaves that out.
+the demo's series, or on a folder of data (`--data FOLDER`); `energy evaluate` does the same for chosen cases and
+models. `--speed` leaves that out.
 """
 
 import argparse
