@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import typer
 
-from storage.settings import known_zone
+from storage.times import known_zone
 
 if TYPE_CHECKING:
     from ingest.files import TimeFormat

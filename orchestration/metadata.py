@@ -31,8 +31,8 @@ def picture(png: bytes) -> dg.MarkdownMetadataValue:
 
 
 def api_page(path: str = "/docs") -> dg.UrlMetadataValue:
-    """A link to a page of the API on this machine."""
-    return dg.MetadataValue.url(f"http://127.0.0.1:{Settings.load().api_port}{path}")
+    """A link to a page of the API, at the address that people reach it by."""
+    return dg.MetadataValue.url(Settings.load().api_address + path)
 
 
 def device_pages(device_id: str) -> dict[str, Any]:

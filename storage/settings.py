@@ -12,12 +12,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import quote, unquote, urlsplit
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, AliasChoices, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from storage.addresses import http_url, postgres_url, topic_filter
+from storage.times import known_zone
 from storage.validation import sentence
 
 # The login with which the platform works in its database (storage/roles.py).
@@ -47,20 +48,6 @@ def _default_home() -> Path:
 def can_be_entered(folder: Path) -> bool:
     """Whether users other than the owner can reach the folder."""
     return all(part.stat().st_mode & 0o001 for part in (folder, *folder.parents))
-
-
-def known_zone(name: str) -> str:
-    """The name itself.
-
-    Raises:
-        ValueError: there is no time zone with this name.
-
-    """
-    try:
-        ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise ValueError(f"{name!r} is not a time zone; give an IANA name such as Europe/Paris") from None
-    return name
 
 
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -119,6 +106,7 @@ class Settings(EnvironmentSettings):
     # Ports and who may connect
     api_host: str = "127.0.0.1"
     api_port: Port = Field(8000, validation_alias=AliasChoices("API_PORT", "PORT"))
+    api_public_url: HttpUrl | None = None
     dagster_port: Port = 3000
     ingest_metrics_port: Port = 9101
     allow_anonymous: bool = False
@@ -216,6 +204,11 @@ class Settings(EnvironmentSettings):
     @property
     def broker_host(self) -> str:
         return self.mqtt_broker_host or "127.0.0.1"
+
+    @property
+    def api_address(self) -> str:
+        """Where people reach the API and its pages, without a slash at its end."""
+        return (self.api_public_url or f"http://127.0.0.1:{self.api_port}").rstrip("/")
 
     @property
     def dagster_home(self) -> Path:

@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 # Durations in microseconds.
 SECOND = 1_000_000
@@ -26,6 +27,20 @@ def utc_now() -> datetime:
 def midnight(day: date, zone: tzinfo = UTC) -> datetime:
     """The moment at which a day begins, of UTC or of a time zone."""
     return datetime.combine(day, time(), zone)
+
+
+def known_zone(name: str) -> str:
+    """The name itself.
+
+    Raises:
+        ValueError: there is no time zone with this name.
+
+    """
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError(f"{name!r} is not a time zone; give an IANA name such as Europe/Paris") from None
+    return name
 
 
 def microseconds(moment: datetime) -> int:

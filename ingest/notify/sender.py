@@ -55,8 +55,7 @@ class Senders:
         """
         self._channels = Channels(settings)
         self._zone = platform.zone
-        address = settings.api_public_url or f"http://127.0.0.1:{platform.api_port}"
-        self._files = ReportFiles(open_object_store(platform), address)
+        self._files = ReportFiles(open_object_store(platform), platform.api_address)
         self._max_age = timedelta(minutes=settings.notification_max_age_minutes)
         self._engine = engine
         self._metrics = metrics

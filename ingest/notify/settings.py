@@ -1,4 +1,4 @@
-"""Where notifications go, and how many: NOTIFY_<NAME>, NOTIFICATION_…, WEBHOOK_…; and where their links lead."""
+"""Where notifications go, and how many: NOTIFY_<NAME>, NOTIFICATION_…, WEBHOOK_…."""
 
 import os
 import re
@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from pydantic import BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import NoDecode
 
-from storage.settings import EnvironmentSettings, HttpUrl
+from storage.settings import EnvironmentSettings
 
 
 def _addresses() -> dict[str, SecretStr]:
@@ -39,13 +39,12 @@ def is_webhook(name: str) -> bool:
 
 
 class NotifySettings(EnvironmentSettings):
-    """Addresses of notifications, limits on how many are sent, and the API's address in their links."""
+    """Addresses of notifications, and limits on how many are sent."""
 
     notify: dict[str, SecretStr] = Field(default_factory=_addresses, init=False, repr=False)
     notification_max_age_minutes: Annotated[float, Field(gt=0, le=525_600)] = 60
     notification_limit_per_hour: Annotated[int, Field(ge=1)] = 20
     webhook_secret: SecretStr | None = None
-    api_public_url: HttpUrl | None = None
     webhook_allowed_hosts: Annotated[frozenset[str], NoDecode, BeforeValidator(_hosts)] = frozenset()
 
     @model_validator(mode="after")
