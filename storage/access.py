@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args
 
 from sqlalchemy import BigInteger, Identity as RowNumber, Index
 from sqlalchemy.dialects.postgresql import JSONB
-from sqlmodel import Field, Session, SQLModel, Text, col, delete, select
+from sqlmodel import Field, Session, SQLModel, Text, col, delete, select, update
 
 from storage.database import Timestamp
 from storage.settings import Settings
@@ -181,6 +181,18 @@ def issue_token(session: Session, principal: Principal, kind: TokenKind) -> str:
         AccessToken(token_hash=hash_of(token), kind=kind, key_hash=principal.key_hash, expires_at=now + VALID_FOR[kind])
     )
     return token
+
+
+def extend_session(session: Session, principal: Principal, token: str) -> bool:
+    """Let a session of the principal's key last as long from now as a new one; False if it has ended."""
+    now = utc_now()
+    extended = update(AccessToken).where(
+        col(AccessToken.token_hash) == hash_of(token),
+        col(AccessToken.kind) == "session",
+        col(AccessToken.key_hash) == principal.key_hash,
+        col(AccessToken.expires_at) > now,
+    )
+    return session.exec(extended.values(expires_at=now + VALID_FOR["session"])).rowcount > 0
 
 
 def end_token(session: Session, token: str) -> None:

@@ -10,20 +10,10 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import (
-    BigInteger,
-    ColumnElement,
-    Identity,
-    Index,
-    and_,
-    exists,
-    func,
-    or_,
-    text,
-    type_coerce,
-)
+from sqlalchemy import BigInteger, ColumnElement, Identity, Index, and_, exists, func, or_, text, type_coerce
 from sqlalchemy.dialects.postgresql import JSONB, aggregate_order_by
 from sqlalchemy.orm import defer
+from sqlalchemy.sql.base import ExecutableOption
 from sqlmodel import Field, Session, SQLModel, col, select
 
 from storage.database import Timestamp
@@ -141,11 +131,23 @@ def datasets_of(
     return list(session.exec(query.order_by(col(Dataset.start_date), col(Dataset.end_date))))
 
 
+def newest_of(session: Session, device_id: str, *, offset: int, limit: int) -> tuple[list[Dataset], int]:
+    """Some of a device's current datasets, newest first, and how many it has; `hourly` and `energy` load on access."""
+    is_current = (Dataset.device_id == device_id, col(Dataset.superseded_at).is_(None))
+    newest_first = (col(Dataset.start_date).desc(), col(Dataset.end_date).desc(), col(Dataset.id))
+    query = select(Dataset).where(*is_current).order_by(*newest_first).offset(offset).limit(limit)
+    total = session.exec(select(func.count()).select_from(Dataset).where(*is_current)).one()
+    return list(session.exec(query.options(*_without_figures()))), total
+
+
 def of_day(session: Session, day: date) -> list[Dataset]:
     """The files of a day, by device; `hourly` and `energy` load on access."""
-    deferred = (defer(col(Dataset.hourly)), defer(col(Dataset.energy)))  # type: ignore[arg-type] # columns are mapped
     query = select(Dataset).where(*_current_days(), Dataset.start_date == day).order_by(col(Dataset.device_id))
-    return list(session.exec(query.options(*deferred)))
+    return list(session.exec(query.options(*_without_figures())))
+
+
+def _without_figures() -> tuple[ExecutableOption, ...]:
+    return defer(col(Dataset.hourly)), defer(col(Dataset.energy))  # type: ignore[arg-type] # columns are mapped
 
 
 def day_totals(session: Session, day: date) -> tuple[int, int, int, list[str]]:
@@ -234,12 +236,7 @@ def _current_days() -> tuple[ColumnElement[bool], ColumnElement[bool]]:
 
 def history_version(session: Session, device_id: str, *, before: date) -> str:
     """A hash of all of a device's day files before a day: it changes when one of them does."""
-    query = select(Dataset.sha256).where(
-        Dataset.device_id == device_id,
-        Dataset.kind == "day",
-        col(Dataset.superseded_at).is_(None),
-        col(Dataset.end_date) < before,
-    )
+    query = select(Dataset.sha256).where(*_current_days(), Dataset.device_id == device_id, Dataset.end_date < before)
     hashes = session.exec(query.order_by(col(Dataset.start_date)))
     return hashlib.sha256("".join(hashes).encode()).hexdigest()[:16]
 

@@ -1,6 +1,6 @@
 """Analyses: the models, the datasets to run them on, jobs and their results."""
 
-from datetime import date, timedelta
+from datetime import UTC, date, timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
@@ -26,6 +26,7 @@ from serving.devices.schemas import DeviceId
 from serving.http.errors import Conflict, Invalid, NotFound, problems
 from serving.http.fields import Text
 from serving.http.pagination import paginate
+from serving.http.redirects import redirect
 from serving.jobs import lifecycle
 from serving.jobs.downloads import Download, download_of
 from serving.jobs.schemas import JobPath
@@ -33,7 +34,7 @@ from storage import catalogue, jobs
 from storage.anomaly_feedback import with_feedback
 from storage.jobs import AnalyticsJob
 from storage.objects import LINK_VALIDITY
-from storage.times import midnight
+from storage.times import midnight, utc_now
 from storage.validation import field_path, sentence, shown
 
 router = APIRouter(prefix="/api/v1/analytics", tags=["analytics"], route_class=IdentifiedRoute)
@@ -54,12 +55,15 @@ def list_datasets(session: DatabaseSession, device_id: Annotated[DeviceId, Query
 
 @router.get("/datasets/download", status_code=307, response_class=RedirectResponse, responses=problems(NotFound))
 def download_dataset(
-    session: DatabaseSession, objects: Objects, dataset_key: Annotated[Text, Query(max_length=500)]
+    request: Request,
+    session: DatabaseSession,
+    objects: Objects,
+    dataset_key: Annotated[Text, Query(max_length=500)],
 ) -> RedirectResponse:
     """Redirect to the file of a dataset. Anyone who has that link can download the file until it expires."""
     if catalogue.current(session, dataset_key) is None:
         raise NotFound(f"there is no dataset {shown(dataset_key)}; GET /api/v1/analytics/datasets lists a device's")
-    return RedirectResponse(objects.download_url(dataset_key, LINK_VALIDITY), 307)
+    return redirect(request, objects.download_url(dataset_key, LINK_VALIDITY), 307)
 
 
 @router.post("/run", status_code=202, responses=problems(NotFound))
@@ -99,6 +103,7 @@ def get_analytics_results(session: DatabaseSession, job_id: JobPath) -> JobResul
     found = JobResults.model_validate(job, from_attributes=True)
     if job.analysis_type == "anomaly":
         found.results = with_feedback(session, job)
+    found.changed_files = _changed_files(session, job)
     return found
 
 
@@ -127,6 +132,15 @@ def cancel_job(session: DatabaseSession, launcher: JobLauncher, job_id: JobPath)
     job = lifecycle.get_job(session, AnalyticsJob, job_id)
     lifecycle.cancel(session, launcher, job)
     return JobState.of(job)
+
+
+def _changed_files(session: Session, job: AnalyticsJob) -> int:
+    """How many files of closed days, of those that a result was made from, were made again since."""
+    made_from = (job.results or {}).get("provenance", {}).get("datasets", ())
+    last = min(job.date_range_end, midnight(utc_now().date())) - timedelta(days=1)
+    first, last_day = job.date_range_start.astimezone(UTC).date(), last.astimezone(UTC).date()
+    now = catalogue.day_hashes(session, [job.device_id], first, last_day)[job.device_id]
+    return sum(now.get(file["key"], file["sha256"]) != file["sha256"] for file in made_from)
 
 
 def _parameters(body: AnalysisRequest, model_name: str) -> Parameters:

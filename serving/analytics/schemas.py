@@ -116,6 +116,8 @@ class JobQuery(TimeRangeQuery):
 
 
 class JobResults(BaseModel):
+    """`changed_files`: files of closed days that the result was made from, and that were made again since."""
+
     job_id: str
     device_id: str
     analysis_type: AnalysisType
@@ -124,3 +126,4 @@ class JobResults(BaseModel):
     results: dict[str, Any]
     accuracy_metrics: dict[str, Any]
     execution_time_seconds: int | None
+    changed_files: int = 0

@@ -38,7 +38,7 @@ NOT_STORED = [Depends(_not_stored)]
 def sign_in(request: Request, response: Response, body: SignIn) -> PrincipalAnswer:
     """Exchange a key for a session cookie that scripts cannot read.
 
-    The session lasts 12 hours, or until the key is revoked.
+    The session lasts 12 hours, with the role `read` as long as a page is open, or until the key is revoked.
     """
     state = request.app.state
     limits: Limits = state.limits
@@ -49,10 +49,18 @@ def sign_in(request: Request, response: Response, body: SignIn) -> PrincipalAnsw
         limits.refuse_too_many(request, principal)
         token = access.issue_token(session, principal, "session")
         session.commit()
-    seconds = int(VALID_FOR["session"].total_seconds())
-    is_secure = request.url.scheme == "https"
-    response.set_cookie(SESSION_COOKIE, token, max_age=seconds, httponly=True, samesite="lax", secure=is_secure)
+    _set_cookie(request, response, token)
     return _answer(principal)
+
+
+def stay_signed_in(request: Request, response: Response, principal: Principal) -> None:
+    """Let the cookie's session last for another 12 hours from now."""
+    token = request.cookies[SESSION_COOKIE]
+    with Session(request.app.state.engine) as session:
+        is_extended = access.extend_session(session, principal, token)
+        session.commit()
+    if is_extended:
+        _set_cookie(request, response, token)
 
 
 @router.get("/session", dependencies=NOT_STORED)
@@ -93,6 +101,12 @@ def list_changes(session: DatabaseSession, query: Annotated[AuditQuery, Query()]
     found = paginate(session, AuditEntry, query, *filters, during="at")
     items = [AuditPublic.model_validate(row, from_attributes=True) for row in found.rows]
     return Page[AuditPublic].of(query, items, found)
+
+
+def _set_cookie(request: Request, response: Response, token: str) -> None:
+    seconds = int(VALID_FOR["session"].total_seconds())
+    is_secure = request.url.scheme == "https"
+    response.set_cookie(SESSION_COOKIE, token, max_age=seconds, httponly=True, samesite="lax", secure=is_secure)
 
 
 def _answer(principal: Principal) -> PrincipalAnswer:

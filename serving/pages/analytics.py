@@ -19,10 +19,11 @@ from serving.auth.tenancy import DatabaseSession
 from serving.dependencies import JobLauncher, Objects
 from serving.devices.schemas import DeviceId
 from serving.http.errors import NotFound
+from serving.http.redirects import redirect
 from serving.jobs.schemas import JobPath
 from serving.pages.forms import body_of, number_of
 from serving.pages.render import is_partial, show
-from serving.pages.route import form_of, pages, to_page
+from serving.pages.route import SEE_OTHER, form_of, pages, to_page
 from storage.jobs import ACTIVE, JobStatus
 from storage.times import utc_now
 
@@ -109,8 +110,7 @@ def give_feedback(
 @router.get("/analytics/{job_id}/scores")
 def download_scores(request: Request, session: DatabaseSession, objects: Objects, job_id: JobPath) -> Response:
     """Lead to a link to the scores of all rows, which expires."""
-    link = analytics.download_scores(request, session, objects, job_id).download_url
-    return Response(status_code=303, headers={"Location": link})
+    return redirect(request, analytics.download_scores(request, session, objects, job_id).download_url, SEE_OTHER)
 
 
 def job_context(session: Session, job_id: str) -> dict[str, Any]:

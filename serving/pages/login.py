@@ -16,10 +16,15 @@ router = pages()
 
 @router.get("/login")
 @public
-def login_page(request: Request, next: str = "") -> Response:  # noqa: A002 - the parameter's name in the URL
-    """The form for a key."""
+def login_page(
+    request: Request,
+    next: str = "",  # noqa: A002 - the parameter's name in the URL
+    ended: str = "",
+) -> Response:
+    """The form for a key. `ended`: the browser was signed in before."""
     signed_in = principal_if_any(request) if SESSION_COOKIE in request.cookies else None
-    return show(request, "login.html", {"following": _own_page(next), "signed_in": signed_in, "problem": None})
+    context = {"following": _own_page(next), "signed_in": signed_in, "ended": ended, "problem": None}
+    return show(request, "login.html", context)
 
 
 @router.post("/login")
@@ -32,7 +37,7 @@ def sign_in(request: Request) -> Response:
     try:
         auth.sign_in(request, response, body_of(SignIn, {"key": form.get("key", "").strip()}))
     except Problem as problem:
-        context = {"following": following, "signed_in": None, "problem": problem, "link": None}
+        context = {"following": following, "signed_in": None, "ended": "", "problem": problem, "link": None}
         response = show(request, "login.html", context, status=problem.status)
     response.headers["Cache-Control"] = "no-store"
     return response

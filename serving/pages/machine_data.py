@@ -11,7 +11,7 @@ from serving.devices.schemas import DevicePath
 from serving.http.fields import Text
 from serving.http.pagination import PageQuery
 from serving.pages.machine import machine_context
-from serving.pages.render import root_of, show
+from serving.pages.render import show
 from serving.pages.route import pages
 from serving.reports import routes as reports
 from serving.reports.schemas import ReportQuery
@@ -29,10 +29,10 @@ def data_tab(
 ) -> Response:
     """Datasets, newest first, and reports."""
     context = machine_context(session, device_id, "data")
-    datasets = catalogue.datasets_of(session, device_id)[::-1]
+    datasets, total = catalogue.newest_of(session, device_id, offset=page.offset, limit=page.page_size)
     context |= {
-        "datasets": datasets[page.offset : page.offset + page.page_size],
-        "total": len(datasets),
+        "datasets": datasets,
+        "total": total,
         "query": page,
         "reports": reports.list_reports(session, ReportQuery(device_id=device_id, page_size=10)),
     }
@@ -47,8 +47,5 @@ def download_dataset(
     device_id: DevicePath,  # noqa: ARG001 - a tenant's key is checked against it
     key: Annotated[Text, Query(max_length=500)],
 ) -> Response:
-    """Lead to the file of a dataset, as GET /api/v1/analytics/datasets/download does, under any prefix."""
-    response = analytics.download_dataset(session, objects, key)
-    link = response.headers["location"]
-    response.headers["location"] = link if "://" in link else root_of(request) + link.lstrip("/")
-    return response
+    """Lead to the file of a dataset, as GET /api/v1/analytics/datasets/download does."""
+    return analytics.download_dataset(request, session, objects, key)

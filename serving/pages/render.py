@@ -13,6 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from serving.auth.principal import principal_if_any
 from serving.devices.schemas import Status as DeviceStatus
 from serving.http.errors import ProblemDetails
+from serving.http.redirects import way_up
 from serving.pages import csrf, display, static_files
 from serving.pages.wording import in_pages
 from storage.access import Principal, Role
@@ -31,6 +32,8 @@ HEADERS = {
     "Content-Security-Policy": POLICY,
     "Referrer-Policy": "same-origin",
     "Vary": f"HX-Request, Accept, {ROOT_HEADER}",
+    # An open page sees by it that the platform was updated.
+    "X-Page-Files": static_files.HASH,
 }
 
 
@@ -114,8 +117,7 @@ def root_of(request: Request) -> str:
     of_page = request.headers.get(ROOT_HEADER, "")
     if is_partial(request) and re.fullmatch(r"\./|(\.\./){1,9}", of_page):
         return of_page
-    path = request.url.path.removeprefix(request.scope.get("root_path", ""))
-    return "../" * (path.count("/") - 1) or "./"
+    return way_up(request)
 
 
 def _surroundings(request: Request) -> dict[str, Any]:
@@ -131,6 +133,7 @@ def _surroundings(request: Request) -> dict[str, Any]:
     return {
         "root": root,
         "static": f"{root}{static_files.PATH.lstrip('/')}",
+        "files": static_files.HASH,
         "section": path.partition("/")[0],
         "principal": principal,
         "may": may,

@@ -15,11 +15,12 @@ from serving.auth.tenancy import DatabaseSession
 from serving.dependencies import JobLauncher, Objects, PlatformSettings
 from serving.devices.schemas import DeviceId
 from serving.http.pagination import PageQuery
+from serving.http.redirects import redirect
 from serving.jobs import lifecycle
 from serving.jobs.schemas import JobPath
 from serving.pages.forms import body_of
 from serving.pages.render import is_partial, show
-from serving.pages.route import fields_of, form_of, pages, to_page
+from serving.pages.route import SEE_OTHER, fields_of, form_of, pages, to_page
 from serving.reports import routes as reports
 from serving.reports.editions import Editions, ReportEditions
 from serving.reports.schemas import Format, ReportQuery, ReportRequest
@@ -117,8 +118,7 @@ def create_edition(request: Request, session: DatabaseSession, launcher: JobLaun
 @router.get("/reports/{job_id}/download")
 def download_report(request: Request, session: DatabaseSession, objects: Objects, job_id: JobPath) -> Response:
     """Lead to a link to the report's file, which expires."""
-    link = reports.download_report(request, session, objects, job_id).download_url
-    return Response(status_code=303, headers={"Location": link})
+    return redirect(request, reports.download_report(request, session, objects, job_id).download_url, SEE_OTHER)
 
 
 @router.get("/reports/{job_id}/file")

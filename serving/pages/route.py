@@ -1,10 +1,12 @@
 """How a page is answered: who is not signed in comes to the login, errors are pages, and writes carry a token."""
 
 from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from fastapi import APIRouter, Request, Response
+from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import RedirectResponse
 from fastapi.routing import APIRoute
@@ -12,11 +14,15 @@ from starlette.routing import Match
 from starlette.types import Scope
 
 from serving.auth.identified import MAX_BODY_BYTES, identify
+from serving.auth.routes import stay_signed_in
 from serving.http.errors import ProblemDetails, Unauthenticated
 from serving.pages import csrf
+from serving.pages.recent import recent
 from serving.pages.render import is_partial, problem_page, root_of, wants_json
+from storage.access import SESSION_COOKIE, Principal, hash_of
 
 SEE_OTHER = 303
+EXTENDED_EVERY_SECONDS = 3600
 
 
 class PageRoute(APIRoute):
@@ -45,6 +51,7 @@ class PageRoute(APIRoute):
                     raise
                 return right
             csrf.remember(request, response)
+            await _stay_signed_in(request, response)
             return response
 
         return handle_page
@@ -52,6 +59,18 @@ class PageRoute(APIRoute):
     def show_problem(self, request: Request, problem: ProblemDetails, headers: Mapping[str, str]) -> Response:
         """The error as a page, or as a note on the page that htmx has open."""
         return problem_page(request, problem, headers)
+
+
+async def _stay_signed_in(request: Request, response: Response) -> None:
+    """Extend the session of those who may only look, once an hour: a screen on a wall stays signed in.
+
+    Who may change something signs in again after 12 hours.
+    """
+    principal: Principal | None = getattr(request.state, "principal", None)
+    if principal is not None and principal.role == "read" and SESSION_COOKIE in request.cookies:
+        key = ("signed in", hash_of(request.cookies[SESSION_COOKIE]))
+        extend = partial(stay_signed_in, request, response, principal)
+        await run_in_threadpool(recent(request, EXTENDED_EVERY_SECONDS).get, key, extend)
 
 
 def _without_wrong(request: Request, error: RequestValidationError) -> Response | None:
@@ -105,5 +124,10 @@ def to_login(request: Request) -> Response:
     if is_partial(request) or request.method != "GET":
         page = urlsplit(request.headers.get("HX-Current-URL", request.headers.get("Referer", "")))  # type: ignore[assignment] # both have path and query
     path = page.path.removeprefix(request.scope.get("root_path", "")).lstrip("/")
-    following = urlencode({"next": f"{path}?{page.query}" if page.query else path})
-    return to_page(request, f"login?{following}" if path else "login")
+    query = {
+        "next": f"{path}?{page.query}" if page.query else path,
+        # Only who was signed in has a page open, or the cookie.
+        "ended": "yes" if is_partial(request) or SESSION_COOKIE in request.cookies else "",
+    }
+    following = urlencode({name: value for name, value in query.items() if value})
+    return to_page(request, f"login?{following}" if following else "login")

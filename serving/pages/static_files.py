@@ -19,7 +19,8 @@ def _hash() -> str:
     return digest.hexdigest()[:12]
 
 
-PATH = f"/static/{_hash()}"
+HASH = _hash()
+PATH = f"/static/{HASH}"
 
 
 class _LastingFiles(StaticFiles):

@@ -1,6 +1,7 @@
 """Links to files of datasets, as Dagster's metadata show them."""
 
 import io
+from urllib.parse import urljoin
 
 import pyarrow.parquet as pq
 from fastapi.testclient import TestClient
@@ -18,7 +19,9 @@ def test_a_link_leads_to_the_file(client: TestClient, stores: Stores) -> None:
     assert exported is not None
     answer = client.get(PATH, params={"dataset_key": exported.dataset.key}, follow_redirects=False)
     assert answer.status_code == 307
-    file = client.get(answer.headers["location"])
+    link = urljoin(f"http://plant.example/energy{PATH}", answer.headers["location"])
+    assert link.startswith("http://plant.example/energy/api/v1/files/datasets/D1/"), "the prefix is kept"
+    file = client.get(link.removeprefix("http://plant.example/energy"))
     assert file.headers["content-disposition"] == 'attachment; filename="20260212_20260212.parquet"'
     assert pq.read_table(io.BytesIO(file.content)).num_rows == 2
 

@@ -7,6 +7,7 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlmodel import Session
 
+from assets.datasets import export_day
 from storage import jobs
 from storage.jobs import AnalyticsJob, ReportJob
 from storage.objects import open_object_store
@@ -15,6 +16,7 @@ from storage.stores import Stores
 from storage.times import midnight, rfc3339, utc_now
 from tests.serving.pages.test_machines import register, send
 from tests.support.browsing import Browser
+from tests.support.plant import DAY, reading as plant_reading, store
 
 TODAY = midnight(utc_now().date())
 EVENT = {
@@ -194,3 +196,20 @@ def test_a_schedule_is_created_paused_run_and_deleted(client: TestClient) -> Non
     assert "pending" in browser.part(path)
     assert "No schedule yet" in browser.send(f"{path}/delete").text
     assert browser.send("/reports/schedules", **fields | {"send_at": "late"}).status_code == 422
+
+
+def test_a_result_says_that_its_data_changed(client: TestClient, session: Session, stores: Stores) -> None:
+    store(stores, plant_reading(0))
+    exported = export_day(stores, "D1", DAY)
+    assert exported is not None
+    file = {"key": exported.dataset.key, "sha256": exported.dataset.sha256, "rows": 1}
+    results = RESULTS["anomaly"] | {"provenance": {"datasets": [file]}}
+    days = {"date_range_start": midnight(DAY), "date_range_end": midnight(DAY + timedelta(days=1))}
+    job_id = add_job(session, "anomaly", status="completed", results=results, **days)
+    browser = Browser(client)
+    assert "were made again" not in browser.page(f"/analytics/{job_id}")
+    store(stores, plant_reading(1))
+    export_day(stores, "D1", DAY)
+    for path in (f"/analytics/{job_id}", "/machines/D1/analyses"):
+        assert "were made again since: 1 file differs" in browser.page(path)
+    assert client.get(f"/api/v1/analytics/results/{job_id}").json()["changed_files"] == 1

@@ -3,14 +3,18 @@
 import json
 import re
 from collections.abc import Callable
+from datetime import timedelta
+from urllib.parse import urljoin
 
 from fastapi.testclient import TestClient
 
+from assets.datasets import export_day
 from storage.stores import Stores
 from storage.telemetry import Reading
 from storage.times import microseconds, utc_now
 from tests.serving.pages.test_machines import HTML, page, register, send
 from tests.support.browsing import Browser
+from tests.support.plant import DAY, reading, store
 
 FIELDS = {"device_name": "Press 1", "device_type": "press", "status": "maintenance"}
 
@@ -78,3 +82,31 @@ def test_a_machine_that_never_sent_is_not_called_live(client: TestClient, stores
     assert "never</span>" not in page(client, "/machines/D1")
     send(stores, "D1", 5)
     assert re.search(r'data-silent-after="180" data-newest="20', page(client, "/machines/D1"))
+
+
+def test_datasets_come_newest_first_a_page_at_a_time(client: TestClient, stores: Stores) -> None:
+    days = [DAY + timedelta(days=i) for i in range(3)]
+    for i, day in enumerate(days):
+        store(stores, reading(i * 1440))
+        export_day(stores, "D1", day)
+    stores.session.commit()
+    pages = [page(client, f"/machines/D1/data?page_size=2&page={number}") for number in (1, 2)]
+    shown = [re.findall(r"<td>(20\d\d-\d\d-\d\d)</td>", text) for text in pages]
+    assert shown == [[str(days[2]), str(days[1])], [str(days[0])]]
+    assert "of 3" in pages[0]
+    (link,) = re.findall(r'href="([^"]*/dataset\?key=[^"]*)"', pages[1])
+    led = client.get(urljoin("/machines/D1/data", link), follow_redirects=False)
+    leads = urljoin("http://plant.example/energy/machines/D1/dataset", led.headers["location"])
+    assert leads.startswith("http://plant.example/energy/api/v1/files/datasets/D1/")
+
+
+def test_days_of_energy_are_those_of_the_machines_zone(client: TestClient, stores: Stores) -> None:
+    register(client, "D1", metadata_json={"timezone": "Asia/Tokyo"})
+    send(stores, "D1", 5)
+    shown = page(client, "/machines/D1/energy?days=31")
+    assert "those of Asia/Tokyo" in shown
+    charts = {days: Browser(client).json(f"/machines/D1/energy-chart?days={days}") for days in (1, 31)}
+    assert {days: (chart["interval"], chart["zone"]) for days, chart in charts.items()} == {
+        1: ("15m", None),
+        31: ("day", "Asia/Tokyo"),
+    }
