@@ -8,6 +8,7 @@ from fastapi import Response
 
 from serving.http.formats import json_answer
 
+Interval = Literal["15m", "hour", "day", "month"]
 Style = Literal["line", "bars", "points"]
 SpanKind = Literal["alert", "anomaly", "maintenance"]
 
@@ -45,7 +46,11 @@ class Line:
 
 @dataclass(frozen=True)
 class ChartData:
-    """A chart; times are in seconds since 1970, ascending, within `start` and `end`."""
+    """A chart; times are in seconds since 1970, ascending, within `start` and `end`.
+
+    `interval`: each value is of an interval of this length, and its time is the interval's middle. `zone`: whose days
+    or months these are; without it times are in the reader's zone.
+    """
 
     start: float
     end: float
@@ -53,6 +58,8 @@ class ChartData:
     series: Sequence[Series]
     spans: Sequence[Span] = ()
     lines: Sequence[Line] = ()
+    interval: Interval | None = None
+    zone: str | None = None
 
     def answer(self) -> Response:
         """The chart as JSON."""

@@ -36,6 +36,8 @@ router = pages()
 first = pages(BrowserRoute)
 
 MACHINES = 12
+# A wall has room for more.
+MAX_MACHINES = 60
 ALERTS = 5
 LATELY = timedelta(minutes=5)
 # Seconds that a figure is shown to all who look, before it is asked for again.
@@ -54,7 +56,7 @@ def home_page(
     if not total and not senders:
         host, port = broker_of(request, settings, limits)
         return show(request, "start.html", {"settings": settings, "host": host, "port": port})
-    context = {"rows": rows, "total": total, "senders": senders, "figures": {}}
+    context = {"rows": rows, "total": total, "senders": senders, "figures": {}, "limit": MACHINES}
     return show(request, "home.html", context)
 
 
@@ -67,10 +69,14 @@ def first_reading(session: DatabaseSession) -> Response:
 
 @router.get("/home/machines")
 def worst_machines(
-    request: Request, session: DatabaseSession, reader: Readings, settings: PlatformSettings
+    request: Request,
+    session: DatabaseSession,
+    reader: Readings,
+    settings: PlatformSettings,
+    limit: Annotated[int, Query(ge=1, le=MAX_MACHINES)] = MACHINES,
 ) -> Response:
     """The machines that need attention most, with what their readings say."""
-    rows, total = attention.machines(session, limit=MACHINES)
+    rows, total = attention.machines(session, limit=limit)
     figures = figures_of(request, session, reader, settings, rows)
     return show(request, "partials/home_machines.html", {"rows": rows, "total": total, "figures": figures})
 
@@ -118,6 +124,7 @@ def intake_now(
         refused = QuarantineQuery(replayed=False, start_time=now - timedelta(days=1), page_size=1)
         return {
             "senders": last_seen.senders(session, now - LATELY),
+            "lately": LATELY.total_seconds(),
             "rate": readings_per_second(request, settings) if principal.tenant_id is None else None,
             "quarantined": list_quarantine(session, refused).total,
             "exported_until": catalogue.exported_until(session, now.date()),

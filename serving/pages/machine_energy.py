@@ -79,7 +79,9 @@ def energy_chart(
     if not is_demand and any(item["energy_export_kwh"] for item in items):
         series.append(Series("Energy fed in", [item["energy_export_kwh"] for item in items], unit, style="line"))
     middle = [(_seconds(item["start_time"]) + _seconds(item["end_time"])) / 2 for item in items]
-    return ChartData(_seconds(energy["start_time"]), _seconds(energy["end_time"]), middle, series).answer()
+    start, end, interval = _seconds(energy["start_time"]), _seconds(energy["end_time"]), energy["interval"]
+    zone = energy["timezone"] if interval in ("day", "month") else None
+    return ChartData(start, end, middle, series, interval=interval, zone=zone).answer()
 
 
 @router.post("/machines/{device_id}/corrections")

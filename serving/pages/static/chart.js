@@ -7,6 +7,8 @@
 //   spans: [{start, end, kind, label}]                 what lies over the chart: alerts, anomalies, maintenance
 //   lines: [{value, label}]                            thresholds
 //   start, end: the range that is shown
+//   interval: 15m, hour, day or month, if each value is of one, with its time in the middle
+//   zone: whose days or months these are
 import { localTime } from "./time.js";
 import { zone } from "./preferences.js";
 import { connectionLost } from "./connection.js";
@@ -16,6 +18,11 @@ const ROWS_PER_PAGE = 50;
 const READ_AFTER_MS = 250;
 const COLOURS = 4;
 const MERGE_PX = 4;
+const INTERVALS = {
+  "15m": [450, { dateStyle: "medium", timeStyle: "short" }], hour: [1800, { dateStyle: "medium", timeStyle: "short" }],
+  day: [0, { dateStyle: "medium" }], month: [0, { month: "long", year: "numeric" }],
+};
+const MOMENT = [0, { dateStyle: "medium", timeStyle: "medium" }];
 const bandOf = (one) => (one.band ? [`${one.band} from`, `${one.band} to`] : ["lowest", "highest"]);
 
 class Chart {
@@ -70,6 +77,14 @@ class Chart {
   // Nothing of an earlier range stays on the screen.
   clear(text) { this.plot?.destroy(); this.plot = null; this.place().replaceChildren(); this.say(text); }
 
+  zone() { return this.data.zone || zone(); }
+
+  // A time of the chart, or the interval that it stands for.
+  time(seconds) {
+    const [half, options] = INTERVALS[this.data.interval] ?? MOMENT;
+    return localTime(new Date((seconds - half) * 1000), { ...options, timeZone: this.zone() });
+  }
+
   columns() {
     const columns = [this.data.time];
     for (const series of this.data.series) {
@@ -84,7 +99,7 @@ class Chart {
     if (!this.data.time.length) { this.say("There is no data in this range."); return; }
     const style = getComputedStyle(this.figure);
     const colour = (name) => style.getPropertyValue(name).trim();
-    const series = [{ value: (_, t) => (t == null ? "–" : localTime(new Date(t * 1000), { dateStyle: "medium", timeStyle: "medium" })) }];
+    const series = [{ value: (_, t) => (t == null ? "–" : this.time(t)) }];
     const bands = [];
     this.data.series.forEach((one, i) => {
       const stroke = colour(`--chart-${(i % COLOURS) + 1}`);
@@ -108,10 +123,10 @@ class Chart {
     const limits = this.data.lines ?? [];
     this.plot = new uPlot({
       ...this.size(),
-      tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), zone()),
+      tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), this.zone()),
       scales: { x: { range: () => [this.data.start, this.data.end] }, y: { range: (_, low, high) => this.range(low, high, limits) } },
       axes: [
-        { ...axis, values: (_, marks, _axis, _space, step) => marks.map((mark, i) => timeTick(mark, step, i === 0)) },
+        { ...axis, values: (_, marks, _axis, _space, step) => marks.map((mark, i) => timeTick(mark, step, i === 0, this.zone())) },
         { ...axis, size: 72, values: (_, marks) => marks.map((mark) => formatTick(mark, unit)) },
       ],
       series, bands,
@@ -205,7 +220,7 @@ class Chart {
     clearTimeout(this.reading);
     this.reading = setTimeout(() => {
       const values = this.data.series.map((one) => `${one.label} ${formatNumber(one.values[at], one.unit)}`);
-      this.figure.querySelector("[data-reading]").textContent = `${localTime(new Date(this.data.time[at] * 1000))}: ${values.join(", ")}`;
+      this.figure.querySelector("[data-reading]").textContent = `${this.time(this.data.time[at])}: ${values.join(", ")}`;
     }, READ_AFTER_MS);
   }
 
@@ -222,7 +237,7 @@ class Chart {
     const body = table.createTBody();
     for (let i = from; i < Math.min(from + ROWS_PER_PAGE, time.length); i++) {
       const row = body.insertRow();
-      row.insertCell().textContent = localTime(new Date(time[i] * 1000), { dateStyle: "medium", timeStyle: "medium" });
+      row.insertCell().textContent = this.time(time[i]);
       for (const one of series) for (const column of one.low ? [one.values, one.low, one.high] : [one.values]) {
         row.insertCell().textContent = formatNumber(column[i], one.unit);
       }
@@ -241,11 +256,11 @@ class Chart {
 }
 
 // The time of a mark on the axis; the day is added to the first mark and at midnight.
-function timeTick(seconds, step, isFirst) {
+function timeTick(seconds, step, isFirst, timeZone) {
   const date = new Date(seconds * 1000);
-  const day = localTime(date, step >= 28 * 86400 ? { month: "short", year: "numeric" } : { day: "numeric", month: "short" });
+  const day = localTime(date, { timeZone, ...(step >= 28 * 86400 ? { month: "short", year: "numeric" } : { day: "numeric", month: "short" }) });
   if (step >= 86400) return day;
-  const time = localTime(date, { hour: "2-digit", minute: "2-digit", second: step < 60 ? "2-digit" : undefined });
+  const time = localTime(date, { timeZone, hour: "2-digit", minute: "2-digit", second: step < 60 ? "2-digit" : undefined });
   return isFirst || /^00:00(:00)?$/.test(time) ? `${time}\n${day}` : time;
 }
 

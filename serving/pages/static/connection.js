@@ -9,7 +9,8 @@ function show(isLost) {
 
 async function retry() {
   try {
-    await fetch(new URL("health", document.querySelector("a.brand").href), { cache: "no-store" });
+    const answer = await fetch(new URL("health", document.querySelector("a.brand").href), { cache: "no-store" });
+    if (!answer.ok) throw new Error(answer.status);
     show(false);
     document.dispatchEvent(new CustomEvent("energy:back"));
   } catch {
@@ -27,6 +28,11 @@ export function watchConnection() {
   document.addEventListener("htmx:error", (event) => {
     const error = event.detail.error;
     if (event.detail.ctx && (error instanceof TypeError || error?.name === "AbortError")) connectionLost();
+  });
+  // A proxy's error is not shown as a part of the page.
+  document.addEventListener("htmx:before:response", (event) => {
+    const { status, headers } = event.detail.ctx.response;
+    if (status >= 500 && !headers.has("X-Page-Files")) { event.preventDefault(); connectionLost(); }
   });
   // A request that succeeds clears what an earlier one was told.
   document.addEventListener("htmx:after:request", (event) => {

@@ -1,6 +1,6 @@
 // A machine's values as they are stored, over the WebSocket. A connection that is lost heals by itself.
 import { formatNumber } from "./number.js";
-import { setAge } from "./time.js";
+import { duration, setAge } from "./time.js";
 
 const FIRST_RETRY_MS = 1000, LONGEST_RETRY_MS = 30000, SILENT_MS = 75000;
 const NO_RETRY = new Set([4403, 4404, 4422]);
@@ -46,8 +46,8 @@ function show(reading) {
 let fallsSilent;
 function sending(newest) {
   clearTimeout(fallsSilent);
-  const left = Number(place.dataset.silentAfter) * 1000 - (Date.now() - newest);
-  if (!(left > 0)) { say(isNaN(newest) ? "waits for the first reading" : "silent; waits for the next reading"); return; }
+  const silentAfter = Number(place.dataset.silentAfter), left = silentAfter * 1000 - (Date.now() - newest);
+  if (!(left > 0)) { say(isNaN(newest) ? "waits for the first reading" : `silent: nothing for more than ${duration(silentAfter)}`); return; }
   say("live", true);
   fallsSilent = setTimeout(sending, left + 1000, newest);
 }

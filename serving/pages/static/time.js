@@ -13,10 +13,13 @@ export function localTime(date, options = { dateStyle: "medium", timeStyle: "sho
   return formats.get(key).format(date);
 }
 
-export function ageOf(date) {
-  const seconds = Math.max(0, (Date.now() - date) / 1000);
+export function duration(seconds) {
   const [, size, name] = UNITS.find(([least]) => seconds >= least);
-  return `${Math.round(seconds / size)}\u00a0${name} ago`;
+  return `${Math.round(seconds / size)}\u00a0${name}`;
+}
+
+export function ageOf(date) {
+  return `${duration(Math.max(0, (Date.now() - date) / 1000))} ago`;
 }
 
 function write(element) {
@@ -37,6 +40,7 @@ export function setAge(element, date) {
 export function writeTimes(root = document) {
   if (root.matches?.("time[data-time]")) write(root);
   root.querySelectorAll?.("time[data-time]").forEach(write);
+  for (const place of root.querySelectorAll?.("[data-zone]") ?? []) place.textContent = zone();
 }
 
 export function watchTimes() {

@@ -208,3 +208,42 @@ def test_two_tenants_sign_in_and_see_their_own(
         expect(page.get_by_text("Register a machine")).to_have_count(1 if role == "operate" else 0)
         page.get_by_role("button", name="Sign out").click()
         page.wait_for_url("**/login")
+
+
+def test_the_first_page_on_a_wall_needs_no_hand(
+    settings: Settings, open_page: OpenPage, monkeypatch: pytest.MonkeyPatch, key: Callable[..., dict[str, str]]
+) -> None:
+    monkeypatch.setenv("API_RATE_LIMIT", "0")
+    secret = key("read")["X-API-Key"]
+    admin = key("admin")
+    with serving(settings):
+        rows = [{"device_id": f"M{i:03}", "device_name": f"Mill {i:03}", "device_type": "mill"} for i in range(50)]
+        body = {"devices": rows}
+        httpx.post(f"{address(settings)}/api/v1/devices/bulk", json=body, headers=admin).raise_for_status()
+        session = httpx.post(f"{address(settings)}/api/v1/session", json={"key": secret}).cookies["energy_session"]
+        page = settled(open_page(address(settings), size="wall", energy_session=session))
+        expect(page.locator("#worst li")).to_have_count(12)
+        page.get_by_role("button", name="Full screen").click()
+        expect(page.locator("header.top")).to_be_hidden()
+        expect(page.locator("#worst li")).to_have_count(40)
+        assert page.url.endswith("/?wall=1")
+        settled(page)
+        bottoms = page.locator("#worst li:visible").evaluate_all(
+            "cards => cards.map((card) => card.getBoundingClientRect().bottom)"
+        )
+        assert len(bottoms) > 12
+        assert max(bottoms) <= SIZES["wall"][1]
+        check_accessible(page)
+        page.get_by_role("button", name="Leave full screen").click()
+        expect(page.locator("header.top")).to_be_visible()
+        page.goto(f"{address(settings)}/?wall=1")
+        expect(page.locator("header.top")).to_be_hidden()
+        expect(page.locator("#worst li")).to_have_count(40)
+        expect(settled(page).get_by_text("Loading …")).to_have_count(0)
+    page.evaluate("htmx.trigger('#worst', 'energy:refresh')")
+    expect(page.locator("#connection")).to_be_visible()
+    with serving(settings):
+        expect(page.locator("#connection")).to_be_hidden(timeout=20_000)
+        with page.expect_navigation():  # an update of the platform, as the page sees it
+            page.evaluate("document.documentElement.dataset.files = 'older'; htmx.trigger('#worst', 'energy:refresh')")
+        expect(page.locator("header.top")).to_be_hidden()
