@@ -14,7 +14,7 @@ from assets.reports import ReportError
 from orchestration.resources import Platform
 from storage import jobs
 from storage.job_runs import JOB_ID_TAG
-from storage.jobs import Job, JobCancelled
+from storage.jobs import FLEET, Job, JobCancelled
 from storage.stores import Stores
 
 JobT = TypeVar("JobT", bound=Job)
@@ -72,7 +72,8 @@ def job_of_run(context: dg.AssetExecutionContext, platform: Platform, add_job: C
         try:
             job = add_job(session)
         except EXPECTED_ERRORS as error:
-            metadata = {"device": context.partition_key, "error": type(error).__name__}
+            device = context.partition_key if context.has_partition_key else FLEET
+            metadata = {"device": device, "error": type(error).__name__}
             raise dg.Failure(str(error), metadata=metadata, allow_retries=False) from None
         session.commit()
         return job.job_id

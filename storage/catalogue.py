@@ -185,6 +185,12 @@ def totals(session: Session, *, device_id: str | None = None, before: date | Non
     return Totals(devices, days, int(rows), newest)
 
 
+def newest_day(session: Session, device_ids: Collection[str]) -> date | None:
+    """The newest day of which any of the devices has a file; None if there is none."""
+    query = select(func.max(Dataset.end_date)).where(*_current_days(), col(Dataset.device_id).in_(device_ids))
+    return session.exec(query).one()
+
+
 def devices_of_days(session: Session, start: date, end: date) -> list[str]:
     """Devices with a file of any day from start to end, both inclusive."""
     query = select(Dataset.device_id).where(*_current_days(), col(Dataset.start_date).between(start, end))

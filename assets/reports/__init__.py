@@ -11,7 +11,7 @@ from assets.reports.errors import ReportError
 from assets.reports.fleet import FleetInput, FleetMember, combined_hash
 from assets.reports.fleet_content import fleet_schema
 from assets.reports.fleet_sources import MAX_FLEET_DEVICES, gather_fleet
-from assets.reports.inputs import ReportInput
+from assets.reports.inputs import Missing, ReportInput
 from assets.reports.look import write_template
 from assets.reports.period import WrongPeriod, check_period, file_name
 from assets.reports.settings import ReportSettings
@@ -25,6 +25,7 @@ __all__ = [
     "FleetInput",
     "FleetMember",
     "LanguageCode",
+    "Missing",
     "Report",
     "ReportError",
     "ReportInput",

@@ -25,7 +25,7 @@ def comparisons(measured: Measured, language: Language) -> list[Comparison]:
     now = _figures(measured.energy, data.working, data.zone)
     found = []
     for earlier in data.earlier:
-        if earlier.energy.coverage < MIN_COVERAGE or not now:
+        if not can_be_compared(earlier.energy) or not now:
             continue
         before = _figures(earlier.energy, earlier.working, data.zone)
         found.append(
@@ -40,25 +40,45 @@ def comparisons(measured: Measured, language: Language) -> list[Comparison]:
     return found
 
 
+def energy_per_day(energy: EnergyFigures) -> float | None:
+    """Energy (kWh) per day of 24 measured hours; None where nothing is known of it."""
+    if not energy.covered or not energy.sources:
+        return None
+    return int(energy.cells.amounts.sum()) / MILLIONTHS / (energy.covered / HOUR) * DAY_HOURS
+
+
+def can_be_compared(energy: EnergyFigures) -> bool:
+    """Whether enough of an earlier period was measured to compare with it."""
+    return energy.coverage >= MIN_COVERAGE
+
+
 def _compared(now: dict[str, float | None], before: dict[str, float | None], language: Language) -> Iterator[Compared]:
     for key, unit in UNITS.items():
         value, earlier = now.get(key), before.get(key)
         if value is None and earlier is None:
             continue
-        change = (value - earlier) / earlier if value is not None and earlier is not None and earlier > 0 else None
-        label = language.say(f"kpi.{key}")
-        yield Compared(key=key, label=label, unit=unit, value=value, earlier=earlier, change=change)
+        difference = value - earlier if value is not None and earlier is not None else None
+        yield Compared(
+            key=key,
+            label=language.say(f"kpi.{key}"),
+            unit=unit,
+            value=value,
+            earlier=earlier,
+            change=difference / earlier if difference is not None and earlier is not None and earlier > 0 else None,
+            difference=difference,
+        )
 
 
 def _figures(
     energy: EnergyFigures, working: Sequence[tuple[int, int]] | None, zone: ZoneInfo
 ) -> dict[str, float | None]:
-    if not energy.covered or not energy.sources:
+    per_day = energy_per_day(energy)
+    if per_day is None:
         return {}
     found = standby(energy, working or (), zone)
     demand = energy.peak_demand
     return {
-        "energy_per_day": int(energy.cells.amounts.sum()) / MILLIONTHS / (energy.covered / HOUR) * DAY_HOURS,
+        "energy_per_day": per_day,
         "peak_demand_15min": demand.watts if demand else None,
         "load_factor": energy.load_factor,
         "base_load": found.base_load,

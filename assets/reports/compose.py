@@ -26,7 +26,7 @@ def compose(measured: Measured, language: Language | None = None) -> ReportConte
     alerts = findings.alerts(data)
     total = len(alerts) if data.alerts_total is None else data.alerts_total
     anomalies, outside = findings.anomalies(data)
-    analyses = findings.analyses(data, language.say("analysis.not_run"))
+    analyses = findings.analyses(data, language)
     has_analysis = any(a.type == "anomaly" and a.status == "completed" for a in analyses)
     states, metrics = list(measures.states(measured)), list(measures.summaries(measured))
     days = measures.days(measured, data_quality)

@@ -112,18 +112,24 @@ class Series(Part):
 
 
 class Analysis(Part):
-    """A requested analysis. If it is missing, `reason` says why.
+    """A requested analysis. If it is missing, `reason` says why, and `detail` what the analysis itself said.
 
-    `accuracy` (the quality of the model) and `summary` (the overall result) have keys that depend on the model.
+    It covers readings from `covers_start` up to `covers_end`. Since it was made, the readings of `changed_days` of
+    these days have changed; if there are any, it may not fit the other figures. `accuracy` (the quality of the model)
+    and `summary` (the overall result) have keys that depend on the model.
     """
 
     type: str
     status: Literal["completed", "missing"]
     reason: str | None = None
+    detail: str | None = None
     job_id: str | None = None
     model: str | None = None
     dataset_key: str | None = None
     completed_at: datetime | None = None
+    covers_start: datetime | None = None
+    covers_end: datetime | None = None
+    changed_days: int = 0
     accuracy: dict[str, Any] = Field(default_factory=dict)
     summary: dict[str, Any] = Field(default_factory=dict)
 

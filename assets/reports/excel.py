@@ -13,9 +13,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from assets.reports import excel_quality, excel_sections
 from assets.reports.budget import Budget
-from assets.reports.content import Kpi, ReportContent
+from assets.reports.content import Analysis, ReportContent
 from assets.reports.excel_charts import energy_chart, forecast_chart
+from assets.reports.excel_sections import unit_of, value_of
 from assets.reports.excel_sheets import (
     COUNT,
     DATE,
@@ -26,12 +28,11 @@ from assets.reports.excel_sheets import (
     TEXT,
     TIME,
     Column,
-    Share,
     Sheets,
     Wide,
     array_pattern,
 )
-from assets.reports.formatting import SHARES, Language
+from assets.reports.formatting import DASH, Language
 from storage.times import DAY
 
 if TYPE_CHECKING:
@@ -57,16 +58,23 @@ def workbook(content: ReportContent, readings: pa.Table, folder: Path, budget: B
         sheets = Sheets(book, ZoneInfo(content.period.tz), language)
         budget.step(20, "Writing the summary")
         summary = _summary(sheets, content)
+        excel_sections.advice(sheets, content)
+        excel_sections.comparison(sheets, content)
         _daily(sheets, content)
         _states(sheets, content)
+        excel_sections.load(sheets, content)
+        excel_sections.registers(sheets, content)
         if content.daily:
             summary.insert_chart("F2", energy_chart(sheets, len(content.daily)))
         for number, part in enumerate(_parts(readings), 1):
             _readings(sheets, content, part, number, budget)
         _anomalies(sheets, content)
         _forecast(sheets, content)
+        excel_sections.risk(sheets, content, _empty(sheets, content, "prediction"))
         _alerts(sheets, content)
-        _data_quality(sheets, content)
+        excel_quality.data_quality(sheets, content)
+        excel_quality.findings(sheets, content)
+        excel_quality.corrections(sheets, content)
         budget.step(90, "Packing the workbook")
     return file.read_bytes()
 
@@ -86,7 +94,7 @@ def _summary(sheets: Sheets, content: ReportContent) -> "Worksheet":
         (say("excel.generated"), content.generated_at),
         (say("excel.report_id"), content.report_id),
         (),
-        *((k.label, _value(k), k.unit if k.unit != "1" else None, k.note) for k in content.kpis),
+        *((k.label, value_of(k), unit_of(k.unit), k.note) for k in content.kpis),
         (),
         (say("excel.energy_method"), Wide(content.energy.rule)),
         *(
@@ -94,7 +102,7 @@ def _summary(sheets: Sheets, content: ReportContent) -> "Worksheet":
                 say("excel.analysis", analysis=language.name_of("analysis", a.type)),
                 say("excel.completed" if a.status == "completed" else "excel.missing"),
                 None,
-                a.reason or a.model,
+                a.reason or _how_made(sheets, a),
             )
             for a in content.analyses
         ),
@@ -104,14 +112,20 @@ def _summary(sheets: Sheets, content: ReportContent) -> "Worksheet":
         sheets.write_row(sheet, number, row)
     header = len(rows) + 1
     sheets.write_header(sheet, header, [say(f"excel.{name}") for name in ("measurement", "mean", "unit", "range")])
-    for number, m in enumerate(content.metrics, header + 1):
+    for number, m in enumerate(content.gauges, header + 1):
         scope = say("kpi.range", low=language.figure(m.min), high=language.figure(m.max))
-        sheets.write_row(sheet, number, (language.metric(m.metric), m.mean, m.unit if m.unit != "1" else None, scope))
+        sheets.write_row(sheet, number, (language.title(m.metric), m.mean, unit_of(m.unit), scope))
     return sheet
 
 
-def _value(kpi: Kpi) -> float | Share | None:
-    return Share(kpi.value) if kpi.key in SHARES and kpi.value is not None else kpi.value
+def _how_made(sheets: Sheets, analysis: Analysis) -> str | None:
+    """When an analysis was made, and whether its data have changed since."""
+    language = sheets.language
+    made = language.date_time(analysis.completed_at, sheets.zone) if analysis.completed_at else None
+    if not analysis.changed_days:
+        return made
+    days = language.count(analysis.changed_days, "day_dative")
+    return language.say("excel.changed_since", time=made or DASH, days=days)
 
 
 def _states(sheets: Sheets, content: ReportContent) -> None:
@@ -254,29 +268,3 @@ def _alerts(sheets: Sheets, content: ReportContent) -> None:
         for a in content.alerts
     )
     sheets.table(language.say("excel.alerts"), columns, rows)
-
-
-def _data_quality(sheets: Sheets, content: ReportContent) -> None:
-    quality, say, zone = content.data_quality, sheets.language.say, sheets.zone.key
-    sheet = sheets.page(say("excel.data_quality"), (34, 24, 66))
-    sheets.write_header(sheet, 0, (say("excel.data_quality"), "", ""))
-    sheet.freeze_panes(1, 0)
-    rows: list[Sequence[Any]] = [
-        (say("excel.readings_count"), quality.readings),
-        (say("excel.first_reading"), quality.first),
-        (say("excel.last_reading"), quality.last),
-        (say("excel.interval"), quality.cadence_seconds, quality.cadence_source),
-        (say("excel.completeness"), None if quality.completeness is None else Share(quality.completeness)),
-        (say("excel.missing_s"), quality.missing_seconds),
-        (say("excel.gaps"), quality.gaps_total),
-        (),
-        (say("excel.gap_start", zone=zone), say("excel.gap_end", zone=zone), say("excel.duration_s")),
-        *((gap.start, gap.end, gap.seconds) for gap in quality.gaps),
-        *([(say("excel.none"),)] if not quality.gaps else []),
-        (),
-        (say("excel.source_file"), say("excel.rows"), "SHA-256"),
-        *((file.name, file.rows, file.sha256) for file in content.files),
-        *([(say("excel.none"),)] if not content.files else []),
-    ]
-    for number, row in enumerate(rows, 1):
-        sheets.write_row(sheet, number, row)

@@ -39,6 +39,28 @@ def ranking_chart(sheets: "Sheets", devices: int) -> Any:
     return chart
 
 
+def duration_chart(sheets: "Sheets", points: int) -> Any:
+    """The load that is reached in a share of the time, from the columns of the sheet of the load's duration."""
+    say = sheets.language.say
+    sheet = say("excel.load_duration")
+    chart = sheets.book.add_chart({"type": "area"})
+    chart.add_series(
+        {
+            "name": [sheet, 0, 1],
+            "categories": [sheet, 1, 0, points, 0],
+            "values": [sheet, 1, 1, points, 1],
+            "fill": {"color": PALE},
+            "border": {"color": ACCENT, "width": 1.5},
+        }
+    )
+    chart.set_title({"name": say("excel.load_reached"), "name_font": {"size": 11}})
+    chart.set_legend({"none": True})
+    chart.set_x_axis({"name": say("load.share"), "num_format": "0%", "interval_unit": 10, "interval_tick": 10})
+    chart.set_y_axis({"major_gridlines": {"visible": True, "line": {"color": LINE}}})
+    chart.set_size(SIZE)
+    return chart
+
+
 def forecast_chart(sheets: "Sheets", points: int, unit: str) -> Any:
     """The expected values and their 95 % range, from the first columns of the sheet of the forecast."""
     sheet = sheets.language.say("excel.forecast")

@@ -50,15 +50,28 @@ class Share:
 
 
 @dataclass(frozen=True)
+class Alone:
+    """A number with digits of its own, in a column whose numbers are not alike."""
+
+    value: float
+
+
+@dataclass(frozen=True)
 class Wide:
-    """A longer text, which the cells to its right leave their place, in a page of four columns."""
+    """A longer text, which the cells to its right leave their place: so many columns together."""
 
     text: str
+    columns: int = 3
 
 
 def number_pattern(values: Iterable[float | None]) -> str:
     """The format of numbers that stand together: whole ones without digits, others with four significant ones."""
     return array_pattern(np.array([value for value in values if value is not None], np.float64))
+
+
+def _pattern(values: Iterable[Any]) -> str:
+    """The format of the numbers of a column that have none of their own."""
+    return number_pattern(value for value in values if isinstance(value, int | float))
 
 
 def array_pattern(values: Floats) -> str:
@@ -101,7 +114,7 @@ class Sheets:
         """A new sheet with these rows as an Excel table; without rows it says `empty`."""
         cells = list(rows)
         columns = [
-            column._replace(pattern=number_pattern(row[i] for row in cells)) if column.pattern == NUMBER else column
+            column._replace(pattern=_pattern(row[i] for row in cells)) if column.pattern == NUMBER else column
             for i, column in enumerate(columns)
         ]
         sheet = self.open_table(name, columns, len(cells))
@@ -161,7 +174,10 @@ class Sheets:
             elif isinstance(value, date):
                 sheet.write_number(number, i, EPOCH_DAY + (value - date(1970, 1, 1)).days, self.format(DATE))
             elif isinstance(value, Wide):
-                sheet.merge_range(number, i, number, i + 2, value.text[:MAX_TEXT], self.format(TEXT))
+                last = i + value.columns - 1
+                sheet.merge_range(number, i, number, last, value.text[:MAX_TEXT], self.format(TEXT))
+            elif isinstance(value, Alone):
+                sheet.write_number(number, i, value.value, self.format(number_pattern([value.value])))
             elif isinstance(value, Share):
                 sheet.write_number(number, i, value.value, self.format(SHARE))
             elif value is not None:
@@ -172,7 +188,7 @@ class Sheets:
         widths, lines = self._widths[sheet.name], 1
         for i, value in enumerate(values):
             if isinstance(value, Wide):
-                lines = max(lines, math.ceil(len(value.text) / sum(widths[i : i + 3])))
+                lines = max(lines, math.ceil(len(value.text) / sum(widths[i : i + value.columns])))
             elif isinstance(value, str):
                 lines = max(lines, math.ceil(len(value) / max(widths[i] - spare, 4)))
         if lines > 1:

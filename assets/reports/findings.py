@@ -21,7 +21,8 @@ from assets.reports.content import (
     PastPoint,
 )
 from assets.reports.errors import ReportError
-from assets.reports.inputs import ReportInput
+from assets.reports.formatting import Language
+from assets.reports.inputs import Missing, ReportInput
 from assets.reports.sections import AlertTimes, Driver, Risk
 from storage.devices import UNITS
 from storage.times import EPOCH
@@ -48,14 +49,18 @@ def number(value: object) -> float | None:
     return float(value)
 
 
-def analyses(data: ReportInput, not_made: str) -> list[Analysis]:
+def analyses(data: ReportInput, language: Language) -> list[Analysis]:
     """Every requested analysis, by type. One that is missing without a reason has not been made."""
-    return [_analysis(name, job, not_made) for name, job in sorted(data.analyses.items())]
+    return [_analysis(name, job, language) for name, job in sorted(data.analyses.items())]
 
 
-def _analysis(name: str, job: Mapping[str, Any], not_made: str) -> Analysis:
+def _analysis(name: str, job: Mapping[str, Any], language: Language) -> Analysis:
     if "missing" in job:
-        return Analysis(type=name, status="missing", reason=text(job["missing"] or not_made))
+        why = job["missing"]
+        if not isinstance(why, Missing):
+            return Analysis(type=name, status="missing", reason=text(why or language.say("analysis.not_run")))
+        key = "no_failures" if name == "prediction" and why.kind == "unsuitable" else why.kind
+        return Analysis(type=name, status="missing", reason=language.say(f"analysis.{key}"), detail=text(why.detail))
     results = job.get("results") or {}
     return Analysis(
         type=name,
@@ -64,6 +69,9 @@ def _analysis(name: str, job: Mapping[str, Any], not_made: str) -> Analysis:
         model=_optional(job.get("model_name")),
         dataset_key=_optional(job.get("dataset_key")),
         completed_at=_moment(job.get("completed_at"), name),
+        covers_start=_moment(job.get("date_range_start"), name),
+        covers_end=_moment(job.get("date_range_end"), name),
+        changed_days=job.get("changed_days") or 0,
         accuracy=_finite(job.get("accuracy_metrics") or {}),
         summary=_finite(results.get("summary") or {}),
     )

@@ -10,6 +10,7 @@ from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 from assets.energy import Counted, EnergyFigures, Standby, fleet_energy, fleet_peak, total
+from assets.reports.comparison import can_be_compared, energy_per_day
 from assets.reports.content import Generator, Period
 from assets.reports.fleet_content import (
     FleetContent,
@@ -27,14 +28,14 @@ from storage.times import microseconds, moment
 
 @dataclass(frozen=True)
 class FleetMember:
-    """A device of a fleet with what was measured of it. `before_kwh` is the energy of the period before."""
+    """A device of a fleet with what was measured of it. `before` is the energy of the period before."""
 
     device_id: str
     name: str
     type: str
     location: str | None
     energy: EnergyFigures
-    before_kwh: float | None
+    before: EnergyFigures
     standby: Standby
     alerts: int
     alerts_open: int
@@ -45,6 +46,12 @@ class FleetMember:
     @property
     def is_measured(self) -> bool:
         return self.energy.kwh is not None or self.energy.export_kwh is not None
+
+    @property
+    def per_day(self) -> tuple[float, float] | None:
+        """Energy per measured day in the period and in the one before; None if they cannot be compared."""
+        now, before = energy_per_day(self.energy), energy_per_day(self.before)
+        return (now, before) if now is not None and before is not None and can_be_compared(self.before) else None
 
 
 @dataclass(frozen=True)
@@ -71,8 +78,8 @@ def compose_fleet(data: FleetInput, language: LanguageCode) -> FleetContent:
     edges = list(midnights(data.start, data.end, data.zone))
     devices = [_device(member, counted, edges, energy) for member in data.members]
     devices.sort(key=lambda device: (-(device.energy_kwh or 0.0), device.energy_kwh is None, device.id))
-    before = total([member.before_kwh for member in in_sums])
-    both = [m for m in in_sums if m.before_kwh is not None and m.energy.kwh is not None]
+    outside = total([member.standby.outside_kwh for member in in_sums])
+    both = [member.per_day for member in in_sums if member.per_day is not None]
     return FleetContent(
         language=language,
         report_id=data.report_id,
@@ -82,9 +89,10 @@ def compose_fleet(data: FleetInput, language: LanguageCode) -> FleetContent:
         totals=FleetTotals(
             energy_kwh=energy,
             energy_export_kwh=summed.export_kwh,
-            energy_before_kwh=before,
-            change=_change(total([m.energy.kwh for m in both]), total([m.before_kwh for m in both])),
-            outside_hours_kwh=total([member.standby.outside_kwh for member in in_sums]),
+            energy_before_kwh=total([member.before.kwh for member in in_sums]),
+            change=_change(both),
+            outside_hours_kwh=outside,
+            outside_hours_share=outside / energy if outside is not None and energy else None,
             peak=_peak(in_sums),
             devices=len(devices),
             devices_counted=len(in_sums),
@@ -120,8 +128,8 @@ def _device(member: FleetMember, counted: Counted, edges: Sequence[datetime], su
         energy_export_kwh=energy.export_kwh,
         energy_source=energy.source,
         share=energy.kwh / sum_kwh if is_counted and energy.kwh is not None and sum_kwh else None,
-        energy_before_kwh=member.before_kwh,
-        change=_change(energy.kwh, member.before_kwh),
+        energy_before_kwh=member.before.kwh,
+        change=_change([member.per_day] if member.per_day is not None else []),
         coverage=energy.coverage,
         mean_power_w=energy.mean_power,
         peak_demand_w=peak and peak.watts,
@@ -173,5 +181,7 @@ def combined_hash(hashes: Iterable[str]) -> str:
     return hashlib.sha256("".join(hashes).encode()).hexdigest()
 
 
-def _change(now: float | None, before: float | None) -> float | None:
-    return now / before - 1 if now is not None and before is not None and before > 0 else None
+def _change(per_day: Sequence[tuple[float, float]]) -> float | None:
+    """The relative change of the sum of energies per day, each now and before."""
+    now, before = (sum(pair[i] for pair in per_day) for i in (0, 1))
+    return now / before - 1 if before > 0 else None

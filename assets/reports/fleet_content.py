@@ -17,9 +17,10 @@ class FleetDevice(Part):
     """A device of the fleet. It is in the sums if it is `counted`; `share` is then its part of the fleet's energy.
 
     `counted_by` is the device above it that counts in its place, and `stands_in_for` the parent that measured nothing.
-    `energy_before_kwh` is that of the period before, of the same length, and `change` is relative to it. `base_load_w`
-    is what the device always uses, and `outside_hours_kwh` what it uses outside working hours. `daily_kwh` follows the
-    days of the fleet; `coverage` is the measured share of the period, from 0 to 1.
+    `energy_before_kwh` is that of the period before. `change` compares energy per day of 24 measured hours with that
+    period: 0.1 is 10 % more; null if less than half of it was measured. `base_load_w` is what the device always uses,
+    and `outside_hours_kwh` what it uses outside working hours. `daily_kwh` follows the days of the fleet; `coverage` is
+    the measured share of the period, from 0 to 1.
     """
 
     id: str
@@ -82,13 +83,17 @@ class FleetPeak(Part):
 
 
 class FleetTotals(Part):
-    """Sums over the counted devices. `change` is relative to the period before, of the devices that have both."""
+    """Sums over the counted devices. `change` is that of their energy per day, of the devices that have both.
+
+    `outside_hours_share` is the share of the energy that was used outside working hours, from 0 to 1.
+    """
 
     energy_kwh: Number | None
     energy_export_kwh: Number | None
     energy_before_kwh: Number | None
     change: Number | None
     outside_hours_kwh: Number | None
+    outside_hours_share: Number | None = None
     peak: FleetPeak | None
     devices: int
     devices_counted: int

@@ -7,6 +7,7 @@ from sqlmodel import Session
 
 from assets.datasets import TelemetryReader, energy_of
 from assets.energy import SiteSettings, standby, working_periods
+from assets.reports.comparison_periods import earlier_periods
 from assets.reports.errors import ReportError
 from assets.reports.fleet import FleetInput, FleetMember, combined_hash
 from storage import alerts, catalogue, devices, dirty_days
@@ -64,6 +65,8 @@ class _Gatherer:
         self._site = SiteSettings.load()
         self._period = start, end
         self._range = microseconds(start), microseconds(end)
+        _, since, until = earlier_periods(start, end, stores.zone)[0]
+        self._before = microseconds(since), microseconds(until)
         self._days: tuple[date, date] = (start.date(), (end - timedelta(microseconds=1)).date())
 
     def member(self, device: Device) -> FleetMember:
@@ -73,7 +76,7 @@ class _Gatherer:
         metadata = DeviceMetadata.parse(device.metadata_json)
         zone = metadata.zone(self._stores.zone)
         energy = energy_of(session, self._reader, device_id, start, end, files_only=True)
-        before = energy_of(session, self._reader, device_id, 2 * start - end, start, files_only=True)
+        before = energy_of(session, self._reader, device_id, *self._before, files_only=True)
         total, still_open = alerts.count_alerts(session, device_id, *self._period, tenant_id=device.tenant_id)
         hashes = catalogue.day_hashes(session, [device_id], first, last)[device_id].values()
         return FleetMember(
@@ -82,7 +85,7 @@ class _Gatherer:
             type=device.device_type,
             location=device.location,
             energy=energy,
-            before_kwh=before.kwh,
+            before=before,
             standby=standby(energy, working_periods(metadata, self._site, zone, start, end), zone),
             alerts=total,
             alerts_open=still_open,

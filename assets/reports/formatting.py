@@ -108,6 +108,21 @@ class Language:
         sign = "+" if shown > 0 else "±" if shown == 0 else ""
         return f"{sign}{self.number(shown, 0)}{SPACE}%"
 
+    def points(self, difference: float | None) -> str:
+        """A difference of two shares in percentage points with its sign, such as `+1.5 % points`. None is a dash."""
+        if difference is None:
+            return DASH
+        shown = round(difference * 100, 1)
+        sign = "+" if shown > 0 else "±" if shown == 0 else ""
+        written = f"{shown:.1f}".removesuffix(".0").translate(self._separators)
+        return self.say("number.points", number=f"{sign}{written}{SPACE}")
+
+    def compared(self, figure: "Compared | None") -> str:
+        """How a key figure differs from an earlier one: a share by percentage points, others relatively."""
+        if figure is None:
+            return DASH
+        return self.points(figure.difference) if figure.key in SHARES else self.change(figure.change)
+
     def kpi(self, kpi: "Kpi | Compared") -> str:
         """The value of a key figure with its unit."""
         return self.value_of(kpi.key, kpi.value, kpi.unit)

@@ -3,8 +3,9 @@
 import math
 from collections import Counter
 from dataclasses import dataclass
+from datetime import datetime
 
-from assets.reports.content import Anomaly, Day, Kpi, ReportContent
+from assets.reports.content import Analysis, Anomaly, Day, Kpi, ReportContent
 from assets.reports.sections import Comparison, Load
 from storage.rules import SEVERITIES
 
@@ -64,6 +65,7 @@ class Highlights:
         busiest: the hour of the week with the highest mean load.
         comparisons: those with earlier periods.
         anomalies: the anomalies by score, the strongest first; those without a score come last.
+        over: the period's start, and its end as far as it had passed.
 
     """
 
@@ -77,6 +79,14 @@ class Highlights:
     anomalies: list[Anomaly]
     busiest: Busiest | None
     comparisons: list[Comparison]
+    over: tuple[datetime, datetime]
+
+    def is_partly_covered(self, analysis: Analysis) -> bool:
+        """Whether an analysis of the past covers a part of the period only; a forecast is of the time after it."""
+        start, end = self.over
+        if analysis.type != "anomaly" or not analysis.covers_start or not analysis.covers_end:
+            return False
+        return analysis.covers_start > start or analysis.covers_end < end
 
     def changes(self, key: str) -> list[Change]:
         """How a key figure differs from earlier periods; energy by the day."""
@@ -113,6 +123,7 @@ class Highlights:
             open_alerts=sum(alert.status == "open" for alert in content.alerts),
             busiest=_busiest(content.load),
             comparisons=content.comparisons,
+            over=(content.period.start, content.data_quality.measured_until),
             anomalies=sorted(content.anomalies, key=lambda anomaly: -(anomaly.score or 0)),
         )
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from typing import Any
+from typing import Any, Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
 import pyarrow as pa
@@ -28,6 +28,13 @@ class Earlier:
     working: Sequence[tuple[int, int]] | None
 
 
+class Missing(NamedTuple):
+    """Why an analysis could not be made: a kind of reason, and what the analysis itself says."""
+
+    kind: Literal["no_readings", "unfit", "unsuitable", "failed"]
+    detail: str
+
+
 @dataclass(frozen=True)
 class ReportInput:
     """All data of one report. Times are aware and the period is half-open, `[start, end)`.
@@ -37,7 +44,8 @@ class ReportInput:
         zone: the device's time zone; days are counted in it.
         readings: the columns of a dataset, in any order of time. It may be empty; rows outside the period are ignored.
         alerts: as the API returns them, the newest first. There may be more: see `alerts_total`.
-        analyses: per requested type its newest completed job, or `{"missing": reason}`.
+        analyses: per requested type its newest completed job, with `changed_days` if the readings of so many days that
+            it was made from have changed since; or `{"missing": reason}`, in which the reason may be a `Missing`.
         datasets: the files that the readings were read from: `key`, `sha256` and `rows`.
         bands: the nominal band of each metric, from the device's metadata.
         counters: the registers among the metrics, from the device's metadata.

@@ -6,7 +6,7 @@ from datetime import datetime
 
 import numpy as np
 
-from assets.energy import EnergyFigures, standby
+from assets.energy import EnergyFigures, StateFigures, standby
 from assets.energy.meters import POWER
 from assets.reports.content import Kpi
 from assets.reports.formatting import Language
@@ -22,7 +22,7 @@ def kpis(measured: Measured, quality: DataQuality, language: Language) -> list[K
     found = [
         *_energy(measured),
         *_powers(measured),
-        *_demand(measured.energy, quality.cadence_seconds),
+        *_demand(measured.energy, quality.cadence_seconds, measured.data.states),
         *_standby(measured),
         *_voltage(measured),
         _Kpi(
@@ -86,7 +86,7 @@ def _powers(measured: Measured) -> Iterator[_Kpi]:
             yield _Kpi(key, None, "W", note=no_power or none)
 
 
-def _demand(energy: EnergyFigures, cadence_seconds: float | None) -> Iterator[_Kpi]:
+def _demand(energy: EnergyFigures, cadence_seconds: float | None, states: StateFigures | None) -> Iterator[_Kpi]:
     """The highest quarter hours, and what rests on the highest demand."""
     demand, fed = energy.peak_demand, energy.peak_feed_in
     coarse = "coarse" if (cadence_seconds or 0) * SECOND > QUARTER else None
@@ -99,8 +99,11 @@ def _demand(energy: EnergyFigures, cadence_seconds: float | None) -> Iterator[_K
     factor, is_used = energy.load_factor, demand is not None and demand.watts > 0
     no_factor = no_demand if demand is None else "feeds_in" if is_used else "no_demand"
     yield _Kpi("load_factor", factor, "1", note=None if factor is not None else no_factor)
-    running = energy.hours_above(RUNNING_SHARE * demand.watts) if demand is not None and is_used else None
-    yield _Kpi("running_hours", running, "h", note="running" if running is not None else no_factor)
+    if states is not None and states.end > states.start:  # the table of states has the same time
+        yield _Kpi("running_hours", states.time.get("running", 0) / HOUR, "h", note="running_state")
+    else:
+        running = energy.hours_above(RUNNING_SHARE * demand.watts) if demand is not None and is_used else None
+        yield _Kpi("running_hours", running, "h", note="running" if running is not None else no_factor)
 
 
 def _standby(measured: Measured) -> Iterator[_Kpi]:

@@ -40,7 +40,10 @@ class EnergyRows(Part):
 
 
 class Compared(Part):
-    """A key figure beside that of another period. `change` is relative: 0.1 is 10 % more."""
+    """A key figure beside that of another period. `change` is relative: 0.1 is 10 % more.
+
+    `difference` is in `unit`; of a share, 0.1 is ten percentage points more.
+    """
 
     key: str
     label: str
@@ -48,6 +51,7 @@ class Compared(Part):
     value: Number | None
     earlier: Number | None
     change: Number | None
+    difference: Number | None = None
 
 
 class Comparison(Part):

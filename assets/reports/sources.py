@@ -1,7 +1,7 @@
 """Reads the input of a report from the stores: datasets and alerts of the period, and the newest analyses."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from types import MappingProxyType
 from typing import Any
 
@@ -9,30 +9,34 @@ import pyarrow as pa
 from sqlmodel import Session
 
 from assets.datasets import TelemetryReader, energy_of, provenance, read_days, state_totals_of
+from assets.datasets.files import dataset_key
 from assets.energy import EnergyFigures, SiteSettings, working_periods
 from assets.energy.figures import energy_figures
 from assets.energy.kept import steps_in
 from assets.energy.table import TableDays
 from assets.reports.comparison_periods import earlier_periods
-from assets.reports.inputs import Earlier, ReportInput
+from assets.reports.inputs import Earlier, Missing, ReportInput
 from storage import catalogue, corrections, dirty_days
 from storage.alerts import newest_alerts
 from storage.bands import nominal_bands
 from storage.devices import Device, DeviceMetadata
-from storage.jobs import ReportJob, newest_analysis
+from storage.jobs import AnalyticsJob, ReportJob, newest_analysis
 from storage.stores import Stores
 from storage.telemetry import TIME
 from storage.times import DAY, HOUR, microseconds, midnight, utc_now
 
 MAX_ALERTS = 10_000
-_OF_ANALYSIS = {"job_id", "model_name", "dataset_key", "results", "accuracy_metrics", "completed_at"}
+_OF_ANALYSIS = {
+    "job_id", "model_name", "dataset_key", "results", "accuracy_metrics", "completed_at", "date_range_start",
+    "date_range_end",
+}  # fmt: skip
 ONE_DAY = timedelta(days=1)
 YEAR = 365 * DAY
 NOON = timedelta(hours=12)  # a UTC day is of the period if its noon is
 
 
 def gather(
-    stores: Stores, job: ReportJob, code_version: str, reasons: Mapping[str, str] = MappingProxyType({})
+    stores: Stores, job: ReportJob, code_version: str, reasons: Mapping[str, Missing] = MappingProxyType({})
 ) -> ReportInput:
     """The input of the report that a job requests. If the device was deleted, its id is its name.
 
@@ -45,7 +49,7 @@ def gather(
     metadata = DeviceMetadata.parse(device.metadata_json)
     start, end = job.date_range_start, job.date_range_end
     alerts, alerts_total = newest_alerts(session, job.device_id, start, end, tenant_id=job.tenant_id, limit=MAX_ALERTS)
-    first, last = start.astimezone(UTC).date(), (end - timedelta(microseconds=1)).astimezone(UTC).date()
+    first, last = _utc_days(job)
     # Read before the files: a day that is exported in between is then named without need, instead of not at all.
     waiting = [row.day for row in dirty_days.waiting(session, device_id=job.device_id) if first <= row.day <= last]
     read = read_days(stores, job.device_id, first, last)
@@ -116,11 +120,31 @@ def _energy_of_table(
     return energy_figures(TableDays(readings), metadata, start, end, now, corrections=known)
 
 
-def _analysis(session: Session, job: ReportJob, analysis_type: str, tried: str | None) -> dict[str, Any]:
+def _analysis(session: Session, job: ReportJob, analysis_type: str, tried: Missing | None) -> dict[str, Any]:
     """The newest completed analysis of any part of the period, or why there is none."""
     analysis = newest_analysis(session, job.device_id, analysis_type, job.date_range_start, job.date_range_end)
-    if analysis is None and tried:
-        return {"missing": tried}
     if analysis is None:
-        return {"missing": None}
-    return analysis.model_dump(include=_OF_ANALYSIS)
+        return {"missing": tried}
+    return {**analysis.model_dump(include=_OF_ANALYSIS), "changed_days": _changed_days(session, analysis)}
+
+
+def _changed_days(session: Session, analysis: AnalyticsJob) -> int:
+    """Of how many days of its range the files were made again, or added, since the analysis was made."""
+    results = analysis.results or {}
+    used = {file["key"]: file["sha256"] for file in (results.get("provenance") or {}).get("datasets", ())}
+    if not used:
+        return 0  # an earlier release did not record it
+    if analysis.dataset_key:
+        one = catalogue.current(session, analysis.dataset_key)
+        return int(one is not None and used.get(one.key, one.sha256) != one.sha256)
+    first, last = _utc_days(analysis)
+    now = catalogue.day_hashes(session, [analysis.device_id], first, last)[analysis.device_id]
+    left_out = [date.fromisoformat(day["date"]) for day in results.get("left_out_days") or ()]
+    unused = {dataset_key(analysis.device_id, day, day) for day in left_out}
+    return sum(used.get(key) != sha256 for key, sha256 in now.items() if key not in unused)
+
+
+def _utc_days(job: ReportJob | AnalyticsJob) -> tuple[date, date]:
+    """The first and the last UTC day of a job's range."""
+    start, end = job.date_range_start, job.date_range_end
+    return start.astimezone(UTC).date(), (end - timedelta(microseconds=1)).astimezone(UTC).date()

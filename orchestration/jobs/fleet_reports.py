@@ -5,12 +5,13 @@ from typing import Any
 import dagster as dg
 
 from assets.reports import gather_fleet
-from orchestration.claimed_job import claimed_job
+from orchestration.claimed_job import claimed_job, job_of_run
 from orchestration.datasets.daily import TELEMETRY_DATASET
+from orchestration.jobs.report_config import FleetReportConfig
 from orchestration.jobs.report_files import make_file
 from orchestration.metadata import code_version
 from orchestration.resources import Platform
-from storage.job_runs import FLEET_REPORT_JOB, JOB_ID_TAG
+from storage.job_runs import FLEET_REPORT_JOB
 from storage.jobs import ReportJob
 
 # Reading the devices takes so much of the progress (percent).
@@ -27,11 +28,9 @@ READING = 60.0
     description="A report over several devices: their energy, ranked and summed. POST /api/reports/generate with the"
     " scope `fleet` requests it.",
 )
-def fleet_report(context: dg.AssetExecutionContext, platform: Platform) -> Any:
-    """Make the report of the run's job."""
-    job_id = context.run.tags.get(JOB_ID_TAG)
-    if job_id is None:
-        raise dg.Failure("This run has no job. Request a fleet report with POST /api/reports/generate.")
+def fleet_report(context: dg.AssetExecutionContext, platform: Platform, config: FleetReportConfig) -> Any:
+    """Make the report of the run's job, or of a job of its own."""
+    job_id = job_of_run(context, platform, config.add_job)
     with claimed_job(context, platform, ReportJob, job_id) as claimed:
         if claimed:
             data = gather_fleet(

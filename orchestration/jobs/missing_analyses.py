@@ -1,12 +1,13 @@
 """Analyses that a report asks for and that nobody has made: they are made in the report's own run, before it."""
 
 from datetime import UTC, timedelta
-from typing import cast
+from typing import Literal, cast
 
 import dagster as dg
 
 from assets.analyses import AnalysisType
 from assets.datasets import NoTelemetry
+from assets.reports import Missing
 from orchestration.analyses.results import ANALYSIS_ASSETS, perform_analysis
 from orchestration.analyses.run_config import add_job
 from orchestration.claimed_job import claimed_job
@@ -18,7 +19,15 @@ from storage.jobs import AnalyticsJob, ReportJob
 MIN_DAYS = 28
 
 
-def compute_missing(context: dg.AssetExecutionContext, platform: Platform, report: ReportJob) -> dict[str, str]:
+# Why an analysis could not be made, by the error that ended it.
+KINDS: dict[str, Literal["no_readings", "unfit", "unsuitable"]] = {
+    "CannotAnalyse": "unsuitable",
+    "NoTelemetry": "no_readings",
+    "UnfitDatasets": "unfit",
+}
+
+
+def compute_missing(context: dg.AssetExecutionContext, platform: Platform, report: ReportJob) -> dict[str, Missing]:
     """Make the analyses that the report asks for and that no completed job has; why the others could not be made.
 
     Each is a job of its own, as if a client had asked for it.
@@ -28,8 +37,12 @@ def compute_missing(context: dg.AssetExecutionContext, platform: Platform, repor
         try:
             if job := _add_missing(platform, report, analysis_type):
                 _perform(context, platform, job)
-        except (NoTelemetry, dg.Failure) as error:
-            reasons[analysis_type] = str(error) if isinstance(error, NoTelemetry) else error.description or "it failed"
+        except NoTelemetry as error:
+            reasons[analysis_type] = Missing("no_readings", str(error))
+        except dg.Failure as error:
+            name = error.metadata.get("error")
+            kind = KINDS.get(str(name.value)) if name else None
+            reasons[analysis_type] = Missing(kind or "failed", error.description or "It failed.")
     return reasons
 
 

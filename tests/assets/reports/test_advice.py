@@ -1,6 +1,5 @@
 """What reports advise, how they compare periods, and the load that they show."""
 
-import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,13 +12,12 @@ from assets.energy import STATES, StateFigures
 from assets.energy.cells import MILLIONTHS
 from assets.reports.comparison_periods import earlier_periods
 from assets.reports.content import ReportContent
-from assets.reports.document import DRAWINGS, markdown_of
+from assets.reports.document import markdown_of
 from assets.reports.inputs import Earlier
-from assets.reports.look import language
 from assets.reports.measures import Measured
 from storage.times import HOUR as HOUR_LONG, microseconds
 from tests.assets.reports.test_markdown import unescaped
-from tests.support.report_factories import DAY, HOUR, MINUTE, PARIS, bare, content_of, house, steady, table
+from tests.support.report_factories import DAY, HOUR, MINUTE, PARIS, bare, content_of, steady, table
 
 MONDAY = datetime(2026, 2, 2, tzinfo=PARIS)
 WEEK = MONDAY + 7 * DAY
@@ -192,75 +190,3 @@ def test_energy_is_by_day_week_or_month(days: int, unit: str, rows: int) -> None
     found = content_of(bare(MONDAY, end, steady(MONDAY, end, step=15 * MINUTE))).energy_by
     assert (found.unit, len(found.rows)) == (unit, rows)
     assert sum(row.energy_kwh or 0 for row in found.rows) == pytest.approx(found.total.energy_kwh or 0)
-
-
-def everything() -> ReportContent:
-    start = MONDAY - 7 * DAY
-    before = Measured.of(bare(start, MONDAY, machine(start, MONDAY, 900, 4500))).energy
-    data = house(MONDAY, WEEK, moved=MONDAY - datetime(2006, 12, 17, tzinfo=PARIS))
-    return content_of(
-        replace(
-            data,
-            working=working(MONDAY, 7),
-            earlier=[Earlier("period_before", start, MONDAY, before, working(start, 7))],
-        )
-    )
-
-
-def test_every_figure_in_the_text_is_in_the_json() -> None:
-    content = everything()
-    english = language("en")
-    text = unescaped(re.sub(r"\A---.*?\n---\n", "", markdown_of(content, DRAWINGS), flags=re.DOTALL))
-    text = re.sub(r'widths="[^"]*"', "", text)
-    numbers = list(_numbers(content.model_dump(mode="json")))
-    written = set()
-    for value in numbers:
-        size = abs(value)
-        written |= {english.plain(value), english.percent(value), english.percent(size), english.change(value)}
-        written |= {english.figure(value), english.duration(size), english.duration(size * 3600)}
-        written |= {english.number(value, digits) for digits in (1, 2)}
-        written |= {english.quantity(value, unit) for unit in ("W", "kWh", "h", "")}
-    known = {token for one in written for token in _tokens(one)}
-    # Of texts, times, names and keys.
-    told = " ".join([*english.texts.all, *_texts(content.model_dump(mode="json")), english.period(content.period)])
-    told += " ".join(f" {(file.sha256 or '')[:19]}" for file in content.files)
-    for moment in _moments(content):
-        told += f" {english.clock(moment, PARIS)} {english.date_time(moment, PARIS)}"
-    for comparison in content.comparisons:
-        told += f" {comparison.start.astimezone(PARIS):%d %Y} {comparison.end.astimezone(PARIS):%d}".replace(" 0", " ")
-        told += f" {(comparison.end - timedelta(hours=1)).astimezone(PARIS).day}"
-    known |= set(_tokens(told)) | {str(i) for i in range(1, 20)}
-    assert [token for token in _tokens(text) if token not in known] == []
-    assert len(set(_tokens(text))) > 100
-
-
-def _tokens(text: str) -> list[str]:
-    return re.findall(r"(?<![\w.,/_-])\d[\d,]*(?:\.\d+)?(?![\w/_-])", text.replace("\u00a0", " "))
-
-
-def _numbers(data: Any) -> Any:
-    if isinstance(data, dict):
-        for value in data.values():
-            yield from _numbers(value)
-    elif isinstance(data, list):
-        yield float(len(data))
-        for value in data:
-            yield from _numbers(value)
-    elif isinstance(data, int | float) and not isinstance(data, bool):
-        yield float(data)
-
-
-def _texts(data: Any) -> Any:
-    for value in data.values() if isinstance(data, dict) else data if isinstance(data, list) else ():
-        if isinstance(value, str):
-            yield value
-        yield from _texts(value)
-
-
-def _moments(data: Any) -> Any:
-    values = data.__dict__.values() if hasattr(data, "model_fields_set") else data if isinstance(data, list) else ()
-    for value in values:
-        if isinstance(value, datetime):
-            yield value
-        elif not isinstance(value, str | int | float):
-            yield from _moments(value)

@@ -11,7 +11,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from assets.reports import Report, ReportError, ReportInput, build_report, excel
-from tests.support.report_factories import DAY, HOUR, MINUTE, PARIS, START, bare, house, steady, table
+from tests.support.report_factories import DAY, HOUR, MINUTE, PARIS, START, bare, content_of, house, steady, table
+from tests.support.report_pictures import everything
 
 NAMESPACE = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
 EVIL = '=HYPERLINK("http://x.test","click")'
@@ -67,7 +68,10 @@ def excel_time(moment: datetime) -> float:
 def test_the_house_for_a_week(tmp_path: Path) -> None:
     report = workbook(house(), tmp_path)
     book = Book.of(report)
-    assert book.sheets == ["Summary", "Daily", "Readings", "Anomalies", "Forecast", "Alerts", "Data quality"]
+    assert book.sheets == [
+        "Summary", "What to do", "Comparison", "Daily", "Load", "Load by hour", "Load duration", "Readings",
+        "Anomalies", "Forecast", "Alerts", "Data quality", "Findings", "Corrections",
+    ]  # fmt: skip
     summary = {row[0]: row[1:] for row in book.rows("Summary") if row}
     assert summary["Device ID"] == ["HOUSE-A"]
     assert str(summary["Period"][0]).startswith("17 ")
@@ -86,7 +90,7 @@ def test_the_house_for_a_week(tmp_path: Path) -> None:
     assert [row[2] for row in book.rows("Anomalies")[1:]] == ["voltage"]
     assert len(book.rows("Forecast")) == 1 + 24
     assert [row[1] for row in book.rows("Alerts")[1:]] == ["high"] * 5
-    assert len([name for name in book.files if re.match(r"xl/charts/chart\d", name)]) == 3
+    assert len([name for name in book.files if re.match(r"xl/charts/chart\d", name)]) == 4
 
 
 def test_equal_input_is_an_equal_file(tmp_path: Path) -> None:
@@ -174,7 +178,7 @@ def formats(book: Book, sheet: str, row: int) -> list[str]:
 def test_sheets_are_tables_with_filters_and_print_a_page_wide(tmp_path: Path) -> None:
     book = Book.of(workbook(house(), tmp_path))
     tables = [xml for name, xml in book.files.items() if name.startswith("xl/tables/")]
-    assert len(tables) == 5, "days, readings, anomalies, forecast, alerts"
+    assert len(tables) == 9, "advice, days, three of the load, readings, anomalies, forecast, alerts"
     readings = next(xml for xml in tables if "reactive power (var)" in xml)
     assert f'ref="A1:G{1 + 7 * 1440}"' in readings
     assert "<autoFilter" in readings
@@ -217,10 +221,58 @@ def test_an_empty_sheet_says_none_or_why(tmp_path: Path) -> None:
     assert book.rows("Anomalies")[1] == ["not analysed: this report was asked for without it"]
 
 
+def test_what_to_do_how_it_compares_and_the_load(tmp_path: Path) -> None:
+    data = everything()
+    content, book = content_of(data), Book.of(workbook(data, tmp_path))
+    advised = book.rows("What to do")
+    assert advised[0] == ["No.", "What to do", "Why", "Concerns (kWh)", "How sure", "Because"]
+    assert [row[1] for row in advised[1:]] == [one.title for one in content.advice]
+    assert [row[3] for row in advised[1:]] == pytest.approx([one.energy_kwh for one in content.advice])
+    compared = book.rows("Comparison")
+    assert [row[0] for row in compared[1:]] == ["Period before"] * 5 + ["Year before"] * 5
+    per_day, share = compared[1], compared[5]
+    figures = {figure.key: figure for figure in content.comparisons[0].figures}
+    assert per_day[4:8] == [
+        "Energy per day", "kWh", pytest.approx(figures["energy_per_day"].value),
+        pytest.approx(figures["energy_per_day"].earlier),
+    ]  # fmt: skip
+    assert per_day[8:] == [pytest.approx(figures["energy_per_day"].change)]
+    difference = figures["outside_working_hours_share"].difference
+    assert difference is not None
+    assert share[8:] == [None, pytest.approx(difference * 100, abs=0.05)]
+    load = content.load
+    assert load is not None
+    hours = book.rows("Load by hour")
+    assert hours[0] == ["Hour from", *(f"{day}day (W)" for day in
+                        ("Mon", "Tues", "Wednes", "Thurs", "Fri", "Satur", "Sun"))]  # fmt: skip
+    assert hours[13] == ["12:00", *(pytest.approx(day[12]) for day in load.by_hour_w)]
+    assert 'type="colorScale"' in sheet_xml(book, "Load by hour")
+    assert [row[1] for row in book.rows("Load duration")[1:]] == pytest.approx(load.duration_curve_w)
+    told = {row[0]: row[1] for row in book.rows("Load")[1:]}
+    assert told["Base load"] == pytest.approx(content.kpi("base_load").value)
+    assert told["Running time"] == 330
+    assert [row[0] for row in book.rows("Meters")[1:]] == ["Energy total"]
+    assert book.rows("Risk of failure")[1][1] == 0.18
+    assert "On 3 days of 3" in " ".join(str(cell) for row in book.rows("Data quality") for cell in row)
+    assert [row[3:5] for row in book.rows("Corrections")[1:]] == [["replace", 700.0]]
+    summary = {row[0]: row for row in book.rows("Summary") if row}
+    assert "the readings of 2 days of it have changed since then" in str(summary["Analysis: anomaly"][3])
+    assert not any("isolation_forest" in str(cell) for row in book.rows("Summary") for cell in row)
+
+
+def test_sheets_of_what_is_unknown_say_so(tmp_path: Path) -> None:
+    book = Book.of(workbook(bare(NOON, NOON + DAY), tmp_path))
+    unknown = "not analysed: no quarter hour was measured well enough"
+    assert book.rows("What to do")[1:] == [["not analysed: no readings in this period"]]
+    assert book.rows("Comparison")[1:] == [["none: less than half of each earlier period was measured"]]
+    assert book.rows("Load by hour")[1:] == book.rows("Load duration")[1:] == [[unknown]]
+    assert book.rows("Findings")[1:] == book.rows("Corrections")[1:] == [["none"]]
+
+
 def test_a_workbook_in_german(tmp_path: Path) -> None:
     book = Book.of(workbook(house(START, START + DAY), tmp_path, language="de"))
     assert book.sheets[0] == "Übersicht"
-    assert book.sheets[-1] == "Datenqualität"
+    assert book.sheets[-3:] == ["Datenqualität", "Befunde", "Korrekturen"]
     assert book.rows("Messwerte")[0][0] == "Zeit (Europe/Paris)"
     assert "'Messwerte'" not in book.files["xl/charts/chart1.xml"]
     assert "Tage!" in book.files["xl/charts/chart1.xml"]

@@ -19,15 +19,17 @@ from assets.reports import FORMATS, FleetInput, FleetMember, Report, build_repor
 from assets.reports.fleet import compose_fleet
 from assets.reports.fleet_content import FleetContent
 from assets.reports.fleet_document import markdown_of
+from assets.reports.inputs import Earlier
 from storage.devices import DeviceMetadata
 from storage.times import HOUR, MINUTE, microseconds
 from tests.support.energy_days import MemoryDays
-from tests.support.report_factories import PARIS
+from tests.support.report_factories import PARIS, bare, content_of, table
 
 START = datetime(2026, 3, 27, 23, tzinfo=UTC)
 # Three days in Paris, of which one has 23 hours.
 END = START + timedelta(hours=71)
 PARENTS = {"oven": "hall", "press": "hall"}
+NOTHING = energy_figures(MemoryDays({}), DeviceMetadata(), 0, HOUR, HOUR)
 
 
 def energy(watts: float, *, until: float = 1.0) -> EnergyFigures:
@@ -39,9 +41,9 @@ def energy(watts: float, *, until: float = 1.0) -> EnergyFigures:
 
 
 def member(device_id: str, watts: float, **changes: Any) -> FleetMember:
-    figures = energy(watts) if watts else energy_figures(MemoryDays({}), DeviceMetadata(), 0, HOUR, HOUR)
+    figures = energy(watts) if watts else NOTHING
     given: dict[str, Any] = {
-        "name": device_id, "type": "machine", "location": None, "energy": figures, "before_kwh": None,
+        "name": device_id, "type": "machine", "location": None, "energy": figures, "before": NOTHING,
         "standby": standby(figures, (), PARIS), "alerts": 0, "alerts_open": 0, "waiting_days": 0, "files": 3,
         "files_sha256": "ab" * 32,
     }  # fmt: skip
@@ -57,7 +59,7 @@ def fleet(*members: FleetMember, **changes: Any) -> FleetInput:
 
 
 HALL = (
-    member("hall", 3000, before_kwh=100.0),
+    member("hall", 3000, before=energy(2400)),
     member("oven", 1000),
     member("press", 500),
     member("pump", 1500, type="pump"),
@@ -79,13 +81,33 @@ def test_a_parent_or_its_children_are_in_the_sums(tmp_path: Path) -> None:
     assert (by_id["oven"].counted_by, by_id["oven"].share) == ("hall", None)
     assert by_id["hall"].share == pytest.approx(2 / 3, rel=1e-3)
     assert sum(device.share or 0 for device in content.counted) == pytest.approx(1)
-    assert by_id["hall"].change == pytest.approx(3 * 71 / 100 - 1, rel=1e-3)
+    assert by_id["hall"].change == pytest.approx(0.25, rel=1e-3)
+    assert by_id["hall"].energy_before_kwh == pytest.approx(2.4 * 71, rel=1e-3)
     assert content.totals.change == by_id["hall"].change, "of the devices that have both"
     assert [(group.name, group.devices) for group in content.types] == [("machine", 1), ("pump", 1)]
     peak = content.totals.peak
     assert peak is not None
     assert (peak.watts, peak.share) == pytest.approx((4500, 2 / 3))
     assert peak.device_id == "hall"
+
+
+def test_a_device_changes_as_in_its_own_report() -> None:
+    """Periods of different lengths are compared by the measured day, and those hardly measured are not compared."""
+    half = energy(2400, until=0.6)
+    content = compose_fleet(
+        fleet(member("a", 3000, before=half), member("b", 600, before=energy(600, until=0.4))), "en"
+    )
+    a, b = content.devices
+    start, end = START - (END - START), START
+    before = Earlier("period_before", start, end, half, ())
+    times = [START + timedelta(minutes=5 * i) for i in range(71 * 12 + 1)]
+    own = bare(START, END, table("D1", times, {"power": [3000.0] * len(times)}), earlier=[before])
+    compared = content_of(own).comparisons[0].figure("energy_per_day")
+    assert compared is not None
+    assert compared.change is not None
+    assert a.change == pytest.approx(compared.change, rel=1e-3)
+    assert a.change == pytest.approx(0.25, rel=1e-3)
+    assert (b.change, content.totals.change) == (None, a.change)
 
 
 def test_days_are_those_of_the_zone_and_add_up() -> None:

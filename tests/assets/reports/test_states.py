@@ -51,6 +51,8 @@ def test_the_states_of_a_machine(stores: Stores, tmp_path: Path) -> None:
     energy = content.kpi("energy").value
     assert energy is not None
     assert round(sum(s.energy_kwh for s in content.states), 6) == energy
+    running = next(s.hours for s in content.states if s.state == "running")
+    assert content.kpi("running_hours").value == running, "one running time in a report"
     assert "| Maintenance | 6" in markdown_of(content, ())
     rows = Book.of(workbook(data, tmp_path / "book")).rows("States")
     assert rows[0] == ["State", "Time (h)", "Share", "Energy (kWh)"]

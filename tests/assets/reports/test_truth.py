@@ -1,22 +1,25 @@
 """What a report says of days that are not in a file, or were deleted, and of checks that failed."""
 
 import json
+import re
 from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
 
 import pytest
 
-from assets.datasets import export_day, export_month, retire_datasets
+from assets.datasets import export_day, export_month, provenance, retire_datasets
+from assets.reports import Missing
 from assets.reports.compose import compose
 from assets.reports.content import ReportContent
 from assets.reports.document import markdown_of
 from assets.reports.look import language
 from assets.reports.measures import Measured
 from assets.reports.sources import gather
+from storage import catalogue
 from storage.bands import NOMINAL_BANDS
 from storage.devices import Counter, Device
-from storage.jobs import ReportJob
+from storage.jobs import AnalyticsJob, ReportJob, new_job_id
 from storage.stores import Stores
 from storage.times import midnight
 from tests.assets.reports.test_markdown import unescaped
@@ -186,3 +189,83 @@ def test_a_steady_report_of_little_has_little_to_say() -> None:
     content = content_of(bare(START, START + 2 * HOUR, steady(START, START + 2 * HOUR)))
     assert content.advice == []
     assert "Nothing stands out that would save energy" in written(content)
+
+
+def analysed(stores: Stores, days: int, **changes: Any) -> AnalyticsJob:
+    """An anomaly analysis of so many days from the files that there are, which found nothing."""
+    files = provenance(catalogue.datasets_of(stores.session, "D1", kind="day"))
+    job = AnalyticsJob(
+        job_id=new_job_id(AnalyticsJob), device_id="D1", analysis_type="anomaly", model_name="isolation_forest",
+        status="completed", completed_at=midnight(DAY) + 9 * ONE_DAY, date_range_start=midnight(DAY),
+        date_range_end=midnight(DAY) + days * ONE_DAY, accuracy_metrics={},
+        results={"events": [], "provenance": {"datasets": files}}, **changes,
+    )  # fmt: skip
+    stores.session.add(job)
+    stores.session.flush()
+    return job
+
+
+def test_an_analysis_that_is_older_than_its_data_is_said_to_be(stores: Stores) -> None:
+    sends(stores, 3)
+    for i in range(3):
+        export_day(stores, "D1", DAY + i * ONE_DAY)
+    analysed(stores, 3)
+    content = made(stores, 3)
+    assert [analysis.changed_days for analysis in content.analyses] == [0]
+    assert "changed since" not in written(content)
+
+    store(stores, reading(1500, power=9000.0))
+    export_day(stores, "D1", DAY + ONE_DAY)
+    content = made(stores, 3)
+    assert [analysis.changed_days for analysis in content.analyses] == [1]
+    text = written(content)
+    assert "The data have changed since these analyses were made: anomaly. Have them made again" in text
+    assert "The readings of one of its days have changed since then, because of late readings or corrections" in text
+    assert "Have it made again, and then this report." in text
+
+
+def test_a_day_that_was_left_out_or_added_since(stores: Stores) -> None:
+    sends(stores, 3)
+    for i in range(2):
+        export_day(stores, "D1", DAY + i * ONE_DAY)
+    job = analysed(stores, 3)
+    assert job.results is not None
+    export_day(stores, "D1", DAY + 2 * ONE_DAY)
+    assert made(stores, 3).analyses[0].changed_days == 1
+    job.results = {**job.results, "left_out_days": [{"date": str(DAY + 2 * ONE_DAY), "reason": "errors"}]}
+    stores.session.add(job)
+    assert made(stores, 3).analyses[0].changed_days == 0
+
+
+def test_an_analysis_of_a_part_of_the_period_does_not_speak_for_all_of_it(stores: Stores) -> None:
+    sends(stores, 4)
+    for i in range(4):
+        export_day(stores, "D1", DAY + i * ONE_DAY)
+    analysed(stores, 2)
+    text = written(made(stores, 4))
+    assert "the rest of the period was not analysed" in text
+    assert "No unusual behaviour was found in that time." in text
+    assert "The anomaly analysis found nothing unusual." not in text
+    assert "No unusual behaviour was found in this period." in written(made(stores, 2))
+
+
+def test_methods_are_named_in_plain_words_and_models_among_the_sources(stores: Stores) -> None:
+    sends(stores, 2)
+    export_day(stores, "D1", DAY)
+    analysed(stores, 1)
+    for content in (made(stores, 1), content_of(house())):
+        before, _, sources = written(content).partition("# Methods and sources")
+        assert "the readings were compared with what is usual for the device" in before
+        assert not re.search(r"isolation|forest|\.parquet|datasets/|job-", before, re.IGNORECASE)
+        assert "isolation_forest" in sources
+
+
+def test_a_reason_is_told_plainly_and_in_full_among_the_sources() -> None:
+    detail = 'D1 has no dataset. POST /api/v1/exports/run makes one. Set "with_errors": true.'
+    missing = {"missing": Missing("no_readings", detail)}
+    content = content_of(bare(START, START + HOUR, steady(START, START + HOUR), analyses={"forecast": missing}))
+    assert content.analysis("forecast").detail == detail  # type: ignore[union-attr] # it is there
+    before, _, sources = written(content).partition("# Methods and sources")
+    assert "does not include a forecast: there are no readings that it could be made from." in before
+    assert "POST" not in before
+    assert detail in sources

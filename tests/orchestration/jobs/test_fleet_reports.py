@@ -6,7 +6,7 @@ from typing import Any
 
 import dagster as dg
 import pytest
-from sqlmodel import Session
+from sqlmodel import Session, select
 
 from assets.datasets import export_day
 from orchestration.definitions import defs
@@ -101,6 +101,57 @@ def test_named_devices_and_those_that_are_gone(instance: dg.DagsterInstance, ses
 def test_a_key_of_all_tenants_sees_all(instance: dg.DagsterInstance, session: Session, stores: Stores) -> None:
     said = content_of(stores, made(instance, session, stores, tenant_id=None))
     assert [d["id"] for d in said["devices"]] == ["E1", "D1", "D2", "D3"]
+
+
+def materialized(instance: dg.DagsterInstance, session: Session, config: dict[str, Any]) -> ReportJob:
+    """The job of a report that was made in Dagster by hand."""
+    defs().resolve_job_def(FLEET_REPORT_JOB).execute_in_process(
+        instance=instance, run_config={"ops": {"fleet_report": {"config": config}}} if config else None,
+        raise_on_error=False,
+    )  # fmt: skip
+    return session.exec(select(ReportJob)).one()
+
+
+def test_materialized_by_hand_it_is_of_all_devices_up_to_the_newest_dataset(
+    instance: dg.DagsterInstance, session: Session, stores: Stores
+) -> None:
+    job = materialized(instance, session, {})
+    assert (job.device_id, job.format, job.status) == (FLEET, "pdf", "completed")
+    assert (job.date_range_start, job.date_range_end) == (END - timedelta(days=29), END + timedelta(days=1))
+
+
+def test_materialized_by_hand_it_takes_what_clients_send(
+    instance: dg.DagsterInstance, session: Session, stores: Stores
+) -> None:
+    period = {"date_range_start": START.isoformat(), "date_range_end": END.isoformat()}
+    names = {"device_ids": ["D3", "D2"], "tenant_id": "acme"}
+    job = materialized(instance, session, {**period, **names, "format": "json", "language": "de"})
+    said = content_of(stores, job)
+    assert [device["id"] for device in said["devices"]] == ["D2", "D3"]
+    assert (said["language"], job.tenant_id) == ("de", "acme")
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"device_ids": ["E1", "nobody"]}, 'device_ids: there is no device "nobody".'),
+        ({"device_ids": ["E1"], "tenant_id": "acme"}, 'device_ids: there is no device "E1" of tenant "acme".'),
+        ({"tenant_id": "empty"}, "None of the devices has a dataset. Give date_range_start and date_range_end."),
+        ({"language": "fr"}, 'language: "fr" is not known; choose en or de.'),
+        ({"date_range_start": "today"}, "date_range_start: "),
+    ],
+)
+def test_what_is_wrong_in_its_config_is_told_before_it_starts(
+    config: dict[str, Any], message: str, instance: dg.DagsterInstance, session: Session
+) -> None:
+    fleet_job = defs().resolve_job_def(FLEET_REPORT_JOB)
+    result = fleet_job.execute_in_process(
+        instance=instance, run_config={"ops": {"fleet_report": {"config": config}}}, raise_on_error=False
+    )
+    (failure,) = (event.step_failure_data for event in result.all_events if event.is_step_failure)
+    assert failure.user_failure_data
+    assert message in (failure.user_failure_data.description or "")
+    assert session.exec(select(ReportJob)).all() == []
 
 
 def test_without_devices_it_fails_with_the_reason(

@@ -401,7 +401,8 @@ def test_analyses_that_are_missing_are_made_first_when_asked(
     assert said["forecast"]["model"] == "forecast model", "what is there is not made again"
     assert said["prediction"]["status"] == "missing"
     failed = session.exec(select(AnalyticsJob).where(AnalyticsJob.analysis_type == "prediction")).one()
-    assert (failed.status, said["prediction"]["reason"]) == ("failed", failed.error_message)
+    assert (failed.status, said["prediction"]["detail"]) == ("failed", failed.error_message)
+    assert said["prediction"]["reason"] == "there are too few recorded failures, or readings, to learn from"
     event = instance.get_latest_materialization_event(dg.AssetKey("anomaly_result"))
     assert event is not None
     assert event.dagster_event is not None
