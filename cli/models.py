@@ -31,7 +31,7 @@ def list_models(device: Device = None) -> None:
     head = f"{'ID':>8} {'DEVICE':24} {'ANALYSIS':10} {'MODEL':18} {'DAYS':24} {'KB':>7}  LAST USED"
     print(head)
     for row in rows:
-        days = f"{row.fitted_from:%Y-%m-%d} to {row.fitted_until:%Y-%m-%d}"
+        days = f"{row.fitted_from:%Y-%m-%d} to {row.last_day}"
         print(
             f"{row.model_id:>8} {row.device_id:24} {row.analysis_type:10} {row.model_name:18} {days:24}"
             f" {row.size_bytes / 1000:>7,.0f}  {row.last_used_at:%Y-%m-%d %H:%M}"

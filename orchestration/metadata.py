@@ -49,9 +49,9 @@ def files_metadata(datasets: Sequence[Dataset]) -> dict[str, Any]:
     """Links to files with what is in them, and one hash over all of them, which changes when one of them does."""
     if not datasets:
         return {}
+    download = api_page("/api/v1/analytics/datasets/download?dataset_key=").url
     lines = [
-        f"| [{dataset.key}]({api_page(f'/api/v1/analytics/datasets/download?dataset_key={quote(dataset.key)}').url})"
-        f" | {dataset.rows} | {dataset.bytes} | `{dataset.sha256}` |"
+        f"| [{dataset.key}]({download}{quote(dataset.key)}) | {dataset.rows} | {dataset.bytes} | `{dataset.sha256}` |"
         for dataset in datasets[:MAX_FILES]
     ]
     more = [f"and {len(datasets) - MAX_FILES} more"] if len(datasets) > MAX_FILES else []

@@ -1,6 +1,7 @@
 """The fleet: ranked by its newest analyses (anomaly, failure risk, expected energy), and devices of one type."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, NamedTuple
 
@@ -9,6 +10,7 @@ from sqlalchemy.orm import outerjoin
 from sqlmodel import Session, col, func, select
 
 from storage.devices import Device, registered
+from storage.failures import Failure
 from storage.jobs import AnalyticsJob
 
 # What the fleet can be ranked by, with the analysis whose figure it is.
@@ -27,7 +29,16 @@ class Ranking(NamedTuple):
 
 
 # The columns of `Ranking`.
-_FIGURES = ("ranking", "job_id", "model_name", "date_range_end", "completed_at")
+_FIGURES: tuple[Any, ...] = (
+    col(AnalyticsJob.ranking),
+    col(AnalyticsJob.job_id),
+    col(AnalyticsJob.model_name),
+    # A range may reach into the future; the data cannot.
+    func.least(func.coalesce(AnalyticsJob.data_until, AnalyticsJob.date_range_end), AnalyticsJob.completed_at).label(
+        "until"
+    ),
+    col(AnalyticsJob.completed_at),
+)
 
 
 class FleetDevice(NamedTuple):
@@ -75,13 +86,20 @@ def ranked_devices(
     return [_device(row) for row in rows], total
 
 
-def longest_waiting(session: Session, device_ids: Sequence[str], until: datetime) -> list[str]:
-    """The devices in the order in which they wait for analyses of data that end at `until`.
+def longest_waiting(
+    session: Session,
+    device_ids: Collection[str],
+    until: datetime,
+    analysis_types: Collection[str] = ("anomaly", "forecast"),
+) -> list[str]:
+    """The devices in the order in which they wait for analyses of these types, of data that end at `until`.
 
     First come those that have none of the last 30 days; then those whose newest one is the oldest.
     """
     recent = select(AnalyticsJob.device_id, func.max(AnalyticsJob.date_range_end)).where(
-        AnalyticsJob.status == "completed", AnalyticsJob.date_range_end > until - timedelta(days=30)
+        AnalyticsJob.status == "completed",
+        AnalyticsJob.date_range_end > until - timedelta(days=30),
+        col(AnalyticsJob.analysis_type).in_(analysis_types),
     )
     analysed = dict(session.exec(recent.group_by(col(AnalyticsJob.device_id))).all())
     never = datetime.min.replace(tzinfo=UTC)
@@ -90,8 +108,7 @@ def longest_waiting(session: Session, device_ids: Sequence[str], until: datetime
 
 def _newest(analysis: str) -> Any:
     """The device's newest job of an analysis that has a ranking, as a lateral subquery."""
-    columns = [col(getattr(AnalyticsJob, name)) for name in _FIGURES]
-    job = select(*columns).where(
+    job: Any = select(*_FIGURES).where(
         AnalyticsJob.device_id == Device.device_id,
         AnalyticsJob.analysis_type == analysis,
         col(AnalyticsJob.ranking).is_not(None),
@@ -107,6 +124,24 @@ def _device(row: Any) -> FleetDevice:
         part = figures[i * len(_FIGURES) : (i + 1) * len(_FIGURES)]
         rankings[name] = Ranking(*part) if part[0] is not None else None
     return FleetDevice(device, rankings)
+
+
+def failing_devices(session: Session, since: datetime, least: int) -> dict[str, int]:
+    """How often each device has failed since a moment, if the devices of its type and tenant did so `least` times."""
+    own = dict(
+        session.exec(
+            select(Failure.device_id, func.count()).where(Failure.failed_at >= since).group_by(col(Failure.device_id))
+        ).all()
+    )
+    if not own:
+        return {}
+    devices = session.exec(
+        select(Device.device_id, Device.device_type, Device.tenant_id).where(col(Device.deleted_at).is_(None))
+    ).all()
+    of_type = Counter[tuple[str, str | None]]()
+    for device_id, device_type, tenant_id in devices:
+        of_type[device_type, tenant_id] += own.get(device_id, 0)
+    return {name: own.get(name, 0) for name, type_, tenant_id in devices if of_type[type_, tenant_id] >= least}
 
 
 def devices_like(session: Session, device_id: str) -> list[str]:

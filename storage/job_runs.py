@@ -8,6 +8,9 @@ JOB_ID_TAG = "energy/job_id"
 JOB_TAG = "energy/job"
 # One tenant has at most one run fewer than that, so that one is free for the others.
 TENANT_TAG = "energy/tenant"
+# Long jobs have one run fewer than all jobs, too, so that a job of seconds never waits for one of minutes.
+LONG_TAG = "energy/long"
+LONG_DAYS = 92
 # Jobs come before runs without a priority, such as those of a backfill, which has the room beside the jobs.
 PRIORITY_TAG, FIRST_PRIORITY = "dagster/priority", 1_000_000
 # The dynamic partitions that hold one key per device.
@@ -37,7 +40,21 @@ def run_tags(job: Job, settings: Settings) -> dict[str, str]:
     """Return the tags of a run that performs a job, but for its partition."""
     tags = {JOB_ID_TAG: job.job_id, JOB_TAG: job.prefix, "dagster/max_runtime": str(_max_runtime(job, settings))}
     tags[PRIORITY_TAG] = str(FIRST_PRIORITY - job.turn)
+    if is_long(job):
+        tags[LONG_TAG] = "yes"
     return tags | {TENANT_TAG: job.tenant_id} if job.tenant_id else tags
+
+
+def is_long(job: Job) -> bool:
+    """Whether a job may take minutes: a failure prediction, a report of many devices or with analyses, many days."""
+    if isinstance(job, AnalyticsJob) and job.analysis_type == "prediction":
+        return True
+    if job.device_id == FLEET or (job.parameters or {}).get("compute_missing"):
+        return True
+    if not isinstance(job, AnalyticsJob | ExportJob | ReportJob):
+        return False
+    start, end = job.date_range_start, job.date_range_end
+    return start is not None and end is not None and (end - start).days > LONG_DAYS
 
 
 def _max_runtime(job: Job, settings: Settings) -> int:

@@ -83,6 +83,7 @@ class AnalyticsJob(Job, table=True):
     date_range_end: datetime = Timestamp()
     accuracy_metrics: dict[str, Any] | None = Field(default=None, sa_type=JSONB)
     ranking: float | None = None  # the fleet is ranked by it, see `assets.analyses.ranking`
+    data_until: datetime | None = Timestamp(default=None)  # the last reading; null if an older release analysed
 
 
 class ExportJob(Job, table=True):
@@ -123,28 +124,6 @@ def new_job_id(table: type[Job]) -> str:
 
 def find(session: Session, table: type[JobT], job_id: str) -> JobT | None:
     return session.exec(select(table).where(col(table.job_id) == job_id)).first()
-
-
-_NEXT_TURN = text("""
-WITH active AS (
-    SELECT turn, status, tenant_id FROM analytics_jobs WHERE status IN ('pending', 'running') UNION ALL
-    SELECT turn, status, tenant_id FROM export_jobs WHERE status IN ('pending', 'running') UNION ALL
-    SELECT turn, status, tenant_id FROM report_jobs WHERE status IN ('pending', 'running')
-)
-SELECT greatest(1, coalesce(max(turn) FILTER (WHERE status = 'running'), min(turn)),
-                1 + max(turn) FILTER (WHERE tenant_id IS NOT DISTINCT FROM CAST(:tenant AS text)))
-FROM active
-""")
-
-
-def next_turn(session: Session, tenant_id: str | None) -> int:
-    """The turn of a tenant's new job; jobs with lower turns come first, and of equal ones the older.
-
-    A tenant's jobs have one turn after the other, and its first has the turn that is served now. So tenants take turns,
-    however many jobs each of them has waiting (start-time fair queueing, Goyal, Vin and Cheng 1996).
-    """
-    turn: int = session.execute(_NEXT_TURN, {"tenant": tenant_id}).scalar_one()
-    return turn
 
 
 def waiting(session: Session, table: type[JobT], older_than: datetime, limit: int = 50) -> list[JobT]:

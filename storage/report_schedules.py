@@ -13,6 +13,7 @@ from sqlmodel.sql.expression import SelectOfScalar
 from storage import jobs, reports
 from storage.database import Timestamp
 from storage.devices import Device
+from storage.job_queue import next_turn
 from storage.jobs import FLEET, ReportJob
 from storage.times import utc_now
 
@@ -112,7 +113,7 @@ def start_run(
                 compute_missing=schedule.compute_missing,
                 device_ids=schedule.device_ids,
             ),
-            turn=jobs.next_turn(session, schedule.tenant_id),
+            turn=next_turn(session, schedule.tenant_id),
         )
         session.add(job)
         made.append(job)

@@ -5,13 +5,21 @@ Importing this package loads no machine learning library.
 
 from assets.analyses.context import DeviceContext, device_context
 from assets.analyses.measured_hour import measured_hour
-from assets.analyses.parameters import AnomalyParameters, ForecastParameters, Parameters, PredictionParameters
+from assets.analyses.parameters import (
+    MIN_FAILURES,
+    AnomalyParameters,
+    ForecastParameters,
+    Parameters,
+    PredictionParameters,
+)
 from assets.analyses.ranking import ranking_of, strongest_event
 from assets.analyses.registry import ANALYSES, Analysis, AnalysisType, analyse
+from assets.analyses.request_checks import WrongParameter, check_parameters
 from assets.analyses.result import CannotAnalyse, Progress, Result
 
 __all__ = [
     "ANALYSES",
+    "MIN_FAILURES",
     "Analysis",
     "AnalysisType",
     "AnomalyParameters",
@@ -22,7 +30,9 @@ __all__ = [
     "PredictionParameters",
     "Progress",
     "Result",
+    "WrongParameter",
     "analyse",
+    "check_parameters",
     "device_context",
     "measured_hour",
     "ranking_of",

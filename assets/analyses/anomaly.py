@@ -20,6 +20,7 @@ from assets.analyses.frozen import MIN_DURATION, frozen_runs
 from assets.analyses.label import Label
 from assets.analyses.parameters import AnomalyParameters
 from assets.analyses.regimes import Fitting, Regime, Regimes, follow_changes, strengths_of
+from assets.analyses.request_checks import nothing_left_to_judge
 from assets.analyses.result import CannotAnalyse, Progress, Result
 from storage.arrays import Floats, Mask
 from storage.times import rfc3339
@@ -158,10 +159,7 @@ def _training(index: "pd.Index[Any]", until: datetime | None) -> Mask:
     if until is None:
         return np.ones(len(index), bool)
     if pd.Timestamp(until) > index[-1]:
-        raise CannotAnalyse(
-            f"trained_until {rfc3339(until)} is after the last reading, {rfc3339(index[-1])}, so nothing is left to"
-            " judge. Choose an earlier moment, or leave it out: the model then learns from all readings."
-        )
+        raise CannotAnalyse(nothing_left_to_judge(until, index[-1]))
     return np.asarray(index < pd.Timestamp(until))
 
 

@@ -1,6 +1,6 @@
 """Which lives a prediction learns from: those of the device, or of all devices of its type too."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -11,49 +11,45 @@ import pyarrow as pa
 from assets.analyses import readings
 from assets.analyses.context import DeviceContext
 from assets.analyses.failure_labels import NONE_RECORDED, Labels, labels_of
-from assets.analyses.parameters import PredictionParameters
+from assets.analyses.parameters import MIN_FAILURES, PredictionParameters
 from assets.analyses.prognostics.after_the_fact import known_afterwards
+from assets.analyses.prognostics.recorded import RecordedFailure
 from assets.analyses.prognostics.steps import MAX_STEPS, STEPS_PER_HORIZON, Steps, Unit, steps_of, within
 from assets.analyses.result import CannotAnalyse
 
-MIN_FAILURES = 2
 # With fewer of its own, two to learn from and two to be judged by, a device also learns from others of its type.
 ENOUGH_OF_ITS_OWN = 4
 
 
 @dataclass(frozen=True)
 class Learnt:
-    """The steps to learn from, those of the device first, where its failures come from, and what was left out.
+    """The steps to learn from, those of the device first, its own failures among them, and what was left out.
 
     `devices` are the other devices with the number of their failures, if the model is the fleet's.
     """
 
     steps: Steps
-    labels: Labels
-    own_failures: int
+    failures: tuple[RecordedFailure, ...]
     devices: dict[str, int]
     left_out: dict[str, str]
-
-    @property
-    def is_fleet(self) -> bool:
-        return bool(self.devices)
 
     @property
     def fleet(self) -> dict[str, Any]:
         """The other devices as a result shows them."""
         others = [{"device_id": name, "failures": count} for name, count in self.devices.items()]
-        return {"used": self.is_fleet, "devices": others, "own_failures": self.own_failures}
+        return {"used": bool(self.devices), "devices": others, "own_failures": len(self.failures)}
 
 
-def learnt(table: pa.Table, parameters: PredictionParameters, context: DeviceContext, horizon: timedelta) -> Learnt:
+def learnt(
+    table: pa.Table, labels: Labels, parameters: PredictionParameters, context: DeviceContext, horizon: timedelta
+) -> Learnt:
     """The device's steps, and those of its fleet if that is asked for, or if its own failures are too few.
 
     Raises:
         CannotAnalyse: no metric changes, or there are too few failures.
 
     """
-    labels = labels_of(table, parameters.failures, context.failures, parameters.label)
-    rows, left_out = _informative(readings.frame(table), labels)
+    rows, left_out = _informative(readings.frame(table), {*readings.LABELS, labels.column, parameters.label})
     step = step_of(rows, horizon)
     own = Unit(rows, within(rows, labels.failures, step))
     may_use_fleet = parameters.fleet is not False
@@ -78,7 +74,7 @@ def learnt(table: pa.Table, parameters: PredictionParameters, context: DeviceCon
     if len(afterwards) == len(steps.means.columns):
         reasons = "; ".join(f"{name}: {reason}" for name, reason in afterwards.items())
         raise CannotAnalyse(f"No metric can indicate a failure ({reasons}).")
-    return Learnt(steps.without(afterwards), labels, len(own.failures), devices, left_out | afterwards)
+    return Learnt(steps.without(afterwards), own.failures, devices, left_out | afterwards)
 
 
 def step_of(rows: pd.DataFrame, horizon: timedelta) -> timedelta:
@@ -91,11 +87,10 @@ def _needs_fleet(parameters: PredictionParameters, own: Unit) -> bool:
     return bool(parameters.fleet) or len(own.failures) < ENOUGH_OF_ITS_OWN
 
 
-def _informative(rows: pd.DataFrame, labels: Labels) -> tuple[pd.DataFrame, dict[str, str]]:
+def _informative(rows: pd.DataFrame, labels: Collection[str | None]) -> tuple[pd.DataFrame, dict[str, str]]:
     """The metrics that change and are not labels, and the others with the reason."""
-    names = {*readings.LABELS, *([labels.column] if labels.column else [])}
-    left_out = {str(name): readings.IS_LABEL for name in rows if name in names}
-    left_out |= {str(name): "constant" for name in rows if name not in names and rows[name].nunique() < 2}
+    left_out = {str(name): readings.IS_LABEL for name in rows if name in labels}
+    left_out |= {str(name): "constant" for name in rows if name not in labels and rows[name].nunique() < 2}
     rows = rows.drop(columns=list(left_out)).dropna(how="all")
     if not len(rows.columns):
         reasons = "; ".join(f"{name}: {reason}" for name, reason in left_out.items())

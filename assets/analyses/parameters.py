@@ -8,6 +8,8 @@ Seed = Annotated[
     int, Field(ge=0, lt=2**32, strict=True, description="Seeds every random choice: equal seeds give equal results")
 ]
 MAX_HOURS_AHEAD = 168
+# Features are chosen with a life left out. Of the others at least two must be alike, or nothing was seen to recur.
+MIN_FAILURES = 3
 # Metrics that no device sends: they come from `assets.energy`.
 ENERGY_METRICS = ("energy", "energy_export")
 HorizonHours = Annotated[int, Field(ge=1, le=MAX_HOURS_AHEAD, strict=True)]

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-CURRENT = timedelta(hours=24)  # before the end of the analysed days; and the coming hours whose energy is compared
+CURRENT = timedelta(hours=24)  # before the last reading; and the coming hours whose energy is compared
 HOURS = 24
 
 
@@ -12,7 +12,8 @@ def ranking_of(analysis_type: str, results: Mapping[str, Any], until: datetime) 
     """The figure that `GET /api/v1/analytics/fleet` ranks a device by; None if the result has none.
 
     Of anomalies: the score of the strongest event that reaches into the newest 24 hours before `until`, 0 if there is
-    none. Of failures: the probability. Of forecasts of power or energy: the kWh of the coming 24 hours.
+    none. Of failures: the probability. Of forecasts of power or energy: the kWh of the coming 24 hours. `until` is the
+    moment of the last reading.
     """
     if analysis_type == "anomaly":
         event = strongest_event(results, until)
@@ -24,7 +25,7 @@ def ranking_of(analysis_type: str, results: Mapping[str, Any], until: datetime) 
     per_hour = {"energy": 1.0, "power": 1e-3}.get(results["metric"])
     if per_hour is None or len(coming) < HOURS or None in coming:
         return None
-    return float(sum(coming)) * per_hour
+    return round(float(sum(coming)) * per_hour, 6)
 
 
 def strongest_event(results: Mapping[str, Any], until: datetime) -> dict[str, Any] | None:

@@ -8,6 +8,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from assets.analyses.request_checks import no_readings_of
 from assets.analyses.result import CannotAnalyse
 from assets.datasets.columns import metric_names
 from assets.datasets.means import GRID, GRIDS, max_rows, means_over, times_of
@@ -71,9 +72,7 @@ def _chosen(table: pa.Table, metrics: list[str] | None) -> list[str]:
         raise CannotAnalyse(NO_READINGS)
     chosen = measured if metrics is None else metrics
     if missing := [name for name in chosen if name not in measured]:
-        raise CannotAnalyse(
-            f"The datasets have no readings of {', '.join(missing)}. Metrics with readings: {', '.join(measured)}."
-        )
+        raise CannotAnalyse(no_readings_of(missing, measured))
     return chosen
 
 

@@ -5,7 +5,7 @@ Importing this module loads no machine learning library; `analyse` loads those t
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -72,7 +72,8 @@ def analyse(
     # The matrices are small: on two busy cores several threads wait for one another up to 40 times as long.
     with threadpool_limits(1):
         result = _run(model_name, table, parameters, progress, context or DeviceContext())
-    return Result(_json_value(result.results), _json_value(result.accuracy_metrics), result.scores, result.fitted)
+    figures = _json_value(result.accuracy_metrics)
+    return replace(result, results=_json_value(result.results), accuracy_metrics=figures)
 
 
 def _run(

@@ -19,10 +19,11 @@ class Result:
 
     `scores` has a row for each row that was judged: `timestamp`, and the model's score or probability. `fitted` is what
     was learnt: given as `DeviceContext.kept`, a later analysis with the same parameters need not fit again. None if
-    nothing was fitted that can be kept.
+    nothing was fitted that can be kept. `is_fleet`: it also holds for devices of the type that have not failed.
     """
 
     results: dict[str, Any]
     accuracy_metrics: dict[str, Any]
     scores: pa.Table | None = None
     fitted: Any = field(default=None, compare=False)
+    is_fleet: bool = False

@@ -56,7 +56,7 @@ def _judged(model: str, rows: "pd.DataFrame", metrics: "pd.DataFrame") -> dict[s
 
     from assets.analyses.prognostics.after_the_fact import known_afterwards  # noqa: PLC0415
     from assets.analyses.prognostics.backtest import choose  # noqa: PLC0415
-    from assets.analyses.prognostics.classifiers import fitted, probability  # noqa: PLC0415
+    from assets.analyses.prognostics.classifiers import fitted  # noqa: PLC0415
     from assets.analyses.prognostics.recorded import RecordedFailure  # noqa: PLC0415
     from assets.analyses.prognostics.steps import Unit, steps_of  # noqa: PLC0415
 
@@ -70,7 +70,7 @@ def _judged(model: str, rows: "pd.DataFrame", metrics: "pd.DataFrame") -> dict[s
     is_fitted = rows["UDI"].to_numpy() <= FITTED_ROWS
     choice = choose(model, steps, fails, is_fitted, seed=1)
     classifier = fitted(model, choice.features, fails, is_fitted, seed=1)
-    guessed, true = probability(classifier, choice.features.frame[~is_fitted]), fails[~is_fitted]
+    guessed, true = classifier.probability(choice.features.frame[~is_fitted]), fails[~is_fitted]
     constant = float(np.mean((true - fails[is_fitted].mean()) ** 2))
     return {
         "failures": int(true.sum()),

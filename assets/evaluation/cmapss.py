@@ -31,10 +31,10 @@ def _figures(model: str, file: Path) -> Figures:
     import numpy as np  # noqa: PLC0415
     from sklearn.metrics import average_precision_score  # noqa: PLC0415
 
-    from assets.analyses.prediction import LIFE_FEATURES  # noqa: PLC0415
+    from assets.analyses.fitted_prediction import LIFE_FEATURES  # noqa: PLC0415
     from assets.analyses.prognostics import remaining_life  # noqa: PLC0415
     from assets.analyses.prognostics.backtest import choose  # noqa: PLC0415
-    from assets.analyses.prognostics.classifiers import fitted, probability  # noqa: PLC0415
+    from assets.analyses.prognostics.classifiers import fitted  # noqa: PLC0415
     from assets.analyses.prognostics.features import features  # noqa: PLC0415
     from assets.analyses.prognostics.novelty import KnownWays  # noqa: PLC0415
 
@@ -44,14 +44,14 @@ def _figures(model: str, file: Path) -> Figures:
     fails = steps.fails(timedelta(hours=HORIZON))
     choice = choose(model, steps, fails, is_fitted, seed=1)
     classifier = fitted(model, choice.features, fails, is_fitted, seed=1)
-    guessed, true = probability(classifier, choice.features.frame[~is_fitted]), fails[~is_fitted]
+    guessed, true = classifier.probability(choice.features.frame[~is_fitted]), fails[~is_fitted]
     constant = float(np.mean((true - fails[is_fitted].mean()) ** 2))
     warned, of_engine = guessed >= choice.threshold, steps.unit[~is_fitted]
     known, lives = features(steps, LIFE_FEATURES), np.unique(steps.life[is_fitted])
     of_life = remaining_life.figures(remaining_life.fit(steps, known, lives, LIMIT, seed=1), steps, known, ~is_fitted)
     judged = np.unique(steps.life[~is_fitted])
-    ways = KnownWays.of(steps, known, lives)
-    unlike = [ways.novelty(steps.life == life)["is_unlike"] for life in judged]
+    ways = KnownWays.of(known, lives)
+    unlike = [ways.novelty(known.frame[steps.life == life])["is_unlike"] for life in judged]
     return {
         "failures_tested": len(judged),
         "pr_auc": float(average_precision_score(true, guessed)),

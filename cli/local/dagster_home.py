@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 import yaml
 
-from storage.job_runs import JOB_TAG, TENANT_TAG
+from storage.job_runs import JOB_TAG, LONG_TAG, TENANT_TAG
 from storage.settings import CHECKOUT, Settings
 
 # Exports, and runs that are started in Dagster's UI, run beside the jobs that MAX_CONCURRENT_JOBS limits.
@@ -38,7 +38,7 @@ def prepare(settings: Settings) -> Path:
     for limit in runs["tag_concurrency_limits"]:
         if limit["key"] == JOB_TAG:
             limit["limit"] = settings.max_concurrent_jobs
-        elif limit["key"] == TENANT_TAG:
+        elif limit["key"] in (TENANT_TAG, LONG_TAG):
             limit["limit"] = max(1, settings.max_concurrent_jobs - 1)
     new = home / "dagster.yaml.new"
     new.touch(mode=0o600)

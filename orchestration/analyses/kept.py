@@ -18,11 +18,12 @@ from typing import Any
 
 from sqlalchemy.exc import IntegrityError
 
-from assets.analyses import Parameters
+from assets.analyses import Parameters, Result
 from orchestration.metadata import code_version
 from storage.catalogue import Dataset
+from storage.fleet import devices_like
 from storage.jobs import AnalyticsJob
-from storage.kept_models import KeptModel, kept_model
+from storage.kept_models import KeptModel, fleet_model, kept_model
 from storage.objects import ObjectStore
 from storage.stores import Stores
 from storage.times import utc_now
@@ -52,19 +53,34 @@ def parameters_hash(parameters: Parameters) -> str:
 
 
 def usable_model(stores: Stores, job: AnalyticsJob, parameters: Parameters) -> tuple[KeptModel, Any] | None:
-    """The model that is kept for a job, if it fits to the job's days, and what was fitted."""
-    row = kept_model(stores.session, job, parameters_hash(parameters))
-    if row is None or parameters.refit or row.code_version != code_version() or row.libraries != libraries():
+    """The model that is kept for a job, if it fits to the job's days, and what was fitted.
+
+    In a fleet, a device without a model of its own has that of another device of its type.
+    """
+    if parameters.refit:
         return None
-    is_near = timedelta(0) <= job.date_range_end - row.fitted_until <= MAX_SHIFT
-    if not is_near or abs(job.date_range_start - row.fitted_from) > MAX_SHIFT:
+    session, hash_ = stores.session, parameters_hash(parameters)
+    row = kept_model(session, job, hash_)
+    if (row is None or not _is_usable(row, job)) and job.analysis_type == "prediction":
+        row = fleet_model(session, job, hash_, devices_like(session, job.device_id))
+    if row is None or not _is_usable(row, job):
         return None
     fitted = load(stores.objects, row)
     if fitted is None:
         return None
+    if row.device_id != job.device_id:
+        fitted = fitted.of_other_device(job.device_id, row.device_id)
     row.last_used_at = utc_now()
     stores.session.add(row)
     return row, fitted
+
+
+def _is_usable(row: KeptModel, job: AnalyticsJob) -> bool:
+    """Whether this release wrote the model, and the job's days are near those that it was fitted on."""
+    if row.code_version != code_version() or row.libraries != libraries():
+        return False
+    is_near = timedelta(0) <= job.date_range_end - row.fitted_until <= MAX_SHIFT
+    return is_near and abs(job.date_range_start - row.fitted_from) <= MAX_SHIFT
 
 
 def load(objects: ObjectStore, row: KeptModel) -> Any:
@@ -85,14 +101,14 @@ def load(objects: ObjectStore, row: KeptModel) -> Any:
 
 
 def keep(
-    stores: Stores, job: AnalyticsJob, parameters: Parameters, datasets: Sequence[Dataset], fitted: Any
+    stores: Stores, job: AnalyticsJob, parameters: Parameters, datasets: Sequence[Dataset], result: Result
 ) -> KeptModel | None:
     """Store what a job has fitted in the place of an earlier fit; the caller commits.
 
     None if another job has just done so.
     """
     session, hash_ = stores.session, parameters_hash(parameters)
-    content = zlib.compress(pickle.dumps(fitted, protocol=5), 3)
+    content = zlib.compress(pickle.dumps(result.fitted, protocol=5), 3)
     key = f"models/{job.device_id}/{job.analysis_type}-{job.model_name}-{hash_[:12]}-{job.job_id}.bin"
     stores.objects.put(key, content)
     row = KeptModel(
@@ -111,6 +127,7 @@ def keep(
         sha256=hashlib.sha256(content).hexdigest(),
         size_bytes=len(content),
         job_id=job.job_id,
+        is_fleet=result.is_fleet,
     )
     before = kept_model(session, job, hash_)
     try:
@@ -133,6 +150,6 @@ def model_json(row: KeptModel, *, is_new: bool) -> dict[str, Any]:
         "model_id": row.model_id,
         "fitted_by": row.job_id,
         "fitted_from": row.fitted_from.date().isoformat(),
-        "fitted_until": (row.fitted_until - timedelta(microseconds=1)).date().isoformat(),
+        "fitted_until": row.last_day.isoformat(),
         "is_new": is_new,
     }

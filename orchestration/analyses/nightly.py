@@ -2,7 +2,6 @@
 
 import time
 import zlib
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any
@@ -11,7 +10,14 @@ import dagster as dg
 from sqlalchemy.exc import OperationalError
 from sqlmodel import Session
 
-from assets.analyses import AnalysisType, AnomalyParameters, ForecastParameters, Parameters
+from assets.analyses import (
+    MIN_FAILURES,
+    AnalysisType,
+    AnomalyParameters,
+    ForecastParameters,
+    Parameters,
+    PredictionParameters,
+)
 from assets.datasets import NoTelemetry
 from orchestration.analyses.results import ANALYSIS_ASSETS, perform_analysis
 from orchestration.analyses.run_config import add_job
@@ -21,19 +27,30 @@ from orchestration.settings import OrchestrationSettings
 from orchestration.shards import SHARD_TAG, Shard, split
 from storage import jobs
 from storage.devices import device_ids
-from storage.fleet import longest_waiting
+from storage.fleet import failing_devices, longest_waiting
 from storage.jobs import AnalyticsJob
 from storage.objects import ObjectStoreUnavailable
 from storage.telemetry import StoreUnavailable
 from storage.times import midnight
 
-# Failure predictions are made on request: most devices have no recorded failures to learn from.
+
+@dataclass(frozen=True)
+class NightlyAnalysis:
+    """An analysis of every night, over the last closed days."""
+
+    analysis_type: AnalysisType
+    parameters: Parameters
+    days: int
+
+
 # Forecasts reach into the next morning, so that each of its hours has a band before the next night's forecasts.
-NIGHTLY_ANALYSES: Mapping[AnalysisType, Parameters] = {
-    "anomaly": AnomalyParameters(),
-    "forecast": ForecastParameters(horizon_hours=30),
-}
-DAYS = 28
+OF_EVERY_DEVICE = (
+    NightlyAnalysis("anomaly", AnomalyParameters(), 28),
+    NightlyAnalysis("forecast", ForecastParameters(horizon_hours=30), 28),
+)
+# Of devices that can learn from recorded failures, once all devices have the others: failures are rare, so the days are
+# more, and what a fleet has in common is fitted once.
+PREDICTION = NightlyAnalysis("prediction", PredictionParameters(), 90)
 # A device is skipped if its data cannot be analysed, for example because there are too few days.
 OUTCOMES = ("completed", "skipped", "failed", "cancelled", "no datasets")
 MAX_NAMED = 100
@@ -72,30 +89,45 @@ class Night:
 
 @dg.op(
     description="Analyses the devices of a shard one by one, first those that have waited the longest. Kept models"
-    " score the new day, and each device's models are fitted again once a week. A repeated run performs only what is"
-    " missing."
+    " score the new day, and each device's models are fitted again once a week. Then failures are predicted for devices"
+    " with recorded failures, their own or those of their type. A repeated run performs only what is missing."
 )
 def analyse_shard(context: dg.OpExecutionContext, config: NightConfig, platform: Platform) -> None:
     night, last = Night(), date.fromisoformat(config.last)
-    first, until = last - timedelta(days=DAYS - 1), midnight(last + timedelta(days=1))
+    until = midnight(last + timedelta(days=1))
     budget = config.budget_minutes or OrchestrationSettings.load().night_budget_minutes
     deadline = time.monotonic() + 60 * budget
     with platform.session() as session:
-        devices = longest_waiting(session, active_devices(session, config), until)
-        for i, device_id in enumerate(devices):
+        active = active_devices(session, config)
+        failing = failing_devices(session, until - timedelta(days=PREDICTION.days), MIN_FAILURES)
+        work = [
+            (device_id, analyses)
+            for analyses, devices in ((OF_EVERY_DEVICE, active), ((PREDICTION,), set(active) & set(failing)))
+            for device_id in longest_waiting(session, devices, until, [one.analysis_type for one in analyses])
+        ]
+        for i, (device_id, analyses) in enumerate(work):
             if time.monotonic() > deadline:
-                night.left = devices[i:]
+                night.left = list(dict.fromkeys(device_id for device_id, _ in work[i:]))
                 context.log.warning(
                     f"{budget:g} minutes are over (NIGHT_BUDGET_MINUTES). {len(night.left)} devices are left; the next"
                     f" night begins with them: {', '.join(night.left[:MAX_NAMED])}"
                 )
                 break
-            for analysis_type, usual_parameters in NIGHTLY_ANALYSES.items():
-                parameters = usual_parameters.model_copy(update={"refit": is_refit_night(device_id, last)})
-                if jobs.is_analysed(session, device_id, analysis_type, until):
+            for analysis in analyses:
+                # A device that has not failed itself takes part in its fleet's model, and has none of its own.
+                is_fitted = analysis is not PREDICTION or failing[device_id] > 0
+                refit = is_fitted and is_refit_night(device_id, last)
+                if jobs.is_analysed(session, device_id, analysis.analysis_type, until):
                     continue
                 try:
-                    job = add_job(session, device_id, analysis_type, start=first, end=last, parameters=parameters)
+                    job = add_job(
+                        session,
+                        device_id,
+                        analysis.analysis_type,
+                        start=last - timedelta(days=analysis.days - 1),
+                        end=last,
+                        parameters=analysis.parameters.model_copy(update={"refit": refit}),
+                    )
                 except NoTelemetry:
                     night.counts["no datasets"] += 1
                     continue
@@ -149,7 +181,8 @@ def active_devices(session: Session, shard: Shard) -> list[str]:
 @dg.job(
     executor_def=dg.in_process_executor,
     tags={"energy/purpose": "analytics", NIGHT_TAG: "yes"},
-    description="Detects anomalies and makes forecasts for many devices in one run, from their last 28 closed days.",
+    description="Detects anomalies, makes forecasts and predicts failures for many devices in one run, from their last"
+    " 28 closed days, and failures from the last 90.",
 )
 def nightly_job() -> None:
     analyse_shard()
@@ -159,8 +192,8 @@ def nightly_job() -> None:
     job=nightly_job,
     cron_schedule="30 3 * * *",
     default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Every night at 03:30 UTC: anomalies and forecasts of every active device. Large fleets are split over"
-    " several runs, one after the other.",
+    description="Every night at 03:30 UTC: anomalies and forecasts of every active device, and failure predictions"
+    " where failures are recorded. Large fleets are split over several runs, one after the other.",
 )
 def analyse_fleet(context: dg.ScheduleEvaluationContext, platform: Platform) -> list[dg.RunRequest] | dg.SkipReason:
     last = (context.scheduled_execution_time - timedelta(days=1)).date()

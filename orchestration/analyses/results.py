@@ -6,6 +6,7 @@ from typing import Any
 
 import dagster as dg
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from assets import pictures
 from assets.analyses import (
@@ -84,7 +85,7 @@ def perform_analysis(claimed: ClaimedJob[AnalyticsJob], *, keep_scores: bool = T
     stores, objects = claimed.stores, claimed.stores.objects
     usable = usable_model(stores, job, parameters)
     result = _analyse(claimed, table, parameters, left_out, usable[1] if usable else None)
-    new = keep(stores, job, parameters, datasets, result.fitted) if result.fitted is not None else None
+    new = keep(stores, job, parameters, datasets, result) if result.fitted is not None else None
     model = new or (usable[0] if usable else None)
     made_from = {
         "datasets": provenance(datasets),
@@ -98,9 +99,10 @@ def perform_analysis(claimed: ClaimedJob[AnalyticsJob], *, keep_scores: bool = T
     if keep_scores and result.scores is not None:
         scores = store_scores(objects, job, result.scores)
     results = {**result.results, "left_out_days": days, "scores": scores, "provenance": made_from}
-    ranking = ranking_of(job.analysis_type, results, job.date_range_end)
+    last = pc.max(table["timestamp"]).as_py()
+    figures = {"ranking": ranking_of(job.analysis_type, results, last), "data_until": last}
     try:
-        claimed.complete("Completed", results=results, accuracy_metrics=result.accuracy_metrics, ranking=ranking)
+        claimed.complete("Completed", results=results, accuracy_metrics=result.accuracy_metrics, **figures)
     except JobCancelled:
         objects.delete(scores_key(job))
         if new is not None:

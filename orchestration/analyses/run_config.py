@@ -13,7 +13,7 @@ import dagster as dg
 from pydantic import AwareDatetime, Field, ValidationError, create_model
 from sqlmodel import Session
 
-from assets.analyses import ANALYSES, AnalysisType, CannotAnalyse, Parameters
+from assets.analyses import ANALYSES, AnalysisType, CannotAnalyse, Parameters, check_parameters
 from assets.datasets import select_datasets
 from storage import jobs
 from storage.jobs import AnalyticsJob
@@ -43,21 +43,24 @@ class AnalysisConfig(dg.Config):
             raise CannotAnalyse("Give dataset_key, or start_date and end_date, but not both.")
         if start and end and start > end:
             raise CannotAnalyse(f"start_date {start} is after end_date {end}. Give the earlier day first.")
-        given = self.model_dump()
+        given = self.model_dump(exclude_defaults=True)  # the launchpad fills these in
         try:
-            parameters = ANALYSES[analysis_type].parameters.model_validate(given["parameters"])
+            parameters = ANALYSES[analysis_type].parameters.model_validate(given.get("parameters", {}))
         except ValidationError as error:
             raise CannotAnalyse(f"parameters: {first_error(error.errors(include_url=False))}") from None
-        return add_job(
+        job = add_job(
             session,
             device_id,
             analysis_type,
             key=self.dataset_key,
             start=start,
             end=end,
-            model_name=given["model_name"],
+            model_name=given.get("model_name"),
             parameters=parameters,
         )
+        first, last = job.date_range_start.date(), (job.date_range_end - timedelta(days=1)).date()
+        check_parameters(session, device_id, parameters, start=first, end=last, key=self.dataset_key)
+        return job
 
 
 def add_job(

@@ -16,7 +16,7 @@ router = APIRouter(prefix="/api/v1/analytics", tags=["analytics"])
 
 
 class JobBehind(BaseModel):
-    """The job behind a figure; its data end at `until`, which was `age_seconds` ago."""
+    """The job behind a figure; its last reading is of the moment `until`, which was `age_seconds` ago."""
 
     job_id: str
     model_name: str
@@ -104,7 +104,7 @@ def _public(found: FleetDevice, now: datetime) -> RankedDevice:
         status=device.status,
         anomaly=CurrentAnomaly(score=anomaly.value, job=_job(anomaly, now)) if anomaly else None,
         failure_risk=FailureRisk(probability=risk.value, job=_job(risk, now)) if risk else None,
-        expected_energy=ExpectedEnergy(kwh=energy.value, job=_job(energy, now)) if energy else None,
+        expected_energy=ExpectedEnergy(kwh=round(energy.value, 6), job=_job(energy, now)) if energy else None,
     )
 
 

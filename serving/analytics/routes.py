@@ -8,7 +8,7 @@ from fastapi.responses import RedirectResponse
 from pydantic import ValidationError
 from sqlmodel import Session
 
-from assets.analyses import ANALYSES, Parameters
+from assets.analyses import ANALYSES, Parameters, WrongParameter, check_parameters
 from serving.analytics.schemas import (
     AnalysisRequest,
     DatasetList,
@@ -72,6 +72,10 @@ def run_analytics(session: DatabaseSession, launcher: JobLauncher, body: Analysi
     model_name = body.model_name or ANALYSES[body.analysis_type].default
     parameters = _parameters(body, model_name)
     start, end, tenant_id = _days(session, body)
+    try:
+        check_parameters(session, body.device_id, parameters, start=start, end=end, key=body.dataset_key)
+    except WrongParameter as error:
+        raise Invalid(str(error), field=f"parameters.{error.field}") from None
     job = AnalyticsJob(
         job_id=jobs.new_job_id(AnalyticsJob),
         tenant_id=tenant_id,
@@ -89,8 +93,9 @@ def run_analytics(session: DatabaseSession, launcher: JobLauncher, body: Analysi
 
 @router.get("/status/{job_id}", responses=problems(NotFound))
 def get_job_status(session: DatabaseSession, job_id: JobPath) -> JobState:
-    """The status and the progress of a job."""
-    return JobState.of(lifecycle.get_job(session, AnalyticsJob, job_id))
+    """The status and the progress of a job. The message of a pending one says what it waits for."""
+    job = lifecycle.get_job(session, AnalyticsJob, job_id)
+    return JobState.of(job).model_copy(update={"message": lifecycle.message_of(session, job)})
 
 
 @router.get("/results/{job_id}", responses=problems(NotFound, Conflict))

@@ -47,7 +47,8 @@ def get_export_status(session: DatabaseSession, device_id: DevicePath) -> Export
     """The device's newest export job, or its newest automatic export if it has no job."""
     checkpoint = checkpoints.newest(session, device_id)
     if job := jobs.newest_export(session, device_id):
-        return ExportStatus.of_job(job, checkpoint)
+        status = ExportStatus.of_job(job, checkpoint)
+        return status.model_copy(update={"message": lifecycle.message_of(session, job)})
     if checkpoint is None:
         raise NotFound(f"{device_id} was never exported; start an export with POST /api/v1/exports/run")
     return ExportStatus.of_checkpoint(checkpoint)
@@ -63,8 +64,9 @@ def list_exports(session: DatabaseSession, query: Annotated[ExportQuery, Query()
 
 @router.get("/jobs/{job_id}", responses=problems(NotFound))
 def get_export(session: DatabaseSession, job_id: JobPath) -> ExportStatus:
-    """One export job."""
-    return ExportStatus.of_job(lifecycle.get_job(session, ExportJob, job_id))
+    """One export job. The message of a pending one says what it waits for."""
+    job = lifecycle.get_job(session, ExportJob, job_id)
+    return ExportStatus.of_job(job).model_copy(update={"message": lifecycle.message_of(session, job)})
 
 
 @router.post("/jobs/{job_id}/cancel", responses=problems(NotFound))

@@ -8,6 +8,7 @@ from sqlmodel import Session
 from serving.http.errors import Invalid, NotFound
 from serving.jobs.launcher import Launcher
 from storage import jobs
+from storage.job_queue import jobs_ahead, next_turn
 from storage.jobs import Job
 from storage.times import utc_now
 
@@ -32,7 +33,7 @@ def check_days(start: date, end: date) -> None:
 
 def submit(session: Session, launcher: Launcher, job: Job) -> None:
     """Store a new job, whose run is launched in the background."""
-    job.turn = jobs.next_turn(session, job.tenant_id)
+    job.turn = next_turn(session, job.tenant_id)
     session.add(job)
     session.commit()  # before the launch: the run claims the row
     launcher.launch(job)
@@ -49,6 +50,18 @@ def get_job(session: Session, table: type[JobT], job_id: str) -> JobT:
     if job is None:
         raise NotFound(f"there is no job {job_id}")
     return job
+
+
+def message_of(session: Session, job: Job) -> str | None:
+    """The message of a job; of a pending one, what it waits for."""
+    if job.status != "pending":
+        return job.message
+    running, before = jobs_ahead(session, job)
+    if not running and not before:
+        return "Waits for Dagster to start it."
+    are_running = "1 job is running, and " if running == 1 else f"{running} jobs are running, and " if running else ""
+    wait = "1 job waits before it" if before == 1 else f"{before} jobs wait before it" if before else "this one is next"
+    return f"Waits for its turn: {are_running}{wait}."
 
 
 def cancel(session: Session, launcher: Launcher, job: Job) -> None:

@@ -67,7 +67,8 @@ def create_edition(session: DatabaseSession, launcher: JobLauncher, job_id: JobP
 @router.get("/status/{job_id}", responses=problems(NotFound))
 def get_report_status(session: DatabaseSession, editions: ReportEditions, job_id: JobPath) -> ReportState:
     """The status and the progress of a report, and whether its datasets were made again since it was issued."""
-    return editions.states([lifecycle.get_job(session, ReportJob, job_id)])[0]
+    job = lifecycle.get_job(session, ReportJob, job_id)
+    return editions.states([job])[0].model_copy(update={"message": lifecycle.message_of(session, job)})
 
 
 @router.get("/download/{job_id}", responses=problems(NotFound, Conflict))

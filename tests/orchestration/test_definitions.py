@@ -15,7 +15,7 @@ from assets.analyses import ANALYSES, AnalysisType
 from orchestration.analyses.nightly import NIGHT_TAG
 from orchestration.definitions import defs
 from storage import catalogue
-from storage.job_runs import JOB_TAG, TENANT_TAG, dagster_job_of, partition_of
+from storage.job_runs import JOB_TAG, LONG_TAG, TENANT_TAG, dagster_job_of, partition_of
 from storage.jobs import JOB_TABLES, AnalyticsJob, Job
 from storage.settings import CHECKOUT, Settings
 from storage.stores import Stores
@@ -145,7 +145,7 @@ def test_the_analyses_are_those_that_a_job_can_have() -> None:
 def test_the_limited_tags_are_those_of_runs(file: str) -> None:
     configuration = yaml.safe_load((CHECKOUT / file).read_text())
     limits = configuration["concurrency"]["runs"]["tag_concurrency_limits"]
-    assert {limit["key"] for limit in limits} == {JOB_TAG, TENANT_TAG, NIGHT_TAG}
+    assert {limit["key"] for limit in limits} == {JOB_TAG, TENANT_TAG, LONG_TAG, NIGHT_TAG}
 
 
 def test_a_range_of_days_from_dagsters_command_line(stores: Stores, tmp_path: Path) -> None:

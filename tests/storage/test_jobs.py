@@ -1,12 +1,13 @@
 """Turns of jobs: tenants take turns, however many jobs each of them has waiting."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlmodel import Session
 
-from storage.job_runs import PRIORITY_TAG, TENANT_TAG, run_tags
-from storage.jobs import ExportJob, Job, ReportJob, new_job_id, next_turn
+from storage.job_queue import next_turn
+from storage.job_runs import LONG_TAG, PRIORITY_TAG, TENANT_TAG, run_tags
+from storage.jobs import FLEET, AnalyticsJob, ExportJob, Job, ReportJob, new_job_id
 from storage.settings import Settings
 
 NOON = datetime(2026, 2, 12, 12, tzinfo=UTC)
@@ -36,6 +37,22 @@ def test_tenants_take_turns(session: Session, settings: Settings) -> None:
     tags = [run_tags(job, settings) for job in (others[0], many[5], others[2])]
     assert [int(tag[PRIORITY_TAG]) > int(tags[1][PRIORITY_TAG]) for tag in tags] == [True, False, True]
     assert [tag.get(TENANT_TAG) for tag in tags] == ["beta", "acme", None]
+
+
+def test_jobs_that_may_take_minutes_leave_room_for_short_ones(settings: Settings) -> None:
+    def job(analysis_type: str, days: int) -> AnalyticsJob:
+        return AnalyticsJob(job_id="job-1", device_id="D1", analysis_type=analysis_type, model_name="m",
+                            date_range_start=NOON, date_range_end=NOON + timedelta(days=days))  # fmt: skip
+
+    fleet = ReportJob(job_id="r", device_id=FLEET, format="json", date_range_start=NOON, date_range_end=NOON)
+    jobs = [
+        job("forecast", 28),
+        job("prediction", 28),
+        job("forecast", 400),
+        fleet,
+        ExportJob(job_id="e", device_id="D"),
+    ]
+    assert [run_tags(one, settings).get(LONG_TAG) for one in jobs] == [None, "yes", "yes", "yes", None]
 
 
 def test_one_tenant_alone_is_served_in_order_and_an_idle_platform_begins_anew(session: Session) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from assets.analyses.prognostics.classifiers import fitted, probability
+from assets.analyses.prognostics.classifiers import fitted
 from assets.analyses.prognostics.features import FEATURE_SETS, Features, features
 from assets.analyses.prognostics.steps import Steps
 from storage.arrays import Floats, Indices, Mask
@@ -82,7 +82,7 @@ def choose(model_name: str, steps: Steps, fails: Mask, rows: Mask, seed: int) ->
         guessed = np.full(len(steps), np.nan)
         for fold in folds:
             model = fitted(model_name, known, fails, rows & ~fold, seed, quick=True)
-            guessed[fold] = probability(model, known.frame[fold])
+            guessed[fold] = model.probability(known.frame[fold])
         judged = np.isfinite(guessed)
         brier = float(np.mean((guessed[judged] - fails[judged]) ** 2)) if judged.any() else np.nan
         tried.append({"features": list(parts), "brier": brier})
@@ -133,7 +133,7 @@ def backtest(
     progress("Testing on the newest failures")
     model = fitted(model_name, choice.features, fails, training, seed)
     probabilities = np.full(len(steps), np.nan)
-    probabilities[test] = probability(model, choice.features.frame[test])
+    probabilities[test] = model.probability(choice.features.frame[test])
     judged = np.unique(steps.life[test & fails])
     if len(judged) < MIN_JUDGED:
         figures = {
@@ -203,8 +203,10 @@ def reliability(fails: Mask, probabilities: Floats) -> list[dict[str, Any]]:
 
 
 def warning_of(figures: dict[str, Any]) -> str | None:
-    """What to do if the model was worse than chance."""
+    """What to do if the model could not be judged, or was worse than chance."""
     skill = figures["brier_skill"]
+    if reason := figures.get("reason"):
+        return f"How good these probabilities are is not known: {reason}. Do not plan with them."
     if skill is None or skill >= 0:
         return None
     share = figures["base_rate"]

@@ -1,5 +1,6 @@
 """The classifiers of failure prediction. They have no class weights, which would distort the probabilities."""
 
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -38,19 +39,34 @@ class _Maker(Protocol):
 CLASSIFIERS: dict[str, _Maker] = {"random_forest": _random_forest, "gradient_boosting": _gradient_boosting}
 
 
-def fitted(model_name: str, known: Features, fails: Mask, rows: Mask, seed: int, *, quick: bool = False) -> Any:
+@dataclass(frozen=True)
+class Classifier:
+    """A fitted model, the share of its steps that lay before a failure, and the number of these failures."""
+
+    model: Any
+    usual: float
+    failures: int
+
+    def probability(self, frame: pd.DataFrame) -> Floats:
+        """The probability that each row's life fails within the horizon.
+
+        The usual share counts as much as one failure: what was learnt from few failures is never certain (the
+        m-estimate with m = 1; B. Cestnik: Estimating Probabilities, 1990).
+        """
+        classes = list(self.model.classes_)
+        found: Floats = self.model.predict_proba(frame.to_numpy())[:, classes.index(True)]
+        return (self.failures * found + self.usual) / (self.failures + 1)
+
+
+def fitted(model_name: str, known: Features, fails: Mask, rows: Mask, seed: int, *, quick: bool = False) -> Classifier:
     """A classifier that has learnt from these rows; of very many, from evenly spread ones.
 
     A quick one is good enough to compare features by.
     """
     chosen: Indices = np.flatnonzero(rows)
+    usual, failures = float(fails[chosen].mean()), len(np.unique(known.life[rows & fails]))
     limit = MAX_QUICK if quick else MAX_FITTED
     if len(chosen) > limit:
         chosen = chosen[np.linspace(0, len(chosen) - 1, limit).astype(np.intp)]
-    return CLASSIFIERS[model_name](seed, quick=quick).fit(known.frame.iloc[chosen].to_numpy(), fails[chosen])
-
-
-def probability(model: Any, frame: pd.DataFrame) -> Floats:
-    """The probability that each row's life fails within the horizon."""
-    found: Floats = model.predict_proba(frame.to_numpy())[:, list(model.classes_).index(True)]
-    return found
+    model = CLASSIFIERS[model_name](seed, quick=quick).fit(known.frame.iloc[chosen].to_numpy(), fails[chosen])
+    return Classifier(model, usual, failures)

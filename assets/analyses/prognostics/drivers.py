@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from assets.analyses.prognostics.classifiers import probability
+from assets.analyses.prognostics.classifiers import Classifier
 from assets.analyses.prognostics.features import AGE, Features
 from storage.arrays import Floats, Mask
 
@@ -15,7 +15,7 @@ MIN_CORRELATION = 0.1
 
 
 def drivers(
-    model: Any, known: Features, fails: Mask, rows: Mask, seed: int
+    model: Classifier, known: Features, fails: Mask, rows: Mask, seed: int
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """The metrics that the probability depends on most, each with its share of the permutation importance; the age's.
 
@@ -27,14 +27,14 @@ def drivers(
     at = at[:: max(1, len(at) // MAX_ROWS)]
     frame, true = known.frame.iloc[at], fails[at]
     order = np.random.default_rng(seed).permutation(len(at))
-    guessed = probability(model, frame)
+    guessed = model.probability(frame)
     brier = float(np.mean((guessed - true) ** 2))
     owned = _columns(known)
     importance = {}
     for name, columns in owned.items():
         shuffled = frame.copy()
         shuffled[columns] = frame[columns].to_numpy()[order]
-        worse = float(np.mean((probability(model, shuffled) - true) ** 2))
+        worse = float(np.mean((model.probability(shuffled) - true) ** 2))
         importance[name] = max(0.0, worse - brier)
     total = sum(importance.values()) or 1.0
     strongest = sorted((name for name in owned if name != AGE), key=lambda name: -importance[name])[:MAX_DRIVERS]

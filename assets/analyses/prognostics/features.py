@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from assets.analyses.prognostics.steps import HOUR, STEPS_PER_HORIZON, Steps
+from storage.arrays import Indices
 
 BASELINE_STEPS = 24  # after a repair: what the repaired machine does in them is its baseline
 SHORT_STEPS = STEPS_PER_HORIZON // 4
@@ -17,10 +18,16 @@ AGE = "age"
 
 @dataclass(frozen=True)
 class Features:
-    """One row per step; `metrics` has the metrics that each column is made from, none for the age."""
+    """One row per step, of the life in `life`.
+
+    `metrics` has the metrics that each column is made from, none for the age. `paired`: the metrics that pairs are
+    made of.
+    """
 
     frame: pd.DataFrame
     metrics: tuple[tuple[str, ...], ...]
+    life: Indices
+    paired: tuple[str, ...]
 
     def columns_of(self, metric: str) -> list[str]:
         """The features that a metric has a part in."""
@@ -30,12 +37,12 @@ class Features:
 Column = tuple[str, tuple[str, ...], pd.Series]
 
 
-def _values(steps: Steps) -> list[Column]:
+def _values(steps: Steps, _paired: Sequence[str]) -> list[Column]:
     """The metrics themselves."""
     return [(str(name), (str(name),), values) for name, values in steps.means.items()]
 
 
-def _movement(steps: Steps) -> list[Column]:
+def _movement(steps: Steps, _paired: Sequence[str]) -> list[Column]:
     """How each metric moves within its life: smoothed, spread, trend, and its distance from the unit's own baseline.
 
     The baseline is the mean of the life's first steps: machines differ, and a repair changes a machine.
@@ -66,13 +73,13 @@ def _baseline(values: pd.Series, steps: Steps) -> pd.Series:
     return so_far.where(lives.cumcount() < BASELINE_STEPS).groupby(steps.life).ffill()
 
 
-def _pairs(steps: Steps) -> list[Column]:
+def _pairs(steps: Steps, paired: Sequence[str]) -> list[Column]:
     """Products and differences of two metrics: power is torque times speed, a lost fan is a difference of temperatures.
 
-    Of more than `MAX_PAIRED` metrics those that vary most around their mean are paired.
+    `paired` are the metrics to make them of.
     """
     found: list[Column] = []
-    for one, other in combinations(_most_varied(steps.means), 2):
+    for one, other in combinations(paired, 2):
         left, right = steps.means[one], steps.means[other]
         found += [
             (f"{one} * {other}", (one, other), left * right),
@@ -82,6 +89,7 @@ def _pairs(steps: Steps) -> list[Column]:
 
 
 def _most_varied(means: pd.DataFrame) -> Sequence[str]:
+    """The metrics that vary most around their mean, at most `MAX_PAIRED`."""
     names = [str(name) for name in means]
     if len(names) <= MAX_PAIRED:
         return names
@@ -90,7 +98,11 @@ def _most_varied(means: pd.DataFrame) -> Sequence[str]:
     return [names[i] for i in sorted(chosen.tolist())]
 
 
-PARTS: Mapping[str, Callable[[Steps], list[Column]]] = {"values": _values, "movement": _movement, "pairs": _pairs}
+PARTS: Mapping[str, Callable[[Steps, Sequence[str]], list[Column]]] = {
+    "values": _values,
+    "movement": _movement,
+    "pairs": _pairs,
+}
 # What a test on the past chooses from; each also has the age of the life.
 FEATURE_SETS: tuple[tuple[str, ...], ...] = (
     ("values",),
@@ -100,12 +112,13 @@ FEATURE_SETS: tuple[tuple[str, ...], ...] = (
 )
 
 
-def features(steps: Steps, parts: Sequence[str]) -> Features:
-    """The features of these parts, and the age of the life.
+def features(steps: Steps, parts: Sequence[str], paired: Sequence[str] | None = None) -> Features:
+    """The features of these parts, and the age of the life. `paired`: metrics to pair, by default the most varied.
 
     The age is coarse: where lives happen to last equally long, a fine one would stand in for all metrics.
     """
+    paired = tuple(_most_varied(steps.means) if paired is None else paired)
     age = np.floor(steps.age / (STEPS_PER_HORIZON * steps.step / HOUR))
-    columns = [(AGE, (), pd.Series(age)), *(column for part in parts for column in PARTS[part](steps))]
+    columns = [(AGE, (), pd.Series(age)), *(column for part in parts for column in PARTS[part](steps, paired))]
     frame = pd.DataFrame({name: values.to_numpy(float) for name, _, values in columns})
-    return Features(frame, tuple(owners for _, owners, _ in columns))
+    return Features(frame, tuple(owners for _, owners, _ in columns), steps.life, paired)

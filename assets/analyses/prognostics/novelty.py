@@ -7,8 +7,7 @@ import numpy as np
 import pandas as pd
 
 from assets.analyses.prognostics.features import Features
-from assets.analyses.prognostics.steps import Steps
-from storage.arrays import Floats, Indices, Mask
+from storage.arrays import Floats, Indices
 
 NEIGHBOURS = 5
 NEWEST_STEPS = 6
@@ -22,45 +21,45 @@ BASELINE = ", from its baseline"
 class KnownWays:
     """The steps of lives that ran to failure, and how far the furthest of these lives is from the others.
 
-    A step is each metric's deviation from the unit's own baseline, in usual spreads; `scaled` has that of all steps. A
-    distance is the mean one to the nearest known steps.
+    A step is each metric's deviation from the unit's own baseline (`columns` of the features), in usual spreads, which
+    are in `scale`. A distance is the mean one to the nearest known steps.
     """
 
-    metrics: tuple[str, ...]
-    scaled: Floats
+    columns: tuple[str, ...]
+    scale: Floats
     known: Floats
     furthest: float
 
     @classmethod
-    def of(cls, steps: Steps, features: Features, lives: Indices) -> "KnownWays":
+    def of(cls, features: Features, lives: Indices) -> "KnownWays":
         """The ways of failing of these lives."""
         names = [str(name) for name in features.frame if str(name).endswith(BASELINE)]
-        values = features.frame[names].fillna(0.0)
-        of_lives = np.isin(steps.life, lives)
-        scaled = (values / values[of_lives].std().replace(0.0, np.nan).fillna(1.0)).to_numpy()
+        values, of_lives = features.frame[names].fillna(0.0), np.isin(features.life, lives)
+        scale = values[of_lives].std().replace(0.0, np.nan).fillna(1.0).to_numpy()
+        scaled = values.to_numpy() / scale
         at = np.flatnonzero(of_lives)
         at = at[:: max(1, len(at) // MAX_KNOWN)]
         peaks = [
-            _peak(_distances(scaled[steps.life == life], scaled[at[steps.life[at] != life]])[0])
+            _peak(_distances(scaled[features.life == life], scaled[at[features.life[at] != life]])[0])
             for life in lives[-MAX_LIVES:]
         ]
-        return cls(tuple(name.removesuffix(BASELINE) for name in names), scaled, scaled[at], max(*peaks, 1e-9))
+        return cls(tuple(names), scale, scaled[at], max(*peaks, 1e-9))
 
-    def novelty(self, rows: Mask) -> dict[str, Any]:
-        """How far the newest of these steps are from the known ones; 1 is as far as the furthest known life.
+    def novelty(self, frame: pd.DataFrame) -> dict[str, Any]:
+        """How far the newest of these rows are from the known steps; 1 is as far as the furthest known life.
 
         `metrics` are those that deviate most from the nearest known steps.
         """
-        at = np.flatnonzero(rows)[-NEWEST_STEPS:]
-        distances, nearest = _distances(self.scaled[at], self.known)
+        newest = frame[list(self.columns)].fillna(0.0).to_numpy()[-NEWEST_STEPS:] / self.scale
+        distances, nearest = _distances(newest, self.known)
         score = float(np.median(distances)) / self.furthest
-        apart = np.abs(self.scaled[at] - nearest).mean(axis=0)
+        apart = np.abs(newest - nearest).mean(axis=0)
         furthest = [i for i in np.argsort(-apart, kind="stable")[:3].tolist() if apart[i] > 1]
         is_unlike = score > UNLIKE
         return {
             "score": score,
             "is_unlike": is_unlike,
-            "metrics": [self.metrics[i] for i in furthest] if is_unlike else [],
+            "metrics": [self.columns[i].removesuffix(BASELINE) for i in furthest] if is_unlike else [],
         }
 
 

@@ -57,6 +57,20 @@ class Steps:
         """The same without these metrics."""
         return replace(self, means=self.means.drop(columns=list(metrics)))
 
+    def of_unit(self, number: int) -> "Steps":
+        """The steps of one unit."""
+        own = self.unit == number
+        return Steps(
+            self.means[own].reset_index(drop=True),
+            self.ends[own],
+            self.unit[own],
+            self.life[own],
+            self.age[own],
+            self.remaining[own],
+            self.known_until[own],
+            self.step,
+        )
+
     @property
     def failures(self) -> pd.DatetimeIndex:
         """The moments of the failures, ascending."""

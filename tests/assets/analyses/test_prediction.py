@@ -2,6 +2,7 @@ import json
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
+from unittest.mock import MagicMock
 
 import numpy as np
 import pandas as pd
@@ -146,7 +147,8 @@ def test_the_end_of_the_readings_is_not_taken_for_quiet() -> None:
     ("moments", "message"),
     [
         ([], "There are no recorded failures. Give the moments"),
-        (failures(1), "1 of the 1 recorded failures lie within the readings; at least 2 are needed"),
+        (failures(1), "1 of the 1 recorded failures lie within the readings; at least 3 are needed"),
+        (failures(2), "2 of the 2 recorded failures lie within the readings; at least 3 are needed"),
         ([datetime(2020, 1, 1, tzinfo=UTC), datetime(2030, 1, 1, tzinfo=UTC)], "0 of the 2 recorded failures"),
     ],
 )
@@ -170,10 +172,12 @@ def test_readings_that_carry_nothing_are_refused(rows: pa.Table, message: str) -
 
 
 def test_failures_too_close_for_a_split_give_null_with_the_reason() -> None:
-    close = [START + timedelta(hours=h) for h in (400, 410)]
-    accuracy = predict(worn(), failures=close).accuracy_metrics
+    close = [START + timedelta(hours=h) for h in (400, 410, 420)]
+    result = predict(worn(), failures=close)
+    accuracy = result.accuracy_metrics
     assert accuracy["pr_auc"] is None
     assert "held out" in accuracy["reason"]
+    assert accuracy["reason"] in result.results["warning"]
 
 
 def test_the_same_job_twice_and_gaps() -> None:
@@ -257,22 +261,55 @@ def test_a_device_without_failures_learns_from_its_fleet() -> None:
     assert quiet.accuracy_metrics["failures_tested"] >= 2
 
 
+def test_a_kept_model_judges_fresh_readings_until_the_device_fails_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    early, late = worn().slice(0, 5 * LIFE + 30), worn().slice(24, 6 * LIFE - 28)
+    first = predict(early, context=DeviceContext(failures=recorded(failures(5))))
+    context = DeviceContext(failures=recorded(failures(5)), kept=first.fitted)
+    fits = MagicMock(side_effect=AssertionError("fitted again"))
+    with monkeypatch.context() as patched:
+        patched.setattr("assets.analyses.prediction.fit", fits)
+        again, later = predict(early, context=context), predict(late, context=context)
+    assert (again.results, again.accuracy_metrics) == (first.results, first.accuracy_metrics)
+    assert again.scores == first.scores
+    assert (again.fitted, later.fitted) == (None, None)
+    assert first.results["failure_probability"] < 0.2
+    assert later.results["failure_probability"] > 0.6
+    failed = DeviceContext(failures=recorded(failures(6)), kept=first.fitted)
+    assert predict(worn(), context=failed).fitted is not None
+
+
+def test_a_model_of_the_fleet_holds_for_a_device_that_has_not_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = predict(worn().slice(0, 90), context=DeviceContext(peers=fleet))
+    assert first.is_fleet
+    monkeypatch.setattr("assets.analyses.prediction.fit", MagicMock(side_effect=AssertionError("fitted again")))
+    for_other = DeviceContext(kept=first.fitted.of_other_device("P0", "D1"))
+    late = predict(worn(seed=9).slice(0, LIFE - 4), context=for_other)
+    assert late.results["failure_probability"] > 0.6
+    devices = [device["device_id"] for device in late.results["fleet"]["devices"]]
+    assert devices == ["D1", "P1", "P2", "P3", "P4"]
+
+
 def test_the_fleet_is_used_if_asked_for_or_if_there_are_too_few_failures() -> None:
     context = DeviceContext(failures=recorded(failures()), peers=fleet)
     assert predict(worn(), context=context).results["fleet"]["used"] is False
     assert predict(worn(), context=context, fleet=True).results["fleet"]["used"] is True
     few = DeviceContext(failures=recorded(failures(1)), peers=fleet)
-    with pytest.raises(CannotAnalyse, match="1 of the 1 recorded failures lie within the readings; at least 2"):
+    with pytest.raises(CannotAnalyse, match="1 of the 1 recorded failures lie within the readings; at least 3"):
         predict(worn(), context=few, fleet=False)
     lone = DeviceContext(failures=recorded(failures(1)), peers=lambda: [Peer("P", (), worn)])
-    with pytest.raises(CannotAnalyse, match="1 other device of its type has 0; at least 2 are needed"):
+    with pytest.raises(CannotAnalyse, match="1 other device of its type has 0; at least 3 are needed"):
         predict(worn(), context=lone)
 
 
 def test_one_failure_to_test_on_is_too_few_to_judge() -> None:
-    accuracy = predict(worn(), failures=failures(3)).accuracy_metrics
+    """Nor is anything certain that was learnt from three failures."""
+    result = predict(worn(), failures=failures(3))
+    accuracy = result.accuracy_metrics
     assert (accuracy["pr_auc"], accuracy["brier_skill"], accuracy["failures_tested"]) == (None, None, 1)
     assert accuracy["reason"].startswith("too few to judge: 1 failure was held out")
+    assert "not known: too few to judge" in result.results["warning"]
+    values = [step["failure_probability"] for step in result.results["probabilities"]]
+    assert 0.01 < min(values) < max(values) < 0.99
 
 
 def test_a_prediction_that_is_worse_than_chance_carries_a_warning() -> None:

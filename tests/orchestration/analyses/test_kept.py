@@ -164,6 +164,7 @@ def test_models_are_listed_shown_and_deleted(machine: Stores, settings: Settings
         ["D1", "anomaly", "covariance"],
         ["D1", "forecast", "gradient_boosting"],
     ]
+    assert all(f" {DAY} to {DAY + timedelta(days=10)} " in line for line in lines[1:])  # the last of eleven days
     assert len(run(app, ["models", "list", "--device", "D2"]).output.splitlines()) == 1
     first = lines[1].split()[0]
     shown = json.loads(run(app, ["models", "show", first]).output)

@@ -143,6 +143,11 @@ def test_one_dataset_is_analysed_by_its_key(plant: Stores, instance: dg.DagsterI
         ({"start_date": "2020-01-01", "end_date": "2020-01-02"}, "D1 has no dataset from 2020-01-01 to 2020-01-02"),
         ({"parameters": {"horizon_hours": 0}}, "parameters: horizon_hours: 0 is out of range; give 1 or more"),
         ({"parameters": {"horizon_hours": 700}}, "horizon_hours above 168 is for energy only"),
+        (
+            {"parameters": {"horizon_hours": 140}},
+            "horizon_hours 140 reaches further ahead than the analysed range",
+        ),
+        ({"parameters": {"metric": "flow"}}, "The datasets have no readings of flow. Metrics with readings: power"),
     ],
 )
 def test_a_wrong_configuration_is_refused_without_a_job(

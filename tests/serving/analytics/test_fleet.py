@@ -86,6 +86,22 @@ def test_each_figure_names_the_job_whose_data_are_newest(fleet: None, client: Te
     assert behind["age_seconds"] == pytest.approx((utc_now() - END).total_seconds(), abs=60)
 
 
+def test_data_never_reach_into_the_future(fleet: None, client: TestClient, key: Key, session: Session) -> None:
+    """A range may end tomorrow; the last reading is what counts, and without it when the job was completed."""
+    now = utc_now().replace(microsecond=0)
+    tomorrow, last = now + timedelta(days=1), now - timedelta(hours=5)
+    session.add_all([
+        job("D4", "anomaly", 0.7, date_range_end=tomorrow, data_until=last, completed_at=now),
+        job("D4", "forecast", 0.1 + 0.2, date_range_end=tomorrow, completed_at=now),
+    ])  # fmt: skip
+    session.commit()
+    (row,) = client.get("/api/v1/analytics/fleet?search=D4", headers=key("read", "alpha")).json()["devices"]
+    assert datetime.fromisoformat(row["anomaly"]["job"]["until"]) == last
+    energy = row["expected_energy"]
+    assert datetime.fromisoformat(energy["job"]["until"]) == now
+    assert (energy["kwh"], 0 <= energy["job"]["age_seconds"] < 600) == (0.3, True)
+
+
 def test_a_key_of_all_tenants_sees_all_and_others_their_own(fleet: None, client: TestClient, key: Key) -> None:
     assert ranked(client, key("read", "beta")) == ["E1"]
     assert ranked(client, key("read"))[0] == "E1"
