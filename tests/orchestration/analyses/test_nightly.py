@@ -13,9 +13,11 @@ from orchestration.resources import Platform
 from orchestration.shards import split
 from storage import jobs
 from storage.devices import Device
+from storage.failures import Failure
 from storage.fleet import longest_waiting
 from storage.job_runs import JOB_ID_TAG
 from storage.jobs import AnalyticsJob
+from storage.kept_models import kept_models
 from storage.stores import Stores
 from storage.times import midnight
 from tests.support.plant import DAY, DAY_MINUTES, reading, store
@@ -91,6 +93,40 @@ def test_a_night_that_ends_early_names_the_devices_left_and_the_next_begins_with
     assert (metadata["completed"].value, metadata["devices left"].value) == (2, 2)
     assert metadata["left for the next night"].value == "D2, D3"
     assert longest_waiting(fleet.session, ["D1", "D2", "D3"], NIGHT) == ["D2", "D3", "D1"]
+
+
+def test_failures_are_predicted_where_they_are_recorded_and_a_fleet_shares_its_model(
+    fleet: Stores, platform: Platform, kept_instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """D1 has failed three times, D2 of its type never; D4 is not active, and D9 is of another type."""
+    monkeypatch.setattr(nightly, "OF_EVERY_DEVICE", ())
+    session = fleet.session
+    session.add(Device(device_id="D9", device_name="Fan", device_type="fan", status="active"))
+    begin = midnight(DAY)
+    session.add_all(
+        Failure(device_id="D1", failed_at=begin + timedelta(hours=hours), source="api") for hours in (12, 18, 26)
+    )
+    session.commit()
+    for name in ("D2", "D9"):
+        store(fleet, *(reading(m, name, power=90 + m % DAY_MINUTES) for m in range(0, 5 * DAY_MINUTES, 10)))
+        for days in range(5):
+            export_day(fleet, name, DAY + timedelta(days=days))
+    (request,) = asked_for(platform, kept_instance)
+    config = request.run_config
+    for _ in range(2):  # the second time there is nothing left to do
+        assert defs().resolve_job_def("nightly_job").execute_in_process(run_config=config, instance=kept_instance)
+        rows = session.exec(select(AnalyticsJob).order_by(AnalyticsJob.device_id)).all()
+        assert [(row.device_id, row.analysis_type, row.status) for row in rows] == [
+            ("D1", "prediction", "completed"),
+            ("D2", "prediction", "completed"),
+        ]
+    (model,) = kept_models(session)
+    assert (model.device_id, model.is_fleet) == ("D1", True)
+    assert [row.results["provenance"]["model"]["is_new"] for row in rows if row.results] == [True, False]
+    own, other = (row.results["fleet"] for row in rows if row.results)
+    assert own == {"used": True, "devices": [{"device_id": "D2", "failures": 0}], "own_failures": 3}
+    assert other == {"used": True, "devices": [{"device_id": "D1", "failures": 3}], "own_failures": 0}
+    assert all(row.ranking is not None and row.data_until for row in rows)
 
 
 def test_those_whose_newest_analysis_is_the_oldest_come_first(fleet: Stores) -> None:
