@@ -89,7 +89,7 @@ class FittedPrediction:
             shown={**self.shown, "fleet": {"used": True, "devices": others, "own_failures": 0}},
         )
 
-    def judge(self, steps: Steps) -> tuple[Features, Floats]:
+    def features_and_probabilities(self, steps: Steps) -> tuple[Features, Floats]:
         """The features of the device's steps, and their probabilities; NaN where the classifier knew the outcome."""
         known, times = features(steps, self.parts, self.paired), times_of(steps)
         probabilities = np.full(len(steps), np.nan)

@@ -45,7 +45,7 @@ def predict(
         fitted = fit(model_name, found, parameters, horizon, progress)
         own_failures, steps = len(found.failures), found.steps.of_unit(0)
     progress(90, "Judging the newest readings")
-    known, probabilities = fitted.judge(steps)
+    known, probabilities = fitted.features_and_probabilities(steps)
     judged = np.flatnonzero(np.isfinite(probabilities))
     newest = [
         {"timestamp": rfc3339(steps.ends[i]), "failure_probability": float(probabilities[i])}
