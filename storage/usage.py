@@ -11,11 +11,12 @@ from sqlmodel import Session, col, func, select
 from storage.catalogue import Dataset
 from storage.jobs import ReportJob
 
-# Sizes with indexes; row counts are the planner's estimates, -1 of a table that was never analysed.
+# Sizes with indexes. The planner estimates rows, -1 of a table that was never analysed; the statistics count changes.
 _TABLES = text("""
 SELECT CASE WHEN n.nspname = 'dagster' THEN 'dagster' WHEN p.inhparent IS NOT NULL OR c.relkind = 'p'
        THEN 'device_telemetry' ELSE c.relname END AS name,
-       sum(pg_total_relation_size(c.oid))::bigint AS bytes, sum(greatest(c.reltuples, 0))::bigint AS rows
+       sum(pg_total_relation_size(c.oid))::bigint AS bytes,
+       sum(greatest(c.reltuples, pg_stat_get_live_tuples(c.oid), 0))::bigint AS rows
 FROM pg_class c
 JOIN pg_namespace n ON n.oid = c.relnamespace
 LEFT JOIN pg_inherits p ON p.inhrelid = c.oid

@@ -37,7 +37,7 @@ def metric(value: float | None, name: str, apart_from: float | None = None) -> s
     """A value of a metric, with the unit that the metric has, and with the digits that tell it from another value."""
     unit, digits = KNOWN_UNITS.get(name, ""), 3
     while value is not None and apart_from not in (None, value) and digits < MAX_DIGITS:
-        if number(value, unit, digits=digits) != number(apart_from, unit, digits=digits):
+        if f"{value:.{digits}g}" != f"{apart_from:.{digits}g}":
             break
         digits += 1
     return quantity(value, unit, digits=digits)

@@ -61,7 +61,10 @@ def new_rule_page(
     query: Annotated[NewRule, Query()],
 ) -> Response:
     """The form for a new rule."""
-    values = EMPTY | {"device_ids": [query.device_id] if query.device_id else []}
+    ids = [query.device_id] if query.device_id else []
+    sent = metric_names(session, ids)
+    usual = next((name for name in ("power", *order_metrics(sent)) if name in sent), "power")
+    values = EMPTY | {"device_ids": ids, "property": usual}
     return show(request, "rule.html", _form(session, values, None, channels.list_channels(notify, principal)))
 
 
@@ -99,6 +102,9 @@ def preview_rule(
 ) -> Response:
     """What the rule of the form would have done, or what is still missing in it."""
     form = form_of(request)
+    if not form.get("threshold"):
+        missing = "Enter a threshold, and see here how often the rule would have fired, when, and on which machines."
+        return show(request, "partials/rule_preview.html", {"missing": missing, "preview": None})
     try:
         body = body_of(PreviewRequest, {"rule": _rule_of(form, request) | {"rule_name": "preview", "status": "active"}})
         found = preview.preview_rule(session, settings, limits, reader, body).data
