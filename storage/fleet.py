@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple
 from sqlalchemy import true
 from sqlalchemy.orm import outerjoin
 from sqlmodel import Session, col, func, select
+from sqlmodel.sql.expression import SelectOfScalar
 
 from storage.devices import Device, registered
 from storage.failures import Failure
@@ -146,13 +147,15 @@ def failing_devices(session: Session, since: datetime, least: int) -> dict[str, 
 
 def devices_like(session: Session, device_id: str) -> list[str]:
     """The other devices of the same type and tenant that are not deleted."""
+    return list(session.exec(select_alike(session, device_id).order_by(Device.device_id)))
+
+
+def select_alike(session: Session, device_id: str) -> SelectOfScalar[str]:
+    """Select the other devices of the same type and tenant that are not deleted; none if there is no such device."""
     device = session.get(Device, device_id)
-    if device is None:
-        return []
-    alike = select(Device.device_id).where(
-        Device.device_type == device.device_type,
-        col(Device.tenant_id).is_not_distinct_from(device.tenant_id),
+    return select(Device.device_id).where(
+        Device.device_type == (device.device_type if device else None),
+        col(Device.tenant_id).is_not_distinct_from(device.tenant_id if device else None),
         Device.device_id != device_id,
         col(Device.deleted_at).is_(None),
     )
-    return list(session.exec(alike.order_by(Device.device_id)))

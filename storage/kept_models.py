@@ -3,7 +3,7 @@
 Nothing here commits.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -63,8 +63,10 @@ def kept_model(session: Session, job: AnalyticsJob, parameters_hash: str) -> Kep
     return session.exec(_like(job, parameters_hash).where(KeptModel.device_id == job.device_id)).first()
 
 
-def fleet_model(session: Session, job: AnalyticsJob, parameters_hash: str, others: Collection[str]) -> KeptModel | None:
-    """The newest model of the fleet that is kept for one of these other devices, and for what a job asks for."""
+def fleet_model(
+    session: Session, job: AnalyticsJob, parameters_hash: str, others: SelectOfScalar[str]
+) -> KeptModel | None:
+    """The newest model of the fleet that is kept for one of the other devices, and for what a job asks for."""
     found = _like(job, parameters_hash).where(col(KeptModel.device_id).in_(others), KeptModel.is_fleet)
     newest = found.where(KeptModel.fitted_until <= job.date_range_end).order_by(col(KeptModel.fitted_until).desc())
     return session.exec(newest.limit(1)).first()

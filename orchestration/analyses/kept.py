@@ -21,7 +21,7 @@ from sqlalchemy.exc import IntegrityError
 from assets.analyses import Parameters, Result
 from orchestration.metadata import code_version
 from storage.catalogue import Dataset
-from storage.fleet import devices_like
+from storage.fleet import select_alike
 from storage.jobs import AnalyticsJob
 from storage.kept_models import KeptModel, fleet_model, kept_model
 from storage.objects import ObjectStore
@@ -62,7 +62,7 @@ def usable_model(stores: Stores, job: AnalyticsJob, parameters: Parameters) -> t
     session, hash_ = stores.session, parameters_hash(parameters)
     row = kept_model(session, job, hash_)
     if (row is None or not _is_usable(row, job)) and job.analysis_type == "prediction":
-        row = fleet_model(session, job, hash_, devices_like(session, job.device_id))
+        row = fleet_model(session, job, hash_, select_alike(session, job.device_id))
     if row is None or not _is_usable(row, job):
         return None
     fitted = load(stores.objects, row)
