@@ -7,13 +7,14 @@ from datetime import datetime
 import numpy as np
 
 from assets.energy import standby
+from assets.energy.cells import MILLIONTHS
 from assets.energy.figures import WELL_COVERED
 from assets.reports.content import MetricSummary, StateTotal
 from assets.reports.formatting import Language
 from assets.reports.measures import Measured
 from assets.reports.noticed import DataQuality
 from assets.reports.sections import Advice, Confidence
-from storage.times import DAY, HOUR, QUARTER, moment
+from storage.times import DAY, HOUR, QUARTER, SECOND, moment
 
 MIN_SHARE = 0.05  # of the energy: less outside working hours, or idling, is not worth a word
 MIN_OUTSIDE_BAND = 0.001  # of the readings
@@ -119,16 +120,28 @@ class Adviser:
 
     def _data(self) -> Iterator[Advice]:
         quality, mean = self.quality, self.measured.energy.mean_power
-        uncounted = [f.effect for f in quality.findings if not f.counted and f.unit == "kWh"]
-        left_out = sum(abs(effect) for effect in uncounted if effect is not None)
+        effects = [f.effect for f in quality.findings if not f.counted and f.unit == "kWh"]
+        left_out = sum(abs(effect) for effect in effects if effect is not None)
         if quality.completeness is None:  # too few readings to know their interval
             incomplete, missing = bool(quality.gaps), sum(gap.seconds for gap in quality.gaps)
         else:
             incomplete, missing = quality.completeness < COMPLETE, quality.missing_seconds or 0.0
         if not quality.readings or not (incomplete or left_out):
             return
-        unknown = missing / 3600 * max(mean or 0.0, 0.0) / 1000 if incomplete else 0.0
+        lumps = self.measured.energy.lumps
+        counted = sum(amount for _, _, amount in lumps) / MILLIONTHS
+        since_counted = sum(end - start for start, end, _ in lumps) / SECOND
+        if incomplete and counted and not left_out and missing <= since_counted:
+            yield self._one(
+                "data", counted, "high", text="data_counted", reason="counted", missing_seconds=missing,
+                counted_kwh=counted,
+            )  # fmt: skip
+            return
+        uncounted_seconds = max(missing - since_counted, 0.0) if incomplete else 0.0
+        unknown = uncounted_seconds / 3600 * max(mean or 0.0, 0.0) / 1000
         kind = "data_both" if incomplete and left_out else "data_missing" if incomplete else "data_left_out"
+        if kind == "data_missing" and counted:
+            kind = "data_partly"
         is_unknown = incomplete and mean is None
         if is_unknown:
             kind = "data_unknown"
@@ -139,6 +152,8 @@ class Adviser:
             text=kind,
             reason="estimate",
             missing_seconds=missing,
+            uncounted_seconds=uncounted_seconds,
+            counted_kwh=counted,
             unknown_kwh=unknown,
             left_out_kwh=left_out,
         )
@@ -187,7 +202,7 @@ class Adviser:
             return language.value_of(name, value, "V") if name in ("lowest_v", "highest_v") else language.plain(value)
         if unit:
             return language.quantity(value, unit)
-        if name == "missing_seconds":
+        if name.endswith("_seconds"):
             return language.duration(value)
         if name == "quarter_hours":
             return language.count(int(value), "quarter_hour")

@@ -23,7 +23,7 @@ from assets.reports.wording import Wording
 TEMPLATE = "report.qmd"
 # Metrics with a section and a figure of their own.
 OWN_SECTION = ("power", "voltage")
-DRAWINGS = ("daily", "load", *OWN_SECTION, "forecast", "others")
+DRAWINGS = ("daily", "load", *OWN_SECTION, "forecast", "others", "more_others")
 
 
 def write(content: ReportContent, folder: Path, look: Look, paper: Paper) -> Path:
@@ -34,7 +34,7 @@ def write(content: ReportContent, folder: Path, look: Look, paper: Paper) -> Pat
         "load": load_figure(content, pen),
         **{metric: figures.profile(content, metric, pen) for metric in OWN_SECTION},
         "forecast": figures.expected_values(content, pen),
-        "others": figures.other_metrics(content, _other_metrics(content)[: figures.MAX_PANELS], pen),
+        **dict(zip(("others", "more_others"), _others(content, pen), strict=True)),
     }
     return write_files(folder, drawings, lambda drawn: markdown_of(content, drawn, look))
 
@@ -62,7 +62,8 @@ def markdown_of(content: ReportContent, drawn: Collection[str], look: Look | Non
         "wording": Wording(language, content.metrics),
         "drawn": drawn,
         "drawn_metrics": other_metrics[: figures.MAX_PANELS],
-        "table_only_metrics": other_metrics[figures.MAX_PANELS :],
+        "more_drawn_metrics": other_metrics[figures.MAX_PANELS : 2 * figures.MAX_PANELS],
+        "table_only_metrics": other_metrics[2 * figures.MAX_PANELS :],
         "windows": {series.metric: series.window_seconds for series in content.series},
     }
     try:
@@ -71,6 +72,13 @@ def markdown_of(content: ReportContent, drawn: Collection[str], look: Look | Non
         if look.is_own:
             raise
         raise ReportError(_what_is_wrong(error)) from error
+
+
+def _others(content: ReportContent, pen: Pen) -> tuple[str | None, str | None]:
+    """The further metrics in two figures, which pages have room for more easily than for one."""
+    names, most = _other_metrics(content), figures.MAX_PANELS
+    first, second = (figures.other_metrics(content, names[start : start + most], pen) for start in (0, most))
+    return first, second
 
 
 def _what_is_wrong(error: Exception) -> str:

@@ -114,7 +114,7 @@ def _summary(sheets: Sheets, content: ReportContent) -> "Worksheet":
     sheets.write_header(sheet, header, [say(f"excel.{name}") for name in ("measurement", "mean", "unit", "range")])
     for number, m in enumerate(content.gauges, header + 1):
         scope = say("kpi.range", low=language.figure(m.min), high=language.figure(m.max))
-        sheets.write_row(sheet, number, (language.title(m.metric), m.mean, unit_of(m.unit), scope))
+        sheets.write_row(sheet, number, (language.metric(m.metric), m.mean, unit_of(m.unit), scope))
     return sheet
 
 
@@ -153,13 +153,17 @@ def _daily(sheets: Sheets, content: ReportContent) -> None:
         Column(say("excel.readings_count"), 12, COUNT),
         Column(say("excel.completeness"), 14, SHARE),
     ]
+    feeds_in = bool(content.kpi("energy_export").value)
+    if feeds_in:
+        columns.append(Column(say("excel.fed_in"), 14, NUMBER))
     rows = (
         (d.day, d.energy_kwh, d.hours, d.covered_hours, d.peak_power_w, d.peak_at, d.readings, d.completeness)
+        + ((d.energy_export_kwh,) if feeds_in else ())
         for d in content.daily
     )
     sheet = sheets.table(say("excel.daily"), columns, rows)
     if content.daily:
-        sheet.insert_chart("J2", energy_chart(sheets, len(content.daily)))
+        sheet.insert_chart("K2", energy_chart(sheets, len(content.daily)))
 
 
 def _parts(readings: pa.Table) -> Iterator[pa.Table]:
@@ -223,7 +227,7 @@ def _anomalies(sheets: Sheets, content: ReportContent) -> None:
         Column(language.say("excel.score"), 12, NUMBER),
         Column(language.say("excel.readings_count"), 12, COUNT),
     ]
-    rows = ((a.start, a.end, a.metric, a.score, a.points) for a in content.anomalies)
+    rows = ((a.start, a.end, language.metric(a.metric), a.score, a.points) for a in content.anomalies)
     sheets.table(language.say("excel.anomalies"), columns, rows, empty=_empty(sheets, content, "anomaly"))
 
 

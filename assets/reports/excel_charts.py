@@ -76,7 +76,8 @@ def forecast_chart(sheets: "Sheets", points: int, unit: str) -> Any:
         )
     chart.set_title({"name": f"{sheet}{unit}", "name_font": {"size": 11}})
     chart.set_legend({"position": "bottom"})
-    chart.set_x_axis({"num_format": "d mmm hh:mm"})
+    # As an axis of dates it would have days, with all of a day's hours on one another.
+    chart.set_x_axis({"text_axis": True, "num_format": "d mmm hh:mm", "interval_unit": 6, "interval_tick": 6})
     chart.set_size(SIZE)
     return chart
 

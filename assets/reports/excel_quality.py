@@ -12,33 +12,33 @@ def data_quality(sheets: Sheets, content: ReportContent) -> None:
     """How complete the readings are, the checks that failed, the gaps, and the files that the figures come from."""
     quality, language, zone = content.data_quality, sheets.language, sheets.zone.key
     say, wording = language.say, Wording(language, content.metrics)
-    sheet = sheets.page(say("excel.data_quality"), (34, 24, 66))
-    sheets.write_header(sheet, 0, (say("excel.data_quality"), "", ""))
+    sheet = sheets.page(say("excel.data_quality"), (44, 22, 16, 66))
+    sheets.write_header(sheet, 0, (say("excel.data_quality"), "", "", ""))
     sheet.freeze_panes(1, 0)
     source = f"excel.interval_{quality.cadence_source}" if quality.cadence_source else None
     rows: list[Sequence[Any]] = [
         (say("excel.readings_count"), quality.readings),
         (say("excel.first_reading"), quality.first),
         (say("excel.last_reading"), quality.last),
-        (say("excel.interval"), quality.cadence_seconds, say(source) if source else None),
+        (say("excel.interval"), quality.cadence_seconds, None, say(source) if source else None),
         (say("excel.completeness"), None if quality.completeness is None else Share(quality.completeness)),
         (say("excel.missing_s"), quality.missing_seconds),
         (say("excel.gaps"), quality.gaps_total),
         (),
         (say("heading.checks"),),
-        *((None, Wide(wording.check(check), 2)) for check in quality.checks),
+        *((None, Wide(wording.check(check))) for check in quality.checks),
         *([(None, say("excel.none"))] if not quality.checks else []),
         (),
         (say("excel.gap_start", zone=zone), say("excel.gap_end", zone=zone), say("excel.duration_s")),
         *((gap.start, gap.end, gap.seconds) for gap in quality.gaps),
         *([(say("excel.none"),)] if not quality.gaps else []),
         (),
-        (say("excel.source_file"), say("excel.rows"), "SHA-256"),
-        *((file.name, file.rows, file.sha256) for file in content.files),
+        (say("excel.source_file"), say("excel.rows"), None, "SHA-256"),
+        *((file.name, file.rows, None, file.sha256) for file in content.files),
         *([(say("excel.none"),)] if not content.files else []),
         (),
-        (say("excel.analyses"), say("excel.model"), say("excel.job")),
-        *((language.name_of("analysis", a.type), a.model, a.job_id or a.detail) for a in content.analyses),
+        (say("excel.analyses"), say("excel.model"), None, say("excel.job")),
+        *((language.name_of("analysis", a.type), a.model, None, a.job_id or a.detail) for a in content.analyses),
         *([(say("excel.none"),)] if not content.analyses else []),
     ]
     for number, row in enumerate(rows, 1):

@@ -15,6 +15,7 @@ OF_LOAD = (
     "mean_power", "peak_power", "peak_demand_15min", "load_factor", "running_hours", "base_load", "base_load_energy",
     "base_load_share", "outside_working_hours", "outside_working_hours_share",
 )  # fmt: skip
+POINTS = "+0.0;-0.0;0.0"
 SHADES = {"type": "2_color_scale", "min_color": "#f3f6f8", "max_color": "#5f92b8"}
 
 
@@ -61,7 +62,7 @@ def comparison(sheets: Sheets, content: ReportContent) -> None:
         Column(say("excel.this_period"), 14, NUMBER),
         Column(say("excel.then"), 14, NUMBER),
         Column(say("excel.change"), 11, SHARE),
-        Column(say("excel.points"), 14, NUMBER),
+        Column(say("excel.points"), 14, POINTS),
     ]
     rows = [
         (
@@ -79,8 +80,7 @@ def _compared(figure: Compared) -> tuple[Any, ...]:
     now, before = (None if value is None else _cell(figure.key, value) for value in (figure.value, figure.earlier))
     if figure.key not in SHARES:
         return now, before, figure.change, None
-    points = None if figure.difference is None else Alone(round(figure.difference * 100, 1))
-    return now, before, None, points
+    return now, before, None, None if figure.difference is None else figure.difference * 100
 
 
 def _cell(key: str, value: float) -> Alone | Share:

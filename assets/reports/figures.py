@@ -15,11 +15,11 @@ from storage.arrays import Indices
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-MAX_PANELS = 6
+MAX_PANELS = 3
 
 
 def energy_bars(content: ReportContent, pen: Pen) -> str | None:
-    """A bar per day, week or month, as SVG. None if fewer than two of them have energy."""
+    """A bar per day, week or month, what is fed in below zero, as SVG. None if fewer than two of them have energy."""
     rows, colours = content.energy_by.rows, pen.colours
     if sum(row.energy_kwh is not None for row in rows) < 2:
         return None
@@ -30,6 +30,16 @@ def energy_bars(content: ReportContent, pen: Pen) -> str | None:
         width=0.72,
         color=[colours["accent"] if row.is_whole else colours["pale"] for row in rows],
     )
+    fed = [row.energy_export_kwh or 0.0 for row in rows]
+    if any(fed):
+        # Hatched, so that it is told from what is taken in grey too.
+        axis.containers[0].set_label(pen.language.say("figure.taken"))
+        axis.bar(
+            range(len(rows)), [-kwh for kwh in fed], width=0.72, color=colours["paler"], edgecolor=colours["accent"],
+            hatch="////", lw=0.6, label=pen.language.say("figure.fed_in"),
+        )  # fmt: skip
+        axis.axhline(0, color=colours["muted"], lw=0.6)
+        pen.legend(axis)
     zone = ZoneInfo(content.period.tz)
     is_month = content.energy_by.unit == "month"
     pattern = "month_name" if is_month else "day" if pen.paper is A4 and content.energy_by.unit == "day" else "short"
@@ -165,11 +175,16 @@ def _gaps(times: Sequence[float]) -> Indices:
 def _mark(axis: "Axes", anomalies: list[Anomaly], content: ReportContent, pen: Pen) -> None:
     start, end = dates([content.period.start, content.period.end])
     narrowest = (end - start) / 250  # narrower stripes could not be seen on paper
+    signal = pen.colours["signal"]
     for i, event in enumerate(anomalies):
         first, last = dates([event.start, event.end])
         spread = max(narrowest - (last - first), 0) / 2
         label = pen.language.say("figure.anomaly") if i == 0 else None
-        axis.axvspan(first - spread, last + spread, color=pen.colours["signal"], alpha=0.35, lw=0, label=label)
+        # Hatched, so that it is told from the range of the readings in grey too.
+        axis.axvspan(
+            first - spread, last + spread, facecolor=(signal, 0.25), edgecolor=(signal, 0.8), hatch="//////", lw=0,
+            label=label,
+        )  # fmt: skip
 
 
 def _mark_alerts(axis: "Axes", times: Sequence[datetime | None], pen: Pen) -> None:

@@ -6,7 +6,7 @@ from assets.reports.canvas import A4, Pen, family, svg
 from assets.reports.fleet_content import FleetContent
 from assets.reports.fleet_highlights import MAX_DAYS, by_month
 
-MAX_BARS = 15
+MAX_BARS = 10
 
 
 def ranking(content: FleetContent, pen: Pen) -> str | None:
@@ -20,7 +20,7 @@ def ranking(content: FleetContent, pen: Pen) -> str | None:
     if rest := devices[MAX_BARS:]:
         names.append(pen.language.count(len(rest), "other_device"))
         values.append(sum(device.energy_kwh or 0.0 for device in rest))
-    figure, (axis,) = pen.canvas(height=0.5 + 0.24 * len(values))
+    figure, (axis,) = pen.canvas(height=0.4 + 0.2 * len(values))
     colours = [pen.colours["accent"]] * len(shown) + [pen.colours["pale"]] * (len(values) - len(shown))
     axis.barh(range(len(values)), values, height=0.68, color=colours)
     axis.set_yticks(range(len(values)), names, parse_math=False)

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 # A unit stays with its number: U+00A0 between them.
 SPACE = "\u00a0"
 DASH = "\u2013"
+MINUS = "\u2212"
+MANY = 1e7
 # Key figures that are a share from 0 to 1.
 SHARES = ("voltage_outside_band", "completeness", "outside_working_hours_share", "base_load_share")
 MONDAY = date(2024, 1, 1)
@@ -59,7 +61,7 @@ class Language:
         return {
             ord(","): get_group_symbol(self._locale),
             ord("."): get_decimal_symbol(self._locale),
-            ord("-"): "\u2212",
+            ord("-"): MINUS,
         }
 
     def number(self, value: float, digits: int) -> str:
@@ -75,6 +77,14 @@ class Language:
         if size >= 0.001 or size == 0:
             return self.number(value, digits)
         return f"{value:.2g}".translate(self._separators)
+
+    def compact(self, value: float | None) -> str:
+        """A measured number for a narrow column: `figure`, with millions as such from ten of them on."""
+        if value is None or abs(value) < MANY:
+            return self.figure(value)
+        from babel.numbers import format_compact_decimal  # noqa: PLC0415 - as above
+
+        return str(format_compact_decimal(value, locale=self._locale, fraction_digits=1)).replace("-", MINUS)
 
     def plain(self, value: float | None) -> str:
         """A number that people set or counted, such as a limit, as they would write it. None is a dash."""

@@ -18,6 +18,8 @@ KEY_FIGURES = (
 OPTIONAL = ("base_load", "outside_working_hours")
 # A device that feeds nothing in needs no key figure of it.
 FED_IN = ("energy_export", "peak_feed_in", "peak_feed_in_15min")
+# What says nothing of a device that mostly feeds in.
+OF_USE = ("load_factor", "running_hours", "base_load", "outside_working_hours")
 # With fewer days that can be compared, the highest and the lowest say nothing.
 MIN_COMPARED_DAYS = 3
 
@@ -66,6 +68,7 @@ class Highlights:
         comparisons: those with earlier periods.
         anomalies: the anomalies by score, the strongest first; those without a score come last.
         over: the period's start, and its end as far as it had passed.
+        feeds_in: whether more energy was fed in than taken; the highest and the lowest day are then those of feed-in.
 
     """
 
@@ -80,6 +83,7 @@ class Highlights:
     busiest: Busiest | None
     comparisons: list[Comparison]
     over: tuple[datetime, datetime]
+    feeds_in: bool
 
     def is_partly_covered(self, analysis: Analysis) -> bool:
         """Whether an analysis of the past covers a part of the period only; a forecast is of the time after it."""
@@ -105,25 +109,29 @@ class Highlights:
     @classmethod
     def of(cls, content: ReportContent) -> "Highlights":
         """The highlights of a report."""
-        feeds_in = bool(content.kpi("energy_export").value)
-        kpis = [content.kpi(key) for key in KEY_FIGURES if feeds_in or key not in FED_IN]
+        taken, fed = content.kpi("energy").value or 0.0, content.kpi("energy_export").value or 0.0
+        kpis = [content.kpi(key) for key in KEY_FIGURES if fed or key not in FED_IN]
+        if fed > taken:
+            kpis = [kpi for kpi in kpis if kpi.key not in OF_USE]
         missing: dict[str, list[str]] = {}
         for kpi in kpis:
             if kpi.value is None and kpi.note and kpi.key not in OPTIONAL:
                 missing.setdefault(kpi.note, []).append(kpi.label)
         days = [day for day in content.daily if day.is_whole]
         compared = days if len(days) >= MIN_COMPARED_DAYS else []
+        energy = _fed_in if fed > taken else _energy
         return cls(
             key_figures=[kpi for kpi in kpis if kpi.value is not None],
             missing=missing,
-            highest_day=max(compared, key=_energy, default=None),
-            lowest_day=min(compared, key=_energy, default=None),
+            highest_day=max(compared, key=energy, default=None),
+            lowest_day=min(compared, key=energy, default=None),
             all_days_are_whole=len(days) == len(content.daily),
             severities=_severities(content),
             open_alerts=sum(alert.status == "open" for alert in content.alerts),
             busiest=_busiest(content.load),
             comparisons=content.comparisons,
             over=(content.period.start, content.data_quality.measured_until),
+            feeds_in=fed > taken,
             anomalies=sorted(content.anomalies, key=lambda anomaly: -(anomaly.score or 0)),
         )
 
@@ -142,6 +150,10 @@ def _busiest(load: Load | None) -> Busiest | None:
 
 def _energy(day: Day) -> float:
     return day.energy_kwh if day.energy_kwh is not None else math.nan
+
+
+def _fed_in(day: Day) -> float:
+    return day.energy_export_kwh if day.energy_export_kwh is not None else math.nan
 
 
 def _severities(content: ReportContent) -> dict[str, int]:

@@ -47,7 +47,9 @@ def _draw_week(figure: "Figure", axis: "Axes", means: Floats, unit: str, pen: Pe
     axis.margins(0)
     bottom, top = min(0.0, float(np.nanmin(means))), max(float(np.nanmax(means)), 1e-9)
     measured = np.ma.masked_invalid(means)
-    cells = axis.pcolormesh(np.arange(25), np.arange(8), measured, cmap=shades, vmin=bottom, vmax=top)
+    cells = axis.pcolormesh(
+        np.arange(25), np.arange(8), measured, cmap=shades, vmin=bottom, vmax=top, edgecolors="face"
+    )
     axis.set_ylim(7, 0)
     axis.set_yticks(
         np.arange(7) + 0.5, [pen.language.dated(MONDAY + timedelta(days=day), "weekday") for day in range(7)]

@@ -68,6 +68,7 @@ def _filters(language: Language) -> dict[str, Callable[..., object]]:
     return {
         "change": language.change,
         "clock": language.clock,
+        "compact": language.compact,
         "compared": language.compared,
         "count": language.count,
         "date_time": language.date_time,

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from assets.reports.content import Alert, MetricSummary
-from assets.reports.formatting import Language
+from assets.reports.formatting import SPACE, Language
 from assets.reports.noticed import FailedCheck, Finding
 from storage.devices import UNITS
 
@@ -65,7 +65,7 @@ class Wording:
             return alert.message
         unit = self._units.get(alert.metric or "", "")
         value, limit = (
-            f"{language.plain(round(number, 3))} {unit}".strip()
+            f"{language.plain(round(number, 3))}{SPACE}{unit}".strip()
             for number in (alert.actual_value, alert.threshold_value)
         )
         said = language.say(f"alerts.{key}", limit=limit)

@@ -2,7 +2,7 @@
 local is_typst, is_html = FORMAT == "typst", FORMAT:match("html") ~= nil
 if not is_typst and not is_html then return {} end
 
-local SET_BY_TEMPLATE = { masthead = true, facts = true, ["key-figure"] = true, summary = true, remark = true, advice = true, small = true, whole = true }
+local SET_BY_TEMPLATE = { masthead = true, facts = true, ["key-figure"] = true, summary = true, remark = true, advice = true, small = true, whole = true, lead = true }
 
 local function raw(text) return pandoc.RawBlock(FORMAT, text) end
 
@@ -24,6 +24,33 @@ local MAX_WHOLE_ROWS = 15
 -- A table of more columns is wider than a phone.
 local MAX_NARROW_COLUMNS = 4
 
+-- Beside each value stands the title of its column: on a phone each row is a block of its own.
+local function label_cells(tbl)
+  local titles = {}
+  for i, cell in ipairs(tbl.head.rows[1].cells) do titles[i] = pandoc.utils.stringify(cell.contents) end
+  for _, row in ipairs(tbl.bodies[1].body) do
+    for i, cell in ipairs(row.cells) do cell.attr.attributes["data-label"] = titles[i] end
+  end
+end
+
+-- Words of more characters may break in a cell of the PDF, which would else lie over its neighbour.
+local MAX_WORD = 16
+
+local function breakable(word)
+  if utf8.len(word.text) <= MAX_WORD then return nil end
+  local parts, part, count = pandoc.Inlines({}), "", 0
+  for _, code in utf8.codes(word.text) do
+    if count > 0 and count % MAX_WORD == 0 then
+      -- An empty box, at which lines break. A space without width would come into the text that people search and copy.
+      parts:extend({ pandoc.Str(part), pandoc.RawInline("typst", "#box()") })
+      part = ""
+    end
+    part, count = part .. utf8.char(code), count + 1
+  end
+  parts:insert(pandoc.Str(part))
+  return parts
+end
+
 -- Tables first. Their columns are as wide as the block around them says, in hundredths of the text's width.
 local tables = {
   Div = function(div)
@@ -35,7 +62,11 @@ local tables = {
       Table = function(tbl)
         is_short = #tbl.bodies[1].body <= MAX_WHOLE_ROWS
         for i, spec in ipairs(tbl.colspecs) do tbl.colspecs[i] = { spec[1], widths[i] } end
-        if is_typst then tbl.classes:insert("typst:no-figure") end -- in a figure it would not break over pages
+        if is_typst then
+          tbl.classes:insert("typst:no-figure") -- in a figure it would not break over pages
+          tbl = tbl:walk({ Str = breakable })
+        end
+        if is_html and #widths > MAX_NARROW_COLUMNS then label_cells(tbl) end
         return tbl
       end,
     })
@@ -65,6 +96,30 @@ local function drawing(image)
   return (svg:gsub("<svg ", "<svg role=\"img\" aria-label=" .. attribute(image.attributes["fig-alt"]) .. " ", 1))
 end
 
+-- Typst takes a number with a dot at the start of a text for an item of a list.
+local numbers = {
+  Inlines = function(inlines)
+    local first = inlines[1]
+    if not is_typst or not first or first.t ~= "Str" or not first.text:match("^%d+%.$") then return nil end
+    inlines:insert(1, pandoc.RawInline("typst", "#[]"))
+    return inlines
+  end,
+}
+
+-- What leads to a table or a figure stays on its page.
+local leads = {
+  Blocks = function(blocks)
+    if not is_typst then return nil end
+    for i = #blocks - 1, 1, -1 do
+      local block, following = blocks[i], blocks[i + 1]
+      local leads_on = following.t == "Figure" or following.t == "Table"
+        or (following.t == "Div" and (following.classes[1] == "table" or following.classes[1] == "whole"))
+      if block.t == "Para" and leads_on then blocks[i] = pandoc.Div({ block }, pandoc.Attr("", { "lead" })) end
+    end
+    return blocks
+  end,
+}
+
 local others = {
   Div = function(div)
     if is_html then return nil end
@@ -86,4 +141,4 @@ local others = {
   end,
 }
 
-return { tables, key_figures, others }
+return { tables, key_figures, numbers, leads, others }

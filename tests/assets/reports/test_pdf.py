@@ -121,6 +121,17 @@ def test_a_name_in_letters_that_no_font_of_the_machine_may_have(tmp_path: Path) 
     assert "ENERGY REPORT" in pages(report)[0]
 
 
+def test_dates_and_long_words_stay_text_in_their_cells(tmp_path: Path) -> None:
+    """Typst would make an item of a list of `2. Februar`, and write a long word over the next cell."""
+    alert = {**house().alerts[0], "rule": {"rule_name": "W" * 40}}
+    data = bare(datetime(2026, 2, 2, tzinfo=PARIS), datetime(2026, 2, 9, tzinfo=PARIS), alerts=[alert])
+    text = " ".join(pages(pdf(data, tmp_path, language="de")))
+    source = (tmp_path / "report.typ").read_text("utf-8")
+    assert "[#[]2. -- 8. Februar 2026]" in source
+    assert "#box()".join(["W" * 16, "W" * 16, "W" * 8]) in source
+    assert "report-0123456789ab" in text, "what people search and copy has no invisible characters"
+
+
 @pytest.mark.parametrize("is_there", [True, False])
 def test_texts_without_a_font_are_named_at_the_end(
     is_there: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -24,7 +24,8 @@ from storage.stores import Stores
 from storage.times import midnight
 from tests.assets.reports.test_markdown import unescaped
 from tests.support.plant import DAY, reading, store
-from tests.support.report_factories import HOUR, MINUTE, START, bare, content_of, house, steady, table
+from tests.support.report_factories import DAY as DAY_LONG, HOUR, MINUTE, START, bare, content_of, house, steady, table
+from tests.support.report_pictures import sun
 
 ONE_DAY = timedelta(days=1)
 
@@ -220,8 +221,8 @@ def test_an_analysis_that_is_older_than_its_data_is_said_to_be(stores: Stores) -
     assert [analysis.changed_days for analysis in content.analyses] == [1]
     text = written(content)
     assert "The data have changed since these analyses were made: anomaly. Have them made again" in text
-    assert "The readings of one of its days have changed since then, because of late readings or corrections" in text
-    assert "Have it made again, and then this report." in text
+    assert "The readings of one of the days that this rests on have changed since then" in text
+    assert "Have the analysis made again, and then this report." in text
 
 
 def test_a_day_that_was_left_out_or_added_since(stores: Stores) -> None:
@@ -255,7 +256,7 @@ def test_methods_are_named_in_plain_words_and_models_among_the_sources(stores: S
     analysed(stores, 1)
     for content in (made(stores, 1), content_of(house())):
         before, _, sources = written(content).partition("# Methods and sources")
-        assert "the readings were compared with what is usual for the device" in before
+        assert "The readings were compared with what is usual for the device" in before
         assert not re.search(r"isolation|forest|\.parquet|datasets/|job-", before, re.IGNORECASE)
         assert "isolation_forest" in sources
 
@@ -269,3 +270,24 @@ def test_a_reason_is_told_plainly_and_in_full_among_the_sources() -> None:
     assert "does not include a forecast: there are no readings that it could be made from." in before
     assert "POST" not in before
     assert detail in sources
+
+
+def test_a_device_that_feeds_in_has_what_it_fed_in_by_day() -> None:
+    content = content_of(sun())
+    text = written(content).replace("\u00a0", " ")
+    assert "| Day | Taken (kWh) | Fed in (kWh) | Measured |" in text
+    fed = content.kpi("energy_export").value
+    assert fed is not None
+    assert sum(day.energy_export_kwh or 0 for day in content.daily) == pytest.approx(fed)
+    assert "Running time" not in text.partition("# Methods")[0], "it says nothing of a device that feeds in"
+
+
+def test_energy_that_a_meter_counted_over_a_gap_is_not_said_to_be_missing() -> None:
+    times = [START + i * MINUTE for i in range(3 * 1440) if not 1000 <= i < 1600]
+    energy = [500.0 + (time - START) / HOUR for time in times]
+    readings = table("D1", times, {"energy_total": energy})
+    counters = {"energy_total": Counter(unit="kWh")}
+    data = bare(START, START + 3 * DAY_LONG, readings, counters=counters, cadence_seconds=60.0)
+    (advice,) = (one for one in content_of(data).advice if one.kind == "data")
+    assert advice.figures["counted_kwh"] == pytest.approx(10, rel=0.02)
+    assert "The meter counted on: 10.0 kWh are in the figures" in advice.text.replace("\u00a0", " ")
