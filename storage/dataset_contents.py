@@ -4,9 +4,17 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
+from sqlalchemy.orm import defer
 from sqlmodel import Session, col, func, select
 
 from storage.catalogue import Dataset
+
+
+def newest_day(session: Session, device_id: str, start: date, end: date) -> Dataset | None:
+    """The newest of a device's day files from start to end, both inclusive; `hourly` and `energy` load on access."""
+    deferred = (defer(col(Dataset.hourly)), defer(col(Dataset.energy)))  # type: ignore[arg-type] # columns are mapped
+    query = select(Dataset).where(*_days(device_id, start, end)).order_by(col(Dataset.start_date).desc()).limit(1)
+    return session.exec(query.options(*deferred)).first()
 
 
 @dataclass(frozen=True)
@@ -20,11 +28,14 @@ class Contents:
 
 def contents(session: Session, device_id: str, start: date, end: date, *, key: str | None = None) -> Contents:
     """What a device's day files from start to end, both inclusive, have; or one dataset, if a key is given."""
-    which: tuple[Any, ...] = (Dataset.device_id == device_id, col(Dataset.superseded_at).is_(None))
+    which = _days(device_id, start, end)
     if key is not None:
-        which += (Dataset.key == key,)
-    else:
-        which += (Dataset.kind == "day", col(Dataset.start_date).between(start, end))
+        which = (Dataset.device_id == device_id, col(Dataset.superseded_at).is_(None), Dataset.key == key)
     names = session.exec(select(func.jsonb_object_keys(Dataset.metrics)).where(*which).distinct())
     first, last = session.exec(select(func.min(Dataset.first_at), func.max(Dataset.last_at)).where(*which)).one()
     return Contents(frozenset(names), first, last)
+
+
+def _days(device_id: str, start: date, end: date) -> tuple[Any, ...]:
+    is_current = (Dataset.device_id == device_id, col(Dataset.superseded_at).is_(None))
+    return (*is_current, Dataset.kind == "day", col(Dataset.start_date) >= start, col(Dataset.end_date) <= end)

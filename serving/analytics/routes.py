@@ -32,6 +32,7 @@ from serving.jobs.downloads import Download, download_of
 from serving.jobs.schemas import JobPath
 from storage import catalogue, jobs
 from storage.anomaly_feedback import with_feedback
+from storage.dataset_contents import newest_day
 from storage.jobs import AnalyticsJob
 from storage.objects import LINK_VALIDITY
 from storage.times import midnight, utc_now
@@ -178,10 +179,10 @@ def _days(session: Session, body: AnalysisRequest) -> tuple[date, date, str | No
     if body.start_date is None or body.end_date is None:
         raise Invalid("send dataset_key, or start_date and end_date", field="dataset_key")
     lifecycle.check_days(body.start_date, body.end_date)
-    datasets = catalogue.datasets_of(session, body.device_id, start=body.start_date, end=body.end_date, kind="day")
-    if not datasets:
+    newest = newest_day(session, body.device_id, body.start_date, body.end_date)
+    if newest is None:
         raise NotFound(
             f"{body.device_id} has no dataset from {body.start_date} to {body.end_date};"
             " POST /api/v1/exports/run makes datasets"
         )
-    return body.start_date, body.end_date, datasets[-1].tenant_id
+    return body.start_date, body.end_date, newest.tenant_id
