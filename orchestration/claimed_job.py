@@ -13,7 +13,7 @@ from assets.datasets import DatasetReplaced, NoTelemetry, UnfitDatasets
 from assets.reports import ReportError
 from orchestration.resources import Platform
 from storage import jobs
-from storage.job_runs import JOB_ID_TAG
+from storage.job_runs import JOB_ID_TAG, PARTITION_TAG
 from storage.jobs import FLEET, Job, JobCancelled
 from storage.stores import Stores
 
@@ -72,7 +72,7 @@ def job_of_run(context: dg.AssetExecutionContext, platform: Platform, add_job: C
         try:
             job = add_job(session)
         except EXPECTED_ERRORS as error:
-            device = context.partition_key if context.has_partition_key else FLEET
+            device = context.run.tags.get(PARTITION_TAG, FLEET)
             metadata = {"device": device, "error": type(error).__name__}
             raise dg.Failure(str(error), metadata=metadata, allow_retries=False) from None
         session.commit()

@@ -236,6 +236,12 @@ def unchecked_devices(session: Session, day: date) -> list[str]:
     return list(session.exec(query))
 
 
+def newest_checked_day(session: Session) -> date | None:
+    """The newest day of which a file has quality checks."""
+    query = select(func.max(Dataset.start_date)).where(*_current_days(), col(Dataset.checks).is_not(None))
+    return session.exec(query).one()
+
+
 def _current_days() -> tuple[ColumnElement[bool], ColumnElement[bool]]:
     return col(Dataset.superseded_at).is_(None), col(Dataset.kind) == "day"
 

@@ -4,9 +4,10 @@ import time
 import zlib
 from dataclasses import dataclass, field
 from datetime import date, timedelta
-from typing import Any
+from typing import Annotated, Any
 
 import dagster as dg
+from pydantic import Field
 from sqlalchemy.exc import OperationalError
 from sqlmodel import Session
 
@@ -31,7 +32,7 @@ from storage.fleet import failing_devices, longest_waiting
 from storage.jobs import AnalyticsJob
 from storage.objects import ObjectStoreUnavailable
 from storage.telemetry import StoreUnavailable
-from storage.times import midnight
+from storage.times import midnight, utc_now
 
 
 @dataclass(frozen=True)
@@ -59,13 +60,32 @@ NIGHT_TAG = "energy/night"
 
 
 class NightConfig(Shard):
-    """The shard's devices, the last closed day (`YYYY-MM-DD`) to analyse, and how long the run may take.
+    """The shard's devices, the days to analyse, and how long the run may take."""
 
-    By default, a run may take the whole night.
-    """
+    last: Annotated[
+        str | None, Field(description="The last closed day to analyse, as 2026-02-12. By default, yesterday.")
+    ] = None
+    budget_minutes: Annotated[
+        float | None, Field(description="How long the run may take. By default, NIGHT_BUDGET_MINUTES.")
+    ] = None
 
-    last: str
-    budget_minutes: float | None = None
+    @property
+    def last_day(self) -> date:
+        """The last day to analyse.
+
+        Raises:
+            dg.Failure: `last` is not a day that has closed.
+
+        """
+        yesterday = utc_now().date() - timedelta(days=1)
+        try:
+            day = date.fromisoformat(self.last) if self.last else yesterday
+        except ValueError:
+            reason = f"last: {self.last} is not a day; write it as 2026-02-12."
+            raise dg.Failure(reason, allow_retries=False) from None
+        if day > yesterday:
+            raise dg.Failure(f"last: {day} has not closed. Give {yesterday} or earlier.", allow_retries=False)
+        return day
 
 
 @dataclass
@@ -93,7 +113,8 @@ class Night:
     " with recorded failures, their own or those of their type. A repeated run performs only what is missing."
 )
 def analyse_shard(context: dg.OpExecutionContext, config: NightConfig, platform: Platform) -> None:
-    night, last = Night(), date.fromisoformat(config.last)
+    config.check()
+    night, last = Night(), config.last_day
     until = midnight(last + timedelta(days=1))
     budget = config.budget_minutes or OrchestrationSettings.load().night_budget_minutes
     deadline = time.monotonic() + 60 * budget

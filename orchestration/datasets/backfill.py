@@ -10,9 +10,9 @@ import dagster as dg
 
 from assets.datasets import Exported, days_between, export_day, export_month
 from orchestration.datasets.checks import record_checks, shows_checks
-from orchestration.datasets.daily import TELEMETRY_DATASET, day_metadata
+from orchestration.datasets.daily import day_metadata
 from orchestration.datasets.monthly import month_metadata
-from orchestration.datasets.observations import observing
+from orchestration.datasets.observations import TELEMETRY_DATASET, observing
 from storage import dirty_days
 from storage.settings import Settings
 from storage.stores import Stores

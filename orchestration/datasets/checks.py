@@ -3,7 +3,7 @@
 Each device's figures are measured when its file is made; they are read from the catalogue here.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from datetime import date
 from typing import Any
@@ -18,13 +18,13 @@ from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session
 
 from assets.quality import QUALITY_CHECKS, QualityCheck
-from orchestration.datasets.daily import TELEMETRY_DATASET
-from orchestration.partitions import days
+from orchestration.datasets.observations import TELEMETRY_DATASET
+from orchestration.partitions import days, days_of_run, has_partition
 from orchestration.resources import Platform
 from storage import catalogue
 from storage.catalogue import Dataset
 from storage.dagster_checks import delete_runless_results
-from storage.job_runs import PARTITION_TAG
+from storage.times import utc_now
 
 MAX_NAMED = 10
 DESCRIPTIONS: dict[QualityCheck, str] = {
@@ -52,18 +52,39 @@ RANKS = ("ok", "warn", "error")
     ],
     can_subset=True,
 )
-def day_quality(context: dg.AssetCheckExecutionContext, platform: Platform) -> Iterator[dg.AssetCheckResult]:
-    """Summarize each check over the devices of the run's days."""
-    selected = {key.name for key in context.selected_asset_check_keys}
-    keys = partition_keys(context.run.tags)
+def day_quality(
+    context: dg.AssetCheckExecutionContext, platform: Platform
+) -> Iterator[AssetCheckEvaluation | dg.Output[None]]:
+    """Evaluate the checks of each of the run's days; without a partition, of the newest checked day."""
+    # Not `dg.AssetCheckResult`: that of a range has no partition, so its days would show "Skipped".
+    kinds = [kind for kind in QUALITY_CHECKS if kind in {key.name for key in context.selected_asset_check_keys}]
+    tags = context.run.tags
     with platform.session() as session:
-        datasets = [d for key in keys for d in catalogue.of_day(session, date.fromisoformat(key))]
-        if len(keys) > 1:  # Dagster keeps the run's own results without a partition
-            for key in keys:
-                record_checks(context.instance, session, date.fromisoformat(key))
-    for kind in QUALITY_CHECKS:
-        if kind in selected:
-            yield summarize(kind, datasets)
+        newest = None if has_partition(tags) else catalogue.newest_checked_day(session)
+        for day in [newest] if newest else days_of_run(tags):
+            yield from _evaluations(context.instance, session, day, kinds)
+    for name in context.op_execution_context.selected_output_names:
+        yield dg.Output(None, name)
+
+
+@dg.success_hook(required_resource_keys={"platform"})
+def show_checks_of_closed_days(context: dg.HookContext) -> None:
+    """Record the checks of the run's closed days if the run plans no checks of its own, or not all of them.
+
+    So does a run of the open day that ends after midnight, or one that was launched with the asset alone.
+    """
+    run = context.instance.get_run_by_id(context.run_id)
+    planned = context.instance.all_logs(context.run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION_PLANNED)
+    if run is None or len({_check_name(entry) for entry in planned}) == len(QUALITY_CHECKS):
+        return
+    if closed := [day for day in days_of_run(run.tags) if day < utc_now().date()]:
+        with context.resources.platform.session() as session:
+            for day in closed:
+                record_checks(context.instance, session, day)
+
+
+def _check_name(entry: dg.EventLogEntry) -> str:
+    return entry.get_dagster_event().asset_check_planned_data.check_name
 
 
 def record_checks(instance: dg.DagsterInstance, session: Session, day: date) -> None:
@@ -71,20 +92,31 @@ def record_checks(instance: dg.DagsterInstance, session: Session, day: date) -> 
 
     For whatever makes a day without planning its checks: a range, an export, a backfill. The session is committed.
     """
-    datasets = [dataset for dataset in catalogue.of_day(session, day) if dataset.checks]
+    evaluations = _evaluations(instance, session, day, QUALITY_CHECKS)
+    if not any(evaluation.metadata["checked"].value for evaluation in evaluations):
+        return
+    delete_runless_results(session, QUALITY_CHECKS, day.isoformat())
+    session.commit()  # Dagster writes the new ones on a connection of its own
+    for evaluation in evaluations:
+        with suppress(IntegrityError):  # another process has recorded it in this moment
+            instance.report_runless_asset_event(evaluation)
+
+
+def _evaluations(
+    instance: dg.DagsterInstance, session: Session, day: date, kinds: Iterable[QualityCheck]
+) -> list[AssetCheckEvaluation]:
+    """A day's checks, as the catalogue has them, for its newest materialization; none if Dagster knows of none."""
     key = day.isoformat()
     newest = dg.AssetRecordsFilter(TELEMETRY_DATASET, asset_partitions=[key])
     made = instance.fetch_materializations(newest, limit=1).records
-    if not datasets or not made:
-        return
+    if not made:
+        return []
     target = AssetCheckEvaluationTargetMaterializationData(
         storage_id=made[0].storage_id, run_id=made[0].run_id, timestamp=made[0].timestamp
     )
-    delete_runless_results(session, QUALITY_CHECKS, key)
-    session.commit()  # Dagster writes the new ones on a connection of its own
-    for kind in QUALITY_CHECKS:
-        result = summarize(kind, datasets)
-        evaluation = AssetCheckEvaluation(
+    datasets = catalogue.of_day(session, day)
+    return [
+        AssetCheckEvaluation(
             asset_key=TELEMETRY_DATASET,
             check_name=kind,
             passed=result.passed,
@@ -94,8 +126,8 @@ def record_checks(instance: dg.DagsterInstance, session: Session, day: date) -> 
             description=result.description,
             partition=key,
         )
-        with suppress(IntegrityError):  # another process has recorded it in this moment
-            instance.report_runless_asset_event(evaluation)
+        for kind, result in ((kind, summarize(kind, datasets)) for kind in kinds)
+    ]
 
 
 def shows_checks(instance: dg.DagsterInstance, session: Session, day: date) -> bool:
@@ -120,7 +152,7 @@ def summarize(kind: QualityCheck, datasets: list[Dataset]) -> dg.AssetCheckResul
     )
     errors = sum(check["status"] == "error" for _, check in failed)
     metadata: dict[str, Any] = {"checked": len(checked), "errors": errors, "warnings": len(failed) - errors}
-    description = f"All {len(checked)} device-days passed."
+    description = f"All {len(checked)} device-days passed." if checked else "The day is open, or has no readings."
     if failed:
         metadata["worst devices"] = _table(failed[:MAX_NAMED])
         dataset, check = failed[0]
@@ -153,13 +185,3 @@ def _table(failed: list[tuple[Dataset, dict[str, Any]]]) -> dg.TableMetadataValu
     ]
     columns = [dg.TableColumn(name) for name in ("device", "day", "status", "detail")]
     return dg.MetadataValue.table(records, schema=dg.TableSchema(columns))
-
-
-def partition_keys(tags: Mapping[str, str]) -> list[str]:
-    """The days of a run with these tags: one, or a range."""
-    if "dagster/asset_partition_range_start" in tags:
-        key_range = dg.PartitionKeyRange(
-            tags["dagster/asset_partition_range_start"], tags["dagster/asset_partition_range_end"]
-        )
-        return list(days.get_partition_keys_in_range(key_range))
-    return [tags[PARTITION_TAG]]

@@ -2,16 +2,18 @@
 
 from collections.abc import Mapping
 from datetime import date, timedelta
-from typing import Any
+from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
 import dagster as dg
+from pydantic import Field
 from sqlmodel import Session
 
 from assets.datasets import Exported, TelemetryReader, energy_of, export_day, state_totals_of
 from assets.energy import EnergyFigures, StateFigures, counted_devices, standby
 from assets.pictures import day_picture
-from orchestration.datasets.observations import DEVICE_HISTORY, TELEMETRY, observing
+from orchestration.datasets.checks import show_checks_of_closed_days
+from orchestration.datasets.observations import DEVICE_HISTORY, TELEMETRY, TELEMETRY_DATASET, observing
 from orchestration.metadata import (
     api_page,
     code_version,
@@ -21,7 +23,7 @@ from orchestration.metadata import (
     hash_of,
     picture,
 )
-from orchestration.partitions import days, devices
+from orchestration.partitions import days, days_of_run, devices
 from orchestration.resources import Platform
 from orchestration.shards import Shard
 from storage import catalogue, dirty_days
@@ -31,20 +33,20 @@ from storage.stores import Stores
 from storage.telemetry import StoreUnavailable
 from storage.times import DAY, HOUR, microseconds, midnight, utc_now
 
-TELEMETRY_DATASET = dg.AssetKey("telemetry_dataset")
 MAX_ENERGY_DEVICES = 100
 MAX_NAMED_ERRORS = 5
 UTC = ZoneInfo("UTC")
 
 
 class ExportConfig(Shard):
-    """Which of the day's devices to export: those named, or all of the shard that have telemetry.
+    """Which of the day's devices to export."""
 
-    With `only_touched`, devices without new telemetry are left out.
-    """
-
-    devices: list[str] = []  # noqa: RUF012 - Pydantic copies defaults
-    only_touched: bool = False
+    devices: Annotated[
+        list[str], Field(description="The devices to export. By default, all of the shard that have telemetry.")
+    ] = []  # noqa: RUF012 - Pydantic copies defaults
+    only_touched: Annotated[
+        bool, Field(description="Whether devices without new telemetry are left out, unless they are named.")
+    ] = False
 
 
 telemetry = dg.AssetSpec(
@@ -61,6 +63,7 @@ telemetry = dg.AssetSpec(
     key=TELEMETRY_DATASET,
     deps=[telemetry],
     partitions_def=days,
+    hooks={show_checks_of_closed_days},
     backfill_policy=dg.BackfillPolicy.single_run(),
     group_name="datasets",
     kinds={"parquet", "pyarrow"},
@@ -77,17 +80,19 @@ telemetry = dg.AssetSpec(
 )
 def telemetry_dataset(context: dg.AssetExecutionContext, config: ExportConfig, platform: Platform) -> None:
     """Update the day's files, device by device; a range of days is one run."""
-    if not context.partition_keys:
-        raise dg.Failure("The partition range is empty. Give the earlier day first.")
-    is_lean = context.partition_keys == [utc_now().date().isoformat()]
+    config.check()
+    run_days = days_of_run(context.run.tags)
     with platform.stores(context.run.run_id) as stores:
+        if unknown := dirty_days.unknown_devices(stores.session, config.devices):
+            raise dg.Failure(
+                f"devices: {', '.join(unknown)} is not registered and has no telemetry.", allow_retries=False
+            )
         attempts, errors = 0, dict[str, Exception]()
-        with observing(context.instance, stores.session, at_once=not is_lean) as observed:
-            for key in context.partition_keys:
-                day = date.fromisoformat(key)
+        with observing(context.instance, stores.session) as observed:
+            for day in run_days:
                 device_ids = devices_to_export(stores.session, day, config)
                 exported = _export(context, stores, day, device_ids, errors)
-                context.add_asset_metadata(day_metadata(stores, day, exported), partition_key=key)
+                context.add_asset_metadata(day_metadata(stores, day, exported), partition_key=day.isoformat())
                 observed.add(day, exported)
                 attempts += len(device_ids)
         if errors:
@@ -136,9 +141,10 @@ def day_metadata(stores: Stores, day: date, exported: list[Exported]) -> dict[st
         "files unchanged": sum(not file.changed for file in exported),
         "period": day.isoformat(),
         "machines": api_page(f"/data?end_date={day}"),
-        "sha256": hash_of(hashes),
-        "dagster/uri": f"{stores.objects.address}/datasets/*/{day:%Y%m%d}_{day:%Y%m%d}.parquet",
     }
+    if files:
+        metadata["sha256"] = hash_of(hashes)
+        metadata["dagster/uri"] = f"{stores.objects.address}/datasets/*/{day:%Y%m%d}_{day:%Y%m%d}.parquet"
     if files and day < utc_now().date():
         metadata |= files_metadata(catalogue.of_day(stores.session, day))
         metadata["chart"] = picture(day_picture(stores, day))
@@ -205,5 +211,6 @@ device_history = dg.AssetSpec(
     kinds={"parquet"},
     owners=["team:data"],
     description="All closed days of a device. Its data version changes when a day closes and when late data arrives;"
-    " the device's results then become stale.",
+    " the device's results then become stale. No run makes it: Dagster counts its partitions as missing, and the events"
+    " of a device say how many days and readings it has.",
 )

@@ -6,9 +6,9 @@ from typing import Any
 import dagster as dg
 
 from assets.datasets import Exported, export_month, last_of_month
-from orchestration.datasets.daily import TELEMETRY_DATASET
+from orchestration.datasets.observations import TELEMETRY_DATASET
 from orchestration.metadata import code_version, dataset_schema, files_metadata
-from orchestration.partitions import first_day, months
+from orchestration.partitions import first_day, months, months_of_run
 from orchestration.resources import Platform
 from storage import catalogue
 from storage.months import months_to_close
@@ -32,12 +32,11 @@ MAX_MONTHS_A_TICK = 12
 def telemetry_monthly(context: dg.AssetExecutionContext, platform: Platform) -> None:
     """Write one file per device with telemetry in the month."""
     with platform.stores(context.run.run_id) as stores:
-        for key in context.partition_keys:
-            month = date.fromisoformat(key)
+        for month in months_of_run(context.run.tags):
             device_ids = catalogue.devices_of_days(stores.session, month, last_of_month(month))
             files = [export_month(stores, device_id, month.year, month.month) for device_id in device_ids]
             metadata = month_metadata(stores, month, [file for file in files if file])
-            context.add_asset_metadata(metadata, partition_key=key)
+            context.add_asset_metadata(metadata, partition_key=month.isoformat())
 
 
 def month_metadata(stores: Stores, month: date, files: list[Exported]) -> dict[str, Any]:

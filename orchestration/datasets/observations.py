@@ -18,31 +18,35 @@ from storage.catalogue import Totals
 from storage.times import microseconds, utc_now
 
 TELEMETRY = dg.AssetKey("telemetry")
+TELEMETRY_DATASET = dg.AssetKey("telemetry_dataset")
 DEVICE_HISTORY = dg.AssetKey("device_history")
 DATA_VERSION_TAG = "dagster/data_version"
 # Telemetry has no data version: with one, all of its datasets would be stale whenever a reading comes.
 TOTALS_TAG = "energy/totals"
-# Runs of the open day write what has come since the last observation no more often.
+# What has come since the last observation, if only the open day has grown, is written no more often.
 PAUSE = timedelta(hours=1)
 
 
 class Observed:
-    """Collects the devices of which closed days were exported."""
+    """Collects the devices of which closed days were exported, and whether a file of them has changed."""
 
     def __init__(self) -> None:
         self.devices: set[str] = set()
+        self.changed = False
 
     def add(self, day: date, exported: Iterable[Exported]) -> None:
         """Add the devices of a day; the open day is not part of their history."""
         if day < utc_now().date():
-            self.devices.update(file.dataset.device_id for file in exported)
+            for file in exported:
+                self.devices.add(file.dataset.device_id)
+                self.changed |= file.changed
 
 
 @contextmanager
-def observing(instance: dg.DagsterInstance | None, session: Session, *, at_once: bool = True) -> Iterator[Observed]:
+def observing(instance: dg.DagsterInstance | None, session: Session) -> Iterator[Observed]:
     """Report what the exports of the block have changed when it ends, whatever ends it: one event for each device.
 
-    Without `at_once`, telemetry is not reported within an hour of its last observation.
+    If no closed day has changed, telemetry is not reported within an hour of its last observation.
     """
     observed = Observed()
     try:
@@ -50,7 +54,7 @@ def observing(instance: dg.DagsterInstance | None, session: Session, *, at_once:
     finally:
         if instance:
             _observe_devices(instance, session, sorted(observed.devices))
-            _observe_telemetry(instance, session, at_once=at_once)
+            _observe_telemetry(instance, session, at_once=observed.changed)
 
 
 def _observe_devices(instance: dg.DagsterInstance, session: Session, device_ids: Iterable[str]) -> None:

@@ -8,8 +8,8 @@ from sqlmodel import Session
 from assets.datasets import NoTelemetry, days_between, export_day, export_range
 from orchestration.claimed_job import ClaimedJob, claimed_job
 from orchestration.datasets.checks import record_checks
-from orchestration.datasets.daily import TELEMETRY_DATASET, day_metadata
-from orchestration.datasets.observations import observing
+from orchestration.datasets.daily import day_metadata
+from orchestration.datasets.observations import TELEMETRY_DATASET, observing
 from orchestration.resources import Platform
 from storage import catalogue, dirty_days
 from storage.catalogue import Dataset
@@ -20,7 +20,12 @@ from storage.jobs import ExportJob
 @dg.op(description="Exports one device for a job of POST /api/v1/exports/run.")
 def export_device(context: dg.OpExecutionContext, platform: Platform) -> None:
     """Export the device's days, and write one file over the range if the job has one."""
-    with claimed_job(context, platform, ExportJob, context.run.tags[JOB_ID_TAG]) as claimed:
+    if not (job_id := context.run.tags.get(JOB_ID_TAG)):
+        raise dg.Failure(
+            "This run has no job. Request an export with POST /api/v1/exports/run, or materialize telemetry_dataset.",
+            allow_retries=False,
+        )
+    with claimed_job(context, platform, ExportJob, job_id) as claimed:
         if claimed:
             days = _export_days(context, claimed)
             dataset = _exported_dataset(claimed)

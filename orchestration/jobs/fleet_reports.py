@@ -6,7 +6,7 @@ import dagster as dg
 
 from assets.reports import gather_fleet
 from orchestration.claimed_job import claimed_job, job_of_run
-from orchestration.datasets.daily import TELEMETRY_DATASET
+from orchestration.datasets.observations import TELEMETRY_DATASET
 from orchestration.jobs.report_config import FleetReportConfig
 from orchestration.jobs.report_files import make_file
 from orchestration.metadata import code_version

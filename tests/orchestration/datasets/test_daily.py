@@ -18,7 +18,7 @@ from assets.quality import QUALITY_CHECKS
 from orchestration.datasets import daily
 from orchestration.datasets.backfill import backfill
 from orchestration.datasets.daily import ExportConfig, telemetry_dataset
-from orchestration.datasets.observations import DEVICE_HISTORY, TELEMETRY
+from orchestration.datasets.observations import DEVICE_HISTORY, TELEMETRY, TELEMETRY_DATASET
 from orchestration.definitions import defs
 from orchestration.resources import Platform
 from storage import catalogue, dirty_days
@@ -45,7 +45,7 @@ def test_a_day_becomes_files_with_metadata_in_dagster(
 ) -> None:
     store(stores, reading(0), reading(1), reading(0, "D2"), reading(DAY_MINUTES, "D2"))
     assert export(kept_instance, platform, "2026-02-12").success
-    event = kept_instance.get_latest_materialization_event(daily.TELEMETRY_DATASET)
+    event = kept_instance.get_latest_materialization_event(TELEMETRY_DATASET)
     assert event
     assert event.asset_materialization
     metadata = {name: value.value for name, value in event.asset_materialization.metadata.items()}
@@ -94,7 +94,7 @@ def test_a_range_of_days_is_one_run(stores: Stores, platform: Platform, instance
 
 def shown_checks(instance: dg.DagsterInstance, day: date) -> set[tuple[str, str]]:
     """The checks of a day as Dagster's pages show them: results of its newest materialization."""
-    keys = [dg.AssetCheckKey(daily.TELEMETRY_DATASET, kind) for kind in QUALITY_CHECKS]
+    keys = [dg.AssetCheckKey(TELEMETRY_DATASET, kind) for kind in QUALITY_CHECKS]
     infos = instance.event_log_storage.get_asset_check_partition_info(keys, partition_keys=[day.isoformat()])
     return {(info.check_key.name, info.latest_execution_status.value) for info in infos if info.is_current}
 
@@ -219,7 +219,7 @@ def test_telemetry_is_reported_once_for_each_change_and_makes_nothing_stale(
     resolver = CachingStaleStatusResolver(
         kept_instance, defs().resolve_asset_graph(), LoadingContextForTest(kept_instance)
     )
-    assert resolver.get_status(daily.TELEMETRY_DATASET, "2026-02-12") == StaleStatus.FRESH
+    assert resolver.get_status(TELEMETRY_DATASET, "2026-02-12") == StaleStatus.FRESH
 
 
 def metadata_of(instance: dg.DagsterInstance, wanted: dg.AssetRecordsFilter) -> dict[str, Any]:
