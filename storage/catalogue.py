@@ -219,29 +219,6 @@ def stored_before(session: Session, day: date, *, limit: int) -> list[Dataset]:
     return list(session.exec(query))
 
 
-def unchecked(session: Session, *, before: date) -> dict[date, int]:
-    """Days before `before` whose files have no quality checks yet, with the number of these files.
-
-    They were last exported before the day was over.
-    """
-    query = select(col(Dataset.start_date), func.count()).where(
-        *_current_days(), col(Dataset.checks).is_(None), Dataset.start_date < before
-    )
-    return dict(session.exec(query.group_by(col(Dataset.start_date))).all())
-
-
-def unchecked_devices(session: Session, day: date) -> list[str]:
-    """Devices whose file of a day has no quality checks yet."""
-    query = select(Dataset.device_id).where(*_current_days(), col(Dataset.checks).is_(None), Dataset.start_date == day)
-    return list(session.exec(query))
-
-
-def newest_checked_day(session: Session) -> date | None:
-    """The newest day of which a file has quality checks."""
-    query = select(func.max(Dataset.start_date)).where(*_current_days(), col(Dataset.checks).is_not(None))
-    return session.exec(query).one()
-
-
 def _current_days() -> tuple[ColumnElement[bool], ColumnElement[bool]]:
     return col(Dataset.superseded_at).is_(None), col(Dataset.kind) == "day"
 

@@ -14,7 +14,7 @@ from orchestration.resources import Platform
 from orchestration.runs import UNFINISHED
 from orchestration.settings import OrchestrationSettings
 from orchestration.shards import SHARD_TAG, split
-from storage import catalogue, dirty_days
+from storage import checked_days, dirty_days
 from storage.dataset_start import move_dataset_start
 from storage.devices import device_ids
 from storage.dirty_days import DirtyDay
@@ -104,7 +104,7 @@ def due_days(session: Session, now: datetime) -> list[DueDay]:
         or waiting.first_marked_at < now - MAX_WAIT
     }
     open_from = now.date() if now - midnight(now.date()) > QUIET_TIME else now.date() - timedelta(days=1)
-    for closed, count in catalogue.unchecked(session, before=open_from).items():
+    for closed, count in checked_days.unchecked(session, before=open_from).items():
         due[closed] = due.get(closed, 0) + count
     return [DueDay(day, due[day]) for day in sorted(due)]
 

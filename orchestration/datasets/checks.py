@@ -21,7 +21,7 @@ from assets.quality import QUALITY_CHECKS, QualityCheck
 from orchestration.datasets.observations import TELEMETRY_DATASET
 from orchestration.partitions import days, days_of_run, has_partition
 from orchestration.resources import Platform
-from storage import catalogue
+from storage import catalogue, checked_days
 from storage.catalogue import Dataset
 from storage.dagster_checks import delete_runless_results
 from storage.times import utc_now
@@ -60,7 +60,7 @@ def day_quality(
     kinds = [kind for kind in QUALITY_CHECKS if kind in {key.name for key in context.selected_asset_check_keys}]
     tags = context.run.tags
     with platform.session() as session:
-        newest = None if has_partition(tags) else catalogue.newest_checked_day(session)
+        newest = None if has_partition(tags) else checked_days.newest_checked_day(session)
         for day in [newest] if newest else days_of_run(tags):
             yield from _evaluations(context.instance, session, day, kinds)
     for name in context.op_execution_context.selected_output_names:

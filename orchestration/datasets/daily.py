@@ -26,7 +26,7 @@ from orchestration.metadata import (
 from orchestration.partitions import days, days_of_run, devices
 from orchestration.resources import Platform
 from orchestration.shards import Shard
-from storage import catalogue, dirty_days
+from storage import catalogue, checked_days, dirty_days
 from storage.devices import parents_of
 from storage.objects import ObjectStoreUnavailable
 from storage.stores import Stores
@@ -126,7 +126,7 @@ def devices_to_export(session: Session, day: date, config: ExportConfig) -> list
     if not config.only_touched:
         device_ids.update(dirty_days.devices_of_day(session, day))
     elif day < utc_now().date():
-        device_ids.update(catalogue.unchecked_devices(session, day))
+        device_ids.update(checked_days.unchecked_devices(session, day))
     return sorted(device_id for device_id in device_ids if config.holds(device_id))
 
 
