@@ -34,9 +34,13 @@ export function watchConnection() {
     const { status, headers } = event.detail.ctx.response;
     if (status >= 500 && !headers.has("X-Page-Files")) { event.preventDefault(); connectionLost(); }
   });
-  // A request that succeeds clears what an earlier one was told.
+  // What a request was told stays until it succeeds, or until somebody does something else; parts that renew themselves
+  // do not clear it.
+  let refused;
   document.addEventListener("htmx:after:request", (event) => {
-    if (event.detail.ctx.response.status < 400) document.getElementById("notice").replaceChildren();
+    const { response, sourceElement: source } = event.detail.ctx;
+    if (response.status >= 400) refused = source;
+    else if (source === refused || source.matches("form, button, a, input, select")) document.getElementById("notice").replaceChildren();
   });
   window.addEventListener("offline", connectionLost);
 }

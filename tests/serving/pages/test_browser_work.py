@@ -110,6 +110,25 @@ def test_moving_the_threshold_asks_for_the_preview_again(plant: str, open_page: 
     expect(page.get_by_role("heading", name="Power of the press")).to_be_visible()
 
 
+def test_an_error_stays_while_parts_of_the_page_renew_themselves(plant: str, open_page: OpenPage) -> None:
+    page = stays(settled(open_page(f"{plant}/rules/new?device_id=D1", refusals=True)))
+    page.get_by_label("Name").fill("Power of the press")
+    page.get_by_label("Threshold", exact=True).fill("5")
+    page.get_by_text("Only at certain hours").click()
+    page.get_by_label("From", exact=True).fill("25:99")
+    page.get_by_label("To", exact=True).fill("06:00")
+    with page.expect_response("**/rules/preview"):
+        page.get_by_role("button", name="Create the rule").click()
+    notice = settled(page).locator("#notice")
+    expect(notice).to_contain_text("give a time of day")
+    expect(notice).to_be_in_viewport()
+    with page.expect_response("**/rules/preview"):
+        page.get_by_label("From", exact=True).fill("22:00")
+    expect(settled(page).locator("#notice")).to_contain_text("give a time of day")
+    page.get_by_role("button", name="Create the rule").click()
+    page.wait_for_url("**/rules/*-*")
+
+
 def test_an_error_is_shown_in_the_apis_words_and_nothing_is_lost(plant: str, open_page: OpenPage) -> None:
     page = stays(settled(open_page(f"{plant}/analytics", refusals=True)))
     page.get_by_label("Machine").first.fill("NOBODY")
