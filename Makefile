@@ -37,7 +37,7 @@ bench: setup ## measure speed against baselines, and the models on real data (a 
 tour: setup ## take pictures of the demo's pages and report into .tour/, to be looked at
 	@$(BIN)/python -m tests.support.tour .tour
 
-vendor: setup ## fetch the pages' browser libraries as their manifest names them (needs npm)
+vendor: setup ## fetch the pages' browser libraries and the reports' fonts as their manifests name them
 	@$(BIN)/python -m tests.support.vendor
 
 lock: setup ## pin the newest version of every dependency in requirements.txt

@@ -3,9 +3,11 @@
 import re
 import unicodedata
 from functools import cache
+from io import BytesIO
 from pathlib import Path
 
 from assets.reports.canvas import FONTS
+from assets.reports.script_fonts import ScriptFont, needed
 
 MAX_TEXTS, MAX_LENGTH, MAX_CHARACTERS = 8, 40, 4
 _WORD = re.compile(r"[^\s|*]*[^\x00-\u024f\s][^\s|*]*")
@@ -20,10 +22,11 @@ def undrawn(markdown: str, *, by_machine: bool) -> list[str]:
 
     With `by_machine`, the fonts of this machine help, as they do where Typst makes the PDF.
     """
+    of_scripts = frozenset[int]().union(*map(_of_script, needed(markdown)))
     found: dict[str, str] = {}
     for word in _WORD.findall(markdown):
         text = _ESCAPED.sub(r"\1", word)
-        missing = [c for c in dict.fromkeys(text) if _is_drawn(c) and ord(c) not in _of_report()]
+        missing = [c for c in dict.fromkeys(text) if _is_drawn(c) and ord(c) not in _of_report() | of_scripts]
         if missing and by_machine:
             missing = [c for c in missing if ord(c) not in _of_machine()]
         if missing and text not in found:
@@ -50,6 +53,14 @@ def _of_report() -> frozenset[int]:
     import matplotlib  # noqa: PLC0415 - JSON and Excel need not load it
 
     return _characters(FONTS / "Inter-Regular.otf", Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans.ttf")
+
+
+@cache
+def _of_script(font: ScriptFont) -> frozenset[int]:
+    """The characters of a script's font."""
+    from matplotlib.ft2font import FT2Font  # noqa: PLC0415 - JSON and Excel need not load it
+
+    return frozenset(code for file in font.unpacked().values() for code in FT2Font(BytesIO(file)).get_charmap())
 
 
 @cache

@@ -5,6 +5,7 @@ Styles, fonts, logo and figures are in the file, so that it opens without a netw
 
 import shutil
 from base64 import b64encode
+from collections.abc import Sequence
 from pathlib import Path
 
 from assets.reports.budget import Budget
@@ -14,6 +15,7 @@ from assets.reports.layout import Content, write
 from assets.reports.look import Look
 from assets.reports.markdown import with_shortcodes
 from assets.reports.render import environment, pandoc, run
+from assets.reports.script_fonts import ScriptFont, needed
 
 RENDERER = "pandoc"
 _TYPES = {".svg": "image/svg+xml", ".png": "image/png", ".woff2": "font/woff2", ".woff": "font/woff"}
@@ -28,9 +30,10 @@ def render(content: Content, folder: Path, look: Look, budget: Budget) -> bytes:
     """
     budget.step(20, "Drawing")
     shutil.copyfile(look.file("report.lua"), folder / "report.lua")
-    (folder / "page.html").write_text(_page(look), "utf-8")
     source = write(content, folder, look, SCREEN)
-    source.write_text(with_shortcodes(source.read_text("utf-8")), "utf-8")
+    markdown = with_shortcodes(source.read_text("utf-8"))
+    source.write_text(markdown, "utf-8")
+    (folder / "page.html").write_text(_page(look, needed(markdown)), "utf-8")
     budget.step(50, "Typesetting")
     options = ("--to=html5", "--template=page.html", "--shift-heading-level-by=1", "--output=report.html")
     run(pandoc(*options), folder, environment(folder, {}), budget, "HTML")
@@ -40,12 +43,14 @@ def render(content: Content, folder: Path, look: Look, budget: Budget) -> bytes:
     return html
 
 
-def _page(look: Look) -> str:
-    """The page's template with its styles, which are a part of it."""
+def _page(look: Look, more_fonts: Sequence[ScriptFont]) -> str:
+    """The page's template with its styles and fonts, which are a part of it."""
     colours = "".join(f"--{name}: {colour};" for name, colour in sorted(look.colours.items()))
+    fonts = {("Inter", 400): "Inter-Regular.woff", ("Inter", 600): "Inter-SemiBold.woff"}
+    fonts |= {(font.family, weight): name for font in more_fonts for weight, name in font.files}
     faces = "".join(
-        f"@font-face {{ font-family: Inter; font-weight: {weight}; src: url({_data(FONTS / name)}); }}\n"
-        for name, weight in (("Inter-Regular.woff", 400), ("Inter-SemiBold.woff", 600))
+        f'@font-face {{ font-family: "{family}"; font-weight: {weight}; src: url({_data(FONTS / name)}); }}\n'
+        for (family, weight), name in fonts.items()
     )
     style = look.file("style.css").read_text("utf-8")
     logo = f'<img class="logo" alt="" src="{_data(look.logo)}">' if look.logo else ""

@@ -3,6 +3,7 @@
 import re
 import shutil
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from assets.reports.errors import ReportError
 from assets.reports.layout import Content, write
 from assets.reports.look import Look
 from assets.reports.render import environment, pandoc, run
+from assets.reports.script_fonts import ScriptFont, needed
 
 QUARTO_VERSION = ">=1.9"
 FILES = ("pandoc-template.typ", "typst-template.typ", "typst-show.typ", "report.lua")
@@ -36,8 +38,8 @@ def render(content: Content, folder: Path, look: Look, quarto: Path | None, budg
 
     """
     budget.step(20, "Drawing")
-    _lay_out(folder, look)
-    write(content, folder, look, A4)
+    source = write(content, folder, look, A4)
+    _lay_out(folder, look, needed(source.read_text("utf-8")))
     budget.step(50, "Typesetting")
     variables = environment(folder, {"SOURCE_DATE_EPOCH": str(int(content.generated_at.timestamp()))})
     if quarto is not None:
@@ -52,7 +54,7 @@ def render(content: Content, folder: Path, look: Look, quarto: Path | None, budg
     return _checked(folder / "report.pdf", content, "quarto" if quarto else "pandoc and typst")
 
 
-def _lay_out(folder: Path, look: Look) -> None:
+def _lay_out(folder: Path, look: Look, more_fonts: Sequence[ScriptFont]) -> None:
     """Put Typst's template files, colours, logo and fonts into the folder, where both renderers look for them."""
     import matplotlib  # noqa: PLC0415 - its font is beside it
 
@@ -62,12 +64,18 @@ def _lay_out(folder: Path, look: Look) -> None:
     if look.logo:
         shutil.copyfile(look.logo, folder / look.logo.name)
     theme.append(f'#let logo = "{look.logo.name}"' if look.logo else "#let logo = none")
+    families = ("Inter", *(font.family for font in more_fonts), "DejaVu Sans")
+    names = ", ".join(f'"{family}"' for family in families)
+    theme.append(f"#let fonts = ({names})")
     (folder / "theme.typ").write_text("\n".join(theme), "utf-8")
     (folder / "fonts").mkdir()
-    # matplotlib's font has what Inter lacks (Arabic, Hebrew, symbols). Other scripts need a font of the machine.
+    # matplotlib's font has what Inter lacks (Arabic, Hebrew, symbols). Scripts without a font here need the machine's.
     fallback = Path(matplotlib.get_data_path()) / "fonts/ttf"
     for font in (*FONTS.glob("*.otf"), fallback / "DejaVuSans.ttf", fallback / "DejaVuSans-Bold.ttf"):
         shutil.copyfile(font, folder / "fonts" / font.name)
+    for script_font in more_fonts:
+        for name, file in script_font.unpacked().items():
+            (folder / "fonts" / name).write_bytes(file)
 
 
 def _checked(file: Path, content: Content, renderer: str) -> Rendered:

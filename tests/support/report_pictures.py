@@ -28,7 +28,8 @@ from tests.support.report_factories import DAY, HOUR, MINUTE, PARIS, bare, house
 
 MONDAY = datetime(2026, 2, 2, tzinfo=PARIS)
 HOSTILE = (
-    '`#read("s.txt")`{=typst} {{< env X >}} $x$ <b>&amp; | \\ @fig-1 [l](http://x.test) ::: {.callout} =1+1 संयंत्र 设备 Ω'
+    '`#read("s.txt")`{=typst} {{< env X >}} $x$ <b>&amp; | \\ @fig-1 [l](http://x.test) ::: {.callout} =1+1'
+    " संयंत्र क्षेत्र 设备 設備 기계 Ω"
 )
 PHONE = "390,12000"  # pixels
 

@@ -92,7 +92,7 @@ local function drawing(image)
   local file = assert(io.open(image.src, "r"))
   local svg = file:read("a")
   file:close()
-  svg = svg:gsub("^.-(<svg)", "%1", 1):gsub("'Inter'", "Inter, system-ui, sans-serif")
+  svg = svg:gsub("^.-(<svg)", "%1", 1):gsub("'Inter'", "Inter, Noto Sans Devanagari, Droid Sans Fallback, system-ui, sans-serif")
   return (svg:gsub("<svg ", "<svg role=\"img\" aria-label=" .. attribute(image.attributes["fig-alt"]) .. " ", 1))
 end
 

@@ -78,9 +78,10 @@ def test_nobody_who_names_a_device_runs_anything_in_its_report(tmp_path: Path, m
 
 def test_texts_that_need_a_font_are_named_at_the_end(tmp_path: Path) -> None:
     note = "If boxes stand in place of these texts"
-    text = Page(html(replace(EMPTY, device_name="पंप 机械"), tmp_path / "a")).text
+    text = Page(html(replace(EMPTY, device_name="เครื่อง पंप 机械"), tmp_path / "a")).text
     assert note in text
-    assert "पंप (Devanagari U+092A" in text
+    assert "เครื่อง (Thai U+0E40" in text
+    assert "(Devanagari" not in text, "its font is in the file"
     assert note not in Page(html(replace(EMPTY, device_name="Ölpumpe Ω"), tmp_path / "b")).text
 
 

@@ -1,3 +1,4 @@
+import hashlib
 import io
 import json
 import os
@@ -13,7 +14,7 @@ import psutil
 import pypdf
 import pytest
 
-from assets.reports import Report, ReportError, ReportInput, build_report, glyphs
+from assets.reports import Report, ReportError, ReportInput, build_report, glyphs, script_fonts
 from tests.support.report_factories import DAY, MINUTE, PARIS, START, bare, house, steady, table
 from tests.support.servers import wait_until
 
@@ -136,10 +137,35 @@ def test_dates_and_long_words_stay_text_in_their_cells(tmp_path: Path) -> None:
 def test_texts_without_a_font_are_named_at_the_end(
     is_there: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(glyphs, "_of_machine", lambda: frozenset(map(ord, "机械")) if is_there else frozenset())
-    text = pages(pdf(replace(EMPTY, device_name="机械 Ω № العربية ✓"), tmp_path))[-1]
+    monkeypatch.setattr(glyphs, "_of_machine", lambda: frozenset(map(ord, "เครื่อง")) if is_there else frozenset())
+    text = pages(pdf(replace(EMPTY, device_name="เครื่อง 机械 संयंत्र Ω № العربية ✓"), tmp_path))[-1]
     assert ("No font was found for the script of these texts" in text) is not is_there
-    assert ("(CJK U+673A U+68B0)" in text) is not is_there
+    assert ("(Thai U+0E40 U+0E04 U+0E23 U+0E37)" in text) is not is_there
+    assert "(CJK" not in text
+    assert "(Devanagari" not in text
+
+
+def test_scripts_beyond_latin_have_fonts_of_their_own(tmp_path: Path) -> None:
+    name = "संयंत्र 设备 設備 ポンプ 기계"
+    report = pdf(replace(EMPTY, device_name=name), tmp_path)
+    fonts = {str(font) for page in pypdf.PdfReader(io.BytesIO(report.content)).pages for font in _fonts(page)}
+    for family in ("NotoSansDevanagari-SemiBold", "DroidSansFallback"):
+        assert any(font.endswith(family) for font in fonts), fonts
+    assert "No font was found" not in " ".join(pages(report))
+    assert len(report.content) < 200_000, "only what it needs of a font is in a report"
+
+
+def _fonts(page: Any) -> Iterator[str]:
+    for font in page["/Resources"]["/Font"].values():
+        yield font.get_object()["/BaseFont"]
+
+
+def test_fonts_are_those_of_their_manifest() -> None:
+    manifest = json.loads((script_fonts.FOLDER / "manifest.json").read_text())
+    expected = {file["name"]: file["sha256"] for package in manifest for file in package["files"]}
+    found = {name: hashlib.sha256((script_fonts.FOLDER / name).read_bytes()).hexdigest() for name in expected}
+    assert found == expected, "`make vendor` fetches them as the manifest names them"
+    assert {name for font in script_fonts.SCRIPT_FONTS for _, name in font.files} < expected.keys()
 
 
 def test_a_report_without_readings_says_so_on_one_page(tmp_path: Path) -> None:
