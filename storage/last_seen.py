@@ -1,6 +1,6 @@
 """When devices were last seen, and since when ingesters have listened without a break."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -65,6 +65,12 @@ def last_seen_times(session: Session) -> dict[str, int]:
     """When each device's last reading was received, in microseconds."""
     rows = session.exec(select(DeviceLastSeen.device_id, DeviceLastSeen.last_seen_at))
     return {device_id: microseconds(last_seen_at) for device_id, last_seen_at in rows}
+
+
+def senders_among(session: Session, device_ids: Sequence[str]) -> set[str]:
+    """Those of the ids under which something was ever received."""
+    ids = col(DeviceLastSeen.device_id)
+    return set(session.exec(select(ids).where(ids.in_(device_ids))))
 
 
 class Senders(NamedTuple):

@@ -1,5 +1,6 @@
 """Forms become the bodies that the routes of the API take, and are refused in its words."""
 
+import re
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -10,10 +11,15 @@ Body = TypeVar("Body", bound=BaseModel)
 
 
 def number_of(form: Mapping[str, str], name: str, default: float | None = None) -> float | str | None:
-    """The number in a field of a form; `default` if it is blank. Other text stays, and the API says what is wrong."""
+    """The number in a field of a form; `default` if it is blank. Other text stays, and the API says what is wrong.
+
+    A comma may stand for the point, but not where it could part thousands (`1,500`).
+    """
     text = form.get(name, "").strip()
     if not text:
         return default
+    if re.fullmatch(r"[-+]?\d+,(\d{1,2}|\d{4,})", text):
+        text = text.replace(",", ".")
     try:
         return int(text) if text.lstrip("-").isdecimal() else float(text)
     except ValueError:

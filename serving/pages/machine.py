@@ -7,6 +7,7 @@ from typing import Annotated, Any, NamedTuple
 from fastapi import Query, Request, Response
 from sqlmodel import Session
 
+from assets.quality import GAUGE_LIMIT
 from serving.alerts.schemas import AlertPublic
 from serving.auth.principal import CurrentPrincipal
 from serving.auth.tenancy import DatabaseSession
@@ -98,12 +99,16 @@ def overview(
     now = microseconds(utc_now())
     worst = attention.worst_alerts(session, device_id, limit=5)
 
-    def states() -> dict[str, Any]:
-        return states_data(session, reader, settings, site, device_id, start=now - DAY, end=now)
-
     is_part = is_partial(request)
     seen: DeviceLastSeen | None = context["seen"]
     rows = newest_rows(reader, device_id, seen)
+
+    def states() -> dict[str, Any]:
+        # The next reading says what the machine does since the newest one.
+        newest = microseconds(rows[-1]["time"]) if rows else now
+        end = newest if now - GAUGE_LIMIT < newest < now else now
+        return states_data(session, reader, settings, site, device_id, start=end - DAY, end=end)
+
     context |= {
         "values": newest_values(rows, context["metadata"]),
         "newest": max([*(row["time"] for row in rows[-1:]), *([seen.last_seen_at] if seen else [])], default=None),

@@ -114,7 +114,7 @@ def telemetry_csv(
     columns = {
         "timestamp": pa.array(found.time).cast(TIME),
         f"{name}_min": found.low,
-        f"{name}_mean": found.mean,
+        f"{name}_mean": [float(f"{mean:.12g}") for mean in found.mean],
         f"{name}_max": found.high,
     }
     return table_answer(pa.table(columns), "csv", f"{device_id}_{name}", {})

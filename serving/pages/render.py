@@ -15,7 +15,7 @@ from serving.devices.schemas import Status as DeviceStatus
 from serving.http.errors import ProblemDetails
 from serving.http.redirects import way_up
 from serving.pages import csrf, display, static_files
-from serving.pages.wording import in_pages
+from serving.pages.wording import in_pages, label
 from storage.access import Principal, Role
 from storage.jobs import JobStatus
 from storage.rules import SEVERITIES
@@ -63,7 +63,7 @@ _templates = Environment(
     lstrip_blocks=True,
     auto_reload=False,
 )
-_templates.filters |= {**display.FILTERS, "in_pages": in_pages}
+_templates.filters |= {**display.FILTERS, "in_pages": in_pages, "label": label}
 _templates.globals |= {
     "navigation": NAVIGATION,
     "release": version("energy-platform"),

@@ -22,6 +22,7 @@ from serving.pages.forms import body_of, number_of
 from serving.pages.machine_telemetry import ChartQuery, chart_of
 from serving.pages.render import show
 from serving.pages.route import fields_of, form_of, pages, to_page
+from serving.pages.wording import label
 from serving.rules import preview, routes as rules
 from serving.rules.preview_schemas import PreviewRequest
 from serving.rules.schemas import RuleCreate, RulePublic, RuleUpdate
@@ -70,12 +71,19 @@ def new_rule_page(
 
 @router.get("/rules/{rule_id}")
 def rule_page(
-    request: Request, session: DatabaseSession, notify: NotificationSettings, principal: CurrentPrincipal, rule_id: UUID
+    request: Request,
+    session: DatabaseSession,
+    notify: NotificationSettings,
+    principal: CurrentPrincipal,
+    *,
+    outbox: NotificationOutbox,
+    rule_id: UUID,
 ) -> Response:
     """One rule: its form for who may change it, its values for others."""
-    rule = RulePublic.model_validate(rules.existing_rule(session, rule_id), from_attributes=True)
-    values = rule.model_dump(by_alias=True)
-    return show(request, "rule.html", _form(session, values, rule, channels.list_channels(notify, principal)))
+    kept = rules.existing_rule(session, rule_id)
+    rule = RulePublic.model_validate(kept, from_attributes=True)
+    form = _form(session, rule.model_dump(by_alias=True), rule, channels.list_channels(notify, principal))
+    return show(request, "rule.html", form | {"warnings": rules.warnings_of(session, outbox, kept)})
 
 
 @router.post("/rules")
@@ -111,7 +119,8 @@ def preview_rule(
     except Problem as problem:
         return show(request, "partials/rule_preview.html", {"missing": problem.detail, "preview": None})
     except RequestValidationError as error:
-        missing = "; ".join(f"{e.field.removeprefix('body.rule.')}: {e.message}" for e in field_errors(error.errors()))
+        wrong = [(label(e.field.removeprefix("body.rule.")), e.message) for e in field_errors(error.errors())]
+        missing = "; ".join(f"{name}: {message}" for name, message in wrong)
         return show(request, "partials/rule_preview.html", {"missing": missing, "preview": None})
     hit = sorted((d for d in found.devices if d.episodes), key=lambda device: -device.episodes)
     ids = [device.device_id for device in (hit or found.devices)]
@@ -176,6 +185,7 @@ def _form(
         "configured": names,
         "metrics": order_metrics(set(metric_names(session, values["device_ids"][:MAX_DEVICES]))),
         "weekdays": WEEKDAYS,
+        "warnings": [],
         "any_reading": ANY_READING,
         "now_from": utc_now() - DAYS,
     }

@@ -36,13 +36,16 @@ from serving.rules.schemas import (
 )
 from serving.settings import ApiSettings
 from storage.database import limit_statement_time
-from storage.devices import Device
-from storage.last_seen import DeviceLastSeen
+from storage.devices import Device, existing_ids
+from storage.last_seen import DeviceLastSeen, senders_among
 from storage.maintenance import windows_covering
 from storage.rules import ANY_READING, NO_DATA, Rule, existing_rules, rules_for_device
 from storage.settings import Settings
 from storage.telemetry import Reading
 from storage.times import microseconds, utc_now
+
+# Devices that a warning names.
+MAX_NAMED = 5
 
 router = APIRouter(prefix="/api/v1/rules", tags=["rules"], route_class=IdentifiedRoute)
 
@@ -77,7 +80,7 @@ def create_rule(
     check_limit(session, rule, limits.max_rules_per_device)
     session.add(rule)
     session.commit()
-    return RuleAnswer(data=_public(rule), warnings=_warnings(outbox, rule))
+    return RuleAnswer(data=_public(rule), warnings=warnings_of(session, outbox, rule))
 
 
 @router.put("/{rule_id}", responses=problems(NotFound, Conflict, PreconditionFailed))
@@ -108,7 +111,7 @@ def update_rule(
     with session.no_autoflush:
         check_devices(session, rule, set(rule.device_ids) - known_ids)
     answer = _saved(session, limits, rule)
-    return answer.model_copy(update={"warnings": _warnings(outbox, rule)})
+    return answer.model_copy(update={"warnings": warnings_of(session, outbox, rule)})
 
 
 @router.patch("/{rule_id}/status", responses=problems(NotFound, Conflict))
@@ -172,9 +175,16 @@ def existing_rule(session: Session, rule_id: UUID, *, for_update: bool = False) 
     return rule
 
 
-def _warnings(outbox: Outbox, rule: Rule) -> list[str]:
-    """What is said of channels without an address. They are taken, since the ingester may know more than the API."""
-    return [
+def warnings_of(session: Session, outbox: Outbox, rule: Rule) -> list[str]:
+    """What may not work as meant: devices that nobody knows, and channels without an address.
+
+    Both are taken: a device may be registered later, and the ingester may know more than the API.
+    """
+    ids = rule.device_ids
+    unknown = sorted(set(ids) - existing_ids(session, ids) - senders_among(session, ids))
+    named = ", ".join(unknown[:MAX_NAMED]) + (f" and {len(unknown) - MAX_NAMED} more" * (len(unknown) > MAX_NAMED))
+    of_devices = f"device_ids: {named}: not registered, and nothing was received; check the id, or register the device"
+    return [of_devices] * bool(unknown) + [
         f"notification_channels: {channel} has no address here; unless the ingester has NOTIFY_{channel.upper()}, its"
         " notifications are kept as unconfigured and reach nobody"
         for channel in outbox.without_address(rule.notification_channels, rule.tenant_id)

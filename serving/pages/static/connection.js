@@ -34,13 +34,5 @@ export function watchConnection() {
     const { status, headers } = event.detail.ctx.response;
     if (status >= 500 && !headers.has("X-Page-Files")) { event.preventDefault(); connectionLost(); }
   });
-  // What a request was told stays until it succeeds, or until somebody does something else; parts that renew themselves
-  // do not clear it.
-  let refused;
-  document.addEventListener("htmx:after:request", (event) => {
-    const { response, sourceElement: source } = event.detail.ctx;
-    if (response.status >= 400) refused = source;
-    else if (source === refused || source.matches("form, button, a, input, select")) document.getElementById("notice").replaceChildren();
-  });
   window.addEventListener("offline", connectionLost);
 }

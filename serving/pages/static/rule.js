@@ -15,11 +15,14 @@ function shown() {
   for (const part of form.querySelectorAll('[data-of="selected_devices"]')) part.hidden = form.scope.value !== "selected_devices";
 }
 
+// As the platform reads it: a comma may stand for the point.
+const numberOf = (text) => Number(text.trim().replace(",", "."));
+
 if (form) {
   const slider = document.getElementById("slider"), number = form.threshold;
-  if (number.value) slider.value = number.value;
+  if (number.value) slider.value = numberOf(number.value);
   slider.addEventListener("input", () => { number.value = Number(Number(slider.value).toPrecision(4)); ask(); });
-  number.addEventListener("input", () => { slider.value = number.value; });
+  number.addEventListener("input", () => { slider.value = numberOf(number.value); });
   form.addEventListener("input", ask);
   form.addEventListener("change", () => { shown(); ask(); });
   document.addEventListener("change", (event) => { if (event.target.id === "chart_device") ask(); });
@@ -27,7 +30,7 @@ if (form) {
   document.addEventListener("energy:chart", (event) => {
     const values = event.detail.series.flatMap((one) => [...(one.low ?? one.values), ...(one.high ?? [])]).filter((v) => v != null);
     if (!values.length) return;
-    const low = values.reduce((a, b) => Math.min(a, b)), high = values.reduce((a, b) => Math.max(a, b)), now = Number(number.value || high);
+    const low = values.reduce((a, b) => Math.min(a, b)), high = values.reduce((a, b) => Math.max(a, b)), now = number.value ? numberOf(number.value) : high;
     const margin = (high - low || Math.abs(high) || 1) * 0.1;
     slider.min = Math.min(low - margin, now); slider.max = Math.max(high + margin, now);
     slider.value = now;

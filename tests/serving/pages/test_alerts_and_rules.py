@@ -133,7 +133,8 @@ def test_a_rule_is_previewed_created_and_changed(client: TestClient, stores: Sto
     assert "threshold" in missing
     wrong = browser.send("/rules", of="/rules/new", **FIELDS | {"threshold": "hot"})
     assert wrong.status_code == 422
-    assert "is not a number" in wrong.text
+    assert "Threshold: &#34;hot&#34; is not a number" in wrong.text
+    assert browser.send("/rules", of="/rules/new", **FIELDS | {"threshold": "7,500"}).status_code == 422
     created = browser.send(
         "/rules", of="/rules/new", days=["0", "1"], **{"from": "06:00", "to": "18:00"},
         notification_channels="email", **FIELDS,
@@ -145,10 +146,14 @@ def test_a_rule_is_previewed_created_and_changed(client: TestClient, stores: Sto
     assert rule["active_hours"] == {"days": [0, 1], "from": "06:00", "to": "18:00"}
     page = browser.page(f"/rules/{rule['rule_id']}")
     assert 'value="75"' in page
-    saved = browser.send(f"/rules/{rule['rule_id']}", of="/rules/new", **FIELDS | {"threshold": "76.5"})
+    saved = browser.send(f"/rules/{rule['rule_id']}", of="/rules/new", **FIELDS | {"threshold": "76,5"})
     assert "The rule is saved" in saved.text
+    assert "not registered" not in saved.text
     (rule,) = client.get("/api/v1/rules").json()["data"]
     assert (rule["threshold"], rule["cooldown_minutes"], rule["active_hours"]) == (76.5, 15, None)
+    mistyped = browser.send(f"/rules/{rule['rule_id']}", of="/rules/new", **FIELDS | {"device_ids": "D1 NOPE"}).text
+    assert "Machines: NOPE: not registered" in mistyped
+    assert "Machines: NOPE: not registered" in browser.page(f"/rules/{rule['rule_id']}")
 
 
 def test_what_becomes_part_of_a_page_knows_the_pages_way(client: TestClient) -> None:

@@ -140,6 +140,37 @@ def test_an_error_is_shown_in_the_apis_words_and_nothing_is_lost(plant: str, ope
     assert has_stayed(page)
 
 
+def test_an_error_stays_in_sight_and_takes_back_that_something_was_done(plant: str, open_page: OpenPage) -> None:
+    page = stays(settled(open_page(f"{plant}/alerts", refusals=True)))
+    page.locator("[data-group]", has_text="D1").get_by_label("all of this machine").check()
+    page.get_by_label("Your name").fill("Ann")
+    page.get_by_role("button", name="Resolve").click()
+    done = page.get_by_text("2 alerts changed")
+    expect(done).to_be_visible()
+    expect(page.get_by_label("Your name")).to_have_value("Ann")
+    page.evaluate("scrollTo(0, document.body.scrollHeight)")
+    page.get_by_role("button", name="Acknowledge").click()
+    notice = page.locator("#notice")
+    expect(notice).to_contain_text("no alert is chosen")
+    expect(notice).to_be_in_viewport()
+    expect(done).to_be_hidden()
+    page.locator("[data-all]").first.check()
+    page.get_by_role("button", name="Acknowledge").click()
+    expect(page.get_by_text("changed")).to_be_visible()
+    expect(notice).to_be_empty()
+    assert has_stayed(page)
+
+
+def test_a_rule_is_paused_and_resumed_by_keyboard(plant: str, open_page: OpenPage) -> None:
+    page = stays(settled(open_page(f"{plant}/rules")))
+    page.get_by_role("button", name="Pause").first.focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("button", name="Resume").first).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("button", name="Pause").first).to_be_focused()
+    assert has_stayed(page)
+
+
 def test_an_analysis_is_followed_until_its_result(plant: str, session: Session, open_page: OpenPage) -> None:
     job_id = add_job(
         session, "anomaly", status="running", progress=10.0, message="Reading datasets", date_range_end=utc_now()

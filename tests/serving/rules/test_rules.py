@@ -233,8 +233,11 @@ def test_channels_without_an_address_are_taken_and_named(settings: Settings, mon
     with TestClient(create_app(settings), base_url="http://127.0.0.1") as client:
         answer = client.post("/api/v1/rules", json=HOT | {"notification_channels": ["email", "pager"]}).json()
         assert [warning.partition(" has no address")[0] for warning in answer["warnings"]] == [
-            "notification_channels: pager"
+            "device_ids: D1: not registered, and nothing was received; check the id, or register the device",
+            "notification_channels: pager",
         ]
+        device = {"device_id": "D1", "device_name": "Press", "device_type": "press", "location": "Hall 1"}
+        assert client.post("/api/v1/devices", json=device).status_code == 201
         path = f"/api/v1/rules/{answer['data']['rule_id']}"
         assert client.patch(path, json={"notification_channels": ["email"]}).json()["warnings"] == []
         assert client.post("/api/v1/rules", json=HOT | {"rule_name": " "}).status_code == 422
