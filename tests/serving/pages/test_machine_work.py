@@ -91,7 +91,7 @@ def test_datasets_come_newest_first_a_page_at_a_time(client: TestClient, stores:
         export_day(stores, "D1", day)
     stores.session.commit()
     pages = [page(client, f"/machines/D1/data?page_size=2&page={number}") for number in (1, 2)]
-    shown = [re.findall(r"<td>(20\d\d-\d\d-\d\d)</td>", text) for text in pages]
+    shown = [re.findall(r"<td><span class=\"day\">(20\d\d-\d\d-\d\d)</span></td>", text) for text in pages]
     assert shown == [[str(days[2]), str(days[1])], [str(days[0])]]
     assert "of 3" in pages[0]
     (link,) = re.findall(r'href="([^"]*/dataset\?key=[^"]*)"', pages[1])
