@@ -5,8 +5,10 @@ The modules of the commands import what they work with inside their functions, s
 
 import os
 import sys
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
 from cli import broker, devices, failures, keys, models, quarantine, reports, tenants
 from cli.backfill import backfill
@@ -20,8 +22,32 @@ from cli.status import status
 from cli.up import up
 from storage.settings import SettingsError
 
+
+class Commands(TyperGroup):
+    """The commands. What Pydantic, which Typer reads options with, says of a wrong value is put in plain words."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Invoke a command.
+
+        Raises:
+            typer.BadParameter: an argument or an option is wrong.
+
+        """
+        try:
+            return super().invoke(ctx)
+        except typer.BadParameter as error:
+            from pydantic import ValidationError
+
+            from storage.validation import sentence
+
+            if isinstance(error.__cause__, ValidationError):
+                error.message = sentence(error.__cause__.errors(include_url=False)[0])
+            raise
+
+
 app = typer.Typer(
     name="energy",
+    cls=Commands,
     help="The platform for the energy and health of a plant's machines.",
     no_args_is_help=True,
     add_completion=False,

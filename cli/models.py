@@ -1,6 +1,7 @@
 """`energy models`: list, show and delete the models that analyses have fitted and kept."""
 
 import json
+import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -28,6 +29,9 @@ def list_models(device: Device = None) -> None:
         check_identifier(device, "--device")
     with migrated_session() as session:
         rows = kept_models(session, device)
+    if not rows:
+        whose = f"of {device} " if device else ""
+        print(f"energy: no model {whose}is kept; analyses keep those that they fit", file=sys.stderr)
     head = f"{'ID':>8} {'DEVICE':24} {'ANALYSIS':10} {'MODEL':18} {'DAYS':24} {'KB':>7}  LAST USED"
     print(head)
     for row in rows:

@@ -4,7 +4,9 @@ import subprocess
 import sys
 
 import pytest
+from typer.testing import CliRunner
 
+from cli.main import app
 from storage.settings import Settings
 
 HEAVY = {"dagster", "sqlalchemy", "pyarrow", "duckdb", "httpx", "fastapi", "numpy"}
@@ -44,3 +46,22 @@ def test_a_database_that_does_not_answer(
     (line,) = done.stderr.splitlines()
     assert line.startswith("energy: ")
     assert "does not answer" in line
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("models show abc", '"abc" is not a number; give a number such as 12'),
+        ("models delete 1 x", '"x" is not a number; give a number such as 12'),
+        ("quarantine list --limit 0", '"0" is out of range; give 1 or more'),
+        ("quarantine list --limit 1.5", '"1.5" is not a whole number; give one such as 12'),
+        ("backfill --from 2026-13-01 --to 2026-12-31", "'2026-13-01' does not match the formats '%Y-%m-%d'"),
+        ("backfill --from 2026-02-01 --to 2026-02-02 --asset x", "'x' is not one of 'telemetry_dataset'"),
+    ],
+)
+def test_a_wrong_value_is_refused_in_plain_words(command: str, message: str) -> None:
+    done = CliRunner().invoke(app, command.split(), env={"COLUMNS": "200"})
+    assert done.exit_code == 2
+    assert message in done.output
+    assert "Value error" not in done.output
+    assert "Input should" not in done.output
