@@ -93,13 +93,14 @@ def correct(
     reader: Readings,
     settings: PlatformSettings,
     device_id: DevicePath,
+    query: Annotated[EnergyQuery, Query()],
 ) -> Response:
     """Settle a finding, as POST /api/v1/devices/{device_id}/corrections does."""
     form = form_of(request)
     fields = {name: form[name] for name in ("metric", "from", "to", "action", "reason") if form.get(name)}
     body = body_of(CorrectionFields, fields)
     corrections.create_correction(session, principal, reader, settings, device_id, body=body)
-    return to_page(request, f"machines/{device_id}/energy")
+    return to_page(request, f"machines/{device_id}/energy?days={query.days}")
 
 
 @router.post("/machines/{device_id}/corrections/{correction_id}/undo")
@@ -112,12 +113,13 @@ def undo(
     settings: PlatformSettings,
     device_id: DevicePath,
     correction_id: int,
+    query: Annotated[EnergyQuery, Query()],
 ) -> Response:
     """Undo a correction."""
     reason = form_of(request).get("reason")
     body = body_of(UndoFields, {"reason": reason}) if reason else None
     corrections.undo_correction(session, principal, reader, settings, device_id, correction_id=correction_id, body=body)
-    return to_page(request, f"machines/{device_id}/energy")
+    return to_page(request, f"machines/{device_id}/energy?days={query.days}")
 
 
 def _energy(

@@ -9,7 +9,7 @@ function show(isLost) {
 
 async function retry() {
   try {
-    const answer = await fetch(new URL("health", document.querySelector("a.brand").href), { cache: "no-store" });
+    const answer = await fetch(new URL("health", document.querySelector("a.brand").href), { cache: "no-store", signal: AbortSignal.timeout(RETRY_MS) });
     if (!answer.ok) throw new Error(answer.status);
     show(false);
     document.dispatchEvent(new CustomEvent("energy:back"));
@@ -27,7 +27,8 @@ export function connectionLost() {
 export function watchConnection() {
   document.addEventListener("htmx:error", (event) => {
     const error = event.detail.error;
-    if (event.detail.ctx && (error instanceof TypeError || error?.name === "AbortError")) connectionLost();
+    // htmx gives up with the word "timeout".
+    if (event.detail.ctx && (error instanceof TypeError || error === "timeout")) connectionLost();
   });
   // A proxy's error is not shown as a part of the page.
   document.addEventListener("htmx:before:response", (event) => {

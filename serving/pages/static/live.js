@@ -2,7 +2,7 @@
 import { formatNumber } from "./number.js";
 import { duration, setAge } from "./time.js";
 
-const FIRST_RETRY_MS = 1000, LONGEST_RETRY_MS = 30000, SILENT_MS = 75000;
+const FIRST_RETRY_MS = 1000, LONGEST_RETRY_MS = 30000, SILENT_MS = 45000;
 const NO_RETRY = new Set([4403, 4404, 4422]);
 const place = document.querySelector("[data-live]");
 let retryMs = FIRST_RETRY_MS, watch, newest = new Date(place.dataset.newest);

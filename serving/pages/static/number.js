@@ -33,13 +33,15 @@ export function formatTick(value, unit = "") {
 // Figures that the server wrote and that the reader may want in another unit.
 export function watchUnits() {
   const write = (root) => {
-    for (const element of root.querySelectorAll?.("data[data-unit]") ?? []) {
-      element.textContent = formatNumber(Number(element.value), element.dataset.unit);
+    for (const element of [root.closest?.("data[data-unit]"), ...root.querySelectorAll("data[data-unit]")]) {
+      const text = element && formatNumber(Number(element.value), element.dataset.unit);
+      if (element && element.textContent !== text) element.textContent = text;
     }
   };
   if (preference("temperature")) write(document);
+  // A part that is morphed gets new texts in elements that stay.
   new MutationObserver((changes) => {
-    if (preference("temperature")) for (const change of changes) for (const node of change.addedNodes) write(node);
-  }).observe(document.body, { childList: true, subtree: true });
+    if (preference("temperature")) for (const { target } of changes) write(target.parentElement ?? document);
+  }).observe(document.body, { childList: true, characterData: true, subtree: true });
   document.addEventListener("energy:preference", () => write(document));
 }

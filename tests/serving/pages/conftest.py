@@ -75,6 +75,7 @@ def _is_expected(text: str, *, refusals: bool) -> bool:
         "ERR_CONNECTION",
         "WebSocket",
         "Failed to fetch",
+        "htmx:error: timeout",
         *(("status of 404", "status of 422") if refusals else ()),
     )
     return any(word in text for word in words)

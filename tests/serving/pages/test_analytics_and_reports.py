@@ -94,7 +94,7 @@ def test_a_result_is_shown_with_its_chart(client: TestClient, session: Session, 
         assert [span["kind"] for span in drawn["spans"]] == ["anomaly"]
     if kind == "forecast":
         assert [s["label"] for s in browser.json(f"/analytics/{job_id}/forecast-chart")["series"]][1] == "forecast"
-        assert "error beside repeating the day before" in page
+        assert "error beside the best simple guess" in page
     if kind == "prediction":
         assert "25\N{NO-BREAK SPACE}%" in page
 
@@ -127,7 +127,7 @@ def test_a_report_is_asked_for_and_shown_in_place(client: TestClient, session: S
     assert made[0]["date_range_end"] == "2026-02-08T00:00:00Z"
     job_id = next(job["job_id"] for job in made if job["format"] == "pdf")
     assert asked.headers["HX-Redirect"].endswith(job_id)
-    assert "waits for its turn" in browser.page(f"/reports/{job_id}")
+    assert "Waits for" in browser.page(f"/reports/{job_id}")
     job = jobs.claim(session, ReportJob, job_id, "run")
     assert job
     key = f"reports/D1/{job_id}/D1.pdf"

@@ -171,6 +171,30 @@ def test_a_rule_is_paused_and_resumed_by_keyboard(plant: str, open_page: OpenPag
     assert has_stayed(page)
 
 
+def test_what_was_typed_into_a_form_stays_when_its_options_come_anew(plant: str, open_page: OpenPage) -> None:
+    page = settled(open_page(f"{plant}/analytics"))
+    page.get_by_label("From day").fill("2026-02-03")
+    suggested = page.get_by_label("To day").input_value()
+    page.get_by_label("Machine").first.fill("D1")
+    page.locator("#analysis_type").select_option("forecast")
+    expect(page.get_by_label("Metric")).to_be_attached()
+    settled(page)
+    expect(page.get_by_label("From day")).to_have_value("2026-02-03")
+    expect(page.get_by_label("To day")).to_have_value(suggested)
+
+
+def test_a_platform_that_does_not_answer_in_time_is_said_to_be_away(plant: str, open_page: OpenPage) -> None:
+    page = settled(open_page(f"{plant}/alerts", refusals=True))
+    page.evaluate("htmx.config.defaultTimeout = 300")
+    page.route("**/alerts?*", lambda _route: None)
+    page.route("**/health", lambda _route: None)
+    page.get_by_label("State", exact=True).select_option("resolved")
+    banner = page.get_by_text("The platform does not answer")
+    expect(banner).to_be_visible()
+    page.unroute("**/health")
+    expect(banner).to_be_hidden()
+
+
 def test_an_analysis_is_followed_until_its_result(plant: str, session: Session, open_page: OpenPage) -> None:
     job_id = add_job(
         session, "anomaly", status="running", progress=10.0, message="Reading datasets", date_range_end=utc_now()
