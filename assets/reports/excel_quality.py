@@ -82,7 +82,7 @@ def corrections(sheets: Sheets, content: ReportContent) -> None:
         sheets.time_column(say("excel.end")),
         Column(say("excel.measurement"), 22, TEXT),
         Column(say("excel.action"), 16, TEXT),
-        Column(say("excel.value"), 12, NUMBER),
+        Column(say("excel.amount"), 12, NUMBER),
         Column(say("excel.unit"), 9, TEXT),
         Column(say("excel.reason"), 50, TEXT),
         Column(say("excel.by"), 20, TEXT),

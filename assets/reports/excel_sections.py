@@ -92,7 +92,7 @@ def load(sheets: Sheets, content: ReportContent) -> None:
     say, language = sheets.language.say, sheets.language
     figures = [
         Column(say("excel.figure"), 36, TEXT),
-        Column(say("excel.value"), 14, NUMBER),
+        Column(say("excel.amount"), 14, NUMBER),
         Column(say("excel.unit"), 9, TEXT),
         sheets.time_column(say("excel.reached_at")),
         Column(say("excel.note"), 60, TEXT),
@@ -147,7 +147,7 @@ def risk(sheets: Sheets, content: ReportContent, empty: str) -> None:
     say = sheets.language.say
     columns = [
         Column(say("excel.figure"), 44, TEXT),
-        Column(say("excel.value"), 16, NUMBER),
+        Column(say("excel.amount"), 16, NUMBER),
         sheets.time_column(say("excel.as_of")),
     ]
     sheets.table(say("excel.risk"), columns, list(_risk(sheets, content)), empty=empty)

@@ -34,10 +34,10 @@ local function label_cells(tbl)
 end
 
 -- Words of more characters may break in a cell of the PDF, which would else lie over its neighbour.
-local MAX_WORD = 16
+local MAX_WORD, HYPHEN = 16, 45
 
 local function breakable(word)
-  if utf8.len(word.text) <= MAX_WORD then return nil end
+  if (utf8.len(word.text) or 0) <= MAX_WORD then return nil end
   local parts, part, count = pandoc.Inlines({}), "", 0
   for _, code in utf8.codes(word.text) do
     if count > 0 and count % MAX_WORD == 0 then
@@ -45,7 +45,7 @@ local function breakable(word)
       parts:extend({ pandoc.Str(part), pandoc.RawInline("typst", "#box()") })
       part = ""
     end
-    part, count = part .. utf8.char(code), count + 1
+    part, count = part .. utf8.char(code), code == HYPHEN and 0 or count + 1 -- lines break there anyway
   end
   parts:insert(pandoc.Str(part))
   return parts
