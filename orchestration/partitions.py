@@ -53,7 +53,7 @@ months = dg.MonthlyPartitionsDefinition(start_date=first_day.replace(day=1).isof
 devices = dg.DynamicPartitionsDefinition(name=DEVICE_PARTITIONS)
 
 
-# Dagster itself launches a run of any partition, or of none, if a program asks it to.
+# Dagster itself launches a run of any day or month, or of none, if a program asks it to. Unknown devices it refuses.
 def has_partition(tags: Mapping[str, str]) -> bool:
     """Whether a run with these tags is one of a partition, or of a range of them."""
     return PARTITION_TAG in tags or RANGE_TAGS[0] in tags
@@ -87,18 +87,6 @@ def months_of_run(tags: Mapping[str, str]) -> list[date]:
     if last >= utc_now().date().replace(day=1):
         raise _refused(f"{last:%Y-%m} is not over. A month can be merged when all of its days have closed.")
     return [date.fromisoformat(key) for key in months.get_partition_keys_in_range(_range(first, last))]
-
-
-def device_of_run(tags: Mapping[str, str]) -> str:
-    """The device of a run with these tags, which may be unknown.
-
-    Raises:
-        dg.Failure: there is none.
-
-    """
-    if device_id := tags.get(PARTITION_TAG):
-        return device_id
-    raise _refused("The run has no partition. Choose a device.")
 
 
 def _ends(tags: Mapping[str, str], name: str) -> tuple[date, date]:

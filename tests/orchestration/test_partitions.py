@@ -6,14 +6,12 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from orchestration.analyses.results import forecast
 from orchestration.datasets.daily import ExportConfig, telemetry_dataset
 from orchestration.datasets.monthly import telemetry_monthly
 from orchestration.datasets.observations import TELEMETRY_DATASET
 from orchestration.definitions import defs
 from orchestration.jobs.exports import export_job
 from orchestration.partitions import first_day
-from orchestration.resources import Platform
 from storage.job_runs import PARTITION_TAG
 from storage.stores import Stores
 from storage.times import utc_now
@@ -38,26 +36,18 @@ def range_of(first: date, last: date) -> dict[str, str]:
         (telemetry_monthly, {}, "The run has no partition. Choose a month, or a range of months."),
         (telemetry_monthly, {PARTITION_TAG: f"{TODAY.replace(day=1)}"}, f"{TODAY:%Y-%m} is not over"),
         (telemetry_monthly, {PARTITION_TAG: "1999-01-01"}, f"1999-01 is before {first_day:%Y-%m}"),
-        (forecast, {}, "The run has no partition. Choose a device."),
-        (forecast, {PARTITION_TAG: "NO-SUCH"}, "NO-SUCH has no dataset"),
     ],
 )
 @pytest.mark.usefixtures("stores")
 def test_a_partition_that_does_not_exist_is_refused_in_words(
-    platform: Platform, instance: dg.DagsterInstance, asset: Any, tags: dict[str, str], reason: str
+    instance: dg.DagsterInstance, asset: Any, tags: dict[str, str], reason: str
 ) -> None:
-    assert reason in failure_of(asset, instance, platform, tags)
+    assert reason in failure_of(asset, instance, tags)
     assert instance.get_latest_materialization_event(asset.key) is None
 
 
-def failure_of(
-    asset: Any, instance: dg.DagsterInstance, platform: Platform, tags: dict[str, str], config: Any = None
-) -> str:
-    job = dg.Definitions(
-        [asset],
-        resources={"platform": platform},
-        jobs=[dg.define_asset_job("one", [asset], executor_def=dg.in_process_executor)],
-    ).resolve_job_def("one")
+def failure_of(asset: Any, instance: dg.DagsterInstance, tags: dict[str, str], config: Any = None) -> str:
+    job = defs().resolve_job_def("monthly_job" if asset is telemetry_monthly else "dataset_job")
     run_config = dg.RunConfig(ops={asset.key.path[-1]: config}) if config else None
     with pytest.raises(dg.Failure) as failed:
         job.execute_in_process(instance=instance, tags=tags, run_config=run_config)
@@ -72,10 +62,10 @@ def failure_of(
     ],
 )
 def test_a_run_that_would_export_nothing_is_refused(
-    stores: Stores, platform: Platform, instance: dg.DagsterInstance, config: ExportConfig, reason: str
+    stores: Stores, instance: dg.DagsterInstance, config: ExportConfig, reason: str
 ) -> None:
     store(stores, reading(0))
-    assert reason in failure_of(telemetry_dataset, instance, platform, {PARTITION_TAG: "2026-02-12"}, config)
+    assert reason in failure_of(telemetry_dataset, instance, {PARTITION_TAG: "2026-02-12"}, config)
     assert instance.get_latest_materialization_event(TELEMETRY_DATASET) is None
 
 
