@@ -14,6 +14,7 @@ from serving.auth.principal import CurrentPrincipal
 from serving.auth.tenancy import DatabaseSession
 from serving.dependencies import JobLauncher, Objects, PlatformSettings
 from serving.devices.schemas import DeviceId
+from serving.http.errors import Invalid
 from serving.http.pagination import PageQuery
 from serving.http.redirects import redirect
 from serving.jobs import lifecycle
@@ -133,11 +134,20 @@ def report_in_place(request: Request, session: DatabaseSession, objects: Objects
 
 
 def subject_of_form(form: Mapping[str, str]) -> dict[str, Any]:
-    """What the form says the report is about: a device, several, or all."""
+    """What the form says the report is about: a device, several, or all.
+
+    Raises:
+        Invalid: It is about one machine, and names none or several.
+
+    """
     ids = list(dict.fromkeys(form.get("device_ids", "").replace(",", " ").split()))
     if form.get("scope") == "fleet":
         return {"scope": "fleet", **({"device_ids": ids} if ids else {})}
-    return {"device_id": ids[0] if ids else ""}
+    if not ids:
+        raise Invalid("no machine is given; write its id", field="device_ids")
+    if len(ids) > 1:
+        raise Invalid(f"{len(ids)} machines are given; choose one, or several machines together", field="device_ids")
+    return {"device_id": ids[0]}
 
 
 def analyses_of_form(form: Mapping[str, str], request: Request) -> dict[str, Any]:

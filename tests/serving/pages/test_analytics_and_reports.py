@@ -213,3 +213,19 @@ def test_a_result_says_that_its_data_changed(client: TestClient, session: Sessio
     for path in (f"/analytics/{job_id}", "/machines/D1/analyses"):
         assert "were made again since: 1 file differs" in browser.page(path)
     assert client.get(f"/api/v1/analytics/results/{job_id}").json()["changed_files"] == 1
+
+
+@pytest.mark.parametrize("path", ["/reports", "/reports/schedules"])
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"device_ids": " ", "formats": "pdf"}, "no machine is given"),
+        ({"device_ids": "D1 D2", "formats": "pdf"}, "2 machines are given"),
+    ],
+)
+def test_nothing_is_left_out_of_what_is_asked_for(
+    client: TestClient, path: str, fields: dict[str, str], says: str
+) -> None:
+    days = {"start_date": "2026-02-01", "end_date": "2026-02-07", "frequency": "weekly"}
+    refused = Browser(client).send(path, **days, **fields)
+    assert (refused.status_code, says in refused.text) == (422, True)
