@@ -1,6 +1,7 @@
 """The pages in a real browser: what people see, hear and do."""
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -239,11 +240,13 @@ def test_the_first_page_on_a_wall_needs_no_hand(
         page.goto(f"{address(settings)}/?wall=1")
         expect(page.locator("header.top")).to_be_hidden()
         expect(page.locator("#worst li")).to_have_count(40)
-        expect(settled(page).get_by_text("Loading …")).to_have_count(0)
-    page.evaluate("htmx.trigger('#worst', 'energy:refresh')")
-    expect(page.locator("#connection")).to_be_visible()
-    with serving(settings):
-        expect(page.locator("#connection")).to_be_hidden(timeout=20_000)
+        lost = re.compile("/home/|/health")
+        page.route(lost, lambda route: route.abort("connectionrefused"))
+        page.evaluate("htmx.trigger('#worst', 'energy:refresh')")
+        expect(page.locator("#connection")).to_be_visible()
+        page.unroute(lost)
+        with page.expect_response("**/home/machines**"):  # the parts are asked for at once
+            expect(page.locator("#connection")).to_be_hidden(timeout=20_000)
         with page.expect_navigation():  # an update of the platform, as the page sees it
             page.evaluate("document.documentElement.dataset.files = 'older'; htmx.trigger('#worst', 'energy:refresh')")
         expect(page.locator("header.top")).to_be_hidden()
