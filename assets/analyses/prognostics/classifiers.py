@@ -14,7 +14,7 @@ MAX_QUICK = 5_000
 QUICK_TREES = 60  # enough to compare features, and for the curve
 # Many features say the same: of three tenths of them, each split finds one that says something.
 FEATURE_SHARE = 0.3
-MEMBERS = 4  # gradient boosting models
+MEMBERS = 6  # gradient boosting models
 
 
 def _random_forest(seed: int, *, quick: bool) -> Any:
