@@ -67,6 +67,7 @@ def analyse(
     """
     if analysis_type not in ANALYSES or model_name not in ANALYSES[analysis_type].models:
         raise CannotAnalyse(f"There is no model {model_name} for the analysis type {analysis_type}.")
+    import sklearn  # noqa: F401, PLC0415 - a limit holds for the pools of threads that are loaded when it is set
     from threadpoolctl import threadpool_limits  # noqa: PLC0415 - only a run needs it
 
     # The matrices are small: on two busy cores several threads wait for one another up to 40 times as long.

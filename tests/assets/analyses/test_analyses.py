@@ -3,6 +3,9 @@
 import csv
 import gzip
 import json
+import os
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, get_args
@@ -207,3 +210,20 @@ def test_too_little_history_says_how_much_is_needed() -> None:
     rows = dataset({"power": np.arange(30.0)}, timedelta(hours=1))
     with pytest.raises(CannotAnalyse, match=r"need \d+ hours of history; there are (29|30)"):
         run("forecast", "prophet", rows)
+
+
+def test_threads_are_limited_from_the_first_analysis_of_a_process_on() -> None:
+    """A job is a process of its own, and the libraries load their pools of threads when they are first used."""
+    code = (
+        "from assets.analyses import ForecastParameters, registry\n"
+        "from threadpoolctl import threadpool_info\n"
+        "def pools(*_):\n"
+        "    import scipy.linalg, sklearn.ensemble\n"
+        "    print({pool['user_api']: pool['num_threads'] for pool in threadpool_info()})\n"
+        "    raise SystemExit\n"
+        "registry._run = pools\n"
+        "registry.analyse('forecast', 'auto', None, ForecastParameters(), None)\n"
+    )
+    environment = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
+    run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert run.stdout == "{'blas': 1, 'openmp': 1}\n"
