@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pypdf
 
 from assets.energy import STATES, EnergyFigures, StateFigures, standby
 from assets.energy.cells import MILLIONTHS
@@ -32,6 +33,7 @@ HOSTILE = (
     " संयंत्र क्षेत्र 设备 設備 기계 Ω"
 )
 PHONE = "390,12000"  # pixels
+SHOWN = 16  # pages at either end of a file
 
 
 def working(start: datetime, days: int) -> list[tuple[int, int]]:
@@ -230,9 +232,9 @@ def pictures(name: str, language: LanguageCode, folder: Path) -> Iterator[Path]:
         elif kind == "excel":
             command = ["soffice", "--headless", "--convert-to", "pdf", "--outdir", str(folder / "sheets"), str(file)]
             subprocess.run(command, check=True, timeout=300, capture_output=True)
-            _print(folder / "sheets" / f"{stem}.pdf", last=40)
+            _print(folder / "sheets" / f"{stem}.pdf")
         else:
-            _print(file, last=40)
+            _print(file)
     yield from sorted(folder.rglob(f"{stem}*.png"))
 
 
@@ -242,9 +244,23 @@ def _photograph(file: Path) -> None:
     subprocess.run(["chromium", *options, picture, file.as_uri()], check=True, timeout=120, capture_output=True)
 
 
-def _print(pdf: Path, last: int) -> None:
-    command = ["pdftoppm", "-r", "60", "-l", str(last), "-png", str(pdf), str(pdf.with_suffix(""))]
-    subprocess.run(command, check=True, timeout=120)
+def _print(pdf: Path) -> None:
+    """Turn the first and the last pages into pictures; between them are those of the readings."""
+    pages = len(pypdf.PdfReader(pdf).pages)
+    for first, last in {(1, min(pages, SHOWN)), (max(pages - SHOWN, 0) + 1, pages)}:
+        command = [
+            "pdftoppm",
+            "-r",
+            "60",
+            "-f",
+            str(first),
+            "-l",
+            str(last),
+            "-png",
+            str(pdf),
+            str(pdf.with_suffix("")),
+        ]
+        subprocess.run(command, check=True, timeout=120)
 
 
 def main(folder: Path, names: list[str]) -> None:
