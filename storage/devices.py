@@ -46,6 +46,11 @@ NAMED_METRICS = ("voltage", "current", "power", "temperature")
 UNITS = {"voltage": "V", "current": "A", "power": "W", "temperature": "°C", "power_factor": "1"}
 
 
+def with_unit(number: str, unit: str | None) -> str:
+    """A number as a text with its unit, if it has one: "1" is that of a share."""
+    return f"{number} {unit}" if unit not in (None, "", "1") else number
+
+
 def order_metrics(names: set[str]) -> list[str]:
     """The four named metrics, whether they are among the names or not, then the other names in alphabetical order."""
     return [*NAMED_METRICS, *sorted(names.difference(NAMED_METRICS))]

@@ -7,7 +7,7 @@ from datetime import timedelta
 import numpy as np
 import pandas as pd
 
-from assets.analyses.events import BLOCKS, smoothed, threshold
+from assets.analyses.events import BLOCKS, smoothed, threshold, without_tails
 from assets.analyses.features import Features, FittedFeatures
 from assets.analyses.parameters import AnomalyParameters
 from assets.analyses.result import Progress
@@ -45,8 +45,8 @@ class Detector:
     """What a detector learnt.
 
     `limit`: the threshold by the alert budget. `usual`: the median score of the training rows. `grid`: the step of the
-    means if rows were averaged. `times` (µs) and `scores`: the rows of the fit; training rows were scored by models
-    without them.
+    means if rows were averaged. `times` (µs), `scores` and `ahead`: the rows of the fit, each with the score of the
+    window that ends with it, and of the one that begins with it; training rows were scored by models without them.
     """
 
     features: FittedFeatures
@@ -56,17 +56,21 @@ class Detector:
     grid: timedelta | None
     times: Times
     scores: Floats
+    ahead: Floats
 
     def score(self, prepared: Features, times: Times) -> Floats:
         """The smoothed scores of rows. Rows of the fit have the scores that they had."""
         at = np.minimum(np.searchsorted(self.times, times), len(self.times) - 1)
         is_known = self.times[at] == times
-        scores = np.where(is_known, self.scores[at], 0.0)
+        scores, ahead = (np.where(is_known, known[at], 0.0) for known in (self.scores, self.ahead))
         fresh = np.flatnonzero(~is_known)
         for name, fitted in self.scorers.items():
             own = fitted.score(prepared, fresh, SCORERS[name].OUTSIDE)
-            scores[fresh] += own if len(self.scorers) == 1 else fitted.in_spreads(own) / len(self.scorers)
-        return smoothed(scores, prepared.step)
+            own = own if len(self.scorers) == 1 else fitted.in_spreads(own) / len(self.scorers)
+            scores[fresh] += own
+            ahead[fresh] += from_window(own, SCORERS[name].ROWS)
+        smooth = smoothed(scores, prepared.step)
+        return without_tails(smooth, smoothed(ahead[::-1], prepared.step)[::-1], self.limit)
 
 
 def fit_detector(
@@ -81,7 +85,7 @@ def fit_detector(
     """A detector that is fitted on the training rows, and the smoothed scores of all rows."""
     names = AUTO if model_name == "auto" else (model_name,)
     training = training & prepared.judged
-    scores = np.zeros(len(training))
+    scores, ahead = np.zeros(len(training)), np.zeros(len(training))
     scorers: dict[str, FittedScorer] = {}
     for i, name in enumerate(names):
         first, share = 10 + 80 * i / len(names), 80 / len(names)
@@ -90,22 +94,24 @@ def fit_detector(
             progress(first + share * done, "Fitting")
 
         scorers[name], own = _fit_scorer(name, prepared, training, parameters.seed, fitting)
-        scores += own if len(names) == 1 else scorers[name].in_spreads(own) / len(names)
+        own = own if len(names) == 1 else scorers[name].in_spreads(own) / len(names)
+        scores += own
+        ahead += from_window(own, SCORERS[name].ROWS)
     smooth = smoothed(scores, prepared.step)
     trusted = parameters.trained_until is not None
     span = prepared.step * int(training.sum())
     limit = threshold(smooth[training], span, parameters.false_events_a_week, trusted=trusted)
     usual = float(np.median(smooth[training]))
-    detector = Detector(
-        prepared.fitted,
-        scorers,
-        usual + parameters.strictness * (limit - usual),
-        usual,
-        grid,
-        times_of(prepared.all.index),
-        scores,
-    )
-    return detector, smooth
+    limit = usual + parameters.strictness * (limit - usual)
+    times = times_of(prepared.all.index)
+    detector = Detector(prepared.fitted, scorers, limit, usual, grid, times, scores, ahead)
+    return detector, without_tails(smooth, smoothed(ahead[::-1], prepared.step)[::-1], limit)
+
+
+def from_window(scores: Floats, rows: int) -> Floats:
+    """For each row the score of the window of so many rows that begins with it, not of the one that ends with it."""
+    later = np.minimum(np.arange(len(scores)) + rows - 1, len(scores) - 1)
+    return scores[later]
 
 
 def times_of(index: "pd.Index[pd.Timestamp]") -> Times:

@@ -7,7 +7,7 @@ from datetime import timedelta
 import numpy as np
 import pandas as pd
 
-from storage.arrays import Floats, Mask
+from storage.arrays import Floats, Mask, runs as unbroken_runs
 
 SMOOTHING = timedelta(minutes=3)  # the span of the moving average: a fault lasts, noise does not
 QUANTILE = 0.999  # of the held-out scores of rows that are known to be normal
@@ -42,6 +42,20 @@ def smoothed(scores: Floats, step: timedelta) -> Floats:
     span = min(max(SMOOTHING / step, 3), 10)
     means: Floats = pd.Series(scores).ewm(span=span).mean().to_numpy()
     return means
+
+
+def without_tails(scores: Floats, ahead: Floats, limit: float) -> Floats:
+    """Smoothed scores above a threshold without what only the rows before them explain.
+
+    A mean or a window still holds a fault when the readings are usual again. From the strangest row of an event on, a
+    row's score is at most that of the rows `ahead` of it. The first two rows stay, so no event is lost.
+    """
+    cut = scores.copy()
+    for run in unbroken_runs(scores > limit):
+        strangest = run.start + int(np.argmax(scores[run]))
+        tail = slice(max(strangest + 1, run.start + MIN_ROWS), run.stop)
+        cut[tail] = np.minimum(scores[tail], ahead[tail])
+    return cut
 
 
 def threshold(held_out: Floats, span: timedelta, false_events_a_week: float, *, trusted: bool) -> float:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from assets.analyses.events import Event
 from assets.analyses.features import Features
-from storage.devices import UNITS
+from storage.devices import UNITS, with_unit
 
 USUAL_SPREADS = 2.0  # around the median: what a sentence calls usual
 MIN_SHARE = 0.005  # of the expected value; less is said without percent
@@ -63,7 +63,7 @@ def _percent(share: float) -> str:
 
 
 def _with_unit(value: float, unit: str) -> str:
-    return f"{_number(value)} {unit}".rstrip()
+    return with_unit(_number(value), unit)
 
 
 def _number(value: float) -> str:

@@ -21,6 +21,8 @@ MAX_HELD_ROWS = 5  # a device may send its metrics in turn: a value holds for so
 SHORT_ROWS, LONG_ROWS = 6, 48
 MIN_DAYS = 4  # of training for a daily course; a drifting metric would be left out otherwise, so fewer do
 MIN_DAYS_IF_DRIFTING = 2
+DAY, HOUR = timedelta(days=1), timedelta(hours=1)
+FROM_HOUR = "voltage from its hour's median"
 UTC = ZoneInfo("UTC")
 _ELECTRICAL = ("voltage", "current", "power", "reactive_power", "power_factor")
 
@@ -96,8 +98,8 @@ def features(rows: pd.DataFrame, training: Mask, zone: ZoneInfo = UTC) -> Featur
 
     Voltage, current and power of one moment obey P = V · I · cos φ and, with reactive power, (V · I)² = P² + Q². What
     is left over shows a sensor or a machine that breaks the relation at any load, while the load itself comes and
-    goes. The mains voltage moves over a day; its deviation from the day's median does not. Other metrics that follow
-    the time of the day are also compared with what is usual then.
+    goes. The mains voltage moves over a day, and less within an hour; its deviations from the medians of both do not.
+    Other metrics that follow the time of the day are also compared with what is usual then.
     """
     usable, left_out = _usable(rows.ffill(limit=MAX_HELD_ROWS), training)
     by_hour: dict[str, Floats] = {}
@@ -163,6 +165,9 @@ def _channels(
     left_out, by_hour = found
     is_electrical = {"voltage", "current", "power"} <= set(usable)
     electrical = _electrical(usable) if is_electrical else {}
+    span = next(iter(usable.values())).index[[0, -1]]
+    if span[1] - span[0] < DAY:
+        electrical.pop(FROM_HOUR, None)
     columns = {name: shown for name, shown in electrical.items() if shown[0][training].round(6).nunique() > 1}
     for metric, column in usable.items():
         if is_electrical and metric in _ELECTRICAL and metric not in ("current", "power"):
@@ -220,12 +225,14 @@ def _electrical(usable: dict[str, pd.Series]) -> Columns:
     apparent = voltage * current
     ratio = (power / apparent.where(apparent > 0)).where(power > 0)
     shown_by = "power_factor" if "power_factor" in usable else "current"
+    from_day = voltage - _day_median(voltage)
+    from_hour = voltage - voltage.rolling(HOUR, min_periods=1).median()
+    # After a fault, the hour's median is that of the fault, and the day's is not.
+    nearer = from_hour.where(from_hour.abs() < from_day.abs(), from_day)
     electrical = {
         "log P/(V·I)": (np.log(ratio), Feature(shown_by, "ratio", "voltage and current usually give")),
-        "voltage from its day's median": (
-            voltage - _day_median(voltage),
-            Feature("voltage", "residual", "was usual in the 24 hours before"),
-        ),
+        "voltage from its day's median": (from_day, Feature("voltage", "residual", "was usual in the 24 hours before")),
+        FROM_HOUR: (nearer, Feature("voltage", "residual", "was usual in the hour before")),
     }
     if "reactive_power" in usable:
         expected = np.hypot(power, usable["reactive_power"]) / voltage.where(voltage > 0)
@@ -253,8 +260,8 @@ def _shapes(column: pd.Series) -> dict[str, tuple[pd.Series, str]]:
 
 def _day_median(column: pd.Series) -> pd.Series:
     """The median of the 24 hours before each row; rows of the first 24 hours have the median of these."""
-    medians = column.rolling("1D", min_periods=1).median()
-    first_day = column.index < column.index[0] + timedelta(days=1)
+    medians = column.rolling(DAY, min_periods=1).median()
+    first_day = column.index < column.index[0] + DAY
     return medians.where(~first_day, column[first_day].median())
 
 

@@ -68,7 +68,7 @@ def forecast(
     else:
         fitted, expected = _fitted(model_name, past, tested, horizon, progress)
     test, figures = fitted.test, fitted.figures
-    warning = warning_of(figures)
+    warning = warning_of(figures, past.unit)
     best = figures["baseline"].removeprefix("seasonal naive: ")
     of_best = baselines(hours, [len(hours)], horizon)[best][0]
     coming = np.arange(len(hours), len(hours) + horizon)

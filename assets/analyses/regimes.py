@@ -16,9 +16,10 @@ from assets.analyses.features import LONG_ROWS, Features
 from assets.analyses.parameters import AnomalyParameters
 from storage.arrays import Floats, Mask
 
-# A change: for a day more than half of the rows are anomalous, or in seven days there are 32 events.
+# A change: for a day more than half of the rows are anomalous, or in seven days 36 events begin, more than 30 rows
+# apart.
 DENSE_SPAN, DENSE_SHARE = timedelta(days=1), 0.5
-MANY_SPAN, MANY_EVENTS = timedelta(days=7), 32
+MANY_SPAN, MANY_EVENTS, ROWS_APART = timedelta(days=7), 36, 30
 MIN_ROWS = 100
 MAX_CHANGES = 8
 MIN_DISTANCE = 1e-6
@@ -132,13 +133,15 @@ def _next_change(flags: Mask, times: pd.DatetimeIndex, start: int) -> slice | No
         return None
     moments, last = times_of(times)[begins], times_of(times[-1:])[0]
     dense_span, many_span = (int(span / timedelta(microseconds=1)) for span in (DENSE_SPAN, MANY_SPAN))
-    many = np.flatnonzero(moments[MANY_EVENTS - 1 :] - moments[: max(len(moments) - MANY_EVENTS + 1, 0)] <= many_span)
+    apart = begins[np.diff(begins, prepend=-ROWS_APART - 1) > ROWS_APART]
+    of_apart = times_of(times)[apart]
+    many = np.flatnonzero(of_apart[MANY_EVENTS - 1 :] - of_apart[: max(len(apart) - MANY_EVENTS + 1, 0)] <= many_span)
     ends = np.searchsorted(times_of(times), moments + dense_span)
     sums = np.r_[0, np.cumsum(later)]
     rows = np.maximum(ends - begins, 1)
     lasts = last - moments >= dense_span
     dense = np.flatnonzero(((sums[ends] - sums[begins]) / rows > DENSE_SHARE) & (rows >= MIN_ROWS) & lasts)
-    candidates = [(int(begins[many[0]]), MANY_SPAN)] if len(many) else []
+    candidates = [(int(apart[many[0]]), MANY_SPAN)] if len(many) else []
     candidates += [(int(begins[dense[0]]), DENSE_SPAN)] if len(dense) else []
     if not candidates:
         return None

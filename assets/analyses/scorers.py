@@ -4,7 +4,8 @@ Higher scores are stranger. A scorer only ranks rows; `assets.analyses.events` s
 """
 
 import warnings
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Protocol, Self
 
 import numpy as np
 import pandas as pd
@@ -19,10 +20,12 @@ CLIP = 20.0  # usual spreads; a value further away is not stranger, and would do
 class Scorer(Protocol):
     """Learns what is usual, then scores rows.
 
-    `OUTSIDE` is added to a score for each usual spread by which a row lies beyond the training rows.
+    `OUTSIDE` is added to a score for each usual spread by which a row lies beyond the training rows. `ROWS`: how many
+    rows a window spans.
     """
 
     OUTSIDE: float
+    ROWS: int
 
     def __init__(self, seed: int) -> None:
         """Every random choice follows from the seed."""
@@ -49,6 +52,7 @@ class IsolationForest:
     """
 
     OUTSIDE = 0.1
+    ROWS = 1
     NOISE = 0.3  # usual spreads
 
     def __init__(self, seed: int) -> None:
@@ -79,6 +83,8 @@ class Autoencoder:
 
     OUTSIDE = 1.0
     BACK = (0, 4, 9, 14, 19)  # rows
+    ROWS = 20
+    MAX_TRAINING_ROWS = 4_000  # more of them take longer, and the errors are hardly other ones
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
@@ -95,7 +101,7 @@ class Autoencoder:
         from sklearn.exceptions import ConvergenceWarning  # noqa: PLC0415
         from sklearn.neural_network import MLPRegressor  # noqa: PLC0415
 
-        windows = _sample(windows, self._random)
+        windows = _sample(windows, self._random, self.MAX_TRAINING_ROWS)
         width = windows.shape[1]
         self._network = MLPRegressor(
             hidden_layer_sizes=(width, max(2, width // 5), width), max_iter=60, random_state=self._seed
@@ -114,11 +120,17 @@ class Covariance:
     """The Mahalanobis distance, per feature, of the newest rows' mean, and of their mean and deviation together.
 
     The covariance is shrunk as by O. Ledoit, M. Wolf: A well-conditioned estimator for large-dimensional covariance
-    matrices (2004).
+    matrices (2004). What recurs is usual, too, such as each start of a machine. So the distance is from the windows of
+    other times that were as far away, if it is less: the training rows are split into 20 stretches of time, and such
+    windows must lie in five of them.
     """
 
     OUTSIDE = 0.5
     ROWS = 15
+    STRETCHES, RECURRING = 20, 5
+    FAR = 0.84  # of the training windows are nearer to the centre than those that may recur
+    MAX_KNOWN = 200  # windows of a stretch that are kept
+    CHUNK = 4_000  # windows whose distances are worked out at once
 
     def __init__(self, seed: int) -> None:
         del seed  # nothing is random
@@ -130,18 +142,60 @@ class Covariance:
         return np.hstack([rolling.mean().to_numpy(), rolling.std().bfill().fillna(0.0).to_numpy()])
 
     def fit(self, windows: Floats) -> None:
-        from sklearn.covariance import LedoitWolf  # noqa: PLC0415
-
         means = windows.shape[1] // 2
-        self._shapes = [LedoitWolf().fit(windows[:, :width]) for width in (means, 2 * means)]
+        self._shapes = [_Shape.of(windows[:, :width]) for width in (means, 2 * means)]
 
     def score(self, windows: Floats) -> Floats:
-        distances = [
-            np.sqrt(shape.mahalanobis(windows[:, : len(shape.location_)]) / len(shape.location_))
-            for shape in self._shapes
-        ]
-        scores: Floats = np.mean(distances, axis=0)
+        scores: Floats = np.mean([shape.distances(windows) for shape in self._shapes], axis=0)
         return scores
+
+
+@dataclass(frozen=True)
+class _Shape:
+    """Where windows usually are: their centre and covariance, and those far from the centre, by stretch of time.
+
+    `whiten` maps the differences from the centre to independent ones of unit variance. `far` is the squared distance
+    beyond which windows may be recurring ones.
+    """
+
+    centre: Floats
+    whiten: Floats
+    far: float
+    known: list[Floats]
+
+    @classmethod
+    def of(cls, windows: Floats) -> Self:
+        from sklearn.covariance import LedoitWolf  # noqa: PLC0415
+
+        fitted = LedoitWolf().fit(windows)
+        variances, axes = np.linalg.eigh(fitted.covariance_)
+        centre, whiten = fitted.location_, axes / np.sqrt(np.maximum(variances, 1e-9))
+        white = (windows - centre) @ whiten
+        squares = (white**2).sum(axis=1)
+        far = float(np.quantile(squares, Covariance.FAR))
+        stretches = np.array_split(np.arange(len(white)), Covariance.STRETCHES)
+        known = [white[stretch[squares[stretch] > far]] for stretch in stretches]
+        return cls(centre, whiten, far, [rows[:: max(1, len(rows) // Covariance.MAX_KNOWN)] for rows in known])
+
+    def distances(self, windows: Floats) -> Floats:
+        """The distances per feature from the centre, or from the windows that recur."""
+        white = (windows[:, : len(self.centre)] - self.centre) @ self.whiten
+        squares = (white**2).sum(axis=1)
+        far = np.flatnonzero(squares > self.far)
+        for part in np.array_split(far, len(far) // Covariance.CHUNK + 1):
+            squares[part] = np.minimum(squares[part], self._from_recurring(white[part], squares[part]))
+        distances: Floats = np.sqrt(squares / len(self.centre))
+        return distances
+
+    def _from_recurring(self, white: Floats, squares: Floats) -> Floats:
+        """The squared distance within which there are windows of enough stretches of time."""
+        nearest = np.full((len(white), Covariance.STRETCHES), np.inf)
+        for column, known in enumerate(self.known):
+            if len(known):
+                between = squares[:, None] + (known**2).sum(axis=1) - 2 * white @ known.T
+                nearest[:, column] = between.min(axis=1)
+        enough: Floats = np.partition(nearest, Covariance.RECURRING - 1, axis=1)[:, Covariance.RECURRING - 1]
+        return np.maximum(enough, 0.0)
 
 
 # By model name, as in `ANALYSES`.
@@ -172,7 +226,7 @@ def excess(usual: tuple[Floats, Floats], rows: Floats) -> Floats:
     return np.minimum(distances, CLIP)
 
 
-def _sample(rows: Floats, random: np.random.Generator) -> Floats:
-    if len(rows) <= MAX_TRAINING_ROWS:
+def _sample(rows: Floats, random: np.random.Generator, most: int = MAX_TRAINING_ROWS) -> Floats:
+    if len(rows) <= most:
         return rows
-    return rows[np.sort(random.choice(len(rows), MAX_TRAINING_ROWS, replace=False))]
+    return rows[np.sort(random.choice(len(rows), most, replace=False))]

@@ -16,7 +16,7 @@ from ingest.notify.settings import NotifySettings
 from ingest.rules.active_rule import ActiveRule, Breach
 from ingest.rules.alerts import Outcome, decide
 from storage.alerts import lock_alerts
-from storage.devices import UNITS, registered
+from storage.devices import UNITS, registered, with_unit
 from storage.maintenance import windows_covering
 from storage.rules import OUTSIDE_FORECAST, active_rules_with
 from storage.times import HOUR
@@ -117,5 +117,5 @@ def _message(rule: ActiveRule, hour: MeasuredHour, count: int) -> str:
     unit = "kWh" if rule.metric.startswith("energy") else UNITS.get(rule.metric, "")
     value, lower, upper = (f"{number:.4g}" for number in (hour.value or 0.0, hour.lower, hour.upper))
     lasted = f"{count} hours in a row" if count > 1 else "an hour"
-    expected = f"{lower} to {upper} {unit}".rstrip()
+    expected = with_unit(f"{lower} to {upper}", unit)
     return f"{name} was outside its forecast for {lasted}, at last {value} where {expected} was expected"

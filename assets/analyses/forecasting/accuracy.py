@@ -9,6 +9,7 @@ from assets.analyses.forecasting.backtest import Backtest
 from assets.analyses.forecasting.bands import SHARES, bands_of
 from assets.analyses.forecasting.calendar import DAY
 from storage.arrays import Floats
+from storage.devices import with_unit
 
 CALIBRATED_SHARE = 2 / 3  # of the origins calibrate the bands that the others test
 
@@ -66,12 +67,13 @@ def _coverage(test: Backtest, errors: Floats) -> dict[str, Any]:
     return coverage
 
 
-def warning_of(figures: Mapping[str, Any]) -> str | None:
-    """What to do where the model was worse than the best baseline."""
+def warning_of(figures: Mapping[str, Any], unit: str | None) -> str | None:
+    """What to do where the model was worse than the best baseline; `unit` is that of the metric."""
     if figures["beats_baseline"]:
         return None
     plain = figures["baseline"].removeprefix("seasonal naive: ")
+    mae, of_plain = (with_unit(f"{figures[name]:.4g}", unit) for name in ("mae", "baseline_mae"))
     return (
-        f"In the test on the past this model was off by {figures['mae']:.4g} on average; {plain} was off by"
-        f" {figures['baseline_mae']:.4g}. Plan with {plain} instead."
+        f"In the test on the past this model was off by {mae} on average; {plain} was off by {of_plain}."
+        f" Plan with {plain} instead."
     )

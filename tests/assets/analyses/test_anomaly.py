@@ -235,7 +235,7 @@ def test_a_machine_that_is_off_or_on_and_once_runs_far_above_is_one_event() -> N
     columns = {"power": power.tolist(), "current": current.tolist(), "voltage": voltage.tolist()}
     times = [START + timedelta(minutes=5 * i) for i in range(len(on))]
     (event,) = anomalies(table(times, columns)).results["events"]
-    assert (event["start"], event["end"]) == ("2026-01-21T08:20:00Z", "2026-01-21T10:20:00Z")
+    assert (event["start"], event["end"]) == ("2026-01-21T08:20:00Z", "2026-01-21T10:15:00Z")
 
 
 def test_a_machine_that_rests_every_night_is_not_frozen() -> None:
@@ -365,3 +365,48 @@ def test_a_change_that_was_called_a_false_alarm_is_not_reported_again() -> None:
     (change,) = events()
     start, end = (datetime.fromisoformat(change[name]) for name in ("start", "end"))
     assert events(Label(start, end, "none", change["kind"], "covariance", change["exceeds"])) == []
+
+
+def test_each_start_of_a_healthy_machine_is_no_event_of_its_windows() -> None:
+    """At each start the power factor jumps, so the windows that hold it are far from all others, but they recur."""
+    random = np.random.default_rng(3)
+    times = np.arange(20 * 288)
+    on = (times % 288 >= 72) & (times % 288 < 216)
+    power = np.where(on, 8000, 400) * random.normal(1, 0.02, len(times))
+    voltage = 230 + random.normal(0, 0.8, len(times))
+    factor = np.where(on, 0.92, 0.75) * random.normal(1, 0.01, len(times))
+    columns = {"voltage": voltage, "current": power / voltage / factor, "power": power}
+    rows = table(
+        [START + timedelta(minutes=5 * int(i)) for i in times],
+        {name: values.tolist() for name, values in columns.items()},
+    )
+    assert anomalies(rows, "covariance").results["summary"]["events"] <= 2
+
+
+def test_an_event_ends_when_the_readings_are_usual_again() -> None:
+    """The means and windows of the rows after a fault still hold it."""
+    columns = noisy(3000, "pressure", "flow")
+    columns["pressure"][2000:2060] = [value + 12 for value in columns["pressure"][2000:2060] if value is not None]
+    for model in ("isolation_forest", "covariance"):
+        result = anomalies(table(minutes(3000), columns), model, trained_until=START + timedelta(minutes=1500)).results
+        event = max(result["events"], key=lambda event: event["points"])
+        first, last = (datetime.fromisoformat(event[name]) - START for name in ("start", "end"))
+        assert timedelta(minutes=2000) <= first <= timedelta(minutes=2005)
+        assert timedelta(minutes=2050) <= last <= timedelta(minutes=2061)
+
+
+def test_a_swell_within_a_day_of_moving_voltage_is_found() -> None:
+    """The level is one that the day has elsewhere, but not within the hour."""
+    random = np.random.default_rng(3)
+    rows = 6 * 1440
+    voltage = 230 + 8 * np.sin(2 * np.pi * np.arange(rows) / 1440) + random.normal(0, 0.7, rows)
+    power = random.normal(2300, 100, rows)
+    current = power / voltage * random.normal(1, 0.01, rows)
+    night = 5 * 1440 + 1080  # the lowest voltage of the day
+    voltage[night : night + 40] += 9
+    current[night : night + 40] = power[night : night + 40] / voltage[night : night + 40]
+    columns = {"voltage": voltage.tolist(), "current": current.tolist(), "power": power.tolist()}
+    events = anomalies(table(minutes(rows), columns)).results["events"]
+    swell = max(events, key=lambda event: event["score"])
+    assert swell["shown_by"] == "voltage from its hour's median"
+    assert swell["start"][:13] in ("2026-01-06T18", "2026-01-06T17")
