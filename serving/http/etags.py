@@ -29,8 +29,8 @@ class Versioned(Protocol):
 
 def not_modified(response: Response, row: Versioned, if_none_match: str | None) -> Response | None:
     """Set the response's ETag and Last-Modified; a 304 response to return instead if the client has this version."""
-    headers = {"ETag": _tag(row), "Last-Modified": format_datetime(row.updated_at, usegmt=True)}
-    if _tag(row) in _parts(if_none_match):
+    headers = {"ETag": tag_of(row), "Last-Modified": format_datetime(row.updated_at, usegmt=True)}
+    if tag_of(row) in _parts(if_none_match):
         return Response(status_code=304, headers=headers)
     response.headers.update(headers)
     return None
@@ -43,7 +43,7 @@ def refuse_stale(row: Versioned, if_match: str | None) -> None:
         PreconditionFailed: It knows another version.
 
     """
-    if if_match is not None and not {"*", _tag(row)}.intersection(_parts(if_match)):
+    if if_match is not None and not {"*", tag_of(row)}.intersection(_parts(if_match)):
         raise PreconditionFailed("it has changed since you read it; read it again, then change it")
 
 
@@ -52,5 +52,6 @@ def _parts(header: str | None) -> list[str]:
     return [part.strip().removeprefix("W/") for part in (header or "").split(",")]
 
 
-def _tag(row: Versioned) -> str:
+def tag_of(row: Versioned) -> str:
+    """The ETag of a row's version."""
     return f'"{microseconds(row.updated_at):x}"'

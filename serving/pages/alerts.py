@@ -163,5 +163,7 @@ def change(session: DatabaseSession, principal: CurrentPrincipal, request: Reque
     if form.get("action") == "resolve":
         body = body_of(BulkResolution, common | {"resolved_by": name})
         return alerts.resolve_alerts(session, principal, body).data
+    if form.get("action") != "acknowledge":
+        raise Invalid("action is neither acknowledge nor resolve", field="action")
     acknowledgement = body_of(BulkAcknowledgement, common | {"acknowledged_by": name})
     return alerts.acknowledge_alerts(session, principal, acknowledgement).data

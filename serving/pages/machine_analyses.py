@@ -10,7 +10,10 @@ from sqlmodel import Session
 from serving.analytics import routes as analytics
 from serving.analytics.schemas import JobQuery, JobResults
 from serving.auth.tenancy import DatabaseSession
+from serving.dependencies import PlatformSettings
 from serving.devices.schemas import DevicePath
+from serving.failures import routes as failures
+from serving.failures.schemas import FailureQuery
 from serving.http.errors import NotFound
 from serving.pages.charts import ChartData, Series
 from serving.pages.machine import machine_context
@@ -24,8 +27,10 @@ MAX_RISKS = 100
 
 
 @router.get("/machines/{device_id}/analyses")
-def analyses_tab(request: Request, session: DatabaseSession, device_id: DevicePath) -> Response:
-    """The newest result of each kind of analysis."""
+def analyses_tab(
+    request: Request, session: DatabaseSession, settings: PlatformSettings, device_id: DevicePath
+) -> Response:
+    """The newest result of each kind of analysis, and recorded failures."""
     context = machine_context(session, device_id, "analyses")
     jobs = analytics.list_jobs(session, JobQuery(device_id=device_id, limit=20))
     anomaly = _newest(session, device_id, "anomaly")
@@ -35,6 +40,8 @@ def analyses_tab(request: Request, session: DatabaseSession, device_id: DevicePa
         "looked_at": _shown_metric(anomaly),
         "forecast": _newest(session, device_id, "forecast"),
         "prediction": _newest(session, device_id, "prediction"),
+        "failures": failures.list_failures(session, device_id, FailureQuery(page_size=20)).data,
+        "zone": context["metadata"].zone(settings.zone).key,
     }
     return show(request, "machine_analyses.html", context)
 

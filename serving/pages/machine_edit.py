@@ -50,6 +50,13 @@ def change_machine(
     return to_page(request, f"machines/{device_id}")
 
 
+@router.post("/machines/{device_id}/delete")
+def remove_machine(request: Request, session: DatabaseSession, device_id: DevicePath) -> Response:
+    """Remove the machine softly, as DELETE /api/v1/devices/{device_id} does, and go to those that are left."""
+    devices.delete_device(session, device_id)
+    return to_page(request, "machines")
+
+
 def _indented(metadata_json: str | None) -> str:
     try:
         return json.dumps(json.loads(metadata_json or "{}"), indent=2, ensure_ascii=False)

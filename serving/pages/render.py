@@ -134,6 +134,7 @@ def _surroundings(request: Request) -> dict[str, Any]:
         "root": root,
         "static": f"{root}{static_files.PATH.lstrip('/')}",
         "files": static_files.HASH,
+        "site_zone": state.settings.zone.key,
         "section": path.partition("/")[0],
         "principal": principal,
         "may": may,

@@ -17,6 +17,7 @@ from serving.channels import routes as channels
 from serving.dependencies import LimitSettings, NotificationOutbox, NotificationSettings, PlatformSettings, Readings
 from serving.devices.schemas import DeviceId
 from serving.http.errors import Problem, field_errors
+from serving.http.etags import tag_of
 from serving.pages.charts import Span
 from serving.pages.forms import body_of, number_of
 from serving.pages.machine_telemetry import ChartQuery, chart_of
@@ -83,7 +84,8 @@ def rule_page(
     kept = rules.existing_rule(session, rule_id)
     rule = RulePublic.model_validate(kept, from_attributes=True)
     form = _form(session, rule.model_dump(by_alias=True), rule, channels.list_channels(notify, principal))
-    return show(request, "rule.html", form | {"warnings": rules.warnings_of(session, outbox, kept)})
+    form |= {"warnings": rules.warnings_of(session, outbox, kept), "version": tag_of(kept)}
+    return show(request, "rule.html", form)
 
 
 @router.post("/rules")
@@ -133,12 +135,16 @@ def preview_rule(
 def update_rule(
     request: Request, session: DatabaseSession, limits: LimitSettings, outbox: NotificationOutbox, rule_id: UUID
 ) -> Response:
-    """Change the rule as the form says."""
-    values = _rule_of(form_of(request), request)
+    """Change the rule as the form says, unless somebody else did so meanwhile."""
+    form = form_of(request)
+    values = _rule_of(form, request)
     if values["cooldown_minutes"] is None:
         del values["cooldown_minutes"]
-    answer = rules.update_rule(session, limits, outbox, rule_id, body_of(RuleUpdate, values), if_match=None)
-    return show(request, "partials/rule_saved.html", {"rule": answer.data, "warnings": answer.warnings})
+    answer = rules.update_rule(
+        session, limits, outbox, rule_id, body_of(RuleUpdate, values), if_match=form.get("version")
+    )
+    context = {"rule": answer.data, "warnings": answer.warnings, "version": tag_of(answer.data)}
+    return show(request, "partials/rule_saved.html", context)
 
 
 class PreviewChart(BaseModel):
@@ -186,6 +192,7 @@ def _form(
         "metrics": order_metrics(set(metric_names(session, values["device_ids"][:MAX_DEVICES]))),
         "weekdays": WEEKDAYS,
         "warnings": [],
+        "version": None,
         "any_reading": ANY_READING,
         "now_from": utc_now() - DAYS,
     }

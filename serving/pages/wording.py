@@ -33,6 +33,8 @@ LABELS = {
     "acknowledged_by": "Your name",
     "resolved_by": "Your name",
     "note": "Note",
+    "failed_at": "Failed",
+    "repaired_at": "Ran again",
     "start_date": "From",
     "end_date": "To",
     "date_range_start": "From",

@@ -4,6 +4,7 @@ const REFRESH_MS = 15000;
 function count(form) {
   const chosen = form.querySelectorAll('input[name="alert_ids"]:checked').length;
   for (const place of form.querySelectorAll("[data-chosen]")) place.textContent = chosen;
+  for (const place of form.querySelectorAll("[data-waits]")) place.hidden = !chosen;
 }
 
 document.addEventListener("change", (event) => {

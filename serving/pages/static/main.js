@@ -1,5 +1,5 @@
 import { watchConnection } from "./connection.js";
-import { watchNotices, watchRemembered } from "./notices.js";
+import { watchDoubleClicks, watchNotices, watchRemembered } from "./notices.js";
 import { watchUnits } from "./number.js";
 import { watchTimes } from "./time.js";
 
@@ -7,6 +7,7 @@ watchTimes();
 watchUnits();
 watchConnection();
 watchNotices();
+watchDoubleClicks();
 watchRemembered();
 // What is newest is in sight, also where a table is wider than the screen.
 for (const table of document.querySelectorAll(".heat")) table.parentElement.scrollLeft = table.parentElement.scrollWidth;

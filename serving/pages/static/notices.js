@@ -12,6 +12,17 @@ export function watchNotices() {
   });
 }
 
+// A second click while the first one is under way, or leads to another page, does nothing.
+export function watchDoubleClicks() {
+  document.addEventListener("submit", (event) => {
+    if (event.target.matches(".htmx-request, [data-leaving]")) { event.preventDefault(); event.stopImmediatePropagation(); }
+  }, true);
+  document.addEventListener("htmx:after:request", (event) => {
+    const { response, sourceElement: source } = event.detail.ctx;
+    if (response.headers.has("HX-Redirect")) source.dataset.leaving = "";
+  });
+}
+
 // A field that asks for the same each time, such as who somebody is, is filled with what was written last.
 export function watchRemembered() {
   const fill = () => {

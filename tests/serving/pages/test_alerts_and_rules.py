@@ -151,6 +151,15 @@ def test_a_rule_is_previewed_created_and_changed(client: TestClient, stores: Sto
     assert "not registered" not in saved.text
     (rule,) = client.get("/api/v1/rules").json()["data"]
     assert (rule["threshold"], rule["cooldown_minutes"], rule["active_hours"]) == (76.5, 15, None)
+    page = browser.page(f"/rules/{rule['rule_id']}")
+    version = re.findall(r'name="version" value="([^"]+)"', page)[0].replace("&#34;", '"')
+    first, second = (
+        browser.send(f"/rules/{rule['rule_id']}", of="/rules/new", version=version, **FIELDS | {"threshold": threshold})
+        for threshold in ("77", "78")
+    )
+    assert (first.status_code, second.status_code) == (200, 412)
+    assert "it has changed since you read it" in second.text
+    assert client.get("/api/v1/rules").json()["data"][0]["threshold"] == 77
     mistyped = browser.send(f"/rules/{rule['rule_id']}", of="/rules/new", **FIELDS | {"device_ids": "D1 NOPE"}).text
     assert "Machines: NOPE: not registered" in mistyped
     assert "Machines: NOPE: not registered" in browser.page(f"/rules/{rule['rule_id']}")

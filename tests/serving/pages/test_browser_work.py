@@ -105,8 +105,14 @@ def test_moving_the_threshold_asks_for_the_preview_again(plant: str, open_page: 
     expect(slider).to_be_hidden()
     expect(preview).to_contain_text("has no preview")
     page.get_by_label("Threshold", exact=True).fill("10")
-    page.get_by_role("button", name="Create the rule").click()
+    page.get_by_role("button", name="Create the rule").dblclick()
     page.wait_for_url("**/rules/*-*")
+    assert page.request.get(f"{plant}/api/v1/rules?search=Power").json()["total"] == 1
+    page.get_by_label("Threshold", exact=True).fill("11")
+    for _ in range(2):  # the page knows the version that it has saved
+        page.get_by_role("button", name="Save").click()
+        expect(page.get_by_text("The rule is saved.")).to_be_visible()
+        page.evaluate("document.getElementById('saved').replaceChildren()")
     expect(page.get_by_role("heading", name="Power of the press")).to_be_visible()
 
 

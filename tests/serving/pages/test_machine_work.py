@@ -43,6 +43,34 @@ def test_a_machine_is_changed_on_its_page(client: TestClient) -> None:
     assert (wrong.status_code, "idle_below_w" in wrong.text) == (422, True)
 
 
+def test_a_machine_is_removed_and_its_history_stays(client: TestClient, stores: Stores) -> None:
+    register(client, "D1")
+    send(stores, "D1", 5)
+    browser = Browser(client)
+    assert "machines/D1/delete" in browser.page("/machines/D1/edit")
+    removed = browser.send("/machines/D1/delete")
+    assert (removed.status_code, removed.headers["HX-Redirect"]) == (204, "../../machines")
+    assert client.get("/api/v1/devices").json()["total"] == 0
+    assert client.get("/api/v1/data/telemetry/D1").json()["data"]["items"]
+
+
+def test_failures_are_recorded_in_the_machines_zone_and_deleted(client: TestClient) -> None:
+    register(client, "D1", metadata_json={"timezone": "Europe/Paris"})
+    browser, path = Browser(client), "/machines/D1/analyses/failures"
+    assert "Times are those of Europe/Paris" in browser.page("/machines/D1/analyses")
+    fields = {"failed_at": "2026-07-01T08:30", "repaired_at": "2026-07-02T17:00", "description": "Bearing"}
+    assert browser.send(path, **fields).status_code == 204
+    (failure,) = client.get("/api/v1/devices/D1/failures").json()["data"]
+    assert (failure["failed_at"], failure["repaired_at"]) == ("2026-07-01T06:30:00Z", "2026-07-02T15:00:00Z")
+    assert "Bearing" in browser.page("/machines/D1/analyses")
+    for wrong in ({"failed_at": "yesterday"}, {"failed_at": "2999-01-01T00:00"}, {"failed_at": ""}, fields):
+        refused = browser.send(path, **wrong)
+        assert refused.status_code in (409, 422), refused.text
+        assert "<p>Failed: " in refused.text or "has a failure at" in refused.text, refused.text
+    assert browser.send(f"{path}/{failure['failure_id']}/delete").status_code == 204
+    assert client.get("/api/v1/devices/D1/failures").json()["data"] == []
+
+
 def test_who_may_only_read_does_not_change_a_machine(client: TestClient, key: Callable[..., dict[str, str]]) -> None:
     register(client, "D1", headers=key("admin"))
     browser = Browser(client, key("read"))
