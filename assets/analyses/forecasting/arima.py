@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 
 from assets.analyses.forecasting.baselines import profile_at
-from assets.analyses.forecasting.calendar import DAY, WEEK
+from assets.analyses.forecasting.calendar import DAY
 from assets.analyses.forecasting.hours import Fit, Hours
+from assets.analyses.forecasting.weekly import is_weekly, without_week
 from storage.arrays import Floats
 
 DAYS = 21  # of history; more does not make it better
-WEEKLY_GAIN = 0.8  # how much smaller the daily changes must be without the week's profile
 
 
 def arima(hours: Hours, origins: list[int], horizon: int, fit: Fit) -> Floats:
@@ -23,32 +23,23 @@ def arima(hours: Hours, origins: list[int], horizon: int, fit: Fit) -> Floats:
     import statsmodels.tsa.statespace.sarimax  # noqa: F401, PLC0415 - here: it has warnings of its own always shown
 
     if "is_weekly" not in fit:
-        fit["is_weekly"] = _is_weekly(hours, origins[0])
-    is_weekly = fit["is_weekly"]
+        fit["is_weekly"] = is_weekly(hours, origins[0])
+    of_week = fit["is_weekly"]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about starting values; the test on the past judges the result
-        known = [_known(hours, origin, is_weekly=is_weekly) for origin in origins]
+        known = [_known(hours, origin, of_week=of_week) for origin in origins]
         if "params" not in fit:  # nobody asks for the coefficients' covariance, which takes half the time
             fit["params"] = _model(known[0]).fit(disp=False, maxiter=50, cov_type="none").params
         changes = [_model(series).filter(fit["params"], cov_type="none").forecast(horizon) for series in known]
     paths = np.stack([_integrated(series, change) for series, change in zip(known, changes, strict=True)])
-    if is_weekly:
+    if of_week:
         paths += np.stack([profile_at(hours, o, np.arange(o, o + horizon)) for o in origins])
     return paths
 
 
-def _is_weekly(hours: Hours, origin: int) -> bool:
-    """Whether the days of the week differ so much that their profile explains much of a day's change."""
-    if origin < 2 * WEEK:
-        return False
-    values, left = (_known(hours, origin, is_weekly=weekly) for weekly in (False, True))
-    changes, of_left = (float(np.mean(np.abs(series[DAY:] - series[:-DAY]))) for series in (values, left))
-    return of_left < WEEKLY_GAIN * changes
-
-
-def _known(hours: Hours, origin: int, *, is_weekly: bool) -> Floats:
+def _known(hours: Hours, origin: int, *, of_week: bool) -> Floats:
     at = np.arange(max(0, origin - DAYS * DAY), origin)
-    return hours.values[at] - (profile_at(hours, origin, at) if is_weekly else 0.0)
+    return without_week(hours, origin, at) if of_week else hours.values[at]
 
 
 def _model(series: Floats) -> Any:

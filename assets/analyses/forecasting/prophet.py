@@ -11,8 +11,10 @@ from contextlib import contextmanager
 import numpy as np
 import pandas as pd
 
+from assets.analyses.forecasting.baselines import profile_at
 from assets.analyses.forecasting.calendar import DAY, WEEK
 from assets.analyses.forecasting.hours import Fit, Hours
+from assets.analyses.forecasting.weekly import is_weekly, without_week
 from storage.arrays import Floats
 
 DAYS = 60  # of history; more does not make it better
@@ -24,29 +26,39 @@ MONDAY = "1990-01-01"  # of a week before all readings, and so without the holid
 def prophet(hours: Hours, origins: list[int], horizon: int, fit: Fit) -> Floats:
     """Prophet without a trend, of at most 60 days before the first origin, plus an autoregression of its residuals.
 
-    The seasons are fitted at the first origin; later origins only add what was measured since.
+    Where the days of the week differ much, it is a model of what the week's profile leaves: its own week is too smooth
+    for a machine that is on or off. The seasons are fitted at the first origin; later origins only add what was
+    measured since.
     """
     first = max(0, origins[0] - DAYS * DAY)
     last = max(origins) + horizon
     if "week" not in fit:
-        fit["week"], fit["holiday"] = _week_and_holiday(hours, first, origins[0], last)
+        fit["is_weekly"] = is_weekly(hours, origins[0])
+        known = _known(hours, first, origins[0], of_week=fit["is_weekly"])
+        fit["week"], fit["holiday"] = _week_and_holiday(hours, known, first, last)
+    of_week = fit["is_weekly"]
     labels = hours.clock.labels(np.arange(first, last))
     seasons = fit["week"][np.asarray(labels.day_of_week * DAY + labels.hour)]
     seasons += fit["holiday"] * hours.clock.holidays(np.arange(first, last))
-    residuals = hours.values[first : max(origins)] - seasons[: max(origins) - first]
-    return np.stack([
-        seasons[o - first : o - first + horizon] + _autoregression(residuals[: o - first][-DAYS * DAY :], horizon)
-        for o in origins
-    ])  # fmt: skip
+    paths = []
+    for origin in origins:
+        residuals = _known(hours, first, origin, of_week=of_week) - seasons[: origin - first]
+        path = seasons[origin - first :][:horizon] + _autoregression(residuals[-DAYS * DAY :], horizon)
+        paths.append(path + profile_at(hours, origin, np.arange(origin, origin + horizon)) if of_week else path)
+    return np.stack(paths)
 
 
-def _week_and_holiday(hours: Hours, first: int, origin: int, last: int) -> tuple[Floats, float]:
-    """What Prophet, fitted on the hours from `first` to `origin`, expects of each hour of a week, and of holidays.
+def _known(hours: Hours, first: int, origin: int, *, of_week: bool) -> Floats:
+    at = np.arange(first, origin)
+    return without_week(hours, origin, at) if of_week else hours.values[at]
+
+
+def _week_and_holiday(hours: Hours, known: Floats, first: int, last: int) -> tuple[Floats, float]:
+    """What Prophet, fitted on the known hours from `first` on, expects of each hour of a week, and of holidays.
 
     Without a trend and a yearly season its forecast is the week's course, with a constant added on holidays.
     """
     labels = hours.clock.labels(np.arange(first, last))
-    known = hours.values[first:origin]
     with _quiet_libraries():
         from prophet import Prophet  # noqa: PLC0415 - 1 s that ARIMA need not pay
 

@@ -210,7 +210,7 @@ def test_a_holiday_is_forecast_as_a_sunday_and_teaches_nothing_about_working_day
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", ["auto", "arima"])
+@pytest.mark.parametrize("model", ["auto", "arima", "prophet"])
 def test_monday_is_known_on_sunday(model: str) -> None:
     """Over the change of the clock, too: 29 March 2026 has 23 hours in Berlin."""
     start = datetime(2026, 3, 1, 23, tzinfo=UTC)
