@@ -35,7 +35,10 @@ RAW_SQL = {
     "storage/dirty_days.py": {"_MARK_DIRTY": WRITES, "export_lock": LOCK, "_CLAIM": UNREACHED, "_MARK_RANGE": WRITES},
     "storage/forecast_bands.py": {"_BANDS": UNREACHED},
     "storage/grants.py": {"_LOCK_COUNT": LOCK},
-    "storage/jobs.py": {"_NEXT_TURN": "a number: how many jobs others have waiting is not in it"},
+    "storage/job_queue.py": {
+        "_NEXT_TURN": "a number: how many jobs others have waiting is not in it",
+        "_AHEAD": "two numbers: how many jobs come before one in the queue that all share, and nothing else",
+    },
     "storage/last_seen.py": {"_SAVE": WRITES, "_LISTEN": UNREACHED},
     "storage/liveness.py": {"_IS_FREE": UNREACHED},
     "storage/maintenance.py": {
