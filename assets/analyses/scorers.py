@@ -121,15 +121,15 @@ class Covariance:
 
     The covariance is shrunk as by O. Ledoit, M. Wolf: A well-conditioned estimator for large-dimensional covariance
     matrices (2004). What recurs is usual, too, such as each start of a machine. So the distance is from the windows of
-    other times that were as far away, if it is less: the training rows are split into 20 stretches of time, and such
+    other times that were as far away, if it is less: the training rows are split into 20 spans of time, and such
     windows must lie in five of them.
     """
 
     OUTSIDE = 0.5
     ROWS = 15
-    STRETCHES, RECURRING = 20, 5
+    SPANS, RECURRING = 20, 5
     FAR = 0.84  # of the training windows are nearer to the centre than those that may recur
-    MAX_KNOWN = 200  # windows of a stretch that are kept
+    MAX_KNOWN = 200  # windows of a span that are kept
     CHUNK = 4_000  # windows whose distances are worked out at once
 
     def __init__(self, seed: int) -> None:
@@ -152,7 +152,7 @@ class Covariance:
 
 @dataclass(frozen=True)
 class _Shape:
-    """Where windows usually are: their centre and covariance, and those far from the centre, by stretch of time.
+    """Where windows usually are: their centre and covariance, and those far from the centre, by span of time.
 
     `whiten` maps the differences from the centre to independent ones of unit variance. `far` is the squared distance
     beyond which windows may be recurring ones.
@@ -173,8 +173,8 @@ class _Shape:
         white = (windows - centre) @ whiten
         squares = (white**2).sum(axis=1)
         far = float(np.quantile(squares, Covariance.FAR))
-        stretches = np.array_split(np.arange(len(white)), Covariance.STRETCHES)
-        known = [white[stretch[squares[stretch] > far]] for stretch in stretches]
+        spans = np.array_split(np.arange(len(white)), Covariance.SPANS)
+        known = [white[span[squares[span] > far]] for span in spans]
         return cls(centre, whiten, far, [rows[:: max(1, len(rows) // Covariance.MAX_KNOWN)] for rows in known])
 
     def distances(self, windows: Floats) -> Floats:
@@ -188,8 +188,8 @@ class _Shape:
         return distances
 
     def _from_recurring(self, white: Floats, squares: Floats) -> Floats:
-        """The squared distance within which there are windows of enough stretches of time."""
-        nearest = np.full((len(white), Covariance.STRETCHES), np.inf)
+        """The squared distance within which there are windows of enough spans of time."""
+        nearest = np.full((len(white), Covariance.SPANS), np.inf)
         for column, known in enumerate(self.known):
             if len(known):
                 between = squares[:, None] + (known**2).sum(axis=1) - 2 * white @ known.T
