@@ -32,13 +32,15 @@ log = logging.getLogger(__name__)
 
 # By how much the days of a job may differ from those that a model was fitted on.
 MAX_SHIFT = timedelta(days=8)
+# Raised when what the analyses keep of a fit changes: older files are then not read.
+LAYOUT = "2"
 LIBRARIES = ("numpy", "pandas", "scikit-learn", "statsmodels", "prophet")
 
 
 @cache
 def libraries() -> dict[str, str]:
-    """The versions of Python and of the libraries whose objects are kept."""
-    return {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}}
+    """The versions of Python, of the libraries whose objects are kept, and of how they are kept."""
+    return {"layout": LAYOUT, "python": platform.python_version(), **{name: version(name) for name in LIBRARIES}}
 
 
 def dataset_hash(datasets: Sequence[Dataset]) -> str:
