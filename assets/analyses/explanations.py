@@ -41,11 +41,21 @@ def _deviation(event: Event, name: str, rows: pd.DataFrame, prepared: Features) 
         if expected > 0 and "temperature" not in about.metric and abs(deviation) >= MIN_SHARE * expected:
             amount += f" ({_percent(deviation / expected)})"
         return f"{about.metric} was {amount} {side} what {about.words}"
+    if abs(deviation) <= USUAL_SPREADS * spread:
+        return _together(event, prepared)
     low, high = centre - USUAL_SPREADS * spread, centre + USUAL_SPREADS * spread
     if rows[about.metric].min() >= 0 or about.words != about.metric:
         low = max(low, min(0.0, centre))
     usual = f"{_number(low)} to {_with_unit(high, unit)}"
     return f"{about.words} was {_with_unit(centre + deviation, unit)} where {usual} is usual"
+
+
+def _together(event: Event, prepared: Features) -> str:
+    """What is said if even the feature that deviates most is within its usual range."""
+    metrics = list(dict.fromkeys(prepared.about[name].metric for name in event.features))
+    if len(metrics) == 1:
+        return f"{metrics[0]} changed in an unusual way, though its values were usual"
+    return f"{', '.join(metrics[:-1])} and {metrics[-1]} were unusual together, though each was as usual by itself"
 
 
 def duration(lasted: timedelta) -> str:

@@ -410,3 +410,15 @@ def test_a_swell_within_a_day_of_moving_voltage_is_found() -> None:
     swell = max(events, key=lambda event: event["score"])
     assert swell["shown_by"] == "voltage from its hour's median"
     assert swell["start"][:13] in ("2026-01-06T18", "2026-01-06T17")
+
+
+def test_metrics_that_are_unusual_only_together_are_said_to_be() -> None:
+    random = np.random.default_rng(3)
+    common = random.normal(0, 1, 3 * 1440)
+    speed, flow = (mean + common + random.normal(0, 0.1, len(common)) for mean in (50, 20))
+    flow[4000:4060] = 40 - flow[4000:4060]
+    columns = {"speed": speed.tolist(), "flow": flow.tolist()}
+    result = anomalies(table(minutes(len(common)), columns), "covariance", trained_until=START + timedelta(days=2))
+    event = max(result.results["events"], key=lambda event: event["score"])
+    assert event["start"].startswith("2026-01-03T18:4")
+    assert event["why"].startswith("Flow and speed were unusual together, though each was as usual by itself, for ")
