@@ -132,8 +132,9 @@ def detect(
 
 def _prepared(rows: pd.DataFrame, training: Mask, context: DeviceContext) -> Features:
     if training.sum() < MIN_TRAINING_ROWS:
+        there_are = "There is 1 row" if training.sum() == 1 else f"There are {training.sum()} rows"
         raise CannotAnalyse(
-            f"There are {training.sum()} rows to learn from; at least {MIN_TRAINING_ROWS} are needed. "
+            f"{there_are} to learn from; at least {MIN_TRAINING_ROWS} are needed. "
             "Choose more days, or a later trained_until."
         )
     prepared = features(rows, training, context.zone)

@@ -1,19 +1,20 @@
-"""What to do: the findings of a report that are worth somebody's time, those of the most energy first."""
+"""What to do: the findings of a report that are worth somebody's time."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
 import numpy as np
 
 from assets.energy import standby
 from assets.energy.cells import MILLIONTHS
 from assets.energy.figures import WELL_COVERED
-from assets.reports.content import MetricSummary, StateTotal
-from assets.reports.formatting import Language
+from assets.reports.advice_words import AdviceWords
+from assets.reports.content import Anomaly, MetricSummary, StateTotal
+from assets.reports.doubtful import is_of_doubtful
 from assets.reports.measures import Measured
 from assets.reports.noticed import DataQuality
-from assets.reports.sections import Advice, Confidence
+from assets.reports.sections import Advice, Confidence, Risk
+from assets.reports.urgent import urgent
 from storage.times import DAY, HOUR, QUARTER, SECOND, moment
 
 MIN_SHARE = 0.05  # of the energy: less outside working hours, or idling, is not worth a word
@@ -29,16 +30,22 @@ RANKS: tuple[Confidence, ...] = ("high", "medium", "low")
 class Adviser:
     """Words the advice of a report."""
 
-    measured: Measured
+    words: AdviceWords
     quality: DataQuality
     states: list[StateTotal]
     metrics: list[MetricSummary]
-    language: Language
+    risk: Risk | None = None
+    anomalies: Sequence[Anomaly] = ()
+
+    @property
+    def measured(self) -> Measured:
+        return self.words.measured
 
     def advice(self) -> list[Advice]:
-        """The advice, by the energy that it concerns; what is not about energy comes last."""
+        """A high risk and what to check first; then by the energy that it concerns, what is not about energy last."""
+        first = urgent(self.words, self.risk, self.anomalies)
         found = [*self._outside_hours(), *self._idle(), *self._peak(), *self._voltage(), *self._data()]
-        return sorted(found, key=lambda one: -(one.energy_kwh if one.energy_kwh is not None else -1))
+        return [*first, *sorted(found, key=lambda one: -(one.energy_kwh if one.energy_kwh is not None else -1))]
 
     def _outside_hours(self) -> Iterator[Advice]:
         energy, data = self.measured.energy, self.measured.data
@@ -51,10 +58,10 @@ class Adviser:
         year_kwh = None
         if data.outside_hours_of_year is not None and energy.covered >= MIN_FOR_A_YEAR:
             year_kwh = mean_kw * data.outside_hours_of_year
-        yield self._one(
+        yield self.words.one(
             "outside_hours",
             found.outside_kwh,
-            self._confidence(),
+            None,
             text="outside_hours_short" if year_kwh is None else None,
             share=found.share,
             energy_kwh=found.outside_kwh,
@@ -68,10 +75,10 @@ class Adviser:
         idle = next((state for state in self.states if state.state == "idle"), None)
         if idle is None or not total or idle.energy_kwh < MIN_SHARE * total:
             return
-        yield self._one(
+        yield self.words.one(
             "idle",
             idle.energy_kwh,
-            self._confidence(),
+            None,
             hours=idle.hours,
             energy_kwh=idle.energy_kwh,
             share=idle.energy_kwh / total,
@@ -80,7 +87,12 @@ class Adviser:
     def _peak(self) -> Iterator[Advice]:
         cells, demand = self.measured.energy.cells, self.measured.energy.peak_demand
         well = cells.covered >= WELL_COVERED * QUARTER
-        if demand is None or self.measured.energy.load_factor is None or well.sum() < MIN_QUARTERS:
+        if (
+            demand is None
+            or is_of_doubtful(self.measured.energy, demand.at)
+            or self.measured.energy.load_factor is None
+            or well.sum() < MIN_QUARTERS
+        ):
             return
         watts = cells.amounts[well] / 1000 / (cells.covered[well] / HOUR)
         usual = float(np.quantile(watts, USUAL_SHARE))
@@ -88,10 +100,10 @@ class Adviser:
         if usual <= 0 or demand.watts < STANDS_OUT * usual:
             return
         excess = float(((watts[above] - usual) * (cells.covered[well][above] / HOUR)).sum()) / 1000
-        yield self._one(
+        yield self.words.one(
             "peak",
             excess,
-            self._confidence(),
+            None,
             at=moment(demand.at),
             peak_w=demand.watts,
             usual_w=usual,
@@ -106,10 +118,10 @@ class Adviser:
         if voltage is None or band is None or (voltage.outside_band or 0) < MIN_OUTSIDE_BAND:
             return
         is_usual = "voltage" in self.measured.data.usual_bands
-        yield self._one(
+        yield self.words.one(
             "voltage",
             None,
-            "medium" if is_usual else self._confidence(),
+            "medium" if is_usual else self.words.energy_confidence(),
             reason="usual_band" if is_usual else None,
             share=voltage.outside_band or 0.0,
             low_v=band[0],
@@ -132,7 +144,7 @@ class Adviser:
         counted = sum(amount for _, _, amount in lumps) / MILLIONTHS
         since_counted = sum(end - start for start, end, _ in lumps) / SECOND
         if incomplete and counted and not left_out and missing <= since_counted:
-            yield self._one(
+            yield self.words.one(
                 "data", counted, "high", text="data_counted", reason="counted", missing_seconds=missing,
                 counted_kwh=counted,
             )  # fmt: skip
@@ -145,7 +157,7 @@ class Adviser:
         is_unknown = incomplete and mean is None
         if is_unknown:
             kind = "data_unknown"
-        yield self._one(
+        yield self.words.one(
             "data",
             None if is_unknown else unknown + left_out,
             "low",
@@ -157,53 +169,3 @@ class Adviser:
             unknown_kwh=unknown,
             left_out_kwh=left_out,
         )
-
-    def _confidence(self) -> Confidence:
-        """How sure the energy of the period is: by how much and how long was measured."""
-        energy = self.measured.energy
-        length = energy.covered / DAY
-        if energy.coverage >= 0.95 and length >= 0.95 * 7:
-            return "high"
-        return "medium" if energy.coverage >= 0.8 and length >= 2 else "low"
-
-    def _one(
-        self,
-        kind: str,
-        concerns: float | None,
-        confidence: Confidence,
-        *,
-        text: str | None = None,
-        reason: str | None = None,
-        at: datetime | None = None,
-        **given: float | None,
-    ) -> Advice:
-        language, energy = self.language, self.measured.energy
-        figures = {name: value for name, value in given.items() if value is not None}
-        words = {name: self._worded(name, value) for name, value in figures.items()}
-        words["at"] = language.clock(at, self.measured.data.zone)
-        coverage = language.percent(energy.coverage)
-        length = language.duration(energy.covered / 1e6)
-        return Advice(
-            kind=kind,
-            energy_kwh=concerns,
-            confidence=confidence,
-            title=language.say(f"advice.{kind}.title"),
-            text=language.say(f"advice.{text or kind}.text", **words),
-            reason=language.say(f"advice.because.{reason or 'measured'}", coverage=coverage, length=length),
-            figures={**figures, "coverage": energy.coverage, "covered_seconds": energy.covered / 1e6},
-        )
-
-    def _worded(self, name: str, value: float) -> str:
-        language = self.language
-        if name in ("share", "coverage"):
-            return language.percent(value)
-        unit = {"kwh": "kWh", "w": "W", "v": "V"}.get(name.rpartition("_")[2])
-        if unit == "V":
-            return language.value_of(name, value, "V") if name in ("lowest_v", "highest_v") else language.plain(value)
-        if unit:
-            return language.quantity(value, unit)
-        if name.endswith("_seconds"):
-            return language.duration(value)
-        if name == "quarter_hours":
-            return language.count(int(value), "quarter_hour")
-        return language.quantity(value, "h") if name == "hours" else language.plain(value)

@@ -4,10 +4,12 @@ They are drawn without pyplot, which would keep figures between reports.
 """
 
 import io
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
@@ -105,7 +107,7 @@ class Pen:
         axis.yaxis.label.set_parse_math(False)  # a unit is any text in the device's metadata
         axis.yaxis.set_label_coords(0, 1.06)
         axis.yaxis.label.set_horizontalalignment("right")
-        axis.yaxis.set_major_formatter(lambda value, _: self.language.plain(float(f"{value:.6g}")))
+        axis.yaxis.set_major_formatter(lambda value, _: self.language.plain(rounded(value, axis.get_yticks().tolist())))
 
     def legend(self, axis: "Axes") -> None:
         """Write the legend above the axis."""
@@ -122,6 +124,14 @@ class Pen:
             borderaxespad=0.1,
             columnspacing=1.4,
         )
+
+
+def rounded(value: float, ticks: Sequence[float]) -> float:
+    """The value of a tick with so many digits that its neighbours have other ones."""
+    step = min((b - a for a, b in pairwise(ticks)), default=0.0)
+    size = max((abs(tick) for tick in ticks), default=0.0)
+    digits = max(math.ceil(math.log10(size / step)) + 2, 6) if step > 0 and size > 0 else 6
+    return float(f"{value:.{digits}g}")
 
 
 @cache

@@ -5,6 +5,7 @@ from importlib.metadata import version
 
 from assets.reports import findings, look, measures
 from assets.reports.advice import Adviser
+from assets.reports.advice_words import AdviceWords
 from assets.reports.comparison import comparisons
 from assets.reports.content import Device, Energy, File, Generator, Kpi, Period, ReportContent
 from assets.reports.energy_rows import energy_rows
@@ -26,6 +27,7 @@ def compose(measured: Measured, language: Language | None = None) -> ReportConte
     alerts = findings.alerts(data)
     total = len(alerts) if data.alerts_total is None else data.alerts_total
     anomalies, outside = findings.anomalies(data)
+    risk = findings.risk(data)
     analyses = findings.analyses(data, language)
     has_analysis = any(a.type == "anomaly" and a.status == "completed" for a in analyses)
     states, metrics = list(measures.states(measured)), list(measures.summaries(measured))
@@ -67,8 +69,8 @@ def compose(measured: Measured, language: Language | None = None) -> ReportConte
         comparisons=comparisons(measured, language),
         load=load(measured),
         registers=list(registers(measured)),
-        advice=Adviser(measured, data_quality, states, metrics, language).advice(),
-        risk=findings.risk(data),
+        advice=Adviser(AdviceWords(measured, language), data_quality, states, metrics, risk, anomalies).advice(),
+        risk=risk,
         metrics=metrics,
         series=list(measures.series(measured)),
         analyses=analyses,

@@ -135,13 +135,17 @@ class Analysis(Part):
 
 
 class Anomaly(Part):
-    """An episode of unusual behaviour. `metric` is the channel that showed it most; `why` is an English sentence."""
+    """An episode of unusual behaviour. `metric` is the channel that showed it most; `why` is an English sentence.
+
+    `kind` is `unusual`, `frozen` (every metric held its value exactly) or `level_change`.
+    """
 
     start: datetime
     end: datetime
     metric: str | None
     score: Number | None
     points: int | None
+    kind: str | None = None
     why: str | None = None
 
 

@@ -59,7 +59,7 @@ def markdown_of(content: ReportContent, drawn: Collection[str], look: Look | Non
         "report": content,
         "zone": ZoneInfo(content.period.tz),
         "highlights": Highlights.of(content),
-        "wording": Wording(language, content.metrics),
+        "wording": Wording(language, content.metrics, content.data_quality.cadence_seconds),
         "drawn": drawn,
         "drawn_metrics": other_metrics[: figures.MAX_PANELS],
         "more_drawn_metrics": other_metrics[figures.MAX_PANELS : 2 * figures.MAX_PANELS],

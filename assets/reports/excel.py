@@ -33,6 +33,7 @@ from assets.reports.excel_sheets import (
     array_pattern,
 )
 from assets.reports.formatting import DASH, Language
+from assets.reports.wording import Wording
 from storage.times import DAY
 
 if TYPE_CHECKING:
@@ -226,8 +227,12 @@ def _anomalies(sheets: Sheets, content: ReportContent) -> None:
         Column(language.say("excel.channel"), 20, TEXT),
         Column(language.say("excel.score"), 12, NUMBER),
         Column(language.say("excel.readings_count"), 12, COUNT),
+        Column(language.say("column.happened"), 70, TEXT),
     ]
-    rows = ((a.start, a.end, language.metric(a.metric), a.score, a.points) for a in content.anomalies)
+    wording = Wording(language, content.metrics, content.data_quality.cadence_seconds)
+    rows = (
+        (a.start, a.end, language.metric(a.metric), a.score, a.points, wording.anomaly(a)) for a in content.anomalies
+    )
     sheets.table(language.say("excel.anomalies"), columns, rows, empty=_empty(sheets, content, "anomaly"))
 
 

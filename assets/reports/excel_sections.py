@@ -168,5 +168,10 @@ def _risk(sheets: Sheets, content: ReportContent) -> Iterator[Sequence[Any]]:
         yield say(f"excel.{key}"), None if count is None else Alone(count)
     if found.false_alarm_share is not None:
         yield say("excel.false_alarms"), Share(found.false_alarm_share)
+    life = found.remaining_life
+    if life is not None and life.hours is not None:
+        yield say("excel.remaining_hours"), life.hours, found.as_of
+        yield say("excel.remaining_lower"), life.lower
+        yield say("excel.remaining_upper"), life.upper
     for driver in found.drivers:
         yield say("excel.driver", metric=language.metric(driver.metric)), Share(driver.share)

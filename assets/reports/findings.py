@@ -23,7 +23,7 @@ from assets.reports.content import (
 from assets.reports.errors import ReportError
 from assets.reports.formatting import Language
 from assets.reports.inputs import Missing, ReportInput
-from assets.reports.sections import AlertTimes, Driver, Risk
+from assets.reports.sections import AlertTimes, Driver, RemainingLife, Risk
 from storage.devices import UNITS
 from storage.times import EPOCH
 
@@ -96,6 +96,7 @@ def _event(event: Mapping[str, Any]) -> Anomaly:
         metric=_optional(event.get("metric")),
         score=number(event.get("score")),
         points=points if isinstance(points, int) else None,
+        kind=_optional(event.get("kind")),
         why=_optional(event.get("why")),
     )
 
@@ -209,6 +210,24 @@ def risk(data: ReportInput) -> Risk | None:
         failures_tested=_whole(accuracy.get("failures_tested")),
         failures_found=_whole(accuracy.get("failures_found")),
         false_alarm_share=number(accuracy.get("false_alarm_share")),
+        remaining_life=_remaining_life(results.get("remaining_life")),
+        warning=_optional(results.get("warning")),
+    )
+
+
+def _remaining_life(life: Mapping[str, Any] | None) -> RemainingLife | None:
+    if not life:
+        return None
+    hours, lower, upper, share = (number(life.get(key)) for key in ("hours", "lower", "upper", "share"))
+    return RemainingLife(
+        hours=hours,
+        lower=lower,
+        upper=upper,
+        share=share,
+        at_least=life.get("at_least") is True,
+        lives=_whole(life.get("lives")),
+        reason=_optional(life.get("reason")),
+        warning=_optional(life.get("warning")),
     )
 
 

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 from assets.energy import Counted, EnergyFigures, Standby, fleet_energy, fleet_peak, total
 from assets.reports.comparison import can_be_compared, energy_per_day
 from assets.reports.content import Generator, Period
+from assets.reports.doubtful import doubtful_readings, is_of_doubtful
 from assets.reports.fleet_content import (
     FleetContent,
     FleetDay,
@@ -19,6 +20,7 @@ from assets.reports.fleet_content import (
     FleetFile,
     FleetGroup,
     FleetPeak,
+    FleetReading,
     FleetTotals,
 )
 from assets.reports.period import midnights
@@ -109,6 +111,7 @@ def compose_fleet(data: FleetInput, language: LanguageCode) -> FleetContent:
             for member in data.members
             if member.files
         ],
+        doubtful=_doubtful(in_sums),
     )
 
 
@@ -173,7 +176,28 @@ def _peak(members: Sequence[FleetMember]) -> FleetPeak | None:
     peak = fleet_peak({member.device_id: member.energy for member in members})
     if peak is None:
         return None
-    return FleetPeak(watts=peak.watts, at=moment(peak.at), device_id=peak.device_id, share=peak.share)
+    energy = next(member.energy for member in members if member.device_id == peak.device_id)
+    return FleetPeak(
+        watts=peak.watts,
+        at=moment(peak.at),
+        device_id=peak.device_id,
+        share=peak.share,
+        is_doubtful=is_of_doubtful(energy, peak.at),
+    )
+
+
+def _doubtful(members: Sequence[FleetMember]) -> list[FleetReading]:
+    found = [
+        FleetReading(
+            device_id=member.device_id,
+            at=moment(finding.at),
+            value_w=finding.value,
+            energy_kwh=abs(finding.effect or 0.0),
+        )
+        for member in members
+        for finding in doubtful_readings(member.energy)
+    ]
+    return sorted(found, key=lambda reading: (-reading.energy_kwh, reading.device_id, reading.at))
 
 
 def combined_hash(hashes: Iterable[str]) -> str:

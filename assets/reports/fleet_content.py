@@ -73,13 +73,24 @@ class FleetGroup(Part):
 class FleetPeak(Part):
     """The quarter hour in which the fleet took most (W), and the device that took most of it then.
 
-    What is not measured of a device counts as nothing. `share` is that device's part of it.
+    What is not measured of a device counts as nothing. `share` is that device's part of it. `is_doubtful` says that a
+    reading of that device in this quarter hour may be wrong: see `doubtful`.
     """
 
     watts: Number
     at: datetime
     device_id: str
     share: Number
+    is_doubtful: bool = False
+
+
+class FleetReading(Part):
+    """A reading of power (W) that is counted and may be wrong, and the energy that it stands for."""
+
+    device_id: str
+    at: datetime
+    value_w: Number | None
+    energy_kwh: Number
 
 
 class FleetTotals(Part):
@@ -114,6 +125,7 @@ class FleetContent(Part):
 
     `devices` are ranked by energy. A parent or its children are in the sums, never both. `circular` names devices that
     are above themselves through `parent_device`, and `left_out` requested ones that are not registered any more.
+    `doubtful` readings of counted devices are far above all others of their day, the one of the most energy first.
     """
 
     schema_version: Literal["1.0"] = "1.0"
@@ -130,6 +142,7 @@ class FleetContent(Part):
     circular: list[str]
     left_out: list[str]
     files: list[FleetFile] = Field(default_factory=list)
+    doubtful: list[FleetReading] = Field(default_factory=list)
 
     def to_json(self) -> bytes:
         return self.model_dump_json().encode()

@@ -28,13 +28,17 @@ def write(content: FleetContent, folder: Path, look: Look, paper: Paper) -> Path
 def markdown_of(content: FleetContent, drawn: Collection[str], look: Look | None = None) -> str:
     """The report as Markdown with the figures in `drawn`, a subset of ranking and energy."""
     look = look or Look()
+    highlights = FleetHighlights.of(content)
+    named = {device.id: _named(device) for device in content.devices}
     template = environment(look, look.language(content.language)).get_template(TEMPLATE)
     return template.render(
         report=content,
         zone=ZoneInfo(content.period.tz),
         drawn=drawn,
-        highlights=FleetHighlights.of(content),
-        named={device.id: _named(device) for device in content.devices},
+        highlights=highlights,
+        named=named,
+        silent=[named[device.id] for device in highlights.silent],
+        unknown=[named[device.id] for device in highlights.unknown],
     )
 
 

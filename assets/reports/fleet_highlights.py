@@ -15,19 +15,28 @@ MUCH_CHANGE, MUCH_OUTSIDE, LITTLE_COVERAGE = 0.2, 0.3, 0.95
 
 @dataclass(frozen=True)
 class FleetHighlights:
-    """At most `MAX_NAMED` devices of each kind, and the fleet's energy by month if the period is long."""
+    """At most `MAX_NAMED` devices of each kind, and the fleet's energy by month if the period is long.
+
+    `incomplete` were measured for a part of the period. `silent` sent nothing at all, and `unknown` nothing of energy.
+    """
 
     changed: list[FleetDevice]
     outside_hours: list[FleetDevice]
     incomplete: list[FleetDevice]
+    silent: list[FleetDevice]
+    unknown: list[FleetDevice]
     months: list[tuple[date, float | None]] | None
 
     @classmethod
     def of(cls, content: FleetContent) -> "FleetHighlights":
+        sent = {file.device_id for file in content.files}
+        nothing = [device for device in content.devices if _is_unmeasured(device) and not device.waiting_days]
         return cls(
             changed=_first(content, _changed_kwh),
             outside_hours=_first(content, _outside_kwh),
-            incomplete=_first(content, lambda device: 1 - device.coverage if _is_incomplete(device) else None),
+            incomplete=_first(content, _missing_share),
+            silent=[device for device in nothing if device.id not in sent],
+            unknown=[device for device in nothing if device.id in sent],
             months=by_month(content.days) if len(content.days) > MAX_DAYS else None,
         )
 
@@ -58,6 +67,14 @@ def _changed_kwh(device: FleetDevice) -> float | None:
 def _outside_kwh(device: FleetDevice) -> float | None:
     share = device.outside_hours_share
     return device.outside_hours_kwh if share is not None and share >= MUCH_OUTSIDE else None
+
+
+def _missing_share(device: FleetDevice) -> float | None:
+    return 1 - device.coverage if _is_incomplete(device) and not _is_unmeasured(device) else None
+
+
+def _is_unmeasured(device: FleetDevice) -> bool:
+    return device.coverage == 0 and device.energy_kwh is None and device.energy_export_kwh is None
 
 
 def _is_incomplete(device: FleetDevice) -> bool:

@@ -122,7 +122,7 @@ class Language:
         """A difference of two shares in percentage points with its sign, such as `+1.5 % points`. None is a dash."""
         if difference is None:
             return DASH
-        shown = round(difference * 100, 1)
+        shown = round(difference * 100, 1) + 0.0  # without the sign of -0.0
         sign = "+" if shown > 0 else "±" if shown == 0 else ""
         written = f"{shown:.1f}".removesuffix(".0").translate(self._separators)
         return self.say("number.points", number=f"{sign}{written}{SPACE}")

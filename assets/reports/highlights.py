@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from assets.reports.content import Analysis, Anomaly, Day, Kpi, ReportContent
+from assets.reports.noticed import Finding
 from assets.reports.sections import Comparison, Load
 from storage.rules import SEVERITIES
 
@@ -68,6 +69,7 @@ class Highlights:
         comparisons: those with earlier periods.
         anomalies: the anomalies by score, the strongest first; those without a score come last.
         over: the period's start, and its end as far as it had passed.
+        doubtful: the readings that are counted though each may be wrong, the one of the most energy first.
         feeds_in: whether more energy was fed in than taken; the highest and the lowest day are then those of feed-in.
 
     """
@@ -84,6 +86,7 @@ class Highlights:
     comparisons: list[Comparison]
     over: tuple[datetime, datetime]
     feeds_in: bool
+    doubtful: list[Finding]
 
     def is_partly_covered(self, analysis: Analysis) -> bool:
         """Whether an analysis of the past covers a part of the period only; a forecast is of the time after it."""
@@ -132,6 +135,10 @@ class Highlights:
             comparisons=content.comparisons,
             over=(content.period.start, content.data_quality.measured_until),
             feeds_in=fed > taken,
+            doubtful=sorted(
+                (f for f in content.data_quality.findings if f.kind == "single_reading" and f.counted),
+                key=lambda finding: -abs(finding.effect or 0.0),
+            ),
             anomalies=sorted(content.anomalies, key=lambda anomaly: -(anomaly.score or 0)),
         )
 

@@ -9,6 +9,7 @@ import numpy as np
 from assets.energy import EnergyFigures, StateFigures, standby
 from assets.energy.meters import POWER
 from assets.reports.content import Kpi
+from assets.reports.doubtful import doubtful_readings, is_of_doubtful
 from assets.reports.formatting import Language
 from assets.reports.measures import Measured, outside_band
 from assets.reports.noticed import DataQuality
@@ -81,7 +82,9 @@ def _powers(measured: Measured) -> Iterator[_Kpi]:
     for key, sign, none in (("peak_power", 1, "only_fed_in"), ("peak_feed_in", -1, "nothing_fed_in")):
         peak = int((sign * power).argmax()) if len(power) else None
         if peak is not None and (sign * power[peak] > 0 or (sign > 0 and power[peak] == 0)):
-            yield _Kpi(key, float(sign * power[peak]), "W", at=moment(times[peak].item()))
+            at = int(times[peak])
+            is_doubtful = at in {finding.at for finding in doubtful_readings(energy)}
+            yield _Kpi(key, float(sign * power[peak]), "W", at=moment(at), note="doubtful" if is_doubtful else None)
         else:
             yield _Kpi(key, None, "W", note=no_power or none)
 
@@ -95,15 +98,17 @@ def _demand(energy: EnergyFigures, cadence_seconds: float | None, states: StateF
         if peak is None:
             yield _Kpi(key, None, "W", note=none)
         else:
-            yield _Kpi(key, peak.watts, "W", at=moment(peak.at), note=coarse)
+            note = "doubtful" if is_of_doubtful(energy, peak.at) else coarse
+            yield _Kpi(key, peak.watts, "W", at=moment(peak.at), note=note)
+    doubtful = "doubtful" if demand is not None and is_of_doubtful(energy, demand.at) else None
     factor, is_used = energy.load_factor, demand is not None and demand.watts > 0
     no_factor = no_demand if demand is None else "feeds_in" if is_used else "no_demand"
-    yield _Kpi("load_factor", factor, "1", note=None if factor is not None else no_factor)
+    yield _Kpi("load_factor", factor, "1", note=doubtful if factor is not None else no_factor)
     if states is not None and states.end > states.start:  # the table of states has the same time
         yield _Kpi("running_hours", states.time.get("running", 0) / HOUR, "h", note="running_state")
     else:
         running = energy.hours_above(RUNNING_SHARE * demand.watts) if demand is not None and is_used else None
-        yield _Kpi("running_hours", running, "h", note="running" if running is not None else no_factor)
+        yield _Kpi("running_hours", running, "h", note=doubtful or "running" if running is not None else no_factor)
 
 
 def _standby(measured: Measured) -> Iterator[_Kpi]:

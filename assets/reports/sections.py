@@ -103,11 +103,32 @@ class Driver(Part):
     share: Number
 
 
+class RemainingLife(Part):
+    """How many hours of use are left until a failure, and the range that holds it in a `share` of cases.
+
+    `at_least` says that it is this or more. `hours` is null if too few of the `lives` so far are known: see `reason`.
+    `warning` is what an engineer should know of it. Both are in English.
+    """
+
+    hours: Number | None
+    lower: Number | None
+    upper: Number | None
+    share: Number | None
+    at_least: bool = False
+    lives: int | None
+    reason: str | None
+    warning: str | None
+
+
+# From this probability on, a risk is named first.
+HIGH_RISK = 0.5
+
+
 class Risk(Part):
     """The probability, from 0 to 1, that the machine fails within `horizon_hours` after `as_of`.
 
     `failures_tested` failures were held out from the model; it warned before `failures_found` of them, and in
-    `false_alarm_share` of the time without a failure.
+    `false_alarm_share` of the time without a failure. `warning` says that the test was missing or failed, in English.
     """
 
     probability: Number
@@ -118,19 +139,31 @@ class Risk(Part):
     failures_tested: int | None
     failures_found: int | None
     false_alarm_share: Number | None
+    remaining_life: RemainingLife | None = None
+    warning: str | None = None
+
+    @property
+    def is_high(self) -> bool:
+        """Whether a failure is likely, or the machine should not last beyond the horizon; never with a warning."""
+        life = self.remaining_life.hours if self.remaining_life else None
+        is_short = life is not None and self.horizon_hours is not None and life <= self.horizon_hours
+        return self.warning is None and (self.probability >= HIGH_RISK or is_short)
 
 
 Confidence = Literal["high", "medium", "low"]
+AdviceKind = Literal["risk", "reading", "sensor", "outside_hours", "idle", "peak", "voltage", "data"]
 
 
 class Advice(Part):
-    """Something to do about what was found. The most energy comes first.
+    """Something to do about what was found.
+
+    A high risk of failure, readings that may be wrong and sensors that stand still come first, then the most energy.
 
     `energy_kwh` is the energy of the period that it concerns, not what is saved; null where it is not about energy.
     `figures` are the numbers in its text.
     """
 
-    kind: Literal["outside_hours", "idle", "peak", "voltage", "data"]
+    kind: AdviceKind
     energy_kwh: Number | None
     confidence: Confidence
     title: str

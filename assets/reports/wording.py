@@ -2,10 +2,12 @@
 
 from collections.abc import Collection, Mapping
 from typing import Any
+from zoneinfo import ZoneInfo
 
-from assets.reports.content import Alert, MetricSummary
+from assets.reports.content import Alert, Anomaly, MetricSummary
 from assets.reports.formatting import SPACE, Language
 from assets.reports.noticed import FailedCheck, Finding
+from assets.reports.sections import RemainingLife, Risk
 from storage.devices import UNITS
 
 # Checks whose measured number is not a share.
@@ -16,8 +18,11 @@ CONDITIONS = {">": "above", "<": "below", ">=": "at_least", "<=": "at_most", "="
 class Wording:
     """Sentences about what was noticed about the readings of these metrics, in a language."""
 
-    def __init__(self, language: Language, metrics: Collection[MetricSummary]) -> None:
+    def __init__(
+        self, language: Language, metrics: Collection[MetricSummary], cadence_seconds: float | None = None
+    ) -> None:
         self._language = language
+        self._cadence_seconds = cadence_seconds or 0.0
         self._units = {**UNITS, **{metric.metric: metric.unit for metric in metrics}}
         outside = [metric.band_source for metric in metrics if metric.outside_band]
         self._has_usual_bands = bool(outside) and set(outside) == {"usual"}
@@ -39,6 +44,22 @@ class Wording:
         if finding.alike > 1:
             words.insert(0, say("finding.alike", n=finding.alike))
         return " ".join(words)
+
+    def risk(self, risk: Risk, zone: ZoneInfo) -> str:
+        """How likely a failure is, and how long the machine should last."""
+        return risk_words(risk, self._language, zone)
+
+    def lasted(self, anomaly: Anomaly) -> str:
+        """How long an episode lasted: its last reading stands for one interval."""
+        return self._language.duration((anomaly.end - anomaly.start).total_seconds() + self._cadence_seconds)
+
+    def anomaly(self, anomaly: Anomaly) -> str:
+        """What happened in an episode of unusual behaviour. In English it is the analysis's own sentence."""
+        language = self._language
+        if language.code == "en" and anomaly.why:
+            return anomaly.why
+        kind = anomaly.kind if anomaly.kind in ("frozen", "level_change") else "unusual"
+        return language.say(f"anomalies.{kind}", duration=self.lasted(anomaly), metric=language.metric(anomaly.metric))
 
     def check(self, check: FailedCheck) -> str:
         """On how many days a check failed, and its worst day."""
@@ -83,3 +104,26 @@ class Wording:
         """The plain forecast with which a model was compared."""
         name = str(accuracy.get("baseline") or "").removeprefix("seasonal naive: ")
         return self._language.name_of("baseline", name) if name else self._language.say("forecast.a_day")
+
+
+def risk_words(risk: Risk, language: Language, zone: ZoneInfo) -> str:
+    """How likely a failure is, and how long the machine should last."""
+    probability = language.percent(risk.probability)
+    if risk.as_of and risk.horizon_hours:
+        horizon, time = language.duration(risk.horizon_hours * 3600), language.clock(risk.as_of, zone)
+        said = language.say("risk.probability", horizon=horizon, probability=probability, time=time)
+    else:
+        said = language.say("risk.probability_only", probability=probability)
+    life = risk.remaining_life
+    return said if life is None or life.hours is None else f"{said} {life_words(life, language)}"
+
+
+def life_words(life: RemainingLife, language: Language) -> str:
+    """How long the machine should last, with the range that holds it; empty if that is unknown."""
+    if life.hours is None:
+        return ""
+    hours, lower, upper = (language.duration((value or 0.0) * 3600) for value in (life.hours, life.lower, life.upper))
+    if life.lower is None or life.upper is None or life.share is None:
+        return language.say("risk.life", hours=hours)
+    key = "risk.life_at_least" if life.at_least else "risk.life_range"
+    return language.say(key, hours=hours, lower=lower, upper=upper, share=language.percent(life.share))

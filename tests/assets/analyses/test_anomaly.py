@@ -276,6 +276,12 @@ def test_a_trained_until_after_the_last_reading_is_refused() -> None:
         anomalies(rows, trained_until=START + timedelta(days=9))
 
 
+def test_one_row_to_learn_from_is_in_the_singular() -> None:
+    rows = table(minutes(600), noisy(600, "pressure"))
+    with pytest.raises(CannotAnalyse, match=r"^There is 1 row to learn from; at least \d+ are needed"):
+        anomalies(rows, trained_until=START + timedelta(minutes=1))
+
+
 def test_a_device_that_runs_otherwise_than_in_training_is_warned_of() -> None:
     columns = noisy(1500, "pressure", "flow")
     usual = anomalies(table(minutes(1500), columns), trained_until=START + timedelta(minutes=600)).results

@@ -183,3 +183,32 @@ def test_nothing_is_known_of_any(tmp_path: Path) -> None:
     assert (content.totals.energy_kwh, content.totals.peak, content.counted) == (None, None, [])
     for format_ in FORMATS:
         assert build(fleet(member("silent", 0)), format_, tmp_path / format_).content
+
+
+def test_a_peak_of_one_reading_that_may_be_wrong_is_said_to_be() -> None:
+    start, end = microseconds(START), microseconds(END)
+    readings = [(at, 1000.0 + at // MINUTE % 7) for at in range(start, end, MINUTE)]
+    readings[2000] = (readings[2000][0], 9.9e6)
+    glitch = energy_figures(MemoryDays({"power": readings}), DeviceMetadata(), start, end, end)
+    content = compose_fleet(fleet(member("grinder", 1, energy=glitch), *HALL), "en")
+    peak, (reading,) = content.totals.peak, content.doubtful
+    assert peak is not None
+    assert (peak.device_id, peak.is_doubtful) == ("grinder", True)
+    assert (reading.device_id, reading.value_w) == ("grinder", 9.9e6)
+    assert reading.energy_kwh == pytest.approx(165, rel=0.01)
+    text = markdown_of(content, set()).replace("\\", "").replace("\u00a0", " ")
+    assert "It rests on one reading that may be wrong" in text
+    assert "One reading of grinder may be wrong: 9.90 MW on" in text
+    assert compose_fleet(fleet(*HALL), "en").doubtful == []
+
+
+def test_what_sent_nothing_does_not_hide_what_was_measured_in_part() -> None:
+    some = [replace(member(f"part{i}", 200), energy=energy(200, until=share)) for i, share in enumerate((0.18, 0.52))]
+    none = [member(f"silent{i}", 0, files=0) for i in range(4)]
+    content = compose_fleet(fleet(*some, *none, member("odd", 0)), "de")
+    text = markdown_of(content, set()).replace("\\", "").replace("\u00a0", " ")
+    assert "während 0 %" not in text
+    assert "part0 wurde nur während 18" in text
+    assert "part1 wurde nur während 52" in text
+    assert "nichts gesendet haben: silent0, silent1, silent2 und silent3." in text
+    assert "aus denen sich Energie ergibt: odd." in text

@@ -4,6 +4,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import given, strategies as st
 
+from assets.reports.canvas import rounded
 from assets.reports.content import Kpi, Period
 from assets.reports.look import language
 
@@ -108,3 +109,18 @@ def test_time_zones_with_their_offsets() -> None:
     now = datetime(2026, 1, 1, tzinfo=UTC)
     assert EN.zone(Period(start=now, end=now, tz="UTC")) == "UTC"
     assert EN.zone(Period(start=now, end=now, tz="Asia/Kolkata")) == "Asia/Kolkata (UTC+05:30)"
+
+
+def test_no_difference_has_no_sign() -> None:
+    assert DE.points(-0.0002) == "±0\u00a0%-Punkte"
+    assert DE.points(0.0002) == "±0\u00a0%-Punkte"
+    assert DE.points(-0.002) == "\u22120,2\u00a0%-Punkte"
+    assert DE.change(-0.0002) == "±0\u00a0%"
+
+
+@pytest.mark.parametrize(("low", "step"), [(0.999997, 1.5e-6), (0.999999, 2.5e-7), (400.0, 50.0), (-0.5, 0.25)])
+def test_neighbouring_ticks_have_different_numbers(low: float, step: float) -> None:
+    ticks = [low + i * step for i in range(4)]
+    written = [DE.plain(rounded(tick, ticks)) for tick in ticks]
+    assert len(set(written)) == len(ticks)
+    assert [float(typed(one).replace(",", ".")) for one in written] == pytest.approx(ticks)
