@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 from assets.reports.budget import Budget
 from assets.reports.excel_charts import energy_chart, ranking_chart
 from assets.reports.excel_sheets import COUNT, DATE, NUMBER, SAFE_OPTIONS, SHARE, TEXT, Column, Share, Sheets
-from assets.reports.fleet_content import FleetContent
+from assets.reports.fleet_content import FleetContent, FleetReading
 from assets.reports.formatting import Language
 
 MAX_BARS = 20
@@ -61,7 +61,8 @@ def _summary(sheets: Sheets, content: FleetContent) -> None:
         (say("excel.change"), _share(totals.change)),
         (say("excel.outside"), totals.outside_hours_kwh),
         (say("excel.demand"), peak and peak.watts, peak and peak.device_id),
-        (say("excel.demand_at"), peak and peak.at),
+        (say("excel.demand_at"), peak and peak.at, say("note.doubtful") if peak and peak.is_doubtful else None),
+        *((say("excel.doubtful"), reading.at, _doubtful(language, reading)) for reading in content.doubtful),
         (say("excel.alerts"), totals.alerts),
         *((say("excel.left_out"), device_id) for device_id in content.left_out),
     ]
@@ -70,6 +71,11 @@ def _summary(sheets: Sheets, content: FleetContent) -> None:
     ranked = min(sum(device.energy_kwh is not None for device in content.devices), MAX_BARS)
     if ranked:
         sheet.insert_chart("E2", ranking_chart(sheets, ranked))
+
+
+def _doubtful(language: Language, reading: FleetReading) -> str:
+    energy = language.quantity(reading.energy_kwh, "kWh")
+    return f"{reading.device_id}: {language.quantity(reading.value_w, 'W')}, {energy}"
 
 
 def _devices(sheets: Sheets, content: FleetContent) -> None:

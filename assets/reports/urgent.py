@@ -11,6 +11,8 @@ from storage.times import moment
 MAX_DRIVERS = 3
 # How many of the failures of its test a prediction has to find, and how often at most it may raise false alarms.
 SURE, LIKELY = (0.8, 0.1), (0.5, 0.3)
+# Fewer failures in the test leave too much to chance to be sure.
+MIN_TESTED = 5
 
 
 def urgent(words: AdviceWords, risk: Risk | None, anomalies: Sequence[Anomaly]) -> list[Advice]:
@@ -48,11 +50,10 @@ def _confidence(risk: Risk) -> tuple[Confidence, bool]:
     """How sure the risk is by its test, and whether there was one."""
     if not risk.failures_tested or risk.false_alarm_share is None:
         return "low", False
-    found = (risk.failures_found or 0) / risk.failures_tested
-    for confidence, (share, false_alarms) in (("high", SURE), ("medium", LIKELY)):
-        if found >= share and risk.false_alarm_share <= false_alarms:
-            return confidence, True  # type: ignore[return-value] # both are of Confidence
-    return "low", True
+    found, false_alarms = (risk.failures_found or 0) / risk.failures_tested, risk.false_alarm_share
+    if risk.failures_tested >= MIN_TESTED and found >= SURE[0] and false_alarms <= SURE[1]:
+        return "high", True
+    return ("medium" if found >= LIKELY[0] and false_alarms <= LIKELY[1] else "low"), True
 
 
 def _reading(words: AdviceWords) -> Iterator[Advice]:

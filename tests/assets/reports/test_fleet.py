@@ -185,7 +185,7 @@ def test_nothing_is_known_of_any(tmp_path: Path) -> None:
         assert build(fleet(member("silent", 0)), format_, tmp_path / format_).content
 
 
-def test_a_peak_of_one_reading_that_may_be_wrong_is_said_to_be() -> None:
+def test_a_peak_of_one_reading_that_may_be_wrong_is_said_to_be(tmp_path: Path) -> None:
     start, end = microseconds(START), microseconds(END)
     readings = [(at, 1000.0 + at // MINUTE % 7) for at in range(start, end, MINUTE)]
     readings[2000] = (readings[2000][0], 9.9e6)
@@ -200,6 +200,9 @@ def test_a_peak_of_one_reading_that_may_be_wrong_is_said_to_be() -> None:
     assert "It rests on one reading that may be wrong" in text
     assert "One reading of grinder may be wrong: 9.90 MW on" in text
     assert compose_fleet(fleet(*HALL), "en").doubtful == []
+    book = build(fleet(member("grinder", 1, energy=glitch), *HALL), "excel", tmp_path / "excel")
+    with zipfile.ZipFile(BytesIO(book.content)) as archive:
+        assert "rests on one reading that may be wrong" in archive.read("xl/worksheets/sheet1.xml").decode()
 
 
 def test_what_sent_nothing_does_not_hide_what_was_measured_in_part() -> None:

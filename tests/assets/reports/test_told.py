@@ -18,6 +18,7 @@ from assets.reports.formatting import Language
 from assets.reports.look import language
 from assets.reports.measures import Measured
 from tests.assets.reports.test_markdown import unescaped
+from tests.assets.reports.test_urgent import frozen, predicted
 from tests.support.report_factories import PARIS
 from tests.support.report_pictures import CASES
 
@@ -26,9 +27,9 @@ SMALL = {str(i) for i in range(1, 26)}
 
 
 @pytest.mark.parametrize("code", LANGUAGES)
-@pytest.mark.parametrize("case", ["everything", "house", "sun", "fleet"])
+@pytest.mark.parametrize("case", ["everything", "house", "sun", "fleet", "glitch", "frozen"])
 def test_every_figure_in_the_text_is_in_the_json(case: str, code: LanguageCode) -> None:
-    words, data = language(code), CASES[case]()
+    words, data = language(code), (CASES | {"glitch": predicted, "frozen": frozen})[case]()
     content: ReportContent | FleetContent
     if isinstance(data, FleetInput):
         content = compose_fleet(data, code)

@@ -49,7 +49,9 @@ def test_a_reading_that_may_be_wrong_is_checked_first_and_advises_nothing() -> N
     assert "energy tab" in text
     early = summary(content)[1]
     assert "One reading may be wrong: 9.90 MW on Wed 4 Feb, 02:00. It stands for 164.9 kWh" in plain(early)
-    assert sum("may be wrong" in bullet for bullet in summary(content)) == 1
+    peak = next(bullet for bullet in summary(content) if bullet.startswith("Power peaked"))
+    assert peak.endswith("That rests on the reading that may be wrong.")
+    assert sum("One reading" in bullet for bullet in summary(content)) == 1
     for key in ("peak_power", "peak_demand_15min", "load_factor", "running_hours"):
         assert content.kpi(key).note == "rests on one reading that may be wrong", key
     assert "Messwert" in german(steady_with(9.9e6)).advice[0].title
@@ -112,10 +114,17 @@ def test_a_risk_is_first_if_it_is_high_and_not_worthless(changes: dict[str, Any]
     assert ("probability of a failure" in summary(content)[0]) is is_named
 
 
-def test_a_risk_without_a_test_is_not_sure() -> None:
+@pytest.mark.parametrize(
+    ("tested", "found", "false_alarms", "confidence"),
+    [(None, None, None, "low"), (1, 1, 0.0, "medium"), (9, 5, 0.1, "medium"), (9, 2, 0.0, "low"), (9, 9, 0.5, "low")],
+)
+def test_a_risk_is_as_sure_as_its_test(
+    tested: int | None, found: int | None, false_alarms: float | None, confidence: str
+) -> None:
     data = predicted()
-    untested = {"prediction": data.analyses["prediction"] | {"accuracy_metrics": {}}}
-    assert content_of(replace(data, analyses=untested)).advice[0].confidence == "low"
+    figures = {"failures_tested": tested, "failures_found": found, "false_alarm_share": false_alarms}
+    analyses = {"prediction": data.analyses["prediction"] | {"accuracy_metrics": figures}}
+    assert content_of(replace(data, analyses=analyses)).advice[0].confidence == confidence
 
 
 def built(data: ReportInput, kind: str, folder: Path) -> bytes:
