@@ -73,16 +73,21 @@ def detect(
     else:
         prepared = _prepared(rows, training, context)
         detector, scores = fit_detector(model_name, prepared, training, parameters, progress, grid=grid)
+        if prepared.fitted.by_hour:
+            # Training rows were compared with the other days only. Events are described as a later job will do it.
+            prepared = features_by(rows, prepared.fitted, context.zone)
     regimes = Regimes((Regime(0, prepared, detector, None, None),), strengths_of(detector, scores))
     if parameters.trained_until and not kept:
         fitting = Fitting(model_name, parameters, lambda learnt: features(rows, learnt, context.zone))
         regimes = follow_changes(regimes.all[0], regimes.strengths, training, is_frozen, fitting)
     progress(95, "Gathering events")
     scores, in_change = regimes.strengths, regimes.between
-    strengths = feedback.pair_strengths(np.where(prepared.judged, scores, 0.0))
+    judged = prepared.judged.copy()
+    judged[: detector.warm_up] = False
+    strengths = feedback.pair_strengths(np.where(judged, scores, 0.0))
     said = feedback.judged(context.labels, times, strengths, frozen, model_name)
     factor = feedback.learnt_factor(said)
-    is_reported = prepared.judged & ~(of_none & ~of_faults)
+    is_reported = judged & ~(of_none & ~of_faults)
     flags = lasting((scores > factor) & is_reported & ~is_frozen & ~in_change)
     frozen = [run for run in frozen if is_reported[run].any() and _is_longer(times, run, context.labels)]
     changes = [change for change in regimes.changes if is_reported[change].any()]
@@ -111,7 +116,7 @@ def detect(
             "anomalies_left_out": max(0, int(flags.sum()) - MAX_ANOMALIES),
             "events_left_out": max(0, len(found) - MAX_EVENTS),
             "trained_rows": int((training & prepared.judged).sum()),
-            "rows_not_judged": int((~prepared.judged).sum()),
+            "rows_not_judged": int((~judged).sum()),
             "step_seconds": prepared.step.total_seconds(),
             "worked_on_means_of_seconds": grid.total_seconds() if grid else None,
             "threshold_factor": factor,
@@ -125,7 +130,7 @@ def detect(
         "timestamp": pa.array(times.as_unit("us"), pa.timestamp("us", tz="UTC")),
         "score": pa.array(relative, pa.float32()),
         "is_anomaly": pa.array(flags, pa.bool_()),
-        "is_judged": pa.array(prepared.judged, pa.bool_()),
+        "is_judged": pa.array(judged, pa.bool_()),
     })  # fmt: skip
     return Result(results, feedback.accuracy(said), scored, None if kept or regimes.changes else detector)
 

@@ -1,4 +1,7 @@
-"""What is usual at an hour of the day, so that a daily course is neither a drift nor an anomaly."""
+"""What is usual at an hour of the day, so that a daily course is neither a drift nor an anomaly.
+
+Saturdays and Sundays have hours of their own where a machine runs otherwise on them.
+"""
 
 from zoneinfo import ZoneInfo
 
@@ -11,6 +14,9 @@ from storage.times import DAY, HOUR
 HOURS = 24
 MIN_SHARE = 0.8  # of the day's hours with enough days
 MAX_SPREAD = 0.8  # of the residual, in spreads of the values themselves
+# Working days, Saturdays and Sundays; each kind needs so many days, or all days are one kind.
+KINDS = 3
+MIN_DAYS_OF_KIND = 3
 
 
 def hourly_residual(
@@ -18,11 +24,12 @@ def hourly_residual(
 ) -> tuple[pd.Series, Floats] | None:
     """The distance from what is usual at that local time of the day, or None if the time explains little.
 
-    The second result is what is usual, by hour of the day.
+    The second result is what is usual, of shape (kinds of days, hours).
 
     Usual is the median over the training days, hour by hour, and interpolated between the middles of the hours. A
     training row is compared with the other days only: its own would make it look more usual than a new row can be.
-    Nearly every hour needs readings of `min_days` training days.
+    Nearly every hour needs readings of `min_days` training days. Days are told apart by kind if that brings the
+    weekends nearer to what is usual.
     """
     day, time = _local(column, zone)
     values = column.to_numpy(float)
@@ -30,19 +37,49 @@ def hourly_residual(
     by_day = _hourly_means(values[training], of_training, time[training], len(days))
     if (np.isfinite(by_day).sum(axis=0) >= min_days).mean() < MIN_SHARE:
         return None
-    median = _without_holes(pd.DataFrame(by_day).median().to_numpy())
-    which = np.full(len(values), len(days))
+    which = len(days) + _kind(day)
     which[training] = of_training
-    residual = pd.Series(values - _at(time, np.vstack([_medians_of_others(by_day), median]), which), column.index)
-    explains = _spread(residual[training]) < MAX_SPREAD * _spread(column[training])
-    return (residual, median) if explains else None
+
+    def residual_to(usual: Floats) -> Floats:
+        return _distance(values, time, usual, which)
+
+    usual, kinds = _usual(by_day, np.zeros(len(days), np.intp)), _kind(days)
+    residual = residual_to(usual)
+    if _has_every_kind(by_day, kinds):
+        by_kind = _usual(by_day, kinds)
+        of_kind, weekend = residual_to(by_kind), training & (_kind(day) > 0)
+        if np.nanmedian(np.abs(of_kind[weekend])) < MAX_SPREAD * np.nanmedian(np.abs(residual[weekend])):
+            usual, residual = by_kind, of_kind
+    found = pd.Series(residual, column.index)
+    explains = _spread(found[training]) < MAX_SPREAD * _spread(column[training])
+    return (found, usual[len(days) :]) if explains else None
 
 
 def from_usual_hour(column: pd.Series, by_hour: Floats, zone: ZoneInfo) -> pd.Series:
-    """The distance from what is known to be usual, by hour of the day."""
-    _, time = _local(column, zone)
-    usual = _at(time, by_hour[None, :], np.zeros(len(time), np.intp))
-    return pd.Series(column.to_numpy() - usual, column.index)
+    """The distance from what is known to be usual, by kind of day and hour."""
+    day, time = _local(column, zone)
+    return pd.Series(_distance(column.to_numpy(float), time, by_hour, _kind(day)), column.index)
+
+
+def _kind(day: Indices) -> Indices:
+    """0 for working days, 1 for Saturdays, 2 for Sundays; `day` counts from 1970-01-01, a Thursday."""
+    kinds: Indices = np.clip((day + 3) % 7 - 4, 0, KINDS - 1)
+    return kinds
+
+
+def _has_every_kind(by_day: Floats, kinds: Indices) -> bool:
+    known = (np.isfinite(by_day[kinds == kind]).sum(axis=0) >= MIN_DAYS_OF_KIND for kind in range(KINDS))
+    return all(hours.mean() >= MIN_SHARE for hours in known)
+
+
+def _usual(by_day: Floats, kinds: Indices) -> Floats:
+    """What is usual on each day by the others of its kind, and after these rows on each kind of day."""
+    others, medians = np.empty_like(by_day), np.empty((KINDS, HOURS))
+    for kind in range(KINDS):
+        of_kind = by_day[kinds == kind] if (kinds == kind).any() else by_day
+        others[kinds == kind] = _medians_of_others(of_kind)[: (kinds == kind).sum()]
+        medians[kind] = _without_holes(pd.DataFrame(of_kind).median().to_numpy())
+    return np.vstack([others, medians])
 
 
 def _local(column: pd.Series, zone: ZoneInfo) -> tuple[Indices, Floats]:
@@ -84,6 +121,18 @@ def _without_holes(by_hour: Floats) -> Floats:
     hours = np.arange(HOURS)
     filled: Floats = np.interp(hours, hours[known], by_hour[known], period=HOURS)
     return filled
+
+
+def _distance(values: Floats, time: Floats, by_hour: Floats, which: Indices) -> Floats:
+    """The distance from what is usual at these times, or from what is usual in the hour and its neighbours if nearer.
+
+    A machine that switches on or off, or warms up, does so within an hour, and not at the same minute each day.
+    """
+    hour = np.floor(time).astype(np.intp)
+    around = np.stack([by_hour[which, (hour + beside) % HOURS] for beside in (-1, 0, 1)])
+    from_line = values - _at(time, by_hour, which)
+    from_hours = values - np.clip(values, around.min(axis=0), around.max(axis=0))
+    return np.where(np.abs(from_hours) < np.abs(from_line), from_hours, from_line)
 
 
 def _at(time: Floats, by_hour: Floats, which: Indices) -> Floats:

@@ -58,6 +58,11 @@ class Detector:
     scores: Floats
     ahead: Floats
 
+    @property
+    def warm_up(self) -> int:
+        """How many of the first rows have windows that are not filled."""
+        return max(SCORERS[name].ROWS for name in self.scorers) - 1
+
     def score(self, prepared: Features, times: Times) -> Floats:
         """The smoothed scores of rows. Rows of the fit have the scores that they had."""
         at = np.minimum(np.searchsorted(self.times, times), len(self.times) - 1)

@@ -11,6 +11,7 @@ from assets.analyses.features import Features
 from storage.devices import UNITS, with_unit
 
 USUAL_SPREADS = 2.0  # around the median: what a sentence calls usual
+SHORT_ROWS = 3  # of an event: it is described by its strangest reading
 MIN_SHARE = 0.005  # of the expected value; less is said without percent
 
 
@@ -30,7 +31,9 @@ def _deviation(event: Event, name: str, rows: pd.DataFrame, prepared: Features) 
     about, within = prepared.about[name], slice(event.first, event.last + 1)
     centre, spread = float(prepared.centre[name]), float(prepared.spread[name])
     standard = prepared.all[name].iloc[within].to_numpy()
-    deviation = spread * float(np.sign(np.sum(standard)) * np.median(np.abs(standard)))
+    # A reading or two may be part of a short event only because of the one beside them.
+    size = np.median(np.abs(standard)) if len(standard) > SHORT_ROWS else np.max(np.abs(standard))
+    deviation = spread * float(np.sign(np.sum(standard)) * size)
     side = "above" if deviation >= 0 else "below"
     unit = UNITS.get(about.metric, "")
     if about.kind == "ratio":

@@ -428,3 +428,26 @@ def test_metrics_that_are_unusual_only_together_are_said_to_be() -> None:
     event = max(result.results["events"], key=lambda event: event["score"])
     assert event["start"].startswith("2026-01-03T18:4")
     assert event["why"].startswith("Flow and speed were unusual together, though each was as usual by itself, for ")
+
+
+@pytest.mark.parametrize("model", ["isolation_forest", "auto"])
+def test_a_machine_that_rests_at_weekends_is_compared_with_other_weekends(model: str) -> None:
+    """It works from 6 to 18 on weekdays, less on Saturdays, and its temperature follows; nothing is wrong with it."""
+    random, count = np.random.default_rng(1), 42 * 288
+    times = [START + timedelta(minutes=5 * i) for i in range(count)]
+    load = np.array([
+        (8000.0, 8000.0, 8000.0, 8000.0, 8000.0, 1500.0, 150.0)[time.weekday()] if 6 <= time.hour < 18 else 150.0
+        for time in times
+    ])  # fmt: skip
+    power = load + random.normal(0, 1, count) * np.where(load > 1000, 150, 8)
+    voltage = random.normal(230, 1.5, count)
+    columns = {
+        "power": power, "current": power / voltage / 0.9, "voltage": voltage,
+        "temperature": 20 + power / 1000 + random.normal(0, 0.4, count),
+    }  # fmt: skip
+    result = anomalies(table(times, {name: values.tolist() for name, values in columns.items()}), model)
+    assert result.results["events"] == []
+    warm = [i for i, time in enumerate(times) if time.date().isoformat() == "2026-02-01" and 8 <= time.hour < 10]
+    columns["temperature"][warm] += 7.0  # as on a working day, but it is a Sunday
+    found = anomalies(table(times, {name: values.tolist() for name, values in columns.items()}), model)
+    assert max(found.results["events"], key=lambda event: event["score"])["start"].startswith("2026-02-01")
