@@ -165,9 +165,10 @@ def _channels(
     left_out, by_hour = found
     is_electrical = {"voltage", "current", "power"} <= set(usable)
     electrical = _electrical(usable) if is_electrical else {}
-    span = next(iter(usable.values())).index[[0, -1]]
-    if span[1] - span[0] < DAY:
-        electrical.pop(FROM_HOUR, None)
+    if electrical:
+        times = usable["voltage"].index
+        if times[-1] - times[0] < DAY:
+            electrical.pop(FROM_HOUR, None)
     columns = {name: shown for name, shown in electrical.items() if shown[0][training].round(6).nunique() > 1}
     for metric, column in usable.items():
         if is_electrical and metric in _ELECTRICAL and metric not in ("current", "power"):
