@@ -231,7 +231,7 @@ def report_progress(session: Session, job: Job, percent: float, message: str) ->
         JobCancelled: it is not running any more.
 
     """
-    if not _change(session, job, ("running",), {"progress": percent, "message": message}):
+    if not _change(session, job, ("running",), {"progress": round(percent, 1), "message": message}):
         raise JobCancelled(job.job_id)
 
 

@@ -17,6 +17,7 @@ from storage.arrays import Floats, Mask
 
 MIN_FILLED = 0.5  # a channel with fewer values says more about its sender than about the machine
 MAX_DRIFT = 1.0  # between blocks, in standard deviations within them
+MIN_RATIO_SPREAD = 0.001  # meters are not better than that: less is how they round
 MAX_HELD_ROWS = 5  # a device may send its metrics in turn: a value holds for so many rows
 SHORT_ROWS, LONG_ROWS = 6, 48
 MIN_DAYS = 4  # of training for a daily course; a drifting metric would be left out otherwise, so fewer do
@@ -110,6 +111,8 @@ def features(rows: pd.DataFrame, training: Mask, zone: ZoneInfo = UTC) -> Featur
     table = pd.DataFrame({name: column for name, (column, _) in columns.items()}, rows.index)
     centre, spread = _centre_and_spread(table[training])
     about = {name: feature for name, (_, feature) in columns.items()}
+    ratios = [name for name, feature in about.items() if feature.kind == "ratio"]
+    spread[ratios] = spread[ratios].clip(lower=MIN_RATIO_SPREAD)
     return _standardised(table, FittedFeatures(tuple(usable), by_hour, centre, spread, about, left_out))
 
 

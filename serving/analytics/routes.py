@@ -30,6 +30,7 @@ from serving.http.redirects import redirect
 from serving.jobs import lifecycle
 from serving.jobs.downloads import Download, download_of
 from serving.jobs.schemas import JobPath
+from serving.telemetry.routes import refuse_unknown
 from storage import catalogue, jobs
 from storage.anomaly_feedback import with_feedback
 from storage.dataset_contents import newest_day
@@ -172,6 +173,7 @@ def _days(session: Session, body: AnalysisRequest) -> tuple[date, date, str | No
             raise Invalid("send dataset_key, or start_date and end_date, but not both", field="dataset_key")
         dataset = catalogue.current(session, body.dataset_key)
         if dataset is None or dataset.device_id != body.device_id:
+            refuse_unknown(session, [body.device_id])
             raise NotFound(
                 f"{body.device_id} has no dataset {body.dataset_key}; GET /api/v1/analytics/datasets lists its datasets"
             )
@@ -181,6 +183,7 @@ def _days(session: Session, body: AnalysisRequest) -> tuple[date, date, str | No
     lifecycle.check_days(body.start_date, body.end_date)
     newest = newest_day(session, body.device_id, body.start_date, body.end_date)
     if newest is None:
+        refuse_unknown(session, [body.device_id])
         raise NotFound(
             f"{body.device_id} has no dataset from {body.start_date} to {body.end_date};"
             " POST /api/v1/exports/run makes datasets"

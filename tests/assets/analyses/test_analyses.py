@@ -219,11 +219,11 @@ def test_threads_are_limited_from_the_first_analysis_of_a_process_on() -> None:
         "from threadpoolctl import threadpool_info\n"
         "def pools(*_):\n"
         "    import scipy.linalg, sklearn.ensemble\n"
-        "    print({pool['user_api']: pool['num_threads'] for pool in threadpool_info()})\n"
+        "    print(sorted({(pool['user_api'], pool['num_threads']) for pool in threadpool_info()}))\n"
         "    raise SystemExit\n"
         "registry._run = pools\n"
         "registry.analyse('forecast', 'auto', None, ForecastParameters(), None)\n"
     )
     environment = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
     run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
-    assert run.stdout == "{'blas': 1, 'openmp': 1}\n"
+    assert run.stdout == "[('blas', 1), ('openmp', 1)]\n"

@@ -451,3 +451,15 @@ def test_a_machine_that_rests_at_weekends_is_compared_with_other_weekends(model:
     columns["temperature"][warm] += 7.0  # as on a working day, but it is a Sunday
     found = anomalies(table(times, {name: values.tolist() for name, values in columns.items()}), model)
     assert max(found.results["events"], key=lambda event: event["score"])["start"].startswith("2026-02-01")
+
+
+def test_how_meters_round_is_no_event() -> None:
+    random = np.random.default_rng(5)
+    voltage, power = random.normal(230, 1, 8000), random.normal(5000, 200, 8000)
+    current = (power / voltage).round(4)
+    columns = {"voltage": voltage.tolist(), "power": power.tolist(), "current": current.tolist()}
+    result = anomalies(table(minutes(8000), columns))
+    assert [event["why"] for event in result.results["events"] if event["shown_by"] == "log P/(V·I)"] == []
+    current[5000:5010] *= 1.02
+    result = anomalies(table(minutes(8000), columns | {"current": current.tolist()}))
+    assert [event["start"] for event in result.results["events"]] == ["2026-01-04T11:20:00Z"]

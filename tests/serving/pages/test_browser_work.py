@@ -141,7 +141,7 @@ def test_an_error_is_shown_in_the_apis_words_and_nothing_is_lost(plant: str, ope
     page.keyboard.press("Tab")
     settled(page)
     page.get_by_role("button", name="Run", exact=True).click()
-    expect(page.locator("#notice")).to_contain_text("has no dataset")
+    expect(page.locator("#notice")).to_contain_text("there is no device NOBODY")
     expect(page.get_by_label("Machine").first).to_have_value("NOBODY")
     assert has_stayed(page)
 
