@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import Mapping
 from datetime import date
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import quote, unquote, urlsplit
@@ -238,7 +238,7 @@ class Settings(EnvironmentSettings):
     def app_password_file(self) -> Path:
         return self.energy_home / "postgres-app-password"
 
-    @cached_property
+    @property  # its file comes with the first migration
     def database_url(self) -> str:
         """`postgresql://…` of the relational store.
 
