@@ -11,7 +11,7 @@ import secrets
 from psycopg import sql
 from sqlalchemy import Connection, text
 
-from storage.settings import APP_ROLE, Settings
+from storage.settings import APP_ROLE, Settings, read_settings
 
 _TELEMETRY = """
 SELECT c.oid::regclass::text FROM pg_class c
@@ -63,3 +63,4 @@ def keep_app_password(settings: Settings, password: str) -> None:
     new.touch(mode=0o600)
     new.write_text(password)
     new.replace(file)
+    read_settings.cache_clear()

@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import Mapping
 from datetime import date
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import quote, unquote, urlsplit
@@ -72,12 +72,12 @@ class EnvironmentSettings(BaseSettings):
             SettingsError: a variable has a wrong value, or two of them disagree; each is named.
 
         """
-        loaded: Self = _loaded(cls, frozenset(os.environ.items()))
+        loaded: Self = read_settings(cls, frozenset(os.environ.items()))
         return loaded
 
 
 @lru_cache(maxsize=32)
-def _loaded(kind: type[BaseSettings], _environment: frozenset[tuple[str, str]]) -> Any:
+def read_settings(kind: type[BaseSettings], _environment: frozenset[tuple[str, str]]) -> Any:
     """The settings for an environment. Reading them takes 16 ms, and an analysis asks for them several times."""
     try:
         _refuse_disagreement(os.environ)
@@ -238,7 +238,7 @@ class Settings(EnvironmentSettings):
     def app_password_file(self) -> Path:
         return self.energy_home / "postgres-app-password"
 
-    @property  # its file comes with the first migration
+    @cached_property
     def database_url(self) -> str:
         """`postgresql://…` of the relational store.
 
