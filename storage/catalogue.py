@@ -137,16 +137,17 @@ def newest_of(session: Session, device_id: str, *, offset: int, limit: int) -> t
     newest_first = (col(Dataset.start_date).desc(), col(Dataset.end_date).desc(), col(Dataset.id))
     query = select(Dataset).where(*is_current).order_by(*newest_first).offset(offset).limit(limit)
     total = session.exec(select(func.count()).select_from(Dataset).where(*is_current)).one()
-    return list(session.exec(query.options(*_without_figures()))), total
+    return list(session.exec(query.options(*without_figures()))), total
 
 
 def of_day(session: Session, day: date) -> list[Dataset]:
     """The files of a day, by device; `hourly` and `energy` load on access."""
-    query = select(Dataset).where(*_current_days(), Dataset.start_date == day).order_by(col(Dataset.device_id))
-    return list(session.exec(query.options(*_without_figures())))
+    query = select(Dataset).where(*current_days(), Dataset.start_date == day).order_by(col(Dataset.device_id))
+    return list(session.exec(query.options(*without_figures())))
 
 
-def _without_figures() -> tuple[ExecutableOption, ...]:
+def without_figures() -> tuple[ExecutableOption, ...]:
+    """The option of queries whose rows load `hourly` and `energy` on access."""
     return defer(col(Dataset.hourly)), defer(col(Dataset.energy))  # type: ignore[arg-type] # columns are mapped
 
 
@@ -154,7 +155,7 @@ def day_totals(session: Session, day: date) -> tuple[int, int, int, list[str]]:
     """The number of files of a day, of the readings in them, and of their bytes, and the files' hashes by device."""
     rows, size = func.coalesce(func.sum(Dataset.rows), 0), func.coalesce(func.sum(Dataset.bytes), 0)
     hashes = func.array_agg(aggregate_order_by(col(Dataset.sha256), col(Dataset.device_id)))
-    query = select(func.count(), rows, size, hashes).where(*_current_days(), Dataset.start_date == day)
+    query = select(func.count(), rows, size, hashes).where(*current_days(), Dataset.start_date == day)
     files, rows_, size_, hashes_ = session.exec(query).one()
     return int(files), int(rows_), int(size_), list(hashes_ or [])
 
@@ -176,7 +177,7 @@ def totals(session: Session, *, device_id: str | None = None, before: date | Non
         func.count(),
         func.coalesce(func.sum(Dataset.rows), 0),
         func.max(Dataset.last_at),
-    ).where(*_current_days())
+    ).where(*current_days())
     if device_id is not None:
         query = query.where(Dataset.device_id == device_id)
     if before is not None:
@@ -187,13 +188,13 @@ def totals(session: Session, *, device_id: str | None = None, before: date | Non
 
 def newest_day(session: Session, device_ids: Collection[str]) -> date | None:
     """The newest day of which any of the devices has a file; None if there is none."""
-    query = select(func.max(Dataset.end_date)).where(*_current_days(), col(Dataset.device_id).in_(device_ids))
+    query = select(func.max(Dataset.end_date)).where(*current_days(), col(Dataset.device_id).in_(device_ids))
     return session.exec(query).one()
 
 
 def devices_of_days(session: Session, start: date, end: date) -> list[str]:
     """Devices with a file of any day from start to end, both inclusive."""
-    query = select(Dataset.device_id).where(*_current_days(), col(Dataset.start_date).between(start, end))
+    query = select(Dataset.device_id).where(*current_days(), col(Dataset.start_date).between(start, end))
     return list(session.exec(query.distinct().order_by(Dataset.device_id)))
 
 
@@ -201,7 +202,7 @@ def current_day_files(
     session: Session, device_ids: Sequence[str] | None, start: date | None, end: date | None
 ) -> list[tuple[str, Mapping[str, Any]]]:
     """Keys and metrics of the day files of devices (None: of all), by device and day; both ends are inclusive."""
-    query = select(Dataset.key, Dataset.metrics).where(*_current_days())
+    query = select(Dataset.key, Dataset.metrics).where(*current_days())
     if device_ids:
         query = query.where(col(Dataset.device_id).in_(device_ids))
     if start:
@@ -219,13 +220,14 @@ def stored_before(session: Session, day: date, *, limit: int) -> list[Dataset]:
     return list(session.exec(query))
 
 
-def _current_days() -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+def current_days() -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    """The condition of the files of days as they are now."""
     return col(Dataset.superseded_at).is_(None), col(Dataset.kind) == "day"
 
 
 def history_version(session: Session, device_id: str, *, before: date) -> str:
     """A hash of all of a device's day files before a day: it changes when one of them does."""
-    query = select(Dataset.sha256).where(*_current_days(), Dataset.device_id == device_id, Dataset.end_date < before)
+    query = select(Dataset.sha256).where(*current_days(), Dataset.device_id == device_id, Dataset.end_date < before)
     hashes = session.exec(query.order_by(col(Dataset.start_date)))
     return hashlib.sha256("".join(hashes).encode()).hexdigest()[:16]
 
@@ -233,7 +235,7 @@ def history_version(session: Session, device_id: str, *, before: date) -> str:
 def day_hashes(session: Session, device_ids: Collection[str], start: date, end: date) -> dict[str, dict[str, str]]:
     """The hashes of the devices' day files from start to end, both inclusive, by device and key, in order of time."""
     query = select(Dataset.device_id, Dataset.key, Dataset.sha256).where(
-        *_current_days(), col(Dataset.device_id).in_(device_ids), col(Dataset.start_date).between(start, end)
+        *current_days(), col(Dataset.device_id).in_(device_ids), col(Dataset.start_date).between(start, end)
     )
     found: dict[str, dict[str, str]] = {device_id: {} for device_id in device_ids}
     for device_id, key, sha256 in session.exec(query.order_by(col(Dataset.start_date))):

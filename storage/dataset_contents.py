@@ -4,17 +4,15 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy.orm import defer
 from sqlmodel import Session, col, func, select
 
-from storage.catalogue import Dataset
+from storage.catalogue import Dataset, current_days, without_figures
 
 
 def newest_day(session: Session, device_id: str, start: date, end: date) -> Dataset | None:
     """The newest of a device's day files from start to end, both inclusive; `hourly` and `energy` load on access."""
-    deferred = (defer(col(Dataset.hourly)), defer(col(Dataset.energy)))  # type: ignore[arg-type] # columns are mapped
     query = select(Dataset).where(*_days(device_id, start, end)).order_by(col(Dataset.start_date).desc()).limit(1)
-    return session.exec(query.options(*deferred)).first()
+    return session.exec(query.options(*without_figures())).first()
 
 
 @dataclass(frozen=True)
@@ -37,5 +35,5 @@ def contents(session: Session, device_id: str, start: date, end: date, *, key: s
 
 
 def _days(device_id: str, start: date, end: date) -> tuple[Any, ...]:
-    is_current = (Dataset.device_id == device_id, col(Dataset.superseded_at).is_(None))
-    return (*is_current, Dataset.kind == "day", col(Dataset.start_date) >= start, col(Dataset.end_date) <= end)
+    within = (col(Dataset.start_date) >= start, col(Dataset.end_date) <= end)
+    return (*current_days(), Dataset.device_id == device_id, *within)

@@ -3,7 +3,9 @@
 Importing this package loads no machine learning library.
 """
 
+from assets.analyses.changed_data import changed_days
 from assets.analyses.context import DeviceContext, device_context
+from assets.analyses.forecasting.best_baseline import best_baseline
 from assets.analyses.measured_hour import measured_hour
 from assets.analyses.parameters import (
     MIN_FAILURES,
@@ -32,6 +34,8 @@ __all__ = [
     "Result",
     "WrongParameter",
     "analyse",
+    "best_baseline",
+    "changed_days",
     "check_parameters",
     "device_context",
     "measured_hour",

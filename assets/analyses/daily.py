@@ -74,12 +74,15 @@ def _has_every_kind(by_day: Floats, kinds: Indices) -> bool:
 
 def _usual(by_day: Floats, kinds: Indices) -> Floats:
     """What is usual on each day by the others of its kind, and after these rows on each kind of day."""
-    others, medians = np.empty_like(by_day), np.empty((KINDS, HOURS))
-    for kind in range(KINDS):
-        of_kind = by_day[kinds == kind] if (kinds == kind).any() else by_day
-        others[kinds == kind] = _medians_of_others(of_kind)[: (kinds == kind).sum()]
-        medians[kind] = _without_holes(pd.DataFrame(of_kind).median().to_numpy())
+    others, medians = np.empty_like(by_day), np.tile(_medians(by_day), (KINDS, 1))
+    for kind in np.unique(kinds):
+        of_kind = kinds == kind
+        others[of_kind], medians[kind] = _medians_of_others(by_day[of_kind]), _medians(by_day[of_kind])
     return np.vstack([others, medians])
+
+
+def _medians(by_day: Floats) -> Floats:
+    return _without_holes(pd.DataFrame(by_day).median().to_numpy())
 
 
 def _local(column: pd.Series, zone: ZoneInfo) -> tuple[Indices, Floats]:

@@ -34,10 +34,15 @@ class FittedScorer:
             scores += self.scorer.score(self.scorer.windows(prepared.values.to_numpy())[rows])
         return scores
 
-    def in_spreads(self, scores: Floats) -> Floats:
-        """The scores in usual spreads from the usual score, which makes those of two scorers comparable."""
+    def share_of(self, scores: Floats, scorers: int) -> Floats:
+        """What the scores contribute to the mean of so many scorers.
+
+        Those of several are comparable in usual spreads from the usual score; those of one stay as they are.
+        """
+        if scorers == 1:
+            return scores
         spreads: Floats = (scores - self.median) / max(self.upper - self.median, 1e-12)
-        return spreads
+        return spreads / scorers
 
 
 @dataclass(frozen=True)
@@ -71,11 +76,10 @@ class Detector:
         fresh = np.flatnonzero(~is_known)
         for name, fitted in self.scorers.items():
             own = fitted.score(prepared, fresh, SCORERS[name].OUTSIDE)
-            own = own if len(self.scorers) == 1 else fitted.in_spreads(own) / len(self.scorers)
+            own = fitted.share_of(own, len(self.scorers))
             scores[fresh] += own
             ahead[fresh] += from_window(own, SCORERS[name].ROWS)
-        smooth = smoothed(scores, prepared.step)
-        return without_tails(smooth, smoothed(ahead[::-1], prepared.step)[::-1], self.limit)
+        return without_tails(smoothed(scores, prepared.step), ahead, prepared.step, self.limit)
 
 
 def fit_detector(
@@ -99,7 +103,7 @@ def fit_detector(
             progress(first + share * done, "Fitting")
 
         scorers[name], own = _fit_scorer(name, prepared, training, parameters.seed, fitting)
-        own = own if len(names) == 1 else scorers[name].in_spreads(own) / len(names)
+        own = scorers[name].share_of(own, len(names))
         scores += own
         ahead += from_window(own, SCORERS[name].ROWS)
     smooth = smoothed(scores, prepared.step)
@@ -110,7 +114,7 @@ def fit_detector(
     limit = usual + parameters.strictness * (limit - usual)
     times = times_of(prepared.all.index)
     detector = Detector(prepared.fitted, scorers, limit, usual, grid, times, scores, ahead)
-    return detector, without_tails(smooth, smoothed(ahead[::-1], prepared.step)[::-1], limit)
+    return detector, without_tails(smooth, ahead, prepared.step, limit)
 
 
 def from_window(scores: Floats, rows: int) -> Floats:

@@ -44,13 +44,14 @@ def smoothed(scores: Floats, step: timedelta) -> Floats:
     return means
 
 
-def without_tails(scores: Floats, ahead: Floats, limit: float) -> Floats:
+def without_tails(scores: Floats, ahead: Floats, step: timedelta, limit: float) -> Floats:
     """Smoothed scores above a threshold without what only the rows before them explain.
 
     A mean or a window still holds a fault when the readings are usual again. From the strangest row of an event on, a
-    row's score is at most that of the rows `ahead` of it. The first two rows stay, so no event is lost.
+    row's score is at most that of the rows `ahead` of it, smoothed from there. The first two rows stay, so no event is
+    lost.
     """
-    cut = scores.copy()
+    cut, ahead = scores.copy(), smoothed(ahead[::-1], step)[::-1]
     for run in unbroken_runs(scores > limit):
         strangest = run.start + int(np.argmax(scores[run]))
         tail = slice(max(strangest + 1, run.start + MIN_ROWS), run.stop)

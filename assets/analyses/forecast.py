@@ -25,6 +25,7 @@ from assets.analyses.forecasting.backtest import (
 )
 from assets.analyses.forecasting.bands import SHARES, bands_of
 from assets.analyses.forecasting.baselines import baselines
+from assets.analyses.forecasting.best_baseline import best_baseline
 from assets.analyses.forecasting.bounds import Bounds, bounds_of
 from assets.analyses.forecasting.calendar import WEEK
 from assets.analyses.forecasting.fitted import FittedForecast, used
@@ -69,7 +70,7 @@ def forecast(
         fitted, expected = _fitted(model_name, past, tested, horizon, progress)
     test, figures = fitted.test, fitted.figures
     warning = warning_of(figures, past.unit)
-    best = figures["baseline"].removeprefix("seasonal naive: ")
+    best = best_baseline(figures)
     of_best = baselines(hours, [len(hours)], horizon)[best][0]
     coming = np.arange(len(hours), len(hours) + horizon)
     of_day = hours.clock.hour_of_day(coming)
@@ -155,7 +156,7 @@ def _fitted(
         fits={name: fits[name] for name in used(weights)},
         test=test,
         paths=together,
-        plain=plain[figures["baseline"].removeprefix("seasonal naive: ")],
+        plain=plain[best_baseline(figures)],
         models=_models(weights, maes, scale, left_out),
         figures=figures,
     )

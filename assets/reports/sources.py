@@ -8,8 +8,8 @@ from typing import Any
 import pyarrow as pa
 from sqlmodel import Session
 
+from assets.analyses import changed_days
 from assets.datasets import TelemetryReader, energy_of, provenance, read_days, state_totals_of
-from assets.datasets.files import dataset_key
 from assets.energy import EnergyFigures, SiteSettings, working_periods
 from assets.energy.figures import energy_figures
 from assets.energy.kept import steps_in
@@ -20,7 +20,7 @@ from storage import catalogue, corrections, dirty_days
 from storage.alerts import newest_alerts
 from storage.bands import nominal_bands
 from storage.devices import Device, DeviceMetadata
-from storage.jobs import AnalyticsJob, ReportJob, newest_analysis
+from storage.jobs import ReportJob, newest_analysis
 from storage.stores import Stores
 from storage.telemetry import TIME
 from storage.times import DAY, HOUR, microseconds, midnight, utc_now
@@ -125,26 +125,10 @@ def _analysis(session: Session, job: ReportJob, analysis_type: str, tried: Missi
     analysis = newest_analysis(session, job.device_id, analysis_type, job.date_range_start, job.date_range_end)
     if analysis is None:
         return {"missing": tried}
-    return {**analysis.model_dump(include=_OF_ANALYSIS), "changed_days": _changed_days(session, analysis)}
+    return {**analysis.model_dump(include=_OF_ANALYSIS), "changed_days": changed_days(session, analysis)}
 
 
-def _changed_days(session: Session, analysis: AnalyticsJob) -> int:
-    """Of how many days of its range the files were made again, or added, since the analysis was made."""
-    results = analysis.results or {}
-    used = {file["key"]: file["sha256"] for file in (results.get("provenance") or {}).get("datasets", ())}
-    if not used:
-        return 0  # an earlier release did not record it
-    if analysis.dataset_key:
-        one = catalogue.current(session, analysis.dataset_key)
-        return int(one is not None and used.get(one.key, one.sha256) != one.sha256)
-    first, last = _utc_days(analysis)
-    now = catalogue.day_hashes(session, [analysis.device_id], first, last)[analysis.device_id]
-    left_out = [date.fromisoformat(day["date"]) for day in results.get("left_out_days") or ()]
-    unused = {dataset_key(analysis.device_id, day, day) for day in left_out}
-    return sum(used.get(key) != sha256 for key, sha256 in now.items() if key not in unused)
-
-
-def _utc_days(job: ReportJob | AnalyticsJob) -> tuple[date, date]:
+def _utc_days(job: ReportJob) -> tuple[date, date]:
     """The first and the last UTC day of a job's range."""
     start, end = job.date_range_start, job.date_range_end
     return start.astimezone(UTC).date(), (end - timedelta(microseconds=1)).astimezone(UTC).date()

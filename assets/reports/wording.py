@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from assets.analyses import best_baseline
 from assets.reports.content import Alert, Anomaly, MetricSummary
 from assets.reports.formatting import SPACE, Language
 from assets.reports.noticed import FailedCheck, Finding
@@ -102,7 +103,7 @@ class Wording:
 
     def baseline(self, accuracy: Mapping[str, Any]) -> str:
         """The plain forecast with which a model was compared."""
-        name = str(accuracy.get("baseline") or "").removeprefix("seasonal naive: ")
+        name = best_baseline(accuracy)
         return self._language.name_of("baseline", name) if name else self._language.say("forecast.a_day")
 
 

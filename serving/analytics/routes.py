@@ -1,6 +1,6 @@
 """Analyses: the models, the datasets to run them on, jobs and their results."""
 
-from datetime import UTC, date, timedelta
+from datetime import date, timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
@@ -8,7 +8,7 @@ from fastapi.responses import RedirectResponse
 from pydantic import ValidationError
 from sqlmodel import Session
 
-from assets.analyses import ANALYSES, Parameters, WrongParameter, check_parameters
+from assets.analyses import ANALYSES, Parameters, WrongParameter, changed_days, check_parameters
 from serving.analytics.schemas import (
     AnalysisRequest,
     DatasetList,
@@ -36,7 +36,7 @@ from storage.anomaly_feedback import with_feedback
 from storage.dataset_contents import newest_day
 from storage.jobs import AnalyticsJob
 from storage.objects import LINK_VALIDITY
-from storage.times import midnight, utc_now
+from storage.times import midnight
 from storage.validation import field_path, sentence, shown
 
 router = APIRouter(prefix="/api/v1/analytics", tags=["analytics"], route_class=IdentifiedRoute)
@@ -110,7 +110,7 @@ def get_analytics_results(session: DatabaseSession, job_id: JobPath) -> JobResul
     found = JobResults.model_validate(job, from_attributes=True)
     if job.analysis_type == "anomaly":
         found.results = with_feedback(session, job)
-    found.changed_files = _changed_files(session, job)
+    found.changed_files = changed_days(session, job)
     return found
 
 
@@ -139,15 +139,6 @@ def cancel_job(session: DatabaseSession, launcher: JobLauncher, job_id: JobPath)
     job = lifecycle.get_job(session, AnalyticsJob, job_id)
     lifecycle.cancel(session, launcher, job)
     return JobState.of(job)
-
-
-def _changed_files(session: Session, job: AnalyticsJob) -> int:
-    """How many files of closed days, of those that a result was made from, were made again since."""
-    made_from = (job.results or {}).get("provenance", {}).get("datasets", ())
-    last = min(job.date_range_end, midnight(utc_now().date())) - timedelta(days=1)
-    first, last_day = job.date_range_start.astimezone(UTC).date(), last.astimezone(UTC).date()
-    now = catalogue.day_hashes(session, [job.device_id], first, last_day)[job.device_id]
-    return sum(now.get(file["key"], file["sha256"]) != file["sha256"] for file in made_from)
 
 
 def _parameters(body: AnalysisRequest, model_name: str) -> Parameters:

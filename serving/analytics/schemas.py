@@ -116,7 +116,7 @@ class JobQuery(TimeRangeQuery):
 
 
 class JobResults(BaseModel):
-    """`changed_files`: files of closed days that the result was made from, and that were made again since."""
+    """`changed_files`: files of closed days of its range that were made again, or added, since the result was made."""
 
     job_id: str
     device_id: str

@@ -10,6 +10,7 @@ from fastapi import Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from assets.analyses import best_baseline
 from serving.auth.principal import principal_if_any
 from serving.devices.schemas import Status as DeviceStatus
 from serving.http.errors import ProblemDetails
@@ -63,7 +64,7 @@ _templates = Environment(
     lstrip_blocks=True,
     auto_reload=False,
 )
-_templates.filters |= {**display.FILTERS, "in_pages": in_pages, "label": label}
+_templates.filters |= {**display.FILTERS, "best_baseline": best_baseline, "in_pages": in_pages, "label": label}
 _templates.globals |= {
     "navigation": NAVIGATION,
     "release": version("energy-platform"),

@@ -7,6 +7,7 @@ import numpy as np
 
 from assets.analyses.forecasting.backtest import Backtest
 from assets.analyses.forecasting.bands import SHARES, bands_of
+from assets.analyses.forecasting.best_baseline import BASELINE_PREFIX, best_baseline
 from assets.analyses.forecasting.calendar import DAY
 from storage.arrays import Floats
 from storage.devices import with_unit
@@ -42,7 +43,7 @@ def accuracy(test: Backtest, paths: Floats, baselines: Mapping[str, Floats], sca
         "baseline_mase": of_baselines[best] / scale if scale else None,
         "beats_baseline": mae < of_baselines[best],
         **_coverage(test, errors),
-        "baseline": f"seasonal naive: {best}",
+        "baseline": BASELINE_PREFIX + best,
         "baselines": [
             {"name": name, "mae": value, "mase": value / scale if scale else None}
             for name, value in of_baselines.items()
@@ -71,7 +72,7 @@ def warning_of(figures: Mapping[str, Any], unit: str | None) -> str | None:
     """What to do where the model was worse than the best baseline; `unit` is that of the metric."""
     if figures["beats_baseline"]:
         return None
-    plain = figures["baseline"].removeprefix("seasonal naive: ")
+    plain = best_baseline(figures)
     mae, of_plain = (with_unit(f"{figures[name]:.4g}", unit) for name in ("mae", "baseline_mae"))
     return (
         f"In the test on the past this model was off by {mae} on average; {plain} was off by {of_plain}."

@@ -8,7 +8,7 @@ import numpy as np
 from assets.analyses.forecasting.baselines import profile_at
 from assets.analyses.forecasting.calendar import DAY
 from assets.analyses.forecasting.hours import Fit, Hours
-from assets.analyses.forecasting.weekly import is_weekly, without_week
+from assets.analyses.forecasting.weekly import is_weekly, known_values
 from storage.arrays import Floats
 
 DAYS = 21  # of history; more does not make it better
@@ -27,7 +27,7 @@ def arima(hours: Hours, origins: list[int], horizon: int, fit: Fit) -> Floats:
     of_week = fit["is_weekly"]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about starting values; the test on the past judges the result
-        known = [_known(hours, origin, of_week=of_week) for origin in origins]
+        known = [known_values(hours, max(0, o - DAYS * DAY), o, of_week=of_week) for o in origins]
         if "params" not in fit:  # nobody asks for the coefficients' covariance, which takes half the time
             fit["params"] = _model(known[0]).fit(disp=False, maxiter=50, cov_type="none").params
         changes = [_model(series).filter(fit["params"], cov_type="none").forecast(horizon) for series in known]
@@ -35,11 +35,6 @@ def arima(hours: Hours, origins: list[int], horizon: int, fit: Fit) -> Floats:
     if of_week:
         paths += np.stack([profile_at(hours, o, np.arange(o, o + horizon)) for o in origins])
     return paths
-
-
-def _known(hours: Hours, origin: int, *, of_week: bool) -> Floats:
-    at = np.arange(max(0, origin - DAYS * DAY), origin)
-    return without_week(hours, origin, at) if of_week else hours.values[at]
 
 
 def _model(series: Floats) -> Any:

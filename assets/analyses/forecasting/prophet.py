@@ -14,7 +14,7 @@ import pandas as pd
 from assets.analyses.forecasting.baselines import profile_at
 from assets.analyses.forecasting.calendar import DAY, WEEK
 from assets.analyses.forecasting.hours import Fit, Hours
-from assets.analyses.forecasting.weekly import is_weekly, without_week
+from assets.analyses.forecasting.weekly import is_weekly, known_values
 from storage.arrays import Floats
 
 DAYS = 60  # of history; more does not make it better
@@ -34,7 +34,7 @@ def prophet(hours: Hours, origins: list[int], horizon: int, fit: Fit) -> Floats:
     last = max(origins) + horizon
     if "week" not in fit:
         fit["is_weekly"] = is_weekly(hours, origins[0])
-        known = _known(hours, first, origins[0], of_week=fit["is_weekly"])
+        known = known_values(hours, first, origins[0], of_week=fit["is_weekly"])
         fit["week"], fit["holiday"] = _week_and_holiday(hours, known, first, last)
     of_week = fit["is_weekly"]
     labels = hours.clock.labels(np.arange(first, last))
@@ -42,15 +42,10 @@ def prophet(hours: Hours, origins: list[int], horizon: int, fit: Fit) -> Floats:
     seasons += fit["holiday"] * hours.clock.holidays(np.arange(first, last))
     paths = []
     for origin in origins:
-        residuals = _known(hours, first, origin, of_week=of_week) - seasons[: origin - first]
+        residuals = known_values(hours, first, origin, of_week=of_week) - seasons[: origin - first]
         path = seasons[origin - first :][:horizon] + _autoregression(residuals[-DAYS * DAY :], horizon)
         paths.append(path + profile_at(hours, origin, np.arange(origin, origin + horizon)) if of_week else path)
     return np.stack(paths)
-
-
-def _known(hours: Hours, first: int, origin: int, *, of_week: bool) -> Floats:
-    at = np.arange(first, origin)
-    return without_week(hours, origin, at) if of_week else hours.values[at]
 
 
 def _week_and_holiday(hours: Hours, known: Floats, first: int, last: int) -> tuple[Floats, float]:
