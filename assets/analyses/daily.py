@@ -12,9 +12,9 @@ from storage.arrays import Floats, Indices, Mask
 from storage.times import DAY, HOUR
 
 HOURS = 24
-MIN_SHARE = 0.8  # of the day's hours with enough days
+MIN_SHARE = 0.8  # of the day's hours with enough days, and of the weekends that are nearer to their kind
 MAX_SPREAD = 0.8  # of the residual, in spreads of the values themselves
-# Working days, Saturdays and Sundays; each kind needs so many days, or all days are one kind.
+# Working days, Saturdays and Sundays; a weekend's day needs so many of its kind, or counts as a working day.
 KINDS = 3
 MIN_DAYS_OF_KIND = 3
 
@@ -28,8 +28,8 @@ def hourly_residual(
 
     Usual is the median over the training days, hour by hour, and interpolated between the middles of the hours. A
     training row is compared with the other days only: its own would make it look more usual than a new row can be.
-    Nearly every hour needs readings of `min_days` training days. Days are told apart by kind if that brings the
-    weekends nearer to what is usual.
+    Nearly every hour needs readings of `min_days` training days. Saturdays, and Sundays, are told apart if that
+    brings most of them nearer to what is usual: days that differ like a solar plant's do it by chance now and then.
     """
     day, time = _local(column, zone)
     values = column.to_numpy(float)
@@ -37,22 +37,32 @@ def hourly_residual(
     by_day = _hourly_means(values[training], of_training, time[training], len(days))
     if (np.isfinite(by_day).sum(axis=0) >= min_days).mean() < MIN_SHARE:
         return None
-    which = len(days) + _kind(day)
-    which[training] = of_training
+    kinds = _kind(days)
 
-    def residual_to(usual: Floats) -> Floats:
+    def residual_to(usual: Floats, groups: Indices) -> Floats:
+        which = len(days) + groups[_kind(day)]
+        which[training] = of_training
         return _distance(values, time, usual, which)
 
-    usual, kinds = _usual(by_day, np.zeros(len(days), np.intp)), _kind(days)
-    residual = residual_to(usual)
-    if _has_every_kind(by_day, kinds):
-        by_kind = _usual(by_day, kinds)
-        of_kind, weekend = residual_to(by_kind), training & (_kind(day) > 0)
-        if np.nanmedian(np.abs(of_kind[weekend])) < MAX_SPREAD * np.nanmedian(np.abs(residual[weekend])):
-            usual, residual = by_kind, of_kind
+    together, apart = np.zeros(KINDS, np.intp), np.arange(KINDS)
+    usual = _usual(by_day, together[kinds])
+    residual = residual_to(usual, together)
+    from_all, from_kind = (
+        _daily_means(np.abs(found[training]), of_training, len(days))
+        for found in (residual, residual_to(_usual(by_day, apart[kinds]), apart))
+    )
+    groups = together.copy()
+    for kind in range(1, KINDS):
+        of_kind = kinds == kind
+        nearer = from_kind[of_kind] < MAX_SPREAD * from_all[of_kind]
+        if _is_known(by_day[of_kind]) and nearer.mean() >= MIN_SHARE:
+            groups[kind] = kind
+    if groups.any():
+        usual = _usual(by_day, groups[kinds])
+        residual = residual_to(usual, groups)
     found = pd.Series(residual, column.index)
     explains = _spread(found[training]) < MAX_SPREAD * _spread(column[training])
-    return (found, usual[len(days) :]) if explains else None
+    return (found, usual[len(days) :][groups]) if explains else None
 
 
 def from_usual_hour(column: pd.Series, by_hour: Floats, zone: ZoneInfo) -> pd.Series:
@@ -67,9 +77,18 @@ def _kind(day: Indices) -> Indices:
     return kinds
 
 
-def _has_every_kind(by_day: Floats, kinds: Indices) -> bool:
-    known = (np.isfinite(by_day[kinds == kind]).sum(axis=0) >= MIN_DAYS_OF_KIND for kind in range(KINDS))
-    return all(hours.mean() >= MIN_SHARE for hours in known)
+def _is_known(by_day: Floats) -> bool:
+    """Whether nearly every hour was measured on enough of these days."""
+    return bool((np.isfinite(by_day).sum(axis=0) >= MIN_DAYS_OF_KIND).mean() >= MIN_SHARE)
+
+
+def _daily_means(values: Floats, days: Indices, count: int) -> Floats:
+    """The mean of each day; NaN where nothing was measured."""
+    known = np.isfinite(values)
+    sums, sizes = (np.bincount(days[known], weights, count) for weights in (values[known], None))
+    with np.errstate(invalid="ignore"):
+        means: Floats = sums / sizes
+    return means
 
 
 def _usual(by_day: Floats, kinds: Indices) -> Floats:
