@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any, ClassVar, Literal, TypeVar
 from uuid import UUID, uuid4
 
-from sqlalchemy import BigInteger, Identity, Index, text, type_coerce
+from sqlalchemy import BigInteger, Identity, Index, func, text, type_coerce
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, Session, SQLModel, Text, col, select, update
 
@@ -147,18 +147,26 @@ def newest_export(session: Session, device_id: str) -> ExportJob | None:
     return session.exec(of_device.order_by(col(ExportJob.created_at).desc()).limit(1)).first()
 
 
-def newest_analysis(
+def analysis_of_period(
     session: Session, device_id: str, analysis_type: str, start: datetime, end: datetime
 ) -> AnalyticsJob | None:
-    """The completed analysis of that type that was completed last, of those that overlap [start, end)."""
+    """The completed analysis of that type that suits [start, end) best, of those that overlap it.
+
+    For anomalies that is the one that covers most of it. What looks ahead follows the period: its data end closest to
+    `end`. Among equals, the one that was completed last.
+    """
+    since, until = col(AnalyticsJob.date_range_start), col(AnalyticsJob.date_range_end)
+    covered = func.least(until, end) - func.greatest(since, start)
+    after, before = func.greatest(until, end), func.least(until, end)
+    best = covered.desc() if analysis_type == "anomaly" else after - before
     query = select(AnalyticsJob).where(
         AnalyticsJob.device_id == device_id,
         AnalyticsJob.analysis_type == analysis_type,
         AnalyticsJob.status == "completed",
-        AnalyticsJob.date_range_start < end,
-        AnalyticsJob.date_range_end > start,
+        since < end,
+        until > start,
     )
-    return session.exec(query.order_by(col(AnalyticsJob.completed_at).desc()).limit(1)).first()
+    return session.exec(query.order_by(best, col(AnalyticsJob.completed_at).desc()).limit(1)).first()
 
 
 def is_analysed(session: Session, device_id: str, analysis_type: str, until: datetime) -> bool:

@@ -109,7 +109,7 @@ def _single_point(point: Mapping[str, Any]) -> Anomaly:
 
 
 def forecast(data: ReportInput) -> Forecast | None:
-    """The forecast of the newest completed job. None if there are no points."""
+    """The forecast, of the time after its data. None if there are no points."""
     results = data.analyses.get("forecast", {}).get("results") or {}
     points = [_forecast_point(point) for point in results.get("forecast") or []]
     if not points:
@@ -193,7 +193,7 @@ def alert_times(alerts: Sequence[Alert]) -> AlertTimes:
 
 
 def risk(data: ReportInput) -> Risk | None:
-    """The risk of failure that the newest prediction found. None if there is none."""
+    """The risk of failure that the prediction found. None if there is none."""
     job = data.analyses.get("prediction", {})
     results, accuracy = job.get("results") or {}, job.get("accuracy_metrics") or {}
     summary = results.get("summary") or {}

@@ -1,4 +1,4 @@
-"""Reads the input of a report from the stores: datasets and alerts of the period, and the newest analyses."""
+"""Reads the input of a report from the stores: datasets and alerts of the period, and its analyses."""
 
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
@@ -20,7 +20,7 @@ from storage import catalogue, corrections, dirty_days
 from storage.alerts import newest_alerts
 from storage.bands import nominal_bands
 from storage.devices import Device, DeviceMetadata
-from storage.jobs import ReportJob, newest_analysis
+from storage.jobs import ReportJob, analysis_of_period
 from storage.stores import Stores
 from storage.telemetry import TIME
 from storage.times import DAY, HOUR, microseconds, midnight, utc_now
@@ -121,8 +121,8 @@ def _energy_of_table(
 
 
 def _analysis(session: Session, job: ReportJob, analysis_type: str, tried: Missing | None) -> dict[str, Any]:
-    """The newest completed analysis of any part of the period, or why there is none."""
-    analysis = newest_analysis(session, job.device_id, analysis_type, job.date_range_start, job.date_range_end)
+    """The completed analysis that suits the period best, or why there is none."""
+    analysis = analysis_of_period(session, job.device_id, analysis_type, job.date_range_start, job.date_range_end)
     if analysis is None:
         return {"missing": tried}
     return {**analysis.model_dump(include=_OF_ANALYSIS), "changed_days": changed_days(session, analysis)}

@@ -1,12 +1,13 @@
-"""Analyses that a report asks for and that nobody has made: they are made in the report's own run, before it."""
+"""Analyses that a report asks for and that are missing or outdated: the report's own run makes them before it."""
 
-from datetime import UTC, timedelta
+from datetime import UTC, date, timedelta
 from typing import Literal, cast
 
 import dagster as dg
+from sqlmodel import Session
 
-from assets.analyses import AnalysisType
-from assets.datasets import NoTelemetry
+from assets.analyses import AnalysisType, changed_days
+from assets.datasets import NoTelemetry, select_datasets
 from assets.reports import Missing
 from orchestration.analyses.results import ANALYSIS_ASSETS, perform_analysis
 from orchestration.analyses.run_config import add_job
@@ -14,6 +15,7 @@ from orchestration.claimed_job import claimed_job
 from orchestration.resources import Platform
 from storage import jobs
 from storage.jobs import AnalyticsJob, ReportJob
+from storage.times import midnight
 
 # An analysis learns from at least so many days before the period's end, as those of every night do.
 MIN_DAYS = 28
@@ -28,7 +30,9 @@ KINDS: dict[str, Literal["no_readings", "unfit", "unsuitable"]] = {
 
 
 def compute_missing(context: dg.AssetExecutionContext, platform: Platform, report: ReportJob) -> dict[str, Missing]:
-    """Make the analyses that the report asks for and that no completed job has; why the others could not be made.
+    """Make the analyses that the report asks for and that no completed job has as its data are now.
+
+    Returns why those could not be made that failed.
 
     Each is a job of its own, as if a client had asked for it.
     """
@@ -47,16 +51,30 @@ def compute_missing(context: dg.AssetExecutionContext, platform: Platform, repor
 
 
 def _add_missing(platform: Platform, report: ReportJob, analysis_type: str) -> AnalyticsJob | None:
-    """Add the job of an analysis over the period, and over days before it if that is short; None if there is one."""
+    """Add the job of an analysis over the period, and over days before it if that is short; None if none is needed."""
     start, end = report.date_range_start.astimezone(UTC), report.date_range_end.astimezone(UTC)
     last = (end - timedelta(microseconds=1)).date()
     first = min(start.date(), last - timedelta(days=MIN_DAYS - 1))
     with platform.session() as session:
-        if jobs.newest_analysis(session, report.device_id, analysis_type, start, end):
+        known = jobs.analysis_of_period(session, report.device_id, analysis_type, start, end)
+        if known and _is_up_to_date(session, known, report, first, last):
             return None
         job = add_job(session, report.device_id, cast("AnalysisType", analysis_type), start=first, end=last)
         session.commit()
         return job
+
+
+def _is_up_to_date(session: Session, known: AnalyticsJob, report: ReportJob, first: date, last: date) -> bool:
+    """Whether an analysis made now from the files of these days would say no more of the report's period."""
+    try:
+        files = select_datasets(session, known.device_id, start=first, end=last)
+    except NoTelemetry:
+        return True  # there is nothing to make another one from
+    since, until = midnight(files[0].start_date), midnight(files[-1].end_date + timedelta(days=1))
+    is_short = known.date_range_end < min(until, report.date_range_end)
+    if known.analysis_type == "anomaly":
+        is_short = is_short or known.date_range_start > max(since, report.date_range_start)
+    return not is_short and not changed_days(session, known)
 
 
 def _perform(context: dg.AssetExecutionContext, platform: Platform, job: AnalyticsJob) -> None:

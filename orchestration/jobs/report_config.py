@@ -70,10 +70,10 @@ class ReportConfig(_Config):
     """
 
     analysis_types: Annotated[
-        list[str], Field(description="The analyses whose newest results the report has: anomaly, forecast, prediction.")
+        list[str], Field(description="The analyses that the report has: anomaly, forecast, prediction.")
     ] = ["anomaly", "forecast"]  # noqa: RUF012 - Pydantic copies defaults
     compute_missing: Annotated[
-        bool, Field(description="Whether analyses that are missing are made before the report.")
+        bool, Field(description="Whether analyses that are missing or outdated are made before the report.")
     ] = False
 
     def add_job(self, session: Session, device_id: str) -> ReportJob:

@@ -127,15 +127,15 @@ def _envelope(session: Session, reader: TelemetryReader, device_id: str, query: 
 
 
 def spans_of(session: Session, device_id: str, start: datetime, end: datetime) -> list[Span]:
-    """What happened in a range: maintenance, anomalies of the newest analysis, alerts."""
+    """What happened in a range: maintenance, anomalies of the analysis that suits it best, alerts."""
     device = session.get(Device, device_id)
     tenant_id = device.tenant_id if device else None
     spans = [
         Span(window.starts_at.timestamp(), window.ends_at.timestamp(), "maintenance", window.reason or "maintenance")
         for window in windows_during(session, device_id, tenant_id, start, end)
     ]
-    newest = jobs.newest_analysis(session, device_id, "anomaly", start, end)
-    for event in (newest.results or {}).get("events", []) if newest else []:
+    found = jobs.analysis_of_period(session, device_id, "anomaly", start, end)
+    for event in (found.results or {}).get("events", []) if found else []:
         first, last = datetime.fromisoformat(event["start"]), datetime.fromisoformat(event["end"])
         if first < end and start <= last:
             spans.append(Span(first.timestamp(), last.timestamp(), "anomaly", event.get("why") or "anomaly"))

@@ -20,7 +20,7 @@ Format = Literal["pdf", "excel", "json", "html"]
 class ReportRequest(AnalysesFields):
     """A report from `date_range_start` up to `date_range_end`.
 
-    It is of one device, with its newest analysis results, or of a fleet: the energy of its devices, ranked and summed.
+    It is of one device, with the analyses of its period, or of a fleet: the energy of its devices, ranked and summed.
     """
 
     date_range_start: Instant

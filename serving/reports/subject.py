@@ -44,7 +44,12 @@ class AnalysesFields(SubjectFields):
 
     analysis_types: list[AnalysisType] = Field([], max_length=3)
     compute_missing: Annotated[
-        bool, Field(description="Whether analyses that are missing are made before the report of a device", strict=True)
+        bool,
+        Field(
+            description="Whether analyses that are missing, or are older than the device's data, are made before the"
+            " report of a device",
+            strict=True,
+        ),
     ] = False
 
     @model_validator(mode="after")

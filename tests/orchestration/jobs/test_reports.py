@@ -13,6 +13,7 @@ import pytest
 from sqlmodel import Session, select
 
 from assets.datasets.export import export_day
+from assets.datasets.files import dataset_key
 from assets.reports import FORMATS, sources
 from orchestration.claimed_job import ClaimedJob
 from orchestration.definitions import defs
@@ -407,3 +408,23 @@ def test_analyses_that_are_missing_are_made_first_when_asked(
     assert event is not None
     assert event.dagster_event is not None
     assert event.dagster_event.partition == "D1"
+
+
+@pytest.mark.usefixtures("device")
+@pytest.mark.parametrize("start", [END - timedelta(hours=12), START])
+def test_analyses_that_are_outdated_or_cover_less_are_made_again(
+    instance: dg.DagsterInstance,
+    session: Session,
+    objects: ObjectStore,
+    settings: Settings,
+    start: datetime,
+) -> None:
+    for day in range(1, 5):
+        write(settings, session, objects, range(-1440 * day, -1440 * (day - 1)), varying=300)
+    as_it_was = {"key": dataset_key("D1", START.date(), START.date()), "sha256": "of an older file"}
+    provenance = {"datasets": [as_it_was]} if start == START else {}
+    analysed(session, "anomaly", END, results={"provenance": provenance}, date_range_start=start)
+    report = asked(session, analysis_types=["anomaly"], parameters={"compute_missing": True})
+    run(instance, report, session)
+    (said,) = json_of(objects, report)["analyses"]
+    assert (said["model"], said["changed_days"]) == ("isolation_forest", 0)
