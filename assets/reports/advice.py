@@ -9,8 +9,8 @@ from assets.energy import standby
 from assets.energy.cells import MILLIONTHS
 from assets.energy.figures import WELL_COVERED
 from assets.reports.advice_words import AdviceWords
-from assets.reports.content import Anomaly, MetricSummary, StateTotal
-from assets.reports.doubtful import is_of_doubtful
+from assets.reports.analysed import Anomaly
+from assets.reports.content import MetricSummary, StateTotal
 from assets.reports.measures import Measured
 from assets.reports.noticed import DataQuality
 from assets.reports.sections import Advice, Confidence, Risk
@@ -39,7 +39,8 @@ class Adviser:
 
     @property
     def measured(self) -> Measured:
-        return self.words.measured
+        """What was measured, without readings that may be wrong."""
+        return self.words.measured.trusted
 
     def advice(self) -> list[Advice]:
         """A high risk and what to check first; then by the energy that it concerns, what is not about energy last."""
@@ -87,12 +88,7 @@ class Adviser:
     def _peak(self) -> Iterator[Advice]:
         cells, demand = self.measured.energy.cells, self.measured.energy.peak_demand
         well = cells.covered >= WELL_COVERED * QUARTER
-        if (
-            demand is None
-            or is_of_doubtful(self.measured.energy, demand.at)
-            or self.measured.energy.load_factor is None
-            or well.sum() < MIN_QUARTERS
-        ):
+        if demand is None or self.measured.energy.load_factor is None or well.sum() < MIN_QUARTERS:
             return
         watts = cells.amounts[well] / 1000 / (cells.covered[well] / HOUR)
         usual = float(np.quantile(watts, USUAL_SHARE))
@@ -121,7 +117,7 @@ class Adviser:
         yield self.words.one(
             "voltage",
             None,
-            "medium" if is_usual else self.words.energy_confidence(),
+            "medium" if is_usual else self.words.measured_confidence(),
             reason="usual_band" if is_usual else None,
             share=voltage.outside_band or 0.0,
             low_v=band[0],

@@ -22,9 +22,11 @@ class AdviceWords:
 
     def energy_confidence(self) -> Confidence:
         """How sure the energy of the period is: by how much and how long was measured, and by doubtful readings."""
+        return "low" if is_much(self.measured.energy) else self.measured_confidence()
+
+    def measured_confidence(self) -> Confidence:
+        """How sure something is by how much and how long was measured."""
         energy = self.measured.energy
-        if is_much(energy):
-            return "low"
         length = energy.covered / DAY
         if energy.coverage >= 0.95 and length >= 0.95 * 7:
             return "high"

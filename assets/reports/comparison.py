@@ -5,6 +5,7 @@ from zoneinfo import ZoneInfo
 
 from assets.energy import EnergyFigures, standby
 from assets.energy.cells import MILLIONTHS
+from assets.reports.doubtful import without_doubtful
 from assets.reports.formatting import Language
 from assets.reports.measures import Measured
 from assets.reports.sections import Compared, Comparison
@@ -22,12 +23,12 @@ UNITS = {
 def comparisons(measured: Measured, language: Language) -> list[Comparison]:
     """The comparisons with those earlier periods of which enough was measured."""
     data = measured.data
-    now = _figures(measured.energy, data.working, data.zone)
+    now = _figures(measured.trusted.energy, data.working, data.zone)
     found = []
     for earlier in data.earlier:
         if not can_be_compared(earlier.energy) or not now:
             continue
-        before = _figures(earlier.energy, earlier.working, data.zone)
+        before = _figures(without_doubtful(earlier.energy), earlier.working, data.zone)
         found.append(
             Comparison(
                 basis=earlier.basis,

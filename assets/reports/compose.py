@@ -30,7 +30,8 @@ def compose(measured: Measured, language: Language | None = None) -> ReportConte
     risk = findings.risk(data)
     analyses = findings.analyses(data, language)
     has_analysis = any(a.type == "anomaly" and a.status == "completed" for a in analyses)
-    states, metrics = list(measures.states(measured)), list(measures.summaries(measured))
+    trusted = measured.trusted
+    states, metrics = list(measures.states(trusted)), list(measures.summaries(trusted))
     days = measures.days(measured, data_quality)
     return ReportContent(
         language=language.code,
@@ -67,12 +68,15 @@ def compose(measured: Measured, language: Language | None = None) -> ReportConte
         energy_by=energy_rows(days),
         daily=days,
         comparisons=comparisons(measured, language),
-        load=load(measured),
+        readings_left_out=sum(finding.kind == "single_reading" for finding in energy.findings)
+        if trusted is not measured
+        else 0,
+        load=load(trusted),
         registers=list(registers(measured)),
         advice=Adviser(AdviceWords(measured, language), data_quality, states, metrics, risk, anomalies).advice(),
         risk=risk,
         metrics=metrics,
-        series=list(measures.series(measured)),
+        series=list(measures.series(trusted)),
         analyses=analyses,
         anomalies=anomalies,
         anomalies_outside_period=outside,

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from assets.reports.analysed import Analysis, Anomaly, Forecast
 from assets.reports.noticed import DataQuality, Number, Part
 from assets.reports.sections import Advice, AlertTimes, Comparison, EnergyRows, Load, Register, Risk
 from assets.reports.texts import LanguageCode
@@ -36,8 +37,22 @@ class Period(Part):
     tz: str
 
 
+class WithoutDoubtful(Part):
+    """A key figure without the readings that may be wrong, and when that value was reached."""
+
+    value: Number | None
+    at: datetime | None = None
+
+
+# Key figures that count every reading, as all sums of energy do.
+SUMS = ("energy", "energy_export")
+
+
 class Kpi(Part):
-    """A key figure. If `value` is null, `note` gives the reason. `at` is when the value was reached."""
+    """A key figure. If `value` is null, `note` gives the reason. `at` is when the value was reached.
+
+    The value counts every reading. `without_doubtful` is set if readings that may be wrong change it.
+    """
 
     key: str
     label: str
@@ -45,6 +60,14 @@ class Kpi(Part):
     unit: str
     at: datetime | None = None
     note: str | None = None
+    without_doubtful: WithoutDoubtful | None = None
+
+    @property
+    def shown(self) -> "Kpi":
+        """The figure that people read: a sum as it is counted, others without readings that may be wrong."""
+        if self.without_doubtful is None or self.key in SUMS:
+            return self
+        return self.model_copy(update={"value": self.without_doubtful.value, "at": self.without_doubtful.at})
 
 
 class Day(Part):
@@ -52,7 +75,8 @@ class Day(Part):
 
     `hours` is its length; a day with a clock change has 23 or 25 hours. `energy_kwh` is the energy taken and
     `energy_export_kwh` the energy fed in; `covered_hours` is the time of which it is known when. `completeness` is a
-    share from 0 to 1.
+    share from 0 to 1. `doubtful_kwh` and `doubtful_export_kwh` are the parts of these energies that stand for readings
+    that may be wrong. `trusted_kwh`, `trusted_export_kwh` and the highest power are without these readings.
     """
 
     day: date
@@ -66,6 +90,10 @@ class Day(Part):
     peak_power_w: Number | None
     peak_at: datetime | None
     completeness: Number | None
+    doubtful_kwh: Number = 0.0
+    doubtful_export_kwh: Number = 0.0
+    trusted_kwh: Number | None = None
+    trusted_export_kwh: Number | None = None
 
     @property
     def is_whole(self) -> bool:
@@ -109,72 +137,6 @@ class Series(Part):
     mean: list[Number | None]
     min: list[Number | None]
     max: list[Number | None]
-
-
-class Analysis(Part):
-    """A requested analysis. If it is missing, `reason` says why, and `detail` what the analysis itself said.
-
-    It covers readings from `covers_start` up to `covers_end`. Since it was made, the readings of `changed_days` of
-    these days have changed; if there are any, it may not fit the other figures. `accuracy` (the quality of the model)
-    and `summary` (the overall result) have keys that depend on the model.
-    """
-
-    type: str
-    status: Literal["completed", "missing"]
-    reason: str | None = None
-    detail: str | None = None
-    job_id: str | None = None
-    model: str | None = None
-    dataset_key: str | None = None
-    completed_at: datetime | None = None
-    covers_start: datetime | None = None
-    covers_end: datetime | None = None
-    changed_days: int = 0
-    accuracy: dict[str, Any] = Field(default_factory=dict)
-    summary: dict[str, Any] = Field(default_factory=dict)
-
-
-class Anomaly(Part):
-    """An episode of unusual behaviour. `metric` is the channel that showed it most; `why` is an English sentence.
-
-    `kind` is `unusual`, `frozen` (every metric held its value exactly) or `level_change`.
-    """
-
-    start: datetime
-    end: datetime
-    metric: str | None
-    score: Number | None
-    points: int | None
-    kind: str | None = None
-    why: str | None = None
-
-
-class ForecastPoint(Part):
-    """An expected value, and the ranges that should contain it in 95 % and in 80 % of cases."""
-
-    timestamp: datetime
-    value: Number
-    lower: Number | None
-    upper: Number | None
-    lower_80: Number | None
-    upper_80: Number | None
-
-
-class PastPoint(Part):
-    """A measured value from before the forecast."""
-
-    timestamp: datetime
-    value: Number
-
-
-class Forecast(Part):
-    """The forecast of one metric, with the measured values before it."""
-
-    metric: str
-    unit: str
-    points: list[ForecastPoint]
-    history: list[PastPoint]
-    energy_next_24h_kwh: Number | None
 
 
 class Alert(Part):
@@ -234,7 +196,8 @@ class StateTotal(Part):
 class ReportContent(Part):
     """A report as data. Times are in UTC and unknown values are null. `alerts` has the newest of `alerts_total`.
 
-    Labels, notes and rules are texts in `language`.
+    Key figures and energies count every reading. The others (comparisons, load, metrics, series) are without the
+    `readings_left_out` readings of power that may be wrong. Labels, notes and rules are texts in `language`.
 
     `states` is empty if the device declares neither `off_below_w` nor `idle_below_w`.
     """
@@ -251,6 +214,7 @@ class ReportContent(Part):
     states: list[StateTotal] = Field(default_factory=list)
     energy_by: EnergyRows
     daily: list[Day]
+    readings_left_out: int = 0
     comparisons: list[Comparison] = Field(default_factory=list)
     load: Load | None = None
     registers: list[Register] = Field(default_factory=list)

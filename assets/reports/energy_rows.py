@@ -38,5 +38,7 @@ def _row(days: Sequence[Day]) -> EnergyRow:
         covered_hours=sum(day.covered_hours for day in days),
         readings=sum(day.readings for day in days),
         peak_power_w=peak,
+        doubtful_kwh=sum(day.doubtful_kwh for day in days),
+        doubtful_export_kwh=sum(day.doubtful_export_kwh for day in days),
         peak_at=next((day.peak_at for day in days if peak is not None and day.peak_power_w == peak), None),
     )

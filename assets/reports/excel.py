@@ -14,8 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from assets.reports import excel_quality, excel_sections
+from assets.reports.analysed import Analysis
 from assets.reports.budget import Budget
-from assets.reports.content import Analysis, ReportContent
+from assets.reports.content import ReportContent
 from assets.reports.excel_charts import energy_chart, forecast_chart
 from assets.reports.excel_sections import unit_of, value_of
 from assets.reports.excel_sheets import (
@@ -66,7 +67,7 @@ def workbook(content: ReportContent, readings: pa.Table, folder: Path, budget: B
         excel_sections.load(sheets, content)
         excel_sections.registers(sheets, content)
         if content.daily:
-            summary.insert_chart("F2", energy_chart(sheets, len(content.daily)))
+            summary.insert_chart("F2", energy_chart(sheets, len(content.daily), _without_doubtful(content)))
         for number, part in enumerate(_parts(readings), 1):
             _readings(sheets, content, part, number, budget)
         _anomalies(sheets, content)
@@ -95,7 +96,7 @@ def _summary(sheets: Sheets, content: ReportContent) -> "Worksheet":
         (say("excel.generated"), content.generated_at),
         (say("excel.report_id"), content.report_id),
         (),
-        *((k.label, value_of(k), unit_of(k.unit), k.note) for k in content.kpis),
+        *((k.label, value_of(k.shown), unit_of(k.unit), language.caveat(k)) for k in content.kpis),
         (),
         (say("excel.energy_method"), Wide(content.energy.rule)),
         *(
@@ -157,14 +158,24 @@ def _daily(sheets: Sheets, content: ReportContent) -> None:
     feeds_in = bool(content.kpi("energy_export").value)
     if feeds_in:
         columns.append(Column(say("excel.fed_in"), 14, NUMBER))
+    if is_doubtful := _without_doubtful(content) is not None:
+        columns.append(Column(say("excel.without_doubtful"), 18, NUMBER))
     rows = (
         (d.day, d.energy_kwh, d.hours, d.covered_hours, d.peak_power_w, d.peak_at, d.readings, d.completeness)
         + ((d.energy_export_kwh,) if feeds_in else ())
+        + ((d.trusted_kwh,) if is_doubtful else ())
         for d in content.daily
     )
     sheet = sheets.table(say("excel.daily"), columns, rows)
     if content.daily:
-        sheet.insert_chart("K2", energy_chart(sheets, len(content.daily)))
+        sheet.insert_chart("L2", energy_chart(sheets, len(content.daily), _without_doubtful(content)))
+
+
+def _without_doubtful(content: ReportContent) -> int | None:
+    """Which column of the sheet of days has their energy without doubtful readings; None if there are none."""
+    if not content.energy_by.total.doubtful_kwh:
+        return None
+    return 9 if content.kpi("energy_export").value else 8
 
 
 def _parts(readings: pa.Table) -> Iterator[pa.Table]:

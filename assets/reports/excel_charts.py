@@ -11,13 +11,14 @@ ENERGY_COLUMN = 3
 SIZE = {"width": 640, "height": 300}  # pixels
 
 
-def energy_chart(sheets: "Sheets", days: int) -> Any:
-    """A column per day, from the second column of the sheet of days."""
+def energy_chart(sheets: "Sheets", days: int, without_doubtful: int | None = None) -> Any:
+    """A column per day, from the second column of the sheet of days, or from that without doubtful readings."""
     say = sheets.language.say
     sheet = say("excel.daily")
     chart = sheets.book.add_chart({"type": "column"})
-    chart.add_series(_energies(sheets, sheet, days, 1))
-    chart.set_title({"name": say("excel.energy_per_day"), "name_font": {"size": 11}})
+    chart.add_series(_energies(sheets, sheet, days, without_doubtful or 1))
+    title = "excel.energy_per_day" if without_doubtful is None else "excel.without_doubtful"
+    chart.set_title({"name": say(title), "name_font": {"size": 11}})
     chart.set_legend({"none": True})
     chart.set_x_axis({"date_axis": True, "num_format": "d mmm"})
     chart.set_y_axis({"min": 0, "major_gridlines": {"visible": True, "line": {"color": LINE}}})
@@ -25,13 +26,17 @@ def energy_chart(sheets: "Sheets", days: int) -> Any:
     return chart
 
 
-def ranking_chart(sheets: "Sheets", devices: int) -> Any:
-    """A bar for each of the first devices, from the first column of the sheet of devices and that of their energy."""
+def ranking_chart(sheets: "Sheets", devices: int, without_doubtful: int | None = None) -> Any:
+    """A bar for each of the first devices, from the first column of the sheet of devices and that of their energy.
+
+    That is the column without doubtful readings, if there is one.
+    """
     say = sheets.language.say
     sheet = say("excel.devices")
     chart = sheets.book.add_chart({"type": "bar"})
-    chart.add_series(_energies(sheets, sheet, devices, ENERGY_COLUMN))
-    chart.set_title({"name": say("excel.ranked"), "name_font": {"size": 11}})
+    chart.add_series(_energies(sheets, sheet, devices, without_doubtful or ENERGY_COLUMN))
+    title = "excel.ranked" if without_doubtful is None else "excel.without_doubtful"
+    chart.set_title({"name": say(title), "name_font": {"size": 11}})
     chart.set_legend({"none": True})
     chart.set_y_axis({"reverse": True})
     chart.set_x_axis({"min": 0, "major_gridlines": {"visible": True, "line": {"color": LINE}}})

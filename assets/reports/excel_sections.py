@@ -90,15 +90,16 @@ def _cell(key: str, value: float) -> Alone | Share:
 def load(sheets: Sheets, content: ReportContent) -> None:
     """How high the load is: its key figures, its mean by weekday and hour, and its duration curve."""
     say, language = sheets.language.say, sheets.language
-    figures = [
+    columns = [
         Column(say("excel.figure"), 36, TEXT),
         Column(say("excel.amount"), 14, NUMBER),
         Column(say("excel.unit"), 9, TEXT),
         sheets.time_column(say("excel.reached_at")),
         Column(say("excel.note"), 60, TEXT),
     ]
-    rows = ((k.label, value_of(k), unit_of(k.unit), k.at, k.note) for k in map(content.kpi, OF_LOAD))
-    sheets.table(say("excel.loads"), figures, rows)
+    figures = [content.kpi(key) for key in OF_LOAD]
+    rows = ((k.label, value_of(k.shown), unit_of(k.unit), k.shown.at, language.caveat(k)) for k in figures)
+    sheets.table(say("excel.loads"), columns, rows)
     unknown = say("excel.not_analysed", reason=say("note.no_quarter_hour"))
     hours = [Column(say("excel.hour"), 14, TEXT)]
     hours += [Column(f"{language.weekday(day)} (W)", 14, NUMBER) for day in range(7)]

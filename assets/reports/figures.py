@@ -8,8 +8,9 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
+from assets.reports.analysed import Anomaly
 from assets.reports.canvas import A4, Pen, dates, family, multiple, svg
-from assets.reports.content import Anomaly, MetricSummary, ReportContent, Series
+from assets.reports.content import MetricSummary, ReportContent, Series
 from storage.arrays import Indices
 
 if TYPE_CHECKING:
@@ -26,10 +27,12 @@ def energy_bars(content: ReportContent, pen: Pen) -> str | None:
     figure, (axis,) = pen.canvas()
     axis.bar(
         range(len(rows)),
-        [row.energy_kwh if row.energy_kwh is not None else math.nan for row in rows],
+        [row.energy_kwh - row.doubtful_kwh if row.energy_kwh is not None else math.nan for row in rows],
         width=0.72,
         color=[colours["accent"] if row.is_whole else colours["pale"] for row in rows],
     )
+    if any(row.doubtful_kwh for row in rows):
+        mark_doubtful(axis, [(row.energy_kwh or 0.0, row.doubtful_kwh) for row in rows], pen)
     fed = [row.energy_export_kwh or 0.0 for row in rows]
     if any(fed):
         # Hatched, so that it is told from what is taken in grey too.
@@ -51,6 +54,14 @@ def energy_bars(content: ReportContent, pen: Pen) -> str | None:
     axis.tick_params(axis="x", length=0)
     pen.label(axis, "kWh")
     return svg(figure)
+
+
+def mark_doubtful(axis: "Axes", energies: Sequence[tuple[float, float]], pen: Pen) -> None:
+    """Draw above each bar, hatched, the part of the energy that stands for readings that may be wrong."""
+    axis.bar(
+        range(len(energies)), [doubtful for _, doubtful in energies], width=0.72, color="none", hatch="////", lw=0.6,
+        bottom=[energy - doubtful for energy, doubtful in energies], edgecolor=pen.colours["signal"],
+    )  # fmt: skip
 
 
 def profile(content: ReportContent, metric: str, pen: Pen) -> str | None:

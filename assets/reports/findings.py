@@ -12,14 +12,8 @@ from itertools import pairwise
 from statistics import median
 from typing import Any
 
-from assets.reports.content import (
-    Alert,
-    Analysis,
-    Anomaly,
-    Forecast,
-    ForecastPoint,
-    PastPoint,
-)
+from assets.reports.analysed import Analysis, Anomaly, Forecast, ForecastPoint, PastPoint
+from assets.reports.content import Alert
 from assets.reports.errors import ReportError
 from assets.reports.formatting import Language
 from assets.reports.inputs import Missing, ReportInput

@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from importlib.metadata import version
 from itertools import pairwise
 from zoneinfo import ZoneInfo
@@ -12,7 +13,7 @@ from zoneinfo import ZoneInfo
 from assets.energy import Counted, EnergyFigures, Standby, fleet_energy, fleet_peak, total
 from assets.reports.comparison import can_be_compared, energy_per_day
 from assets.reports.content import Generator, Period
-from assets.reports.doubtful import doubtful_readings, is_of_doubtful
+from assets.reports.doubtful import doubtful_readings, is_of_doubtful, without_doubtful
 from assets.reports.fleet_content import (
     FleetContent,
     FleetDay,
@@ -30,7 +31,10 @@ from storage.times import microseconds, moment
 
 @dataclass(frozen=True)
 class FleetMember:
-    """A device of a fleet with what was measured of it. `before` is the energy of the period before."""
+    """A device of a fleet with what was measured of it. `before` is the energy of the period before.
+
+    `standby` is without readings that may be wrong.
+    """
 
     device_id: str
     name: str
@@ -45,6 +49,15 @@ class FleetMember:
     files: int
     files_sha256: str
 
+    @cached_property
+    def trusted(self) -> EnergyFigures:
+        """Its energy without readings that may be wrong."""
+        return without_doubtful(self.energy)
+
+    @property
+    def doubtful_kwh(self) -> float:
+        return (self.energy.kwh or 0.0) - (self.trusted.kwh or 0.0)
+
     @property
     def is_measured(self) -> bool:
         return self.energy.kwh is not None or self.energy.export_kwh is not None
@@ -52,7 +65,7 @@ class FleetMember:
     @property
     def per_day(self) -> tuple[float, float] | None:
         """Energy per measured day in the period and in the one before; None if they cannot be compared."""
-        now, before = energy_per_day(self.energy), energy_per_day(self.before)
+        now, before = energy_per_day(self.trusted), energy_per_day(without_doubtful(self.before))
         return (now, before) if now is not None and before is not None and can_be_compared(self.before) else None
 
 
@@ -78,8 +91,10 @@ def compose_fleet(data: FleetInput, language: LanguageCode) -> FleetContent:
     counted, energy = summed.counted, summed.kwh
     in_sums = [members[device_id] for device_id in counted.devices]
     edges = list(midnights(data.start, data.end, data.zone))
-    devices = [_device(member, counted, edges, energy) for member in data.members]
-    devices.sort(key=lambda device: (-(device.energy_kwh or 0.0), device.energy_kwh is None, device.id))
+    doubtful = sum(member.doubtful_kwh for member in in_sums)
+    trusted = None if energy is None else energy - doubtful
+    devices = [_device(member, counted, edges, trusted) for member in data.members]
+    devices.sort(key=lambda device: (-(device.trusted_kwh or 0.0), device.energy_kwh is None, device.id))
     outside = total([member.standby.outside_kwh for member in in_sums])
     both = [member.per_day for member in in_sums if member.per_day is not None]
     return FleetContent(
@@ -94,8 +109,11 @@ def compose_fleet(data: FleetInput, language: LanguageCode) -> FleetContent:
             energy_before_kwh=total([member.before.kwh for member in in_sums]),
             change=_change(both),
             outside_hours_kwh=outside,
-            outside_hours_share=outside / energy if outside is not None and energy else None,
-            peak=_peak(in_sums),
+            outside_hours_share=outside / trusted if outside is not None and trusted else None,
+            peak=(peak := _peak(in_sums)),
+            peak_without_doubtful=_peak(in_sums, are_trusted=True) if peak and peak.is_doubtful else None,
+            doubtful_kwh=doubtful,
+            trusted_kwh=trusted,
             devices=len(devices),
             devices_counted=len(in_sums),
             devices_without_energy=sum(not member.is_measured for member in data.members),
@@ -103,7 +121,7 @@ def compose_fleet(data: FleetInput, language: LanguageCode) -> FleetContent:
         ),
         devices=devices,
         days=[_day(in_sums, start, end, data.zone) for start, end in pairwise(edges)],
-        types=_types(in_sums, energy),
+        types=_types(in_sums, trusted),
         circular=list(counted.circular),
         left_out=list(data.left_out),
         files=[
@@ -116,9 +134,9 @@ def compose_fleet(data: FleetInput, language: LanguageCode) -> FleetContent:
 
 
 def _device(member: FleetMember, counted: Counted, edges: Sequence[datetime], sum_kwh: float | None) -> FleetDevice:
-    energy, device_id = member.energy, member.device_id
+    energy, trusted, device_id = member.energy, member.trusted, member.device_id
     is_counted = device_id in counted.devices
-    peak = energy.peak_demand
+    peak = trusted.peak_demand
     return FleetDevice(
         id=device_id,
         name=member.name,
@@ -130,14 +148,14 @@ def _device(member: FleetMember, counted: Counted, edges: Sequence[datetime], su
         energy_kwh=energy.kwh,
         energy_export_kwh=energy.export_kwh,
         energy_source=energy.source,
-        share=energy.kwh / sum_kwh if is_counted and energy.kwh is not None and sum_kwh else None,
+        share=trusted.kwh / sum_kwh if is_counted and trusted.kwh is not None and sum_kwh else None,
         energy_before_kwh=member.before.kwh,
         change=_change([member.per_day] if member.per_day is not None else []),
         coverage=energy.coverage,
-        mean_power_w=energy.mean_power,
+        mean_power_w=trusted.mean_power,
         peak_demand_w=peak and peak.watts,
         peak_demand_at=peak and moment(peak.at),
-        load_factor=energy.load_factor,
+        load_factor=trusted.load_factor,
         base_load_w=member.standby.base_load,
         outside_hours_kwh=member.standby.outside_kwh,
         outside_hours_share=member.standby.share,
@@ -146,17 +164,24 @@ def _device(member: FleetMember, counted: Counted, edges: Sequence[datetime], su
         findings=len(energy.findings),
         waiting_days=member.waiting_days,
         daily_kwh=[energy.part(microseconds(a), microseconds(b)).kwh for a, b in pairwise(edges)],
+        doubtful_kwh=member.doubtful_kwh,
+        trusted_kwh=trusted.kwh,
     )
 
 
 def _day(members: Sequence[FleetMember], start: datetime, end: datetime, zone: ZoneInfo) -> FleetDay:
-    parts = [member.energy.part(microseconds(start), microseconds(end)) for member in members]
+    since, until = microseconds(start), microseconds(end)
+    parts = [member.energy.part(since, until) for member in members]
+    doubtful = [member for member in members if member.trusted is not member.energy]
     return FleetDay(
         day=start.astimezone(zone).date(),
         start=start,
         end=end,
         energy_kwh=total([part.kwh for part in parts]),
         energy_export_kwh=total([part.export_kwh for part in parts]),
+        doubtful_kwh=sum(
+            (one.energy.part(since, until).kwh or 0.0) - (one.trusted.part(since, until).kwh or 0.0) for one in doubtful
+        ),
     )
 
 
@@ -167,22 +192,23 @@ def _types(members: Sequence[FleetMember], sum_kwh: float | None) -> list[FleetG
     groups = []
     for name, same in of_type.items():
         kwh = total([member.energy.kwh for member in same])
-        share = kwh / sum_kwh if kwh is not None and sum_kwh else None
-        groups.append(FleetGroup(name=name, devices=len(same), energy_kwh=kwh, share=share))
-    return sorted(groups, key=lambda group: (-(group.energy_kwh or 0.0), group.name))
+        doubtful = sum(member.doubtful_kwh for member in same)
+        share = (kwh - doubtful) / sum_kwh if kwh is not None and sum_kwh else None
+        groups.append(FleetGroup(name=name, devices=len(same), energy_kwh=kwh, share=share, doubtful_kwh=doubtful))
+    return sorted(groups, key=lambda group: (-(group.energy_kwh or 0.0) + group.doubtful_kwh, group.name))
 
 
-def _peak(members: Sequence[FleetMember]) -> FleetPeak | None:
-    peak = fleet_peak({member.device_id: member.energy for member in members})
+def _peak(members: Sequence[FleetMember], *, are_trusted: bool = False) -> FleetPeak | None:
+    energies = {member.device_id: member.trusted if are_trusted else member.energy for member in members}
+    peak = fleet_peak(energies)
     if peak is None:
         return None
-    energy = next(member.energy for member in members if member.device_id == peak.device_id)
     return FleetPeak(
         watts=peak.watts,
         at=moment(peak.at),
         device_id=peak.device_id,
         share=peak.share,
-        is_doubtful=is_of_doubtful(energy, peak.at),
+        is_doubtful=any(is_of_doubtful(energy, peak.at) for energy in energies.values()),
     )
 
 

@@ -21,6 +21,9 @@ class FleetDevice(Part):
     period: 0.1 is 10 % more; null if less than half of it was measured. `base_load_w` is what the device always uses,
     and `outside_hours_kwh` what it uses outside working hours. `daily_kwh` follows the days of the fleet; `coverage` is
     the measured share of the period, from 0 to 1.
+
+    Its energies count every reading; `doubtful_kwh` is the part of them that stands for readings that may be wrong, and
+    `trusted_kwh` the energy without it, by which devices are ranked. Its other figures are without these readings.
     """
 
     id: str
@@ -49,6 +52,8 @@ class FleetDevice(Part):
     findings: int
     waiting_days: int
     daily_kwh: list[Number | None]
+    doubtful_kwh: Number = 0.0
+    trusted_kwh: Number | None = None
 
 
 class FleetDay(Part):
@@ -59,6 +64,7 @@ class FleetDay(Part):
     end: datetime
     energy_kwh: Number | None
     energy_export_kwh: Number | None
+    doubtful_kwh: Number = 0.0
 
 
 class FleetGroup(Part):
@@ -68,6 +74,7 @@ class FleetGroup(Part):
     devices: int
     energy_kwh: Number | None
     share: Number | None
+    doubtful_kwh: Number = 0.0
 
 
 class FleetPeak(Part):
@@ -96,7 +103,10 @@ class FleetReading(Part):
 class FleetTotals(Part):
     """Sums over the counted devices. `change` is that of their energy per day, of the devices that have both.
 
-    `outside_hours_share` is the share of the energy that was used outside working hours, from 0 to 1.
+    `outside_hours_share` is the share of the energy that was used outside working hours, from 0 to 1. The energies
+    and `peak` count every reading: `doubtful_kwh` of the energy taken stands for readings that may be wrong,
+    `trusted_kwh` is without it, and `peak_without_doubtful` is set if `peak` rests on one. Other figures are without
+    these readings.
     """
 
     energy_kwh: Number | None
@@ -106,6 +116,9 @@ class FleetTotals(Part):
     outside_hours_kwh: Number | None
     outside_hours_share: Number | None = None
     peak: FleetPeak | None
+    peak_without_doubtful: FleetPeak | None = None
+    doubtful_kwh: Number = 0.0
+    trusted_kwh: Number | None = None
     devices: int
     devices_counted: int
     devices_without_energy: int

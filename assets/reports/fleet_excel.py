@@ -45,7 +45,10 @@ def _summary(sheets: Sheets, content: FleetContent) -> None:
     sheet = sheets.page(say("excel.summary"), (34, 24, 30))
     sheets.write_header(sheet, 0, (say("excel.report"), "", ""))
     sheet.freeze_panes(1, 0)
-    peak = totals.peak
+    peak, caveat = totals.peak, None
+    if totals.peak and totals.peak_without_doubtful:
+        peak, counted = totals.peak_without_doubtful, language.quantity(totals.peak.watts, "W")
+        caveat = f"{say('note.left_out', counted=counted)} ({say('note.doubtful')})"
     rows: list[Sequence[Any]] = [
         (say("excel.period"), language.period(content.period)),
         (say("excel.zone"), language.zone(content.period)),
@@ -56,12 +59,13 @@ def _summary(sheets: Sheets, content: FleetContent) -> None:
         (say("excel.counted"), totals.devices_counted),
         (say("excel.without_energy"), totals.devices_without_energy),
         (say("excel.energy"), totals.energy_kwh),
+        *([(say("excel.without_doubtful"), totals.trusted_kwh)] if totals.doubtful_kwh else []),
         (say("excel.fed_in"), totals.energy_export_kwh),
         (say("excel.before"), totals.energy_before_kwh),
         (say("excel.change"), _share(totals.change)),
         (say("excel.outside"), totals.outside_hours_kwh),
         (say("excel.demand"), peak and peak.watts, peak and peak.device_id),
-        (say("excel.demand_at"), peak and peak.at, say("note.doubtful") if peak and peak.is_doubtful else None),
+        (say("excel.demand_at"), peak and peak.at, caveat),
         *((say("excel.doubtful"), reading.at, _doubtful(language, reading)) for reading in content.doubtful),
         (say("excel.alerts"), totals.alerts),
         *((say("excel.left_out"), device_id) for device_id in content.left_out),
@@ -70,7 +74,7 @@ def _summary(sheets: Sheets, content: FleetContent) -> None:
         sheets.write_row(sheet, number, row)
     ranked = min(sum(device.energy_kwh is not None for device in content.devices), MAX_BARS)
     if ranked:
-        sheet.insert_chart("E2", ranking_chart(sheets, ranked))
+        sheet.insert_chart("E2", ranking_chart(sheets, ranked, 10 if totals.doubtful_kwh else None))
 
 
 def _doubtful(language: Language, reading: FleetReading) -> str:
@@ -91,6 +95,7 @@ def _devices(sheets: Sheets, content: FleetContent) -> None:
         Column(say("excel.measured"), 12, SHARE),
         Column(say("excel.type"), 16, TEXT),
         Column(say("excel.location"), 18, TEXT),
+        *_without_doubtful(sheets, content),
     ]
     rows = (
         (
@@ -104,6 +109,7 @@ def _devices(sheets: Sheets, content: FleetContent) -> None:
             d.coverage,
             d.type,
             d.location,
+            *([d.trusted_kwh] if content.totals.doubtful_kwh else []),
         )
         for d in content.devices
     )
@@ -161,9 +167,14 @@ def _days(sheets: Sheets, content: FleetContent) -> None:
     say = sheets.language.say
     day = Column(say("excel.day"), 14, DATE)
     energy, fed_in = Column(say("excel.energy"), 16, NUMBER), Column(say("excel.fed_in"), 16, NUMBER)
-    totals = ((day.day, day.energy_kwh, day.energy_export_kwh) for day in content.days)
-    sheet = sheets.table(say("excel.daily"), [day, energy, fed_in], totals)
-    sheet.insert_chart("E2", energy_chart(sheets, len(content.days)))
+    more = _without_doubtful(sheets, content)
+    totals = (
+        (day.day, day.energy_kwh, day.energy_export_kwh)
+        + ((None if day.energy_kwh is None else day.energy_kwh - day.doubtful_kwh,) if more else ())
+        for day in content.days
+    )
+    sheet = sheets.table(say("excel.daily"), [day, energy, fed_in, *more], totals)
+    sheet.insert_chart("F2", energy_chart(sheets, len(content.days), 3 if more else None))
     parts = (
         (day.day, device.id, kwh)
         for i, day in enumerate(content.days)
@@ -171,6 +182,11 @@ def _days(sheets: Sheets, content: FleetContent) -> None:
         if (kwh := device.daily_kwh[i]) is not None
     )
     sheets.table(say("excel.days_of_devices"), [day, Column(say("excel.device_id"), 24, TEXT), energy], parts)
+
+
+def _without_doubtful(sheets: Sheets, content: FleetContent) -> list[Column]:
+    """A further column, if readings that may be wrong are part of the energy."""
+    return [Column(sheets.language.say("excel.without_doubtful"), 18, NUMBER)] if content.totals.doubtful_kwh else []
 
 
 def _share(value: float | None) -> Share | None:

@@ -3,6 +3,7 @@
 import math
 
 from assets.reports.canvas import A4, Pen, family, svg
+from assets.reports.figures import mark_doubtful
 from assets.reports.fleet_content import FleetContent
 from assets.reports.fleet_highlights import MAX_DAYS, by_month
 
@@ -16,10 +17,12 @@ def ranking(content: FleetContent, pen: Pen) -> str | None:
         return None
     shown = devices[:MAX_BARS]
     names = [device.id for device in shown]
-    values = [device.energy_kwh or 0.0 for device in shown]
+    values = [device.trusted_kwh or 0.0 for device in shown]
+    doubtful = [device.doubtful_kwh for device in shown]
     if rest := devices[MAX_BARS:]:
         names.append(pen.language.count(len(rest), "other_device"))
-        values.append(sum(device.energy_kwh or 0.0 for device in rest))
+        values.append(sum(device.trusted_kwh or 0.0 for device in rest))
+        doubtful.append(sum(device.doubtful_kwh for device in rest))
     figure, (axis,) = pen.canvas(height=0.4 + 0.2 * len(values))
     colours = [pen.colours["accent"]] * len(shown) + [pen.colours["pale"]] * (len(values) - len(shown))
     axis.barh(range(len(values)), values, height=0.68, color=colours)
@@ -29,10 +32,15 @@ def ranking(content: FleetContent, pen: Pen) -> str | None:
     axis.set_xticks([])
     axis.spines["bottom"].set_visible(False)
     axis.margins(x=0.16, y=0.02)
-    for row, value in enumerate(values):
+    if any(doubtful):
+        signal = pen.colours["signal"]
+        axis.barh(
+            range(len(values)), doubtful, left=values, height=0.68, color="none", hatch="////", lw=0.6, edgecolor=signal
+        )
+    for row, (value, more) in enumerate(zip(values, doubtful, strict=True)):
         axis.annotate(
             pen.language.quantity(value, "kWh"),
-            (value, row),
+            (value + more, row),
             xytext=(3, 0),
             textcoords="offset points",
             va="center",
@@ -50,8 +58,15 @@ def energy_over_time(content: FleetContent, pen: Pen) -> str | None:
     if sum(kwh is not None for _, kwh in bars) < 2:
         return None
     figure, (axis,) = pen.canvas()
-    heights = [math.nan if kwh is None else kwh for _, kwh in bars]
+    doubtful = (
+        [part or 0.0 for _, part in by_month(content.days, "doubtful_kwh")]
+        if is_long
+        else [day.doubtful_kwh for day in content.days]
+    )
+    heights = [math.nan if kwh is None else kwh - part for (_, kwh), part in zip(bars, doubtful, strict=True)]
     axis.bar(range(len(bars)), heights, width=0.72, color=pen.colours["accent"])
+    if any(doubtful):
+        mark_doubtful(axis, [(kwh or 0.0, part) for (_, kwh), part in zip(bars, doubtful, strict=True)], pen)
     step = -(-len(bars) // pen.paper.labels)
     pattern = "month_short" if is_long else "day" if pen.paper is A4 else "short"
     ticks = range(0, len(bars), step)

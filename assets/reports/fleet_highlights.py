@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
+from typing import Literal
 
 from assets.reports.fleet_content import FleetContent, FleetDay, FleetDevice
 
@@ -41,13 +42,15 @@ class FleetHighlights:
         )
 
 
-def by_month(days: list[FleetDay]) -> list[tuple[date, float | None]]:
+def by_month(
+    days: list[FleetDay], field: Literal["energy_kwh", "doubtful_kwh"] = "energy_kwh"
+) -> list[tuple[date, float | None]]:
     """The first of each month with the energy of its days; None for a month of which nothing is known."""
     months: dict[date, list[float]] = {}
     for day in days:
         known = months.setdefault(day.day.replace(day=1), [])
-        if day.energy_kwh is not None:
-            known.append(day.energy_kwh)
+        if (kwh := getattr(day, field)) is not None:
+            known.append(kwh)
     return [(month, sum(known) if known else None) for month, known in months.items()]
 
 
@@ -61,7 +64,7 @@ def _changed_kwh(device: FleetDevice) -> float | None:
     """By how much the energy of a device differs from before, if that is much and both periods are measured."""
     if device.change is None or abs(device.change) < MUCH_CHANGE or _is_incomplete(device):
         return None
-    return abs((device.energy_kwh or 0.0) - (device.energy_before_kwh or 0.0))
+    return abs((device.trusted_kwh or 0.0) - (device.energy_before_kwh or 0.0))
 
 
 def _outside_kwh(device: FleetDevice) -> float | None:

@@ -8,6 +8,7 @@ from sqlmodel import Session
 from assets.datasets import TelemetryReader, energy_of
 from assets.energy import SiteSettings, standby, working_periods
 from assets.reports.comparison_periods import earlier_periods
+from assets.reports.doubtful import without_doubtful
 from assets.reports.errors import ReportError
 from assets.reports.fleet import FleetInput, FleetMember, combined_hash
 from storage import alerts, catalogue, devices, dirty_days
@@ -86,7 +87,7 @@ class _Gatherer:
             location=device.location,
             energy=energy,
             before=before,
-            standby=standby(energy, working_periods(metadata, self._site, zone, start, end), zone),
+            standby=standby(without_doubtful(energy), working_periods(metadata, self._site, zone, start, end), zone),
             alerts=total,
             alerts_open=still_open,
             waiting_days=sum(first <= row.day <= last for row in dirty_days.waiting(session, device_id=device_id)),

@@ -149,6 +149,15 @@ class Language:
             return f"{self.number(value, 1)}{SPACE}V"
         return self.quantity(value, unit)
 
+    def caveat(self, kpi: "Kpi") -> str | None:
+        """What to know of a key figure: its note, or what readings that may be wrong would make of it."""
+        if kpi.without_doubtful is None:
+            return kpi.note
+        if kpi.shown is kpi:
+            without = self.value_of(kpi.key, kpi.without_doubtful.value, kpi.unit)
+            return self.say("note.counted", without=without)
+        return self.say("note.left_out", counted=self.value_of(kpi.key, kpi.value, kpi.unit))
+
     def duration(self, seconds: float) -> str:
         """A length of time in its two largest units, rounded to the smaller one."""
         exact = round(seconds, 1)

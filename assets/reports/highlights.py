@@ -5,7 +5,8 @@ from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
 
-from assets.reports.content import Analysis, Anomaly, Day, Kpi, ReportContent
+from assets.reports.analysed import Analysis, Anomaly
+from assets.reports.content import Day, Kpi, ReportContent
 from assets.reports.noticed import Finding
 from assets.reports.sections import Comparison, Load
 from storage.rules import SEVERITIES
@@ -156,11 +157,11 @@ def _busiest(load: Load | None) -> Busiest | None:
 
 
 def _energy(day: Day) -> float:
-    return day.energy_kwh if day.energy_kwh is not None else math.nan
+    return day.trusted_kwh if day.trusted_kwh is not None else math.nan
 
 
 def _fed_in(day: Day) -> float:
-    return day.energy_export_kwh if day.energy_export_kwh is not None else math.nan
+    return day.trusted_export_kwh if day.trusted_export_kwh is not None else math.nan
 
 
 def _severities(content: ReportContent) -> dict[str, int]:

@@ -8,29 +8,21 @@ import numpy as np
 
 from assets.energy import EnergyFigures, StateFigures, standby
 from assets.energy.meters import POWER
-from assets.reports.content import Kpi
+from assets.reports.content import Kpi, WithoutDoubtful
 from assets.reports.doubtful import doubtful_readings, is_of_doubtful
 from assets.reports.formatting import Language
 from assets.reports.measures import Measured, outside_band
 from assets.reports.noticed import DataQuality
 from storage.times import HOUR, QUARTER, SECOND, moment
 
+VISIBLE = 0.002  # of the value
 RUNNING_SHARE = 0.1  # of the highest demand; the device runs while its power is above it
 
 
 def kpis(measured: Measured, quality: DataQuality, language: Language) -> list[Kpi]:
     """The key figures, all of them. One that cannot be measured has no value and says why in its note."""
-    found = [
-        *_energy(measured),
-        *_powers(measured),
-        *_demand(measured.energy, quality.cadence_seconds, measured.data.states),
-        *_standby(measured),
-        *_voltage(measured),
-        _Kpi(
-            "completeness", quality.completeness, "1", note=None if quality.completeness is not None else "no_cadence"
-        ),
-        _Kpi("readings", quality.readings, "1"),
-    ]
+    found = list(_measured(measured, quality))
+    trusted = found if measured.trusted is measured else list(_measured(measured.trusted, quality))
     return [
         Kpi(
             key=kpi.key,
@@ -38,10 +30,34 @@ def kpis(measured: Measured, quality: DataQuality, language: Language) -> list[K
             value=kpi.value,
             unit=kpi.unit,
             at=kpi.at,
-            note=None if kpi.note is None else language.say(f"note.{kpi.note}"),
+            note=_note(kpi, other, language),
+            without_doubtful=WithoutDoubtful(value=other.value, at=other.at) if _differs(kpi, other) else None,
         )
-        for kpi in found
+        for kpi, other in zip(found, trusted, strict=True)
     ]
+
+
+def _measured(measured: Measured, quality: DataQuality) -> Iterator["_Kpi"]:
+    yield from _energy(measured)
+    yield from _powers(measured)
+    yield from _demand(measured.energy, quality.cadence_seconds, measured.data.states)
+    yield from _standby(measured)
+    yield from _voltage(measured)
+    is_known = quality.completeness is not None
+    yield _Kpi("completeness", quality.completeness, "1", note=None if is_known else "no_cadence")
+    yield _Kpi("readings", quality.readings, "1")
+
+
+def _differs(kpi: "_Kpi", other: "_Kpi") -> bool:
+    """Whether doubtful readings change a key figure so much that people would see it."""
+    if kpi.value is None or other.value is None:
+        return kpi.value is not other.value
+    return abs(kpi.value - other.value) > VISIBLE * abs(kpi.value)
+
+
+def _note(kpi: "_Kpi", other: "_Kpi", language: Language) -> str | None:
+    note = "doubtful" if kpi.note != "doubtful" and _differs(kpi, other) else kpi.note
+    return None if note is None else language.say(f"note.{note}")
 
 
 @dataclass(frozen=True)

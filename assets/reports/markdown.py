@@ -79,6 +79,7 @@ def _filters(language: Language) -> dict[str, Callable[..., object]]:
         "enumerated": language.enumerated,
         "figure": language.figure,
         "interval": language.interval,
+        "caveat": language.caveat,
         "kpi": language.kpi,
         "metric": language.metric,
         "month": language.month,

@@ -1,7 +1,7 @@
 """Measures the readings of a report: its days, metrics and series."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import cached_property
 from itertools import pairwise
@@ -11,10 +11,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from assets.energy import EnergyFigures
+from assets.energy.cells import MILLIONTHS
 from assets.energy.figures import energy_figures
 from assets.energy.table import TableDays
 from assets.quality.coverage import Cadences
 from assets.reports.content import Day, MetricSummary, Series, StateTotal
+from assets.reports.doubtful import doubtful_readings, without_doubtful
 from assets.reports.errors import ReportError
 from assets.reports.inputs import ReportInput
 from assets.reports.noticed import DataQuality
@@ -88,6 +90,27 @@ class Measured:
         return energy_figures(TableDays(self.table), metadata, start, end, now)
 
     @cached_property
+    def trusted(self) -> "Measured":
+        """The same without readings of power that may be wrong; the readings themselves stay, without their power."""
+        found = doubtful_readings(self.energy)
+        energy = without_doubtful(self.energy)
+        if energy is self.energy:
+            return self
+        table, states = self.table, self.data.states
+        if states is not None:
+            doubtful = sum(round(max(finding.effect or 0.0, 0.0) * MILLIONTHS) for finding in found)
+            running = max(states.energy.get("running", 0) - doubtful, 0)
+            states = replace(states, energy={**states.energy, "running": running})
+        data = replace(self.data, energy=energy, states=states)
+        if "power" not in table.column_names:
+            return Measured(data, table)
+        moments = pa.array([finding.at for finding in found], pa.int64()).cast(pa.timestamp("us", tz="UTC"))
+        is_doubtful = pc.is_in(table["timestamp"].cast(moments.type), moments)
+        values = pc.if_else(is_doubtful, pa.scalar(None, table["power"].type), table["power"])
+        power = table.schema.get_field_index("power")
+        return Measured(data, table.set_column(power, table.schema.field(power), values))
+
+    @cached_property
     def cadences(self) -> Cadences:
         """The cadence of each UTC day of the period."""
         return Cadences(self.data.cadence_seconds, self.times, self.data.steps)
@@ -98,7 +121,7 @@ def days(measured: Measured, quality: DataQuality) -> list[Day]:
     data = measured.data
     bounds = list(midnights(data.start, data.end, data.zone))
     edges = np.array([microseconds(m) for m in bounds])
-    times, power = measured.track("power")
+    times, power = measured.trusted.track("power")
     rows = np.searchsorted(measured.times, edges)
     power_rows = np.searchsorted(times, edges)
     result = []
@@ -106,7 +129,9 @@ def days(measured: Measured, quality: DataQuality) -> list[Day]:
         within = slice(power_rows[i].item(), power_rows[i + 1].item())
         peak = within.start + int(power[within].argmax()) if within.start < within.stop else None
         until = microseconds(max(min(end, quality.measured_until), start))
-        energy = measured.energy.part(int(edges[i]), int(edges[i + 1]))
+        energy, trusted = (
+            figures.part(int(edges[i]), int(edges[i + 1])) for figures in (measured.energy, measured.trusted.energy)
+        )
         readings = measured.times[rows[i] : rows[i + 1]]
         result.append(
             Day(
@@ -121,6 +146,10 @@ def days(measured: Measured, quality: DataQuality) -> list[Day]:
                 peak_power_w=float(power[peak]) if peak is not None else None,
                 peak_at=moment(times[peak].item()) if peak is not None else None,
                 completeness=covered_within(readings, int(edges[i]), until, data, measured.cadences).share,
+                trusted_kwh=trusted.kwh,
+                trusted_export_kwh=trusted.export_kwh,
+                doubtful_kwh=(energy.kwh or 0.0) - (trusted.kwh or 0.0),
+                doubtful_export_kwh=(energy.export_kwh or 0.0) - (trusted.export_kwh or 0.0),
             )
         )
     return result

@@ -13,6 +13,8 @@ class EnergyRow(Part):
     """Energy of a day, a week from Monday or a month, or of the part of it within the period.
 
     `hours` is its length and `covered_hours` the part of it of which it is known when the energy was used.
+    `doubtful_kwh` and `doubtful_export_kwh` are the parts of the energies that stand for readings that may be wrong;
+    the highest power is without these readings.
     """
 
     start: datetime
@@ -24,6 +26,8 @@ class EnergyRow(Part):
     readings: int
     peak_power_w: Number | None
     peak_at: datetime | None
+    doubtful_kwh: Number = 0.0
+    doubtful_export_kwh: Number = 0.0
 
     @property
     def is_whole(self) -> bool:
@@ -57,7 +61,8 @@ class Compared(Part):
 class Comparison(Part):
     """The same figures of an earlier period: the one just before, or the same one a year before.
 
-    `coverage` is the measured share of that period, from 0 to 1. Energy is per day of 24 measured hours, so that
+    `coverage` is the measured share of that period, from 0 to 1. Readings that may be wrong are left out of both.
+    Energy is per day of 24 measured hours, so that
     periods of different lengths can be compared.
     """
 

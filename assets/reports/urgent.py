@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from assets.reports.advice_words import AdviceWords
-from assets.reports.content import Anomaly
+from assets.reports.analysed import Anomaly
 from assets.reports.doubtful import doubtful_readings
 from assets.reports.sections import Advice, Confidence, Risk
 from storage.times import moment

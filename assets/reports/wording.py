@@ -5,7 +5,8 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from assets.analyses import best_baseline
-from assets.reports.content import Alert, Anomaly, MetricSummary
+from assets.reports.analysed import Anomaly
+from assets.reports.content import Alert, MetricSummary
 from assets.reports.formatting import SPACE, Language
 from assets.reports.noticed import FailedCheck, Finding
 from assets.reports.sections import RemainingLife, Risk

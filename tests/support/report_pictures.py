@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pypdf
 
 from assets.energy import STATES, EnergyFigures, StateFigures, standby
 from assets.energy.cells import MILLIONTHS
 from assets.energy.figures import energy_figures
 from assets.reports import LANGUAGES, FleetInput, FleetMember, LanguageCode, ReportInput, build_report
+from assets.reports.doubtful import without_doubtful
 from assets.reports.inputs import Earlier
 from assets.reports.measures import Measured
 from storage.devices import Counter, DeviceMetadata
@@ -33,6 +35,7 @@ HOSTILE = (
     " संयंत्र क्षेत्र 设备 設備 기계 Ω"
 )
 PHONE = "390,12000"  # pixels
+FIRST_WATTS = 30_000
 SHOWN = 16  # pages at either end of a file
 
 
@@ -167,25 +170,38 @@ def hostile() -> ReportInput:
     return bare(MONDAY, MONDAY + DAY, steady(MONDAY, MONDAY + DAY), analyses={"anomaly": {"missing": HOSTILE}}, **names)
 
 
-def fleet(devices: int = 24, days: int = 28) -> FleetInput:
+def glitch() -> ReportInput:
+    """Everything, with one reading of 9.9 MW on a night in the middle, and nothing but power to measure energy."""
+    data = everything()
+    readings = data.readings.drop_columns(["energy_total"])
+    power = readings["power"].to_pylist()
+    power[2500] = 9.9e6
+    index = readings.schema.get_field_index("power")
+    readings = readings.set_column(index, readings.schema.field(index), pa.array(power))
+    return replace(data, readings=readings, counters={}, states=None)
+
+
+def fleet(devices: int = 24, days: int = 28, *, has_glitch: bool = False) -> FleetInput:
     end = MONDAY + days * DAY
 
     def energy(watts: float, start: datetime, until: datetime) -> EnergyFigures:
         since, to = microseconds(start), microseconds(until)
         readings = [(at, watts * (1.0 if at // HOUR_LONG % 24 in range(5, 21) else 0.3))
                     for at in range(since, to + 1, 15 * MINUTE_LONG)]  # fmt: skip
+        if has_glitch and watts == FIRST_WATTS / 3 and start == MONDAY:
+            readings[500] = (readings[500][0], 9.9e6)
         return energy_figures(MemoryDays({"power": readings}), DeviceMetadata(), since, to, to)
 
     members = []
     for i in range(devices):
-        now = energy(30_000 / (i + 1), MONDAY, end - (9 * DAY if i == 4 else 0 * DAY))
+        now = energy(FIRST_WATTS / (i + 1), MONDAY, end - (9 * DAY if i == 4 else 0 * DAY))
         members.append(
             FleetMember(
                 device_id=f"MACHINE-{i:02}", name=f"Machine {i}, hall {'ABC'[i % 3]}",
                 type=("press", "pump", "oven")[i % 3], location=None, energy=replace(now, end=microseconds(end),
                 known_until=microseconds(end)), before=energy(26_000 / (i + 1), MONDAY - days * DAY, MONDAY),
-                standby=standby(now, working(MONDAY, days), PARIS), alerts=i % 4, alerts_open=i % 2, waiting_days=0,
-                files=days, files_sha256="ab" * 32,
+                standby=standby(without_doubtful(now), working(MONDAY, days), PARIS), alerts=i % 4, alerts_open=i % 2,
+                waiting_days=0, files=days, files_sha256="ab" * 32,
             )
         )  # fmt: skip
     return FleetInput(
@@ -206,7 +222,9 @@ CASES: dict[str, Callable[[], ReportInput | FleetInput]] = {
     "sun": sun,
     "noise": noise,
     "hostile": hostile,
+    "glitch": glitch,
     "fleet": fleet,
+    "fleet-glitch": lambda: fleet(has_glitch=True),
     "fleet-of-two": lambda: fleet(2, 7),
 }
 

@@ -198,6 +198,14 @@ def test_a_peak_of_one_reading_that_may_be_wrong_is_said_to_be(tmp_path: Path) -
     assert reading.energy_kwh == pytest.approx(165, rel=0.01)
     text = markdown_of(content, set()).replace("\\", "").replace("\u00a0", " ")
     assert "It rests on one reading that may be wrong" in text
+    sure = content.totals.peak_without_doubtful
+    assert sure is not None
+    assert (sure.watts < 50_000, sure.is_doubtful) == (True, False)
+    ranked = [device.trusted_kwh or 0.0 for device in content.devices]
+    assert ranked == sorted(ranked, reverse=True)
+    assert "was 9.90 MW" not in text
+    assert f"was {sure.watts / 1000:.2f} kW" in text
+    assert content.totals.doubtful_kwh == pytest.approx(165, rel=0.01)
     assert "One reading of grinder may be wrong: 9.90 MW on" in text
     assert compose_fleet(fleet(*HALL), "en").doubtful == []
     book = build(fleet(member("grinder", 1, energy=glitch), *HALL), "excel", tmp_path / "excel")

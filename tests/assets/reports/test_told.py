@@ -27,9 +27,11 @@ SMALL = {str(i) for i in range(1, 26)}
 
 
 @pytest.mark.parametrize("code", LANGUAGES)
-@pytest.mark.parametrize("case", ["everything", "house", "sun", "fleet", "glitch", "frozen"])
+@pytest.mark.parametrize(
+    "case", ["everything", "house", "sun", "fleet", "fleet-glitch", "glitch", "predicted", "frozen"]
+)
 def test_every_figure_in_the_text_is_in_the_json(case: str, code: LanguageCode) -> None:
-    words, data = language(code), (CASES | {"glitch": predicted, "frozen": frozen})[case]()
+    words, data = language(code), (CASES | {"predicted": predicted, "frozen": frozen})[case]()
     content: ReportContent | FleetContent
     if isinstance(data, FleetInput):
         content = compose_fleet(data, code)

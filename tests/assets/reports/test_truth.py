@@ -156,7 +156,7 @@ def test_usual_bands_are_said_to_be_usual() -> None:
 def test_days_that_round_to_the_same_energy_are_not_compared() -> None:
     days = [content_of(house()).daily[i] for i in range(3)]
     even = content_of(house()).model_copy(
-        update={"daily": [day.model_copy(update={"energy_kwh": 11.0}) for day in days]}
+        update={"daily": [day.model_copy(update={"energy_kwh": 11.0, "trusted_kwh": 11.0}) for day in days]}
     )
     assert "Energy was highest" not in written(even)
     part = [*content_of(house()).daily, days[0].model_copy(update={"covered_hours": 12.0})]

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,14 @@ import pytest
 from assets.reports import ReportInput, build_report
 from assets.reports.compose import compose
 from assets.reports.content import ReportContent
+from assets.reports.document import DRAWINGS, markdown_of
+from assets.reports.doubtful import without_doubtful
+from assets.reports.inputs import Earlier
 from assets.reports.look import language
 from assets.reports.measures import Measured
 from tests.assets.reports.test_content import summary
 from tests.assets.reports.test_excel import Book, workbook
+from tests.assets.reports.test_markdown import unescaped
 from tests.support.report_factories import DAY, HOUR, MINUTE, bare, content_of, table
 from tests.support.report_pictures import MONDAY
 
@@ -55,6 +60,47 @@ def test_a_reading_that_may_be_wrong_is_checked_first_and_advises_nothing() -> N
     for key in ("peak_power", "peak_demand_15min", "load_factor", "running_hours"):
         assert content.kpi(key).note == "rests on one reading that may be wrong", key
     assert "Messwert" in german(steady_with(9.9e6)).advice[0].title
+
+
+def test_what_one_reading_did_is_not_shown_as_true() -> None:
+    earlier = Earlier("period_before", MONDAY - 7 * DAY, MONDAY, Measured.of(steady_with(9.9e6)).energy, None)
+    content = content_of(steady_with(9.9e6, earlier=[earlier]))
+    sure = content_of(steady_with(None, earlier=[replace(earlier, energy=Measured.of(steady_with(None)).energy)]))
+    for key in ("mean_power", "peak_power", "peak_demand_15min", "load_factor", "running_hours"):
+        assert content.kpi(key).shown.value == pytest.approx(sure.kpi(key).value, rel=1e-3), key
+    assert content.kpi("energy").shown.value == content.kpi("energy").value
+    assert content.kpi("energy").value == pytest.approx((sure.kpi("energy").value or 0) + 164.9, abs=0.1)
+    for figure, true in zip(content.comparisons[0].figures, sure.comparisons[0].figures, strict=True):
+        assert figure.value == pytest.approx(true.value, rel=1e-3), figure.key
+        assert figure.earlier == pytest.approx(true.earlier, rel=1e-3), figure.key
+    assert content.load is not None
+    assert max(content.load.duration_curve_w) < 6000
+    (power,) = content.series
+    assert max(watts for watts in power.max if watts is not None) < 6000
+    assert content.metrics[0].max < 6000
+    assert sum(day.doubtful_kwh for day in content.daily) == pytest.approx(164.9, abs=0.1)
+    assert max(day.peak_power_w or 0 for day in content.daily) < 6000
+    drawn = set(DRAWINGS) - {"voltage", "forecast", "others", "more_others"}
+    text = plain(unescaped(markdown_of(content, drawn)))
+    assert text.count("These figures are without readings that may be wrong") == 4
+    assert "Of this, 164.9 kWh stand for readings that may be wrong" in text
+    assert text.count("9.90 MW") == 5  # twice each the reading and the power with it, and among the findings
+    assert sure.kpi("energy").without_doubtful is None
+    assert "may be wrong" not in unescaped(markdown_of(sure, drawn))
+
+
+@pytest.mark.parametrize("step", [MINUTE, 15 * MINUTE, HOUR])
+def test_without_doubtful_readings_their_neighbours_follow_each_other(step: timedelta) -> None:
+    times = [MONDAY + i * step for i in range(int(7 * DAY / step))]
+    power = [5000.0] * len(times)
+    power[70] = 9.9e6
+    data = bare(MONDAY, WEEK, table("D1", times, {"power": power}), cadence_seconds=step.total_seconds())
+    energy = without_doubtful(Measured.of(data).energy)
+    power[70] = 5000.0
+    steady = bare(MONDAY, WEEK, table("D1", times, {"power": power}), cadence_seconds=step.total_seconds())
+    without_glitch = Measured.of(steady).energy.cells.amounts.tolist()
+    assert energy.cells.amounts.tolist() == pytest.approx(without_glitch, abs=2)
+    assert energy.findings == ()
 
 
 def test_advice_on_energy_is_not_sure_while_a_reading_may_be_wrong() -> None:
