@@ -17,9 +17,10 @@ def newest_day(session: Session, device_id: str, start: date, end: date) -> Data
 
 @dataclass(frozen=True)
 class Contents:
-    """What datasets have: their metrics, and the first and the last reading, None if an older release made them."""
+    """What datasets have: metrics, rows, and the first and the last reading, None if an older release made them."""
 
     metrics: frozenset[str]
+    rows: int
     first_at: datetime | None
     last_at: datetime | None
 
@@ -30,8 +31,9 @@ def contents(session: Session, device_id: str, start: date, end: date, *, key: s
     if key is not None:
         which = (Dataset.device_id == device_id, col(Dataset.superseded_at).is_(None), Dataset.key == key)
     names = session.exec(select(func.jsonb_object_keys(Dataset.metrics)).where(*which).distinct())
-    first, last = session.exec(select(func.min(Dataset.first_at), func.max(Dataset.last_at)).where(*which)).one()
-    return Contents(frozenset(names), first, last)
+    figures = select(func.sum(Dataset.rows), func.min(Dataset.first_at), func.max(Dataset.last_at))
+    rows, first, last = session.exec(figures.where(*which)).one()
+    return Contents(frozenset(names), rows or 0, first, last)
 
 
 def _days(device_id: str, start: date, end: date) -> tuple[Any, ...]:

@@ -145,6 +145,16 @@ def failing_devices(session: Session, since: datetime, least: int) -> dict[str, 
     return {name: own.get(name, 0) for name, type_, tenant_id in devices if of_type[type_, tenant_id] >= least}
 
 
+def failures_of_alike(session: Session, device_id: str, since: datetime, until: datetime) -> dict[str, int]:
+    """How often each other device of the type and tenant failed after `since`, up to `until`, if it did."""
+    query = select(Failure.device_id, func.count()).where(
+        col(Failure.device_id).in_(select_alike(session, device_id)),
+        Failure.failed_at > since,
+        Failure.failed_at <= until,
+    )
+    return dict(session.exec(query.group_by(col(Failure.device_id))).all())
+
+
 def devices_like(session: Session, device_id: str) -> list[str]:
     """The other devices of the same type and tenant that are not deleted."""
     return list(session.exec(select_alike(session, device_id).order_by(Device.device_id)))

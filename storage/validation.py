@@ -90,7 +90,12 @@ def _pattern(value: Any, context: Mapping[str, Any]) -> str:
 
 
 def _bound(words: str, name: str) -> Makes:
-    return lambda value, context: f"{shown(value)} is out of range; give {words.format(f'{context[name]:.15g}')}"
+    def makes(value: Any, context: Mapping[str, Any]) -> str:
+        if value != value:  # noqa: PLR0124 - only NaN differs from itself
+            return _number(value, context)
+        return f"{shown(value)} is out of range; give {words.format(f'{context[name]:.15g}')}"
+
+    return makes
 
 
 def _short(value: Any, context: Mapping[str, Any]) -> str:

@@ -18,14 +18,13 @@ from assets.analyses.explanations import why
 from assets.analyses.features import MAX_HELD_ROWS, Features, features, features_by
 from assets.analyses.frozen import MIN_DURATION, frozen_runs
 from assets.analyses.label import Label
-from assets.analyses.parameters import AnomalyParameters
+from assets.analyses.parameters import MIN_TRAINING_ROWS, AnomalyParameters
 from assets.analyses.regimes import Fitting, Regime, Regimes, follow_changes, strengths_of
 from assets.analyses.request_checks import nothing_left_to_judge
 from assets.analyses.result import CannotAnalyse, Progress, Result
 from storage.arrays import Floats, Mask
 from storage.times import rfc3339
 
-MIN_TRAINING_ROWS = 100
 MAX_ANOMALIES = 1_000
 MAX_EVENTS = 500
 MAX_DRIVERS = 3
@@ -139,8 +138,8 @@ def _prepared(rows: pd.DataFrame, training: Mask, context: DeviceContext) -> Fea
     if training.sum() < MIN_TRAINING_ROWS:
         there_are = "There is 1 row" if training.sum() == 1 else f"There are {training.sum()} rows"
         raise CannotAnalyse(
-            f"{there_are} to learn from; at least {MIN_TRAINING_ROWS} are needed. "
-            "Choose more days, or a later trained_until."
+            f"{there_are} to learn from; at least {MIN_TRAINING_ROWS} are needed. Choose more days"
+            f"{'.' if training.all() else ', or a later trained_until.'}"
         )
     prepared = features(rows, training, context.zone)
     if not prepared.about:

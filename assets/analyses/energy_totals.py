@@ -15,13 +15,18 @@ from storage.arrays import Floats, Indices
 
 @dataclass(frozen=True)
 class Ahead:
-    """The coming UTC hours: expected kWh, what is possible, and the errors of the test (origins, tested hours)."""
+    """The coming UTC hours: expected kWh, what is possible, and how large errors usually are in them.
+
+    The errors of the test and how large they usually are have the shape (origins, tested hours).
+    """
 
     times: pd.DatetimeIndex
     values: Floats
     lowest: Floats
     highest: Floats
-    signed_errors: Floats
+    usual_errors: Floats
+    signed_errors_in_test: Floats
+    usual_errors_in_test: Floats
 
 
 def totals(energy: EnergyFigures, metric: str, ahead: Ahead, context: DeviceContext, unit: str) -> list[dict[str, Any]]:
@@ -62,19 +67,21 @@ def _us(moment: pd.Timestamp) -> int:
 
 
 def _bounds(ahead: Ahead, at: Indices, measured: float) -> dict[str, float]:
-    """Bounds of the sum, from how far sums over as many hours were off in the test.
+    """Bounds of the sum, from how far sums over as many hours were off in the test, in units of their usual errors.
 
     Errors of hours further ahead than the test went are taken to be those of its last hours, all in one direction.
     """
-    tested = ahead.signed_errors.shape[1]
+    tested = ahead.signed_errors_in_test.shape[1]
     span = min(len(at), tested)
     first = min(int(at[0]), tested - span)
-    off = np.abs(np.nansum(ahead.signed_errors[:, first : first + span], axis=1)) * (len(at) / span)
+    in_test = slice(first, first + span)
+    usual = ahead.usual_errors_in_test[:, in_test].sum(axis=1)
+    off = np.abs(np.nansum(ahead.signed_errors_in_test[:, in_test], axis=1)) / np.maximum(usual, 1e-12)
     expected = float(ahead.values[at].sum())
     lowest, highest = float(ahead.lowest[at].sum()), float(ahead.highest[at].sum())
     bounds = {}
     for share, end in zip(SHARES, ("_80", ""), strict=True):
-        width = float(np.quantile(off, min(share * (1 + 1 / len(off)), 1.0)))
+        width = float(np.quantile(off, min(share * (1 + 1 / len(off)), 1.0)) * ahead.usual_errors[at].sum())
         bounds[f"lower{end}"] = measured + max(expected - width, lowest)
         bounds[f"upper{end}"] = measured + min(expected + width, highest)
     return bounds

@@ -3,25 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
 from assets.analyses import readings
+from assets.analyses.failure_counts import LABEL_COLUMNS, LabelSource
 from assets.analyses.prognostics.recorded import RecordedFailure
 from assets.analyses.result import CannotAnalyse
 from storage.arrays import runs
-
-LabelSource = Literal["parameters", "failures", "column"]
-# Columns that say of each reading whether the device had failed, in the order in which they are looked for.
-LABEL_COLUMNS = ("failure", "machine_failure", "fault")
-NONE_RECORDED = (
-    "There are no recorded failures. Give the moments at which the device failed as parameters.failures, "
-    'for example {"failures": ["2026-01-05T08:30:00Z", "2026-01-19T17:00:00Z"], "horizon_hours": 24}, or record them: '
-    "POST /api/v1/devices/{device_id}/failures, or `energy failures import`."
-)
 
 
 @dataclass(frozen=True)

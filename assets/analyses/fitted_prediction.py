@@ -10,7 +10,7 @@ import pyarrow as pa
 from assets.analyses import readings
 from assets.analyses.failure_labels import Labels
 from assets.analyses.learnt_lives import Learnt
-from assets.analyses.parameters import PredictionParameters
+from assets.analyses.parameters import MIN_STEPS, PredictionParameters
 from assets.analyses.prognostics import remaining_life
 from assets.analyses.prognostics.backtest import HELD_OUT_SHARE, Choice, backtest
 from assets.analyses.prognostics.classifiers import Classifier, fitted
@@ -23,7 +23,6 @@ from assets.analyses.prognostics.steps import Steps, Unit, within
 from assets.analyses.result import CannotAnalyse, Progress
 from storage.arrays import Floats, Mask, Times
 
-MIN_STEPS = 48
 NOTHING_TO_JUDGE = (
     "The readings end with a failure, so none of them can be judged. Choose days that reach beyond the repair."
 )

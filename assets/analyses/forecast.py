@@ -13,8 +13,6 @@ from assets.analyses.context import DeviceContext
 from assets.analyses.energy_totals import Ahead, totals
 from assets.analyses.forecasting.accuracy import accuracy, mase_scale, warning_of
 from assets.analyses.forecasting.backtest import (
-    MIN_ORIGINS,
-    Backtest,
     backtest,
     bounded,
     candidates_of,
@@ -23,24 +21,23 @@ from assets.analyses.forecasting.backtest import (
     combined_in_test,
     weights_of,
 )
-from assets.analyses.forecasting.bands import SHARES, bands_of
+from assets.analyses.forecasting.bands import SHARES, Bands, bands_of
 from assets.analyses.forecasting.baselines import baselines
 from assets.analyses.forecasting.best_baseline import best_baseline
 from assets.analyses.forecasting.bounds import Bounds, bounds_of
-from assets.analyses.forecasting.calendar import WEEK
+from assets.analyses.forecasting.calendar import WEEK, Slots
 from assets.analyses.forecasting.fitted import FittedForecast, used
+from assets.analyses.forecasting.history_needed import MIN_HOURS, hours_needed
 from assets.analyses.forecasting.hours import Fit
 from assets.analyses.forecasting.models import MODELS
 from assets.analyses.history import History, history
 from assets.analyses.parameters import ForecastParameters
 from assets.analyses.result import CannotAnalyse, Progress, Result
-from storage.arrays import Floats, Indices
+from storage.arrays import Floats
 from storage.times import rfc3339
 
 log = logging.getLogger(__name__)
 
-MIN_HOURS = 72  # before the first origin: the models need a few days to learn a daily pattern
-MAX_TESTED = WEEK  # hours ahead; further ahead the errors of the last day are taken
 HISTORY_HOURS = 2 * WEEK  # of the past, shown in a result
 MAX_NAMED = 20
 # What the models' libraries raise where a history does not suit them.
@@ -56,8 +53,8 @@ def forecast(
         CannotAnalyse: the history is too short, or the metric is constant or a counter.
 
     """
-    tested = min(parameters.horizon_hours, MAX_TESTED)
-    past = history(table, parameters.metric, context, MIN_HOURS + tested + MIN_ORIGINS)
+    tested = parameters.tested_hours  # further ahead the errors of the last day are taken
+    past = history(table, parameters.metric, context, hours_needed(tested))
     hours, means = past.hours, pd.DatetimeIndex(past.means.index)
     times = pd.date_range(means[-1] + timedelta(hours=1), periods=parameters.horizon_hours, freq="h")
     # Coming hours of the local clock: a change of the clock leaves one out, or has one twice.
@@ -73,13 +70,15 @@ def forecast(
     best = best_baseline(figures)
     of_best = baselines(hours, [len(hours)], horizon)[best][0]
     coming = np.arange(len(hours), len(hours) + horizon)
-    of_day = hours.clock.hour_of_day(coming)
+    slots = hours.clock.slots(coming)
     possible = bounds_of(hours, len(hours), past.limit)
-    edges = _edges(test, fitted.paths, expected, of_day, possible)
-    edges_of_best = _edges(test, fitted.plain, of_best, of_day, possible)
+    bands, bands_of_best = (bands_of(test.errors(paths), test.slots) for paths in (fitted.paths, fitted.plain))
+    edges = _edges(bands, expected, slots, possible)
+    edges_of_best = _edges(bands_of_best, of_best, slots, possible)
     signed = np.where(test.judged, test.true - fitted.paths, np.nan)
-    lowest, highest = possible.lowest[of_day[leads]], possible.highest[of_day[leads]]
-    ahead = Ahead(times, expected[leads], lowest, highest, signed)
+    usual_in_test = np.where(test.judged, np.stack([bands.usual(test.slots[i]) for i in range(len(test.origins))]), 0.0)
+    lowest, highest = possible.lowest[slots.hour[leads]], possible.highest[slots.hour[leads]]
+    ahead = Ahead(times, expected[leads], lowest, highest, bands.usual(slots)[leads], signed, usual_in_test)
     columns = {"value": expected, **edges, "baseline": of_best}
     points = [
         {"timestamp": rfc3339(time), **{name: column[lead] for name, column in columns.items()}}
@@ -176,14 +175,13 @@ def _models(
     ]
 
 
-def _edges(test: Backtest, paths: Floats, ahead: Floats, of_day: Indices, possible: Bounds) -> dict[str, Floats]:
-    """The edges of the bands by their names in a result, from the errors of the test."""
-    bands = bands_of(test.errors(paths), test.hours_of_day)
+def _edges(bands: Bands, ahead: Floats, slots: Slots, possible: Bounds) -> dict[str, Floats]:
+    """The edges of the bands by their names in a result."""
     found = {}
     for share, end in zip(SHARES, ("_80", ""), strict=True):
-        width = bands.half_widths(share, of_day)
-        found[f"lower{end}"] = possible.clip(ahead - width, of_day)
-        found[f"upper{end}"] = possible.clip(ahead + width, of_day)
+        width = bands.half_widths(share, slots)
+        found[f"lower{end}"] = possible.clip(ahead - width, slots.hour)
+        found[f"upper{end}"] = possible.clip(ahead + width, slots.hour)
     return found
 
 

@@ -81,8 +81,8 @@ def _check_enough(values: Floats, missing: Mask, counted: Mask, needed: int, *, 
     if counted.sum() < needed:
         since = f" since the last gap of more than {MAX_GAP_HOURS // DAY} days" if is_cut else ""
         raise CannotAnalyse(
-            f"A forecast and its test on the past need {needed} hours of history; there are {counted.sum()}{since}. "
-            "Choose more days or a shorter horizon_hours."
+            f"A forecast and its test on the past need {needed} hours of history; there are {counted.sum()}{since}."
+            " Choose more days."
         )
     if missing.mean() > MAX_FILLED_SHARE:
         raise CannotAnalyse(

@@ -10,7 +10,8 @@ import pyarrow as pa
 
 from assets.analyses import readings
 from assets.analyses.context import DeviceContext
-from assets.analyses.failure_labels import NONE_RECORDED, Labels, labels_of
+from assets.analyses.failure_counts import NONE_RECORDED, too_few_failures
+from assets.analyses.failure_labels import Labels, labels_of
 from assets.analyses.parameters import MIN_FAILURES, PredictionParameters
 from assets.analyses.prognostics.after_the_fact import known_afterwards
 from assets.analyses.prognostics.recorded import RecordedFailure
@@ -69,7 +70,8 @@ def learnt(
     steps = steps_of(units(), step)
     failures = len(own.failures) + sum(devices.values())
     if failures < MIN_FAILURES:
-        raise CannotAnalyse(_too_few(labels, len(own.failures), devices))
+        source = labels.source or "failures"
+        raise CannotAnalyse(too_few_failures(len(own.failures), len(labels.failures), devices, source))
     afterwards = known_afterwards(steps)
     if len(afterwards) == len(steps.means.columns):
         reasons = "; ".join(f"{name}: {reason}" for name, reason in afterwards.items())
@@ -105,14 +107,3 @@ def _unit_of(table: pa.Table | None, recorded: Any, metrics: list[str], step: ti
         return None
     rows = readings.frame(table, measured).reindex(columns=metrics)
     return Unit(rows, within(rows, labels_of(table, (), recorded, None).failures, step))
-
-
-def _too_few(labels: Labels, own: int, devices: dict[str, int]) -> str:
-    others = ""
-    if devices:
-        count = "1 other device of its type has" if len(devices) == 1 else f"{len(devices)} others of its type have"
-        others = f"; {count} {sum(devices.values())}"
-    return (
-        f"{own} of the {len(labels.failures)} recorded failures lie within the readings{others}; at least"
-        f" {MIN_FAILURES} are needed. Choose days that include more of them."
-    )

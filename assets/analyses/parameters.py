@@ -10,6 +10,8 @@ Seed = Annotated[
 MAX_HOURS_AHEAD = 168
 # Features are chosen with a life left out. Of the others at least two must be alike, or nothing was seen to recur.
 MIN_FAILURES = 3
+MIN_STEPS = 48  # of a prediction
+MIN_TRAINING_ROWS = 100  # of an anomaly detection
 # Metrics that no device sends: they come from `assets.energy`.
 ENERGY_METRICS = ("energy", "energy_export")
 HorizonHours = Annotated[int, Field(ge=1, le=MAX_HOURS_AHEAD, strict=True)]
@@ -54,6 +56,11 @@ class ForecastParameters(Parameters):
 
     metric: MetricName | None = None
     horizon_hours: Annotated[int, Field(ge=1, le=744, strict=True)] = 24
+
+    @property
+    def tested_hours(self) -> int:
+        """How many hours ahead the test on the past goes."""
+        return min(self.horizon_hours, MAX_HOURS_AHEAD)
 
     @model_validator(mode="after")
     def _only_energy_is_forecast_far_ahead(self) -> "ForecastParameters":

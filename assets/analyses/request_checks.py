@@ -1,7 +1,6 @@
-"""Parameters that do not fit a device's datasets, refused before there is a job: unknown metrics, moments elsewhere.
+"""Requests that cannot succeed with a device's datasets, refused before there is a job.
 
-A job whose data are too few is no wrong request: more of them may have come when it runs, and its row says what is
-missing.
+They are compared with what the catalogue knows: unknown metrics, moments elsewhere, too few readings or failures.
 """
 
 from collections.abc import Collection, Sequence
@@ -9,9 +8,14 @@ from datetime import date, datetime, timedelta
 
 from sqlmodel import Session
 
+from assets.analyses.failure_counts import LABEL_COLUMNS, NONE_RECORDED, LabelSource, too_few_failures
+from assets.analyses.forecasting.history_needed import hours_needed
 from assets.analyses.parameters import (
     ENERGY_METRICS,
     MAX_HOURS_AHEAD,
+    MIN_FAILURES,
+    MIN_STEPS,
+    MIN_TRAINING_ROWS,
     AnomalyParameters,
     ForecastParameters,
     Parameters,
@@ -20,15 +24,23 @@ from assets.analyses.parameters import (
 from assets.analyses.result import CannotAnalyse
 from storage.dataset_contents import Contents, contents
 from storage.devices import metadata_of
+from storage.failures import of_device
+from storage.fleet import failures_of_alike
 from storage.times import midnight, rfc3339, utc_now
 
 MAX_NAMED = 20
+HOUR = timedelta(hours=1)
+# A device may stop when it fails: a failure belongs to the readings before it, at any cadence up to half of this.
+AFTER_READINGS = timedelta(days=1)
 
 
 class WrongParameter(CannotAnalyse):
-    """A parameter does not fit the datasets; the message says why and what to do. `field` is its name."""
+    """A parameter does not fit the datasets, or they are too small; the message says why and what to do.
 
-    def __init__(self, field: str, message: str) -> None:
+    `field` is the parameter's name; None if the datasets are too small.
+    """
+
+    def __init__(self, field: str | None, message: str) -> None:
         super().__init__(message)
         self.field = field
 
@@ -47,7 +59,7 @@ def check_parameters(
         key: the dataset to analyse in place of the day files.
 
     Raises:
-        WrongParameter: the analysis cannot succeed with these parameters, whatever the readings are.
+        WrongParameter: the analysis cannot succeed, whatever the readings are.
 
     """
     known = contents(session, device_id, start, end, key=key)
@@ -57,14 +69,18 @@ def check_parameters(
             _refuse_unknown("metrics", parameters.metrics or (), known.metrics)
             if parameters.trained_until is not None:
                 _check_trained_until(parameters.trained_until, known.first_at or begin, known.last_at or until)
+            _check_rows(known.rows, MIN_TRAINING_ROWS, "to learn from")
         case ForecastParameters():
             _check_horizon(parameters.horizon_hours, until - begin)
             _check_metric(session, device_id, parameters.metric, known)
+            _check_hours(parameters, known.first_at or begin, known.last_at or until)
         case PredictionParameters():
             _check_horizon(parameters.horizon_hours, until - begin)
             _refuse_unknown("label", [parameters.label] if parameters.label else (), known.metrics)
             if "failures" in parameters.model_fields_set:
                 _check_failures(parameters.failures, begin, until)
+            _check_enough_failures(session, device_id, parameters, known, begin=begin, until=until)
+            _check_rows(known.rows, MIN_STEPS if parameters.fleet is False else 2, "for a failure prediction")
 
 
 def no_readings_of(missing: Sequence[str], measured: Collection[str]) -> str:
@@ -113,6 +129,25 @@ def _check_horizon(hours: int, span: timedelta) -> None:
         )
 
 
+def _check_rows(rows: int, needed: int, purpose: str) -> None:
+    if rows < needed:
+        there_are = "There is 1 reading" if rows == 1 else f"There are {rows} readings"
+        raise WrongParameter(None, f"{there_are}; at least {needed} are needed {purpose}. Choose more days.")
+
+
+def _check_hours(parameters: ForecastParameters, first: datetime, last: datetime) -> None:
+    hours = (last.replace(minute=0) - first.replace(minute=0)) // HOUR + 1
+    needed = hours_needed(parameters.tested_hours)
+    if hours < needed:
+        there_are = "there is 1" if hours == 1 else f"there are {hours}"
+        fewer = ", or a shorter horizon_hours" if "horizon_hours" in parameters.model_fields_set else ""
+        raise WrongParameter(
+            None,
+            f"A forecast and its test on the past need {needed} hours of history; {there_are}. Choose"
+            f" more days{fewer}.",
+        )
+
+
 def _check_metric(session: Session, device_id: str, metric: str | None, known: Contents) -> None:
     if metric is None or metric in known.metrics:
         return
@@ -138,8 +173,37 @@ def _check_failures(failures: Sequence[datetime], begin: datetime, until: dateti
     if late := [moment for moment in failures if moment > utc_now()]:
         raise WrongParameter("failures", f"{rfc3339(late[0])} lies in the future. Give failures that have happened.")
     if not any(begin <= moment <= until for moment in failures):
+        which = (
+            f"{rfc3339(failures[0])} does not lie" if len(failures) == 1 else f"None of {len(failures)} failures lies"
+        )
         raise WrongParameter(
             "failures",
-            f"None of the {len(failures)} failures lies in the analysed days, from {begin:%Y-%m-%d} to"
-            f" {until - timedelta(days=1):%Y-%m-%d}. Choose days that include failures, and at least a day after them.",
+            f"{which} in the analysed days, from {begin:%Y-%m-%d} to {until - timedelta(days=1):%Y-%m-%d}. Choose days"
+            " that include failures, and at least a day after them.",
         )
+
+
+def _check_enough_failures(
+    session: Session,
+    device_id: str,
+    parameters: PredictionParameters,
+    known: Contents,
+    *,
+    begin: datetime,
+    until: datetime,
+) -> None:
+    """Refuse fewer failures than a model needs; a column of labels may have any number."""
+    given = set(parameters.failures)
+    if parameters.label and not given:
+        return
+    failures = given or {row.failed_at for row in session.exec(of_device(device_id))}
+    if not failures and (not known.metrics or known.metrics & set(LABEL_COLUMNS)):
+        return
+    first, last = known.first_at or begin, (known.last_at or until) + AFTER_READINGS
+    inside = sum(first < moment <= last for moment in failures)
+    others = failures_of_alike(session, device_id, first, last) if parameters.fleet is not False else {}
+    if inside + sum(others.values()) < MIN_FAILURES:
+        if not failures and not others:
+            raise WrongParameter("failures", NONE_RECORDED)
+        source: LabelSource = "parameters" if given else "failures"
+        raise WrongParameter("failures", too_few_failures(inside, len(failures), others, source))

@@ -15,7 +15,7 @@ from sqlmodel import Session
 from assets.datasets.export import NoTelemetry
 from assets.datasets.files import read, reread_if_replaced
 from assets.datasets.means import grid_of, means_over
-from storage import catalogue, retained
+from storage import catalogue, dirty_days, retained
 from storage.catalogue import Dataset
 from storage.stores import Stores
 
@@ -134,6 +134,8 @@ def select_datasets(
         return [dataset]
     days = catalogue.datasets_of(session, device_id, start=start, end=end, kind="day")
     if not days:
+        if dirty_days.unknown_devices(session, [device_id]):
+            raise NoTelemetry(f"There is no device {device_id}, and no telemetry from it.")
         period = f" from {start} to {end}" if start else ""
         raise NoTelemetry(f"{device_id} has no dataset{period}. POST /api/v1/exports/run makes one.")
     return days

@@ -77,7 +77,7 @@ def run_analytics(session: DatabaseSession, launcher: JobLauncher, body: Analysi
     try:
         check_parameters(session, body.device_id, parameters, start=start, end=end, key=body.dataset_key)
     except WrongParameter as error:
-        raise Invalid(str(error), field=f"parameters.{error.field}") from None
+        raise Invalid(str(error), field=f"parameters.{error.field}" if error.field else None) from None
     job = AnalyticsJob(
         job_id=jobs.new_job_id(AnalyticsJob),
         tenant_id=tenant_id,

@@ -210,7 +210,7 @@ def test_analytics_service(api: TestClient, session: Session) -> None:
     models = analytics("GET /api/v1/analytics/models")
     assert {family: names[:2] for family, names in models.items()} == MODELS  # more may follow
     days: dict[str, Any] = {"start_date": date(2026, 2, 1), "end_date": date(2026, 2, 12)}
-    size: dict[str, Any] = {"rows": 1, "bytes": 1, "sha256": "0", "metrics": {}}
+    size: dict[str, Any] = {"rows": 1000, "bytes": 1, "sha256": "0", "metrics": {}}
     session.add(Dataset(key=DATASET, kind="range", device_id="D1", **days, **size))
     session.commit()
     analytics("GET /api/v1/analytics/datasets", example=DATASETS, params={"device_id": "D1"})

@@ -59,10 +59,10 @@ def _coverage(test: Backtest, errors: Floats) -> dict[str, Any]:
     if not newer:
         reason = "the history is too short to test the bands on hours that did not calibrate them"
         return {"coverage_80": None, "coverage_95": None, "coverage_reason": reason}
-    bands = bands_of(errors[:calibrated], test.hours_of_day[:calibrated])
+    bands = bands_of(errors[:calibrated], test.slots[:calibrated])
     coverage = {}
     for share in SHARES:
-        widths = np.stack([bands.half_widths(share, test.hours_of_day[i]) for i in newer])
+        widths = np.stack([bands.half_widths(share, test.slots[i]) for i in newer])
         held = (errors[newer] <= widths)[np.isfinite(errors[newer])]
         coverage[f"coverage_{share * 100:.0f}"] = float(held.mean()) if held.size else None
     return coverage

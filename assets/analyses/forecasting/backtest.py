@@ -10,12 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from assets.analyses.forecasting.bounds import bounds_of
-from assets.analyses.forecasting.calendar import DAY
+from assets.analyses.forecasting.calendar import DAY, Slots
+from assets.analyses.forecasting.history_needed import MIN_ORIGINS
 from assets.analyses.forecasting.hours import Hours
 from assets.analyses.forecasting.models import MODELS
-from storage.arrays import Floats, Indices, Mask
+from storage.arrays import Floats, Mask
 
-MAX_ORIGINS, MIN_ORIGINS = 48, 10
+MAX_ORIGINS = 48
 NEWEST_DAYS = 60
 EXPONENT = 8  # on the series of `energy evaluate` it was a little better than 4
 PARTS = 4  # a part's combined forecast is weighted by the errors of the others
@@ -28,7 +29,7 @@ class Backtest:
     origins: list[int]
     true: Floats
     judged: Mask
-    hours_of_day: Indices
+    slots: Slots
 
     def errors(self, paths: Floats) -> Floats:
         """Absolute errors; NaN where nothing was measured."""
@@ -53,7 +54,7 @@ def backtest(hours: Hours, origins: list[int], horizon: int) -> Backtest:
     judged = hours.known[at]
     if not judged.any():
         judged = np.ones(at.shape, bool)
-    return Backtest(origins, hours.values[at], judged, hours.clock.hour_of_day(at))
+    return Backtest(origins, hours.values[at], judged, hours.clock.slots(at))
 
 
 def bounded(hours: Hours, origins: Sequence[int], paths: Floats, limit: float | None) -> Floats:

@@ -16,6 +16,21 @@ SUNDAY = 6
 
 
 @dataclass(frozen=True)
+class Slots:
+    """Where hours are in their calendar: the hour of the day, the day in a count of days, and the kind of the day.
+
+    The arrays have the same shape. The kinds are those of `LocalHours.kind_of_day`.
+    """
+
+    hour: Indices
+    day: Indices
+    kind: Indices
+
+    def __getitem__(self, rows: int | slice) -> "Slots":
+        return Slots(self.hour[rows], self.day[rows], self.kind[rows])
+
+
+@dataclass(frozen=True)
 class LocalHours:
     """Hours of a local clock, counted from `start` on. A change of the clock leaves an hour out, or has one twice.
 
@@ -50,6 +65,9 @@ class LocalHours:
     def kind_of_day(self, at: Indices) -> Indices:
         """0 a working day, 1 Saturday, 2 Sunday or a holiday."""
         return np.maximum(self.weekday(at) - 4, 0)
+
+    def slots(self, at: Indices) -> Slots:
+        return Slots(self.hour_of_day(at), np.asarray((self.start.hour + at) // DAY), self.kind_of_day(at))
 
     def labels(self, at: Indices) -> pd.DatetimeIndex:
         """The hours as readings of the local clock."""

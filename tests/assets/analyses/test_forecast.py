@@ -9,10 +9,11 @@ import pytest
 from pydantic import ValidationError
 
 from assets.analyses import CannotAnalyse, DeviceContext, ForecastParameters, Result, analyse
+from assets.analyses.energy_totals import Ahead, totals
 from assets.analyses.forecasting.backtest import choose_origins, weights_of
 from assets.analyses.forecasting.bands import bands_of
 from assets.analyses.forecasting.baselines import SAME_KIND, WEEK_BEFORE, baselines, week_profile
-from assets.analyses.forecasting.calendar import LocalHours
+from assets.analyses.forecasting.calendar import LocalHours, Slots
 from assets.analyses.forecasting.hours import Hours
 from assets.analyses.forecasting.models import MODELS
 from assets.analyses.forecasting.outliers import outliers
@@ -23,6 +24,7 @@ from storage.times import microseconds
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 BERLIN = ZoneInfo("Europe/Berlin")
+SUNDAY_KIND = 2
 Array = np.ndarray[Any, Any]
 
 
@@ -114,24 +116,47 @@ def test_what_cannot_be_forecast_is_refused_with_the_reason(
         forecast("prophet", table, **parameters)
 
 
+def slots(origins: int) -> Slots:
+    """The slots of 24 hours from origins that go around the clock, from a Thursday on."""
+    clock = LocalHours(ZoneInfo("UTC"), START.replace(tzinfo=None), lambda _day: False)
+    return clock.slots(np.arange(origins)[:, None] * 31 + np.arange(24))
+
+
 def test_bands_are_wide_where_errors_were_large() -> None:
     random = np.random.default_rng(2)
-    of_day = (np.arange(400)[:, None] * 7 + np.arange(24)) % 24
-    errors = np.abs(random.normal(0, np.where(of_day < 12, 1.0, 4.0)))
-    widths = bands_of(errors, of_day).half_widths(0.95, np.arange(24))
+    when = slots(400)
+    errors = np.abs(random.normal(0, np.where(when.hour < 12, 1.0, 4.0)))
+    bands = bands_of(errors, when)
+    first = Slots(np.arange(24), np.zeros(24, int), np.zeros(24, int))
+    widths = bands.half_widths(0.95, first)
     assert widths[3] == pytest.approx(1.96, rel=0.25)
     assert widths[18] == pytest.approx(4 * 1.96, rel=0.25)
-    held = errors <= np.stack([bands_of(errors, of_day).half_widths(0.95, hours) for hours in of_day])
+    held = errors <= np.stack([bands.half_widths(0.95, when[i]) for i in range(400)])
     assert held.mean() == pytest.approx(0.95, abs=0.01)
 
 
 def test_bands_ignore_hours_without_readings() -> None:
-    random = np.random.default_rng(2)
-    of_day = (np.arange(40)[:, None] * 7 + np.arange(24)) % 24
-    errors = np.abs(random.normal(0, 1.0, of_day.shape))
+    when = slots(40)
+    errors = np.abs(np.random.default_rng(2).normal(0, 1.0, when.hour.shape))
     errors[::3] = np.nan
-    widths = bands_of(errors, of_day).half_widths(0.95, np.arange(30) % 24)
+    hours = np.arange(30)
+    widths = bands_of(errors, when).half_widths(0.95, Slots(hours % 24, hours // 24, 1 + hours // 24))
     assert np.isfinite(widths).all()
+
+
+@pytest.mark.parametrize("origins", [48, 20])
+def test_bands_know_the_kind_of_day(origins: int) -> None:
+    """A machine that idles on Sundays is hardly off there; where kinds do not differ, bands do not either."""
+    random, when, day = np.random.default_rng(2), slots(origins), np.arange(24)
+    errors = np.abs(random.normal(0, np.where(when.kind == SUNDAY_KIND, 5.0, 100.0)))
+    bands = bands_of(errors, when)
+    working, sunday = (
+        bands.half_widths(0.95, Slots(day, np.zeros(24, int), np.full(24, kind))) for kind in (0, SUNDAY_KIND)
+    )
+    assert (sunday < 0.4 * working).all()
+    assert (errors <= np.stack([bands.half_widths(0.95, when[i]) for i in range(origins)])).mean() > 0.93
+    alike = bands_of(np.abs(random.normal(0, 100.0, errors.shape)), when).by_kind
+    assert np.median(np.abs(alike - 1)) < 0.1
 
 
 def test_prophet_leaves_the_log_alone(caplog: pytest.LogCaptureFixture) -> None:
@@ -277,6 +302,21 @@ def test_hours_days_and_months_of_energy_add_up() -> None:
     assert first_month["measured_kwh"] == pytest.approx(figures.part(figures.start, until).kwh)
     assert [part["month"] for part in months] == ["2026-01", "2026-02", "2026-03"]
     assert all(20 < part["expected_kwh"] < 28 for part in days[1:-1])
+
+
+def test_bounds_of_a_day_go_by_what_is_usual_in_its_hours() -> None:
+    _, context = with_energy(2, ZoneInfo("UTC"))
+    energy = context.energy()
+    assert energy is not None
+    times = pd.date_range(START + timedelta(days=2), periods=48, freq="h")
+    signed = np.random.default_rng(1).normal(0, 10.0, (40, 48))
+    ahead = Ahead(
+        times, values=np.full(48, 500.0), lowest=np.zeros(48), highest=np.full(48, 1e6),
+        usual_errors=np.repeat([0.5, 5.0], 24), signed_errors_in_test=signed,
+        usual_errors_in_test=np.full(signed.shape, 8.0),
+    )  # fmt: skip
+    quiet, busy = totals(energy, "energy", ahead, context, "day")
+    assert busy["upper"] - busy["lower"] == pytest.approx(10 * (quiet["upper"] - quiet["lower"]), rel=0.5)
 
 
 def test_only_energy_is_forecast_for_a_month() -> None:

@@ -146,10 +146,13 @@ def test_the_end_of_the_readings_is_not_taken_for_quiet() -> None:
 @pytest.mark.parametrize(
     ("moments", "message"),
     [
-        ([], "There are no recorded failures. Give the moments"),
-        (failures(1), "1 of the 1 recorded failures lie within the readings; at least 3 are needed"),
-        (failures(2), "2 of the 2 recorded failures lie within the readings; at least 3 are needed"),
-        ([datetime(2020, 1, 1, tzinfo=UTC), datetime(2030, 1, 1, tzinfo=UTC)], "0 of the 2 recorded failures"),
+        ([], "There are no recorded failures; at least 3 are needed"),
+        (failures(1), "There is 1 failure in parameters.failures; at least 3 are needed. Give more"),
+        (failures(2), "There are 2 failures in parameters.failures; at least 3 are needed"),
+        (
+            [datetime(2020, 1, 1, tzinfo=UTC), datetime(2030, 1, 1, tzinfo=UTC)],
+            "0 of 2 failures in parameters.failures lie within",
+        ),
     ],
 )
 def test_missing_failures_are_named(moments: list[datetime], message: str) -> None:
@@ -294,7 +297,7 @@ def test_the_fleet_is_used_if_asked_for_or_if_there_are_too_few_failures() -> No
     assert predict(worn(), context=context).results["fleet"]["used"] is False
     assert predict(worn(), context=context, fleet=True).results["fleet"]["used"] is True
     few = DeviceContext(failures=recorded(failures(1)), peers=fleet)
-    with pytest.raises(CannotAnalyse, match="1 of the 1 recorded failures lie within the readings; at least 3"):
+    with pytest.raises(CannotAnalyse, match="There is 1 recorded failure; at least 3"):
         predict(worn(), context=few, fleet=False)
     lone = DeviceContext(failures=recorded(failures(1)), peers=lambda: [Peer("P", (), worn)])
     with pytest.raises(CannotAnalyse, match="1 other device of its type has 0; at least 3 are needed"):

@@ -189,6 +189,8 @@ def test_a_refused_analysis_says_why(
     fleet: Stores, platform: Platform, kept_instance: dg.DagsterInstance, capfd: pytest.CaptureFixture[str]
 ) -> None:
     kept_instance.add_dynamic_partitions("devices", ["D2"])
+    store(fleet, *(reading(m, "D2", power=100.0) for m in range(1, 200)))
+    export_day(fleet, "D2", DAY)
     run = defs().resolve_job_def("anomaly_job").execute_in_process(
         partition_key="D2", instance=kept_instance, raise_on_error=False
     )  # fmt: skip

@@ -158,6 +158,9 @@ def test_a_wrong_configuration_is_refused_without_a_job(
 
 
 def test_a_device_without_datasets_is_told_so(plant: Stores, instance: dg.DagsterInstance) -> None:
+    assert "There is no device D2" in reason(launch(instance, "anomaly", "D2"))
+    plant.session.add(Device(device_id="D2", device_name="Pump", device_type="pump"))
+    plant.session.commit()
     assert "D2 has no dataset" in reason(launch(instance, "anomaly", "D2"))
     assert jobs_of(plant.session) == []
 

@@ -1,14 +1,17 @@
 """Requests for analyses that cannot succeed are refused at once, in plain words; others become jobs."""
 
+import json
+import math
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
-from sqlmodel import Session
+from sqlmodel import Session, select
 
 from storage.catalogue import Dataset
 from storage.devices import Device
+from storage.failures import Failure
 
 FIRST, DAYS = date(2026, 2, 1), 10
 LAST = FIRST + timedelta(days=DAYS - 1)
@@ -20,7 +23,7 @@ def dataset(device_id: str, day: date, *metrics: str) -> Dataset:
     return Dataset(
         key=f"datasets/{device_id}/{day:%Y%m%d}_{day:%Y%m%d}.parquet", kind="day", device_id=device_id,
         start_date=day, end_date=day, first_at=begin + timedelta(hours=6), last_at=begin + timedelta(hours=18),
-        rows=1, bytes=1, sha256=f"{device_id}{day}",
+        rows=100, bytes=1, sha256=f"{device_id}{day}",
         metrics={name: {"count": 1, "min": 0, "max": 1, "sum": 1} for name in metrics},
     )  # fmt: skip
 
@@ -36,7 +39,9 @@ def plant(session: Session) -> None:
 def run(client: TestClient, analysis_type: str, parameters: dict[str, Any], **body: Any) -> Any:
     days = {} if "dataset_key" in body else {"start_date": f"{FIRST}", "end_date": f"{LAST}"}
     request = {"device_id": "D1", "analysis_type": analysis_type, "parameters": parameters, **days, **body}
-    return client.post("/api/v1/analytics/run", json=request)
+    # As text: Python writes NaN, which JSON does not have and clients send nevertheless.
+    headers = {"content-type": "application/json"}
+    return client.post("/api/v1/analytics/run", content=json.dumps(request), headers=headers)
 
 
 @pytest.mark.parametrize(
@@ -50,7 +55,11 @@ def run(client: TestClient, analysis_type: str, parameters: dict[str, Any], **bo
         ("prediction", {"label": "failed"}, "no readings of failed"),
         ("prediction", {"failures": []}, "failures is empty"),
         ("prediction", {"failures": ["2099-01-01T00:00:00Z"]}, "2099-01-01T00:00:00Z lies in the future"),
-        ("prediction", {"failures": ["2026-01-31T00:00:00Z"]}, "None of the 1 failures lies in the anal"),
+        ("prediction", {"failures": ["2026-02-02T00:00:00Z"] * 3}, "There is 1 failure in parameters.failures; at"),
+        ("prediction", {"failures": ["2026-01-02T00:00:00Z", "2026-02-02T00:00:00Z"]}, "1 of 2 failures in par"),
+        ("anomaly", {"strictness": math.nan}, "NaN is not a number"),
+        ("anomaly", {"false_events_a_week": math.nan}, "NaN is not a number"),
+        ("prediction", {"failures": ["2026-01-31T00:00:00Z"]}, "2026-01-31T00:00:00Z does not lie in the anal"),
     ],
 )
 def test_what_cannot_succeed_is_refused(
@@ -71,13 +80,65 @@ def test_a_horizon_that_is_longer_than_the_range_is_refused(
     day = {"start_date": f"{FIRST}", "end_date": f"{FIRST}"}
     answer = run(client, analysis_type, {"horizon_hours": 25}, **day)
     assert (answer.status_code, "range of 1 day reaches back" in answer.json()["detail"]) == (422, True)
-    assert run(client, analysis_type, {"horizon_hours": 24}, **day).status_code == 202
+    assert "horizon" not in run(client, analysis_type, {}, **day).text
 
 
-def test_energy_needs_something_that_measures_it(plant: None, client: TestClient) -> None:
+@pytest.mark.parametrize(
+    ("request_", "days", "message"),
+    [
+        (("forecast", {}), 4, "need 106 hours of history; there are 85. Choose more days."),
+        (("forecast", {"horizon_hours": 72}), 4, "there are 85. Choose more days, or a shorter horizon_hours."),
+        (("anomaly", {}), 1, "There are 99 readings; at least 100 are needed to learn from. Choose more days."),
+    ],
+)
+@pytest.mark.usefixtures("plant")
+def test_too_few_readings_are_refused(
+    client: TestClient, session: Session, request_: tuple[str, dict[str, Any]], days: int, message: str
+) -> None:
+    for row in session.exec(select(Dataset)):
+        row.rows = 99
+    session.commit()
+    answer = run(client, *request_, end_date=f"{FIRST + timedelta(days=days - 1)}")
+    assert (answer.status_code, answer.json()["errors"]) == (422, [])
+    assert message in answer.json()["detail"]
+
+
+def test_a_prediction_needs_three_failures_of_the_device_or_its_type(
+    plant: None, client: TestClient, session: Session
+) -> None:
+    def refusal(**parameters: Any) -> str:
+        answer = run(client, "prediction", parameters, device_id="D2")
+        return "" if answer.status_code == 202 else str(answer.json()["detail"])
+
+    def fail(device_id: str, *days: int) -> None:
+        session.add_all(
+            Failure(device_id=device_id, failed_at=datetime(2026, 2, day, tzinfo=UTC), source="api") for day in days
+        )
+        session.commit()
+
+    none = refusal()
+    assert "There are no recorded failures; at least 3 are needed." in none
+    example = json.loads(none[none.index("example ") + 8 : -1])
+    assert len(set(example["failures"])) >= 3
+    fail("D2", 3, 25)
+    assert "1 of 2 recorded failures lies within the readings; at least 3 are needed. Choose days" in refusal()
+    fail("D1", 3, 4, 20)
+    assert not refusal()
+    assert "1 of 2 recorded failures lies" in refusal(fleet=False)
+
+
+def test_an_unknown_device_is_named_as_such(plant: None, client: TestClient) -> None:
+    answer = run(client, "forecast", {}, device_id="NOPE")
+    assert (answer.status_code, answer.json()["detail"]) == (404, "there is no device NOPE, and no telemetry from it")
+
+
+def test_energy_needs_something_that_measures_it(plant: None, client: TestClient, session: Session) -> None:
     answer = run(client, "forecast", {"metric": "energy"}, device_id="D2")
     assert (answer.status_code, "Nothing measures the energy" in answer.json()["detail"]) == (422, True)
-    assert run(client, "forecast", {"metric": "energy", "horizon_hours": 744}).status_code == 202
+    session.add(dataset("D1", LAST + timedelta(days=1), *METRICS))
+    session.commit()
+    far_ahead = {"metric": "energy", "horizon_hours": 744}
+    assert run(client, "forecast", far_ahead, end_date=f"{LAST + timedelta(days=1)}").status_code == 202
 
 
 @pytest.mark.parametrize(
@@ -87,7 +148,7 @@ def test_energy_needs_something_that_measures_it(plant: None, client: TestClient
         ("forecast", {"metric": "vibration"}),
         ("prediction", {}),
         ("prediction", {"label": "machine_failure"}),
-        ("prediction", {"failures": ["2026-01-01T00:00:00Z", "2026-02-02T00:00:00Z"]}),
+        ("prediction", {"failures": ["2026-01-01T00:00:00Z", *(f"2026-02-0{day}T00:00:00Z" for day in (2, 3, 4))]}),
     ],
 )
 def test_what_may_succeed_becomes_a_job(
@@ -102,8 +163,8 @@ def test_one_dataset_is_known_by_its_key(plant: None, client: TestClient, sessio
     late = {"trained_until": "2026-02-02T10:00:00Z"}
     assert run(client, "anomaly", late, dataset_key=key).status_code == 422
     assert run(client, "anomaly", {"metrics": ["flow"]}, dataset_key=key).status_code == 422
-    old = Dataset(key="datasets/D1/old.parquet", kind="range", device_id="D1", start_date=FIRST, end_date=LAST, rows=1,
-                  bytes=1, sha256="0", metrics={})  # fmt: skip
+    old = Dataset(key="datasets/D1/old.parquet", kind="range", device_id="D1", start_date=FIRST, end_date=LAST,
+                  rows=100, bytes=1, sha256="0", metrics={})  # fmt: skip
     session.add(old)
     session.commit()
     assert run(client, "anomaly", {"metrics": ["flow"]} | late, dataset_key=old.key).status_code == 202
