@@ -102,3 +102,10 @@ def device_types(session: Session) -> Sequence[str]:
     """The types of the registered machines."""
     query = select(col(Device.device_type)).where(col(Device.deleted_at).is_(None)).distinct()
     return session.execute(query.order_by(col(Device.device_type))).scalars().all()
+
+
+def never_seen(session: Session) -> int:
+    """How many of the registered machines have never sent anything."""
+    seen = select(col(DeviceLastSeen.device_id)).where(col(DeviceLastSeen.device_id) == col(Device.device_id))
+    query = select(func.count()).select_from(Device).where(col(Device.deleted_at).is_(None), ~seen.exists())
+    return int(session.execute(query).scalar_one())

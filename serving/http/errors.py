@@ -137,6 +137,11 @@ def field_errors(errors: Sequence[Any]) -> list[FieldError]:
     return [FieldError(field=_field(e["loc"]) or "body", message=sentence(e)) for e in errors[:MAX_ERRORS]]
 
 
+def query_errors(error: RequestValidationError) -> list[FieldError]:
+    """What is wrong with the parameters of a query."""
+    return [_field_error(e) for e in error.errors()[:MAX_NAMED] if e["loc"][0] == "query"]
+
+
 def answer_with_problems(
     app: FastAPI, routers: Sequence[APIRouter], unavailable: Iterable[type[Exception]] = ()
 ) -> None:

@@ -26,7 +26,7 @@ from serving.dependencies import PlatformSettings
 from serving.devices.schemas import DeviceId
 from serving.http.errors import Invalid
 from serving.http.pagination import PageQuery
-from serving.pages.forms import body_of
+from serving.pages.forms import body_of, with_known_id
 from serving.pages.recent import recent
 from serving.pages.render import is_partial, show
 from serving.pages.route import fields_of, form_of, pages
@@ -63,7 +63,7 @@ def alerts_page(
     query: Annotated[AlertsQuery, Query()],
 ) -> Response:
     """The counts of alerts and the list; htmx asks for the list alone."""
-    context = list_of_alerts(session, principal, query)
+    context = list_of_alerts(session, principal, with_known_id(session, query))
     if is_partial(request):
         return show(request, "partials/alert_list.html", context)
     context["summary"] = alert_summary(request, session, settings, principal.tenant_id)

@@ -21,7 +21,7 @@ from serving.devices.schemas import DeviceId
 from serving.http.errors import NotFound
 from serving.http.redirects import redirect
 from serving.jobs.schemas import JobPath
-from serving.pages.forms import body_of, number_of
+from serving.pages.forms import body_of, device_of, number_of, with_known_id
 from serving.pages.render import is_partial, show
 from serving.pages.route import SEE_OTHER, form_of, pages, to_page
 from storage.jobs import ACTIVE, JobStatus
@@ -54,6 +54,7 @@ class OptionsQuery(BaseModel):
 @router.get("/analytics")
 def analytics_page(request: Request, session: DatabaseSession, query: Annotated[HistoryQuery, Query()]) -> Response:
     """The form for an analysis, and the history; htmx asks for the history alone."""
+    query = with_known_id(session, query)
     context = _history(session, query)
     if is_partial(request):
         return show(request, "partials/analysis_history.html", context)
@@ -65,13 +66,14 @@ def analytics_page(request: Request, session: DatabaseSession, query: Annotated[
 @router.get("/analytics/options")
 def analysis_options(request: Request, session: DatabaseSession, query: Annotated[OptionsQuery, Query()]) -> Response:
     """The models and parameters of the chosen kind, and the datasets of the chosen machine."""
-    return show(request, "partials/analysis_options.html", _options(session, query))
+    return show(request, "partials/analysis_options.html", _options(session, with_known_id(session, query)))
 
 
 @router.post("/analytics")
 def run_analysis(request: Request, session: DatabaseSession, launcher: JobLauncher) -> Response:
     """Start the analysis, and go to its page."""
-    body = body_of(AnalysisRequest, _analysis_of(form_of(request)))
+    form = form_of(request)
+    body = body_of(AnalysisRequest, _analysis_of(form) | {"device_id": device_of(session, form)})
     accepted = analytics.run_analytics(session, launcher, body)
     return to_page(request, f"analytics/{accepted.job_id}")
 
@@ -145,7 +147,7 @@ def _options(session: Session, query: OptionsQuery) -> dict[str, Any]:
 
 
 def _analysis_of(form: Mapping[str, str]) -> dict[str, Any]:
-    """The form as the API's body. Fields of other kinds than the chosen one are not in the form."""
+    """The form as the API's body, without its machine. Fields of other kinds than the chosen one are not in it."""
     kind = form.get("analysis_type", "")
     parameters: dict[str, Any] = {
         name: number_of(form, name)
@@ -159,7 +161,6 @@ def _analysis_of(form: Mapping[str, str]) -> dict[str, Any]:
         parameters["with_errors"] = True
     days = {name: form[name] for name in ("start_date", "end_date") if form.get(name)}
     return {
-        "device_id": form.get("device_id", ""),
         "analysis_type": kind,
         "model_name": form.get("model_name") or None,
         "parameters": parameters,

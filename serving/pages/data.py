@@ -17,7 +17,7 @@ from serving.exports.waiting import WaitingQuery
 from serving.http.fields import Text
 from serving.http.pagination import PageQuery
 from serving.jobs.schemas import JobPath
-from serving.pages.forms import body_of
+from serving.pages.forms import body_of, device_of, with_known_id
 from serving.pages.render import is_partial, show
 from serving.pages.route import form_of, pages, to_page
 from serving.telemetry import completeness
@@ -80,7 +80,7 @@ def late_days_page(request: Request, session: DatabaseSession, query: Annotated[
 @router.get("/data/exports")
 def exports_page(request: Request, session: DatabaseSession, query: Annotated[ExportsFilters, Query()]) -> Response:
     """Exports that were asked for, and the form for another; htmx asks for the list alone."""
-    context = _exports(session, query) | {"tab": "exports"}
+    context = _exports(session, with_known_id(session, query)) | {"tab": "exports"}
     return show(request, "partials/export_list.html" if is_partial(request) else "data_exports.html", context)
 
 
@@ -90,7 +90,8 @@ def run_export(
 ) -> Response:
     """Start an export, and go to the list."""
     form = form_of(request)
-    exports.run_export(session, settings, launcher, body_of(ExportRequest, _export_of(form)))
+    body = body_of(ExportRequest, _days_of(form) | {"device_id": device_of(session, form)})
+    exports.run_export(session, settings, launcher, body)
     return to_page(request, "data/exports")
 
 
@@ -108,7 +109,6 @@ def _exports(session: Session, query: ExportsFilters) -> dict[str, Any]:
     return {"found": found, "query": query, "chosen": chosen, "is_active": is_active}
 
 
-def _export_of(form: Mapping[str, str]) -> dict[str, Any]:
-    """The form as the API's body: a device, with both days or without."""
-    days = {name: form[name] for name in ("start_date", "end_date") if form.get(name)}
-    return {"device_id": form.get("device_id", "")} | (days if form.get("whole") != "changed" else {})
+def _days_of(form: Mapping[str, str]) -> dict[str, Any]:
+    """The days of the form as the API's body has them: both, or none."""
+    return {name: form[name] for name in ("start_date", "end_date") if form.get(name)}

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 from markupsafe import Markup, escape
 
@@ -52,8 +53,14 @@ def quantity(value: float | None, unit: str, *, digits: int = 3) -> str:
 
 
 def percent(share: float | None) -> str:
-    """A share of 0 to 1 in percent."""
-    return NOTHING if share is None else f"{share * 100:.1f}".removesuffix(".0") + f"{BLANK}%"
+    """A share of 0 to 1 in percent; what is next to nothing, or to all, is not rounded to it."""
+    if share is None:
+        return NOTHING
+    if 0 < share < 0.0005:
+        return f"< 0.1{BLANK}%"
+    if 0.9995 <= share < 1:
+        return f"> 99.9{BLANK}%"
+    return f"{share * 100:.1f}".removesuffix(".0") + f"{BLANK}%"
 
 
 def duration(seconds: float | None) -> str:
@@ -79,14 +86,18 @@ def time(moment: datetime | None, kind: str = "time") -> str:
     )
 
 
-def days(start: datetime, end: datetime) -> str:
-    """The days of a half-open range, the last one included: of UTC if it begins and ends there, or else local ones."""
+def days(start: datetime, end: datetime, zone: str = "UTC") -> str:
+    """The days of a half-open range, the last one included: of UTC or of `zone` if it begins and ends with them.
+
+    Others are days of the reader's zone.
+    """
     ends = [start, max(start, end - timedelta(microseconds=1))]
-    if midnight(start.astimezone(UTC).date()) == start and midnight(end.astimezone(UTC).date()) == end:
-        dates = [moment.astimezone(UTC).date() for moment in ends]
-        shown: list[str] = [Markup('<time datetime="{0}" data-time="date">{0}</time>').format(date) for date in dates]
-    else:
-        shown = [time(moment, "day") for moment in ends]
+    shown: list[str] = [time(moment, "day") for moment in ends]
+    for of in (UTC, ZoneInfo(zone)):
+        if all(midnight(moment.astimezone(of).date(), of) == moment for moment in (start, end)):
+            dates = [moment.astimezone(of).date() for moment in ends]
+            shown = [Markup('<time datetime="{0}" data-time="date">{0}</time>').format(date) for date in dates]
+            break
     return Markup(" \N{EN DASH} ").join(shown if shown[0] != shown[1] else shown[:1])
 
 

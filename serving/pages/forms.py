@@ -6,8 +6,12 @@ from typing import Any, TypeVar
 
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
+from sqlmodel import Session
+
+from storage.known_ids import known_ids
 
 Body = TypeVar("Body", bound=BaseModel)
+Filters = TypeVar("Filters", bound=BaseModel)
 
 
 def number_of(form: Mapping[str, str], name: str, default: float | None = None) -> float | str | None:
@@ -38,3 +42,20 @@ def body_of(model: type[Body], values: Mapping[str, Any]) -> Body:
     except ValidationError as error:
         found = error.errors(include_url=False)
         raise RequestValidationError([{**one, "loc": ("body", *one["loc"])} for one in found]) from None
+
+
+def with_known_id(session: Session, filters: Filters) -> Filters:
+    """The filters of a list, of which `device_id` means the machine that has it but for capitals."""
+    typed: str | None = getattr(filters, "device_id", None)
+    return filters.model_copy(update={"device_id": known_ids(session, [typed])[0]}) if typed else filters
+
+
+def device_of(session: Session, form: Mapping[str, str]) -> str:
+    """The machine's id in a form, as the machine writes it."""
+    return known_ids(session, [form.get("device_id", "").strip()])[0]
+
+
+def devices_of(session: Session, form: Mapping[str, str]) -> list[str]:
+    """The ids in a form, separated by blanks or commas, each once and as its machine writes it."""
+    typed = form.get("device_ids", "").replace(",", " ").split()
+    return list(dict.fromkeys(known_ids(session, typed)))

@@ -124,6 +124,7 @@ def intake_now(
         refused = QuarantineQuery(replayed=False, start_time=now - timedelta(days=1), page_size=1)
         return {
             "senders": last_seen.senders(session, now - LATELY),
+            "never_seen": attention.never_seen(session),
             "lately": LATELY.total_seconds(),
             "rate": readings_per_second(request, settings) if principal.tenant_id is None else None,
             "quarantined": list_quarantine(session, refused).total,

@@ -107,7 +107,12 @@ def overview(
         # The next reading says what the machine does since the newest one.
         newest = microseconds(rows[-1]["time"]) if rows else now
         end = newest if now - GAUGE_LIMIT < newest < now else now
-        return states_data(session, reader, settings, site, device_id, start=end - DAY, end=end)
+        found = states_data(session, reader, settings, site, device_id, start=end - DAY, end=end)
+        last = found["timeline"][-1] if found["timeline"] else None
+        # Readings without power come after the newest one with it: "silent" would say more than is known.
+        if last and last["state"] == "silent" and (since := microseconds(last["start_time"])) > end - GAUGE_LIMIT:
+            found = states_data(session, reader, settings, site, device_id, start=since - DAY, end=since)
+        return found
 
     context |= {
         "values": newest_values(rows, context["metadata"]),

@@ -11,7 +11,7 @@ from serving.dependencies import PlatformSettings
 from serving.devices.schemas import DeviceId
 from serving.http.fields import Text
 from serving.http.pagination import PageQuery
-from serving.pages.forms import body_of
+from serving.pages.forms import body_of, with_known_id
 from serving.pages.render import is_partial, show
 from serving.pages.route import fields_of, form_of, pages
 from serving.quarantine import routes as quarantine
@@ -34,7 +34,7 @@ def quarantine_page(
 ) -> Response:
     """What was refused, newest first; htmx asks for the list alone."""
     template = "partials/quarantine_list.html" if is_partial(request) else "data_quarantine.html"
-    return show(request, template, _list(session, query))
+    return show(request, template, _list(session, with_known_id(session, query)))
 
 
 @router.post("/data/quarantine/replay")

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
+from urllib.parse import unquote
 
 from fastapi import Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse
@@ -16,7 +17,7 @@ from serving.devices.schemas import Status as DeviceStatus
 from serving.http.errors import ProblemDetails
 from serving.http.redirects import way_up
 from serving.pages import csrf, display, static_files
-from serving.pages.wording import in_pages, label
+from serving.pages.wording import in_labels, in_pages, label
 from storage.access import Principal, Role
 from storage.jobs import JobStatus
 from storage.rules import SEVERITIES
@@ -29,6 +30,8 @@ POLICY = (
     " frame-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 ROOT_HEADER = "X-Page-Root"
+# What was wrong in the address of a page, until the page that is shown instead has said it.
+LEFT_OUT_COOKIE = "energy_left_out"
 HEADERS = {
     "Content-Security-Policy": POLICY,
     "Referrer-Policy": "same-origin",
@@ -86,7 +89,8 @@ def show(
 def problem_page(request: Request, problem: ProblemDetails, headers: Mapping[str, str]) -> Response:
     """An error in the API's words. If htmx asks, it goes into the page's place for notices; a chart gets it as JSON."""
     if wants_json(request):
-        return JSONResponse(problem.model_dump(), problem.status, headers, media_type="application/problem+json")
+        in_words = problem.model_copy(update={"detail": in_labels(problem.detail)})
+        return JSONResponse(in_words.model_dump(), problem.status, headers, media_type="application/problem+json")
     if not hasattr(request.state, "principal"):
         request.state.principal = principal_if_any(request)  # a browser that is lost has not been asked
     is_part = is_partial(request)
@@ -143,5 +147,6 @@ def _surroundings(request: Request) -> dict[str, Any]:
         # Where browsers find Dagster, without the slash at its end.
         "dagster": (state.api_settings.dagster_public_url or state.settings.dagster_address).rstrip("/"),
         "csrf_token": csrf.token(request),
+        "left_out": unquote(request.cookies.get(LEFT_OUT_COOKIE, "")),
         "is_partial": is_partial(request),
     }

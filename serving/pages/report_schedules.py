@@ -15,7 +15,7 @@ from serving.dependencies import JobLauncher, NotificationOutbox, NotificationSe
 from serving.http.pagination import PageQuery
 from serving.pages.forms import body_of
 from serving.pages.render import is_partial, show
-from serving.pages.reports import analyses_of_form, subject_of_form
+from serving.pages.reports import analyses_of_form, formats_of_form, subject_of_form
 from serving.pages.route import fields_of, form_of, pages, to_page
 from serving.reports import schedules
 from serving.reports.schedule_schemas import RunQuery, ScheduleFields, ScheduleQuery
@@ -62,7 +62,7 @@ def create_schedule(
     settings: PlatformSettings,
 ) -> Response:
     """Create the schedule of the form."""
-    body = body_of(ScheduleFields, _schedule_of(request))
+    body = body_of(ScheduleFields, _schedule_of(session, request))
     schedules.create_schedule(session, principal, outbox, settings, body)
     return to_page(request, "reports/schedules")
 
@@ -136,15 +136,15 @@ def _shown(
     return show(request, "partials/schedule_list.html", {"found": found})
 
 
-def _schedule_of(request: Request) -> dict[str, Any]:
+def _schedule_of(session: Session, request: Request) -> dict[str, Any]:
     """The form as the API's body."""
     form = form_of(request)
     return {
-        **subject_of_form(form),
+        **subject_of_form(session, form),
         "name": form.get("name", "").strip() or None,
         "frequency": form.get("frequency"),
         "send_at": form.get("send_at", "06:00"),
-        "formats": fields_of(request, "formats") or ["pdf"],
+        "formats": formats_of_form(request),
         "recipients": fields_of(request, "recipients"),
         "delivery": form.get("delivery", "attachment"),
         **analyses_of_form(form, request),

@@ -19,7 +19,7 @@ from serving.http.pagination import PageQuery
 from serving.http.redirects import redirect
 from serving.jobs import lifecycle
 from serving.jobs.schemas import JobPath
-from serving.pages.forms import body_of
+from serving.pages.forms import body_of, devices_of, with_known_id
 from serving.pages.render import is_partial, show
 from serving.pages.route import SEE_OTHER, fields_of, form_of, pages, to_page
 from serving.reports import routes as reports
@@ -55,6 +55,7 @@ def reports_page(
     request: Request, session: DatabaseSession, settings: PlatformSettings, query: Annotated[ReportsFilters, Query()]
 ) -> Response:
     """The form for a report, and the reports; htmx asks for the list alone."""
+    query = with_known_id(session, query)
     context = _list(session, query)
     if is_partial(request):
         return show(request, "partials/report_list.html", context)
@@ -80,9 +81,10 @@ def ask_for_reports(
 ) -> Response:
     """Ask for a report in each chosen format, and go to the first of them."""
     form = form_of(request)
+    subject = subject_of_form(session, form)
     bodies = [
-        body_of(ReportRequest, subject_of_form(form) | _report_of(form, request, settings.zone) | {"format": format_})
-        for format_ in fields_of(request, "formats") or ["pdf"]
+        body_of(ReportRequest, subject | _report_of(form, request, settings.zone) | {"format": format_})
+        for format_ in formats_of_form(request)
     ]
     accepted = [reports.generate_report(session, principal, launcher, body) for body in bodies]
     return to_page(request, f"reports/{accepted[0].job_id}")
@@ -133,14 +135,27 @@ def report_in_place(request: Request, session: DatabaseSession, objects: Objects
     return Response(content, media_type=media_type, headers={**headers, "Content-Disposition": "inline"})
 
 
-def subject_of_form(form: Mapping[str, str]) -> dict[str, Any]:
+def formats_of_form(request: Request) -> list[str]:
+    """The formats that are ticked.
+
+    Raises:
+        Invalid: None is.
+
+    """
+    formats = fields_of(request, "formats")
+    if not formats:
+        raise Invalid("no format is ticked; tick at least one", field="formats")
+    return formats
+
+
+def subject_of_form(session: Session, form: Mapping[str, str]) -> dict[str, Any]:
     """What the form says the report is about: a device, several, or all.
 
     Raises:
         Invalid: It is about one machine, and names none or several.
 
     """
-    ids = list(dict.fromkeys(form.get("device_ids", "").replace(",", " ").split()))
+    ids = devices_of(session, form)
     if form.get("scope") == "fleet":
         return {"scope": "fleet", **({"device_ids": ids} if ids else {})}
     if not ids:

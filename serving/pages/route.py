@@ -3,7 +3,7 @@
 from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 from typing import Any
-from urllib.parse import parse_qs, urlencode, urlsplit
+from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
 from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
@@ -15,14 +15,15 @@ from starlette.types import Scope
 
 from serving.auth.identified import MAX_BODY_BYTES, identify
 from serving.auth.routes import stay_signed_in
-from serving.http.errors import ProblemDetails, Unauthenticated
+from serving.http.errors import ProblemDetails, Unauthenticated, query_errors
 from serving.pages import csrf
 from serving.pages.recent import recent
-from serving.pages.render import is_partial, problem_page, root_of, wants_json
+from serving.pages.render import LEFT_OUT_COOKIE, is_partial, problem_page, root_of, wants_json
 from storage.access import SESSION_COOKIE, Principal, hash_of
 
 SEE_OTHER = 303
 EXTENDED_EVERY_SECONDS = 3600
+MAX_LEFT_OUT = 400
 
 
 class PageRoute(APIRoute):
@@ -51,6 +52,8 @@ class PageRoute(APIRoute):
                     raise
                 return right
             csrf.remember(request, response)
+            if LEFT_OUT_COOKIE in request.cookies and not is_partial(request):
+                response.delete_cookie(LEFT_OUT_COOKIE)
             await _stay_signed_in(request, response)
             return response
 
@@ -74,14 +77,21 @@ async def _stay_signed_in(request: Request, response: Response) -> None:
 
 
 def _without_wrong(request: Request, error: RequestValidationError) -> Response | None:
-    """Lead a browser to the page without the parameters that are wrong; None if the error is not about these alone."""
+    """Lead a browser to the page without the parameters that are wrong, which then says so.
+
+    None if the error is not about these alone.
+    """
     wrong = {str(one["loc"][1]) for one in error.errors() if one["loc"][0] == "query" and len(one["loc"]) > 1}
     is_page = request.method == "GET" and not is_partial(request) and not wants_json(request)
     if not is_page or not wrong or any(one["loc"][0] != "query" for one in error.errors()):
         return None
     right = {name: values for name, values in parse_qs(request.url.query).items() if name not in wrong}
     path = request.url.path.removeprefix(request.scope.get("root_path", "")).lstrip("/")
-    return to_page(request, f"{path}?{urlencode(right, doseq=True)}" if right else path)
+    response = to_page(request, f"{path}?{urlencode(right, doseq=True)}" if right else path)
+    said = "; ".join(f"{one.field}: {one.message}" for one in query_errors(error))[:MAX_LEFT_OUT]
+    is_secure = request.url.scheme == "https"
+    response.set_cookie(LEFT_OUT_COOKIE, quote(said), max_age=60, httponly=True, samesite="strict", secure=is_secure)
+    return response
 
 
 class BrowserRoute(PageRoute):

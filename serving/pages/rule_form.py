@@ -19,11 +19,11 @@ from serving.devices.schemas import DeviceId
 from serving.http.errors import Problem, field_errors
 from serving.http.etags import tag_of
 from serving.pages.charts import Span
-from serving.pages.forms import body_of, number_of
+from serving.pages.forms import body_of, devices_of, number_of
 from serving.pages.machine_telemetry import ChartQuery, chart_of
 from serving.pages.render import show
 from serving.pages.route import fields_of, form_of, pages, to_page
-from serving.pages.wording import label
+from serving.pages.wording import in_labels, label
 from serving.rules import preview, routes as rules
 from serving.rules.preview_schemas import PreviewRequest
 from serving.rules.schemas import RuleCreate, RulePublic, RuleUpdate
@@ -97,7 +97,7 @@ def create_rule(
     outbox: NotificationOutbox,
 ) -> Response:
     """Create the rule of the form, and go to its page."""
-    body = body_of(RuleCreate, _rule_of(form_of(request), request))
+    body = body_of(RuleCreate, _rule_of(session, form_of(request), request))
     answer = rules.create_rule(session, limits, principal, outbox, body)
     return to_page(request, f"rules/{answer.data.rule_id}")
 
@@ -116,10 +116,13 @@ def preview_rule(
         missing = "Enter a threshold, and see here how often the rule would have fired, when, and on which machines."
         return show(request, "partials/rule_preview.html", {"missing": missing, "preview": None})
     try:
-        body = body_of(PreviewRequest, {"rule": _rule_of(form, request) | {"rule_name": "preview", "status": "active"}})
+        body = body_of(
+            PreviewRequest, {"rule": _rule_of(session, form, request) | {"rule_name": "preview", "status": "active"}}
+        )
         found = preview.preview_rule(session, settings, limits, reader, body).data
     except Problem as problem:
-        return show(request, "partials/rule_preview.html", {"missing": problem.detail, "preview": None})
+        missing = in_labels(problem.detail)
+        return show(request, "partials/rule_preview.html", {"missing": missing, "preview": None})
     except RequestValidationError as error:
         wrong = [(label(e.field.removeprefix("body.rule.")), e.message) for e in field_errors(error.errors())]
         missing = "; ".join(f"{name}: {message}" for name, message in wrong)
@@ -137,7 +140,7 @@ def update_rule(
 ) -> Response:
     """Change the rule as the form says, unless somebody else did so meanwhile."""
     form = form_of(request)
-    values = _rule_of(form, request)
+    values = _rule_of(session, form, request)
     if values["cooldown_minutes"] is None:
         del values["cooldown_minutes"]
     answer = rules.update_rule(
@@ -198,11 +201,10 @@ def _form(
     }
 
 
-def _rule_of(form: Mapping[str, str], request: Request) -> dict[str, Any]:
+def _rule_of(session: Session, form: Mapping[str, str], request: Request) -> dict[str, Any]:
     """The rule of the form as the API's body has it; numbers that are none stay text, which the API refuses."""
     watches_no_metric = form.get("condition") == NO_DATA
     of_values = form.get("condition") not in (NO_DATA, OUTSIDE_FORECAST)
-    ids = form.get("device_ids", "").replace(",", " ").split()
     of_all = form.get("scope") == "all_devices"
     days = [int(day) for day in fields_of(request, "days") if day.isdecimal()]
     hours = {"days": days or list(range(7)), "from": form.get("from", ""), "to": form.get("to", "")}
@@ -211,7 +213,7 @@ def _rule_of(form: Mapping[str, str], request: Request) -> dict[str, Any]:
         "rule_name": form.get("rule_name", "").strip(),
         "description": form.get("description", "").strip() or None,
         "scope": "all_devices" if of_all else "selected_devices",
-        "device_ids": [] if of_all else list(dict.fromkeys(ids)),
+        "device_ids": [] if of_all else devices_of(session, form),
         **({} if watches_no_metric else {"property": form.get("property", "").strip()}),
         "condition": form.get("condition"),
         **({"threshold": number_of(form, "threshold")} if form.get("threshold") else {}),

@@ -15,16 +15,16 @@ PAGES = {
     "GET /api/v1/keys": ("settings", "Settings"),
     "GET /api/reports/schedules": ("reports/schedules", "Schedules"),
 }
-# The fields that errors name, as the forms call them.
+# The fields that errors name, as the forms label them; of others the name is written as words.
 LABELS = {
     "rule_name": "Name",
     "device_name": "Name",
     "device_ids": "Machines",
     "device_id": "Machine",
     "device_type": "Type",
+    "location": "Place",
+    "metadata_json": "Metadata",
     "property": "Metric",
-    "condition": "Condition",
-    "threshold": "Threshold",
     "for_seconds": "Must hold for",
     "cooldown_minutes": "Cooldown",
     "active_hours.from": "From",
@@ -32,34 +32,55 @@ LABELS = {
     "notification_channels": "Notify",
     "acknowledged_by": "Your name",
     "resolved_by": "Your name",
-    "note": "Note",
     "failed_at": "Failed",
     "repaired_at": "Ran again",
-    "start_date": "From",
-    "end_date": "To",
-    "date_range_start": "From",
-    "date_range_end": "To",
+    "description": "What happened",
+    "start_date": "From day",
+    "end_date": "To day",
+    "date_range_start": "From day",
+    "date_range_end": "To day",
+    "model_name": "Model",
+    "dataset_key": "or one dataset",
+    "parameters.metric": "Metric",
     "parameters.horizon_hours": "Hours ahead",
-    "parameters.trained_until": "Trained until",
+    "parameters.trained_until": "The machine ran well until",
     "parameters.false_events_a_week": "False events a week",
     "parameters.strictness": "Strictness",
+    "parameters.failures": "When it failed",
+    "analysis_types": "Analyses in it",
+    "send_at": "At",
+    "frequency": "How often",
+    "recipients": "Send to",
+    "delivery": "As",
+    "tenant_id": "Tenant",
+    "days": "Valid for",
 }
-_FIELD = re.compile(r"(^|; )([a-z_]+(?:\.[a-z_]+)*)(?:\.\d+)?: ")
+# In the middle of a sentence only a name that is no word of its own is a field's.
+_NAMES = sorted((name for name in LABELS if {"_", "."} & set(name)), key=len, reverse=True)
+_NAMED = re.compile(rf"(?<![\w./{{\"])({'|'.join(map(re.escape, _NAMES))})(?:\.\d+)?(?![\w/}}\"])")
+_FIELD = re.compile(r"(^|; )([a-z_]+(?:\.[a-z_]+)*(?:\.\d+)?): ")
 _ROUTE = re.compile(rf"({'|'.join(map(re.escape, PAGES))})(?=\s|$)")
 
 
 def in_pages(detail: str, root: str) -> str:
     """The error's detail with links to pages; `root` is the way from the open page up to the first one."""
     parts = []
-    for part in _ROUTE.split(_FIELD.sub(_labelled, detail)):
+    for part in _ROUTE.split(in_labels(detail)):
         path, name = PAGES.get(part, (None, part))
         parts.append(escape(name) if path is None else Markup('<a href="{}{}">{}</a>').format(root, path, name))
     return Markup("").join(parts)
 
 
+def in_labels(detail: str) -> str:
+    """The error's detail with the fields as the forms label them."""
+    return _NAMED.sub(lambda found: label(found[1]), _FIELD.sub(_labelled, detail))
+
+
 def label(field: str) -> str:
-    """What the forms call a field of the API."""
-    return LABELS.get(re.sub(r"\.\d+$", "", field), field)
+    """How the forms label a field of the API: `device_ids.1` is "Machines"."""
+    name = re.sub(r"\.\d+$", "", field)
+    words = name if "." in name else name.replace("_", " ").capitalize()
+    return LABELS.get(name, words)
 
 
 def _labelled(found: re.Match[str]) -> str:

@@ -12,7 +12,7 @@
 import { localTime } from "./time.js";
 import { zone } from "./preferences.js";
 import { connectionLost } from "./connection.js";
-import { formatNumber, formatTick } from "./number.js";
+import { formatNumber, formatTicks } from "./number.js";
 
 const ROWS_PER_PAGE = 50;
 const READ_AFTER_MS = 250;
@@ -23,7 +23,15 @@ const INTERVALS = {
   day: [0, { dateStyle: "medium" }], month: [0, { month: "long", year: "numeric" }],
 };
 const MOMENT = [0, { dateStyle: "medium", timeStyle: "medium" }];
+// A value between two gaps: it has no line, and is drawn as a dot.
+const alone = (values) => values.flatMap((value, i) => (value != null && values[i - 1] == null && values[i + 1] == null ? [i] : []));
 const bandOf = (one) => (one.band ? [`${one.band} from`, `${one.band} to`] : ["lowest", "highest"]);
+
+// The range, moved back where it would reach beyond now, or beyond `latest` if that is later.
+export function bounded([from, to], latest) {
+  const beyond = Math.max(0, to - Math.max(Date.now() / 1000, latest));
+  return [from - beyond, to - beyond];
+}
 
 class Chart {
   constructor(figure) {
@@ -63,6 +71,7 @@ class Chart {
       const answer = await response.json();
       if (!response.ok) { this.clear(answer.detail); return; }
       this.data = answer;
+      this.latest ??= answer.end;
       this.at = null;
       this.draw();
       this.table(0);
@@ -108,7 +117,7 @@ class Chart {
       const isPoints = one.style === "points";
       series.push({
         label: one.label, stroke, width: isPoints ? 0 : 1.5, value, paths: bars, fill: bars && stroke,
-        points: { show: isPoints || undefined, size: isPoints ? 6 : 4 }, spanGaps: false,
+        points: { show: isPoints || undefined, size: 6, filter: (_, i, isShown) => (isShown || bars ? null : alone(one.values)) }, spanGaps: false,
       });
       if (one.low) {
         const edge = { stroke: "transparent", width: 0, value, points: { show: false }, spanGaps: false };
@@ -127,7 +136,7 @@ class Chart {
       scales: { x: { range: () => [this.data.start, this.data.end] }, y: { range: (_, low, high) => this.range(low, high, limits) } },
       axes: [
         { ...axis, values: (_, marks, _axis, _space, step) => marks.map((mark, i) => timeTick(mark, step, i === 0, this.zone())) },
-        { ...axis, size: 72, values: (_, marks) => marks.map((mark) => formatTick(mark, unit)) },
+        { ...axis, size: 72, values: (_, marks) => formatTicks(marks, unit) },
       ],
       series, bands,
       cursor: { drag: { x: "zoom" in this.figure.dataset, y: false, setScale: false } },
@@ -144,7 +153,8 @@ class Chart {
     const values = [low, high, ...limits.map((limit) => limit.value)];
     if (this.data.series.some((one) => one.style === "bars")) values.push(0);
     const from = Math.min(...values), to = Math.max(...values), margin = (to - from || Math.abs(to) || 1) * 0.06;
-    return [from === 0 ? 0 : from - margin, to === 0 ? 0 : to + margin];
+    // What is never below zero has no axis below it.
+    return [from >= 0 ? Math.max(0, from - margin) : from - margin, to <= 0 ? Math.min(0, to + margin) : to + margin];
   }
 
   spans(plot, colour) {
@@ -211,7 +221,7 @@ class Chart {
   zoomByKey(key, at) {
     if (key === "0") { this.zoom(null); return; }
     const middle = this.data.time[at], half = ((this.data.end - this.data.start) / 2) * (key === "+" ? 0.5 : 2);
-    this.zoom([middle - half, middle + half]);
+    this.zoom(bounded([middle - half, middle + half], this.latest));
   }
 
   read(at) {

@@ -1,4 +1,6 @@
 import { watchConnection } from "./connection.js";
+import { watchCopies } from "./copy.js";
+import { watchFocus } from "./focus.js";
 import { watchDoubleClicks, watchNotices, watchRemembered } from "./notices.js";
 import { watchUnits } from "./number.js";
 import { watchTimes } from "./time.js";
@@ -7,9 +9,9 @@ watchTimes();
 watchUnits();
 watchConnection();
 watchNotices();
+watchFocus();
+watchCopies();
 watchDoubleClicks();
 watchRemembered();
 // What is newest is in sight, also where a table is wider than the screen.
 for (const table of document.querySelectorAll(".heat")) table.parentElement.scrollLeft = table.parentElement.scrollWidth;
-// On a phone the names of pages and tabs scroll: the open one is in sight.
-for (const open of document.querySelectorAll(".top nav [aria-current], .tabs [aria-current]")) open.scrollIntoView({ block: "nearest", inline: "center" });

@@ -1,6 +1,26 @@
 // What a request was told stays until it succeeds, or until somebody does something else; parts that renew themselves do
-// not clear it. What an earlier request had done is not said beside it.
+// not clear it. What an earlier request had done is not said beside it. The fields that it names are marked in the form.
 let refused;
+
+function mark(form) {
+  unmark();
+  const notice = document.querySelector("#notice [data-fields]"), wrong = [];
+  for (const name of notice?.dataset.fields.split("|") ?? []) {
+    const label = name && [...form.querySelectorAll("label, legend")].find((one) => one.textContent.trim().startsWith(name));
+    const field = label?.control ?? label?.closest("fieldset");
+    if (field) wrong.push(field);
+  }
+  for (const field of wrong) { field.setAttribute("aria-invalid", "true"); field.setAttribute("aria-describedby", `${field.getAttribute("aria-describedby") ?? ""} notice`.trim()); }
+  (wrong[0]?.matches("fieldset") ? wrong[0].querySelector("input") : wrong[0])?.focus();
+}
+
+function unmark() {
+  for (const field of document.querySelectorAll("[aria-invalid]")) {
+    field.removeAttribute("aria-invalid");
+    const others = field.getAttribute("aria-describedby").replace(/ ?\bnotice$/, "");
+    if (others) field.setAttribute("aria-describedby", others); else field.removeAttribute("aria-describedby");
+  }
+}
 
 export function watchNotices() {
   document.addEventListener("htmx:after:request", (event) => {
@@ -8,7 +28,15 @@ export function watchNotices() {
     if (response.status >= 400) {
       refused = source;
       if (request.method !== "GET") for (const done of document.querySelectorAll(".done:not([data-keep])")) done.remove();
-    } else if (source === refused || source.matches("form, button, a, input, select")) document.getElementById("notice").replaceChildren();
+    } else if (source === refused || source.matches("form, button, a, input, select")) {
+      document.getElementById("notice").replaceChildren();
+      unmark();
+    }
+  });
+  document.addEventListener("htmx:after:swap", (event) => {
+    const { response, request, sourceElement: source } = event.detail.ctx;
+    const form = source.closest("form");
+    if (form && response.status === 422 && request.method !== "GET") mark(form);
   });
 }
 

@@ -7,27 +7,35 @@ const OWN_PREFIX = { kWh: 1 };
 export function formatNumber(value, unit = "", digits = 3) {
   if (value == null || !Number.isFinite(value)) return "–";
   if (unit === "°C" && preference("temperature") === "F") { value = value * 9 / 5 + 32; unit = "°F"; }
-  if (unit in PREFIXED && value) {
-    const names = PREFIXED[unit];
-    let index = OWN_PREFIX[unit] ?? 0;
-    while (Math.abs(value) >= 999.5 && index + 1 < names.length) { value /= 1000; index += 1; }
-    while (Math.abs(value) < 0.9995 && index > 0) { value *= 1000; index -= 1; }
-    unit = names[index];
-  }
-  const text = digitsOf(value, digits);
-  return unit && unit !== "1" ? `${text}\u00a0${unit}` : text;
+  const [factor, name] = prefixed(value, unit), text = digitsOf(value * factor, digits);
+  return withUnit(text, name);
+}
+
+const withUnit = (text, unit) => (unit && unit !== "1" ? `${text}\u00a0${unit}` : text);
+const grouped = (value) => value.toLocaleString("en", { maximumFractionDigits: 20 }).replaceAll(",", "\u202f");
+
+// What a value is multiplied by to stand with the prefix that fits, and the unit with this prefix.
+function prefixed(value, unit) {
+  if (!(unit in PREFIXED) || !value) return [1, unit];
+  const names = PREFIXED[unit];
+  let index = OWN_PREFIX[unit] ?? 0, factor = 1;
+  while (Math.abs(value * factor) >= 999.5 && index + 1 < names.length) { factor /= 1000; index += 1; }
+  while (Math.abs(value * factor) < 0.9995 && index > 0) { factor *= 1000; index -= 1; }
+  return [factor, names[index]];
 }
 
 function digitsOf(value, digits) {
   const size = Math.abs(value);
-  if (Number.isInteger(value) || size >= 10 ** digits) return Math.round(value).toLocaleString("en").replaceAll(",", "\u202f");
+  if (Number.isInteger(value) || size >= 10 ** digits) return grouped(Math.round(value));
   if (size < 1e-4) return value.toExponential(digits - 1);
   return value.toFixed(Math.max(0, digits - 1 - Math.floor(Math.log10(size))));
 }
 
-// A mark of an axis: as many digits as it needs.
-export function formatTick(value, unit = "") {
-  return formatNumber(value, unit).replace(/(\.\d*?)0+(?=\D|$)/, "$1").replace(/\.(?=\D|$)/, "");
+// The marks of an axis: all with the same prefix, each with as many digits as it needs.
+export function formatTicks(values, unit = "") {
+  if (unit === "°C" && preference("temperature") === "F") return values.map((value) => formatNumber(value, unit));
+  const [factor, name] = prefixed(Math.max(...values.map(Math.abs)), unit);
+  return values.map((value) => withUnit(grouped(Number((value * factor).toPrecision(9))), name));
 }
 
 // Figures that the server wrote and that the reader may want in another unit.

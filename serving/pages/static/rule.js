@@ -32,7 +32,8 @@ if (form) {
     if (!values.length) return;
     const low = values.reduce((a, b) => Math.min(a, b)), high = values.reduce((a, b) => Math.max(a, b)), now = number.value ? numberOf(number.value) : high;
     const margin = (high - low || Math.abs(high) || 1) * 0.1;
-    slider.min = Math.min(low - margin, now); slider.max = Math.max(high + margin, now);
+    // What is never below zero is not watched there.
+    slider.min = Math.min(low < 0 ? low - margin : Math.max(0, low - margin), now); slider.max = Math.max(high + margin, now);
     slider.value = now;
   });
   shown();

@@ -1,5 +1,5 @@
 // The charts of a machine move together, and the address and the links to CSV follow, so that they can be shared.
-import { chartOf } from "./chart.js";
+import { bounded, chartOf } from "./chart.js";
 
 const place = document.getElementById("charts");
 const figures = () => [...place.querySelectorAll("figure[data-chart]")];
@@ -7,7 +7,7 @@ let range = [place.dataset.start, place.dataset.end].map((text) => Date.parse(te
 const first = range;
 
 function show(next, source) {
-  range = next ?? first;
+  range = bounded(next ?? first, first[1]);
   const times = range.map((seconds) => new Date(seconds * 1000).toISOString());
   for (const figure of figures()) {
     const chart = chartOf(figure);

@@ -148,7 +148,7 @@ def test_a_report_is_asked_for_and_shown_in_place(client: TestClient, session: S
 def test_a_report_of_several_machines_and_a_new_edition(client: TestClient, session: Session) -> None:
     browser = Browser(client)
     days = {"start_date": "2026-02-01", "end_date": "2026-02-07"}
-    of_all = browser.send("/reports", scope="fleet", device_ids="", analysis_types="anomaly", **days)
+    of_all = browser.send("/reports", scope="fleet", formats="pdf", analysis_types="anomaly", **days)
     assert of_all.status_code == 204, of_all.text
     assert "all machines" in browser.page("/reports")
     (job,) = client.get("/api/reports/jobs").json()["data"]

@@ -115,3 +115,23 @@ def test_cards_and_the_sum_have_the_same_day(client: TestClient, stores: Stores)
     assert total
     assert card
     assert total[1] == card[1]
+
+
+def test_a_machine_that_never_sent_is_one_of_those_that_are_not_heard_from(client: TestClient, stores: Stores) -> None:
+    register(client, "D1")
+    register(client, "D2")
+    send(stores, "D1", 5)
+    shown = page(client, "/home/intake", PART)
+    heard = re.search(r"<dt>devices heard from</dt><dd>([^<]*)</dd><dd[^>]*>([^<]*)<", shown)
+    assert heard
+    assert heard[1] == "1 of 2"
+    assert heard[2].endswith("1 never")
+
+
+def test_a_machine_that_sends_other_metrics_is_not_called_silent(client: TestClient, stores: Stores) -> None:
+    register(client, "D1")
+    seen_ago(stores, "D1", 5 * MINUTE, 60)
+    now = microseconds(utc_now()) - SECOND
+    stores.telemetry.write([Reading(device_id="D1", time=now, metrics={"temperature": 40.0}, received_at=now)])
+    states = re.findall(r'<rect class="state-(\w+)"', page(client, "/machines/D1", PART))
+    assert states == ["silent", "unknown"]
