@@ -12,7 +12,7 @@ from sqlmodel import Session
 from assets.datasets import Exported, TelemetryReader, energy_of, export_day, state_totals_of
 from assets.energy import EnergyFigures, StateFigures, counted_devices, standby
 from assets.pictures import day_picture
-from orchestration.datasets.checks import show_checks_of_closed_days
+from orchestration.datasets.checks import record_checks, show_checks_of_closed_days
 from orchestration.datasets.observations import DEVICE_HISTORY, TELEMETRY, TELEMETRY_DATASET, observing
 from orchestration.metadata import (
     api_page,
@@ -87,24 +87,33 @@ def telemetry_dataset(context: dg.AssetExecutionContext, config: ExportConfig, p
             raise dg.Failure(
                 f"devices: {', '.join(unknown)} is not registered and has no telemetry.", allow_retries=False
             )
-        attempts, errors = 0, dict[str, Exception]()
-        with observing(context.instance, stores.session) as observed:
-            for day in run_days:
-                device_ids = devices_to_export(stores.session, day, config)
-                exported = _export(context, stores, day, device_ids, errors)
-                context.add_asset_metadata(day_metadata(stores, day, exported), partition_key=day.isoformat())
-                observed.add(day, exported)
-                attempts += len(device_ids)
+        made, errors, attempts = dict[date, dict[str, Any]](), dict[date, dict[str, Exception]](), 0
+        try:
+            with observing(context.instance, stores.session) as observed:
+                for day in run_days:
+                    device_ids = devices_to_export(stores.session, day, config)
+                    exported, failed = _export(context, stores, day, device_ids)
+                    observed.add(day, exported)
+                    attempts += len(device_ids)
+                    if failed:
+                        errors[day] = failed
+                    else:
+                        made[day] = day_metadata(stores, day, exported)
+        except Exception:
+            _keep(context, stores, made)
+            raise
         if errors:
-            named = "; ".join(f"{name}: {error}" for name, error in list(errors.items())[:MAX_NAMED_ERRORS])
-            raise dg.Failure(f"{len(errors)} of {attempts} files could not be exported: {named}")
+            _keep(context, stores, made)
+            raise _failure(errors, attempts, len(run_days))
+        for day, metadata in made.items():
+            context.add_asset_metadata(metadata, partition_key=day.isoformat())
 
 
 def _export(
-    context: dg.AssetExecutionContext, stores: Stores, day: date, device_ids: list[str], errors: dict[str, Exception]
-) -> list[Exported]:
-    """Export each device; an error of one is added to `errors`, but a store that is unavailable ends the run."""
-    exported = []
+    context: dg.AssetExecutionContext, stores: Stores, day: date, device_ids: list[str]
+) -> tuple[list[Exported], dict[str, Exception]]:
+    """Export each device; the errors are those of single devices. A store that is unavailable ends the run."""
+    exported, errors = [], dict[str, Exception]()
     for device_id in device_ids:
         try:
             file = export_day(stores, device_id, day)
@@ -112,10 +121,32 @@ def _export(
             raise
         except Exception as error:
             context.log.exception(f"{device_id} on {day} could not be exported")
-            errors[f"{device_id} on {day}"] = error
+            errors[device_id] = error
         else:
             exported += [file] if file else []
-    return exported
+    return exported, errors
+
+
+def _failure(errors: Mapping[date, Mapping[str, Exception]], attempts: int, days: int) -> dg.Failure:
+    """Says which days failed, and of the first devices why."""
+    reasons = [
+        f"{device_id} on {day}: {error}" for day, failed in errors.items() for device_id, error in failed.items()
+    ]
+    files = f"{len(reasons)} of {attempts} files could not be exported: {'; '.join(reasons[:MAX_NAMED_ERRORS])}"
+    if days == 1:
+        return dg.Failure(files)
+    failed = "1 day failed" if len(errors) == 1 else f"{len(errors)} days failed"
+    return dg.Failure(f"{failed}: {', '.join(map(str, errors))}; the other days of {days} stand. {files}")
+
+
+def _keep(context: dg.AssetExecutionContext, stores: Stores, made: Mapping[date, dict[str, Any]]) -> None:
+    """Report the days that a failing run has made, with their checks: Dagster takes no result from such a run."""
+    stores.session.rollback()
+    for day, metadata in made.items():
+        metadata["run"] = dg.MetadataValue.dagster_run(context.run.run_id)
+        event = dg.AssetMaterialization(TELEMETRY_DATASET, partition=day.isoformat(), metadata=metadata)
+        context.instance.report_runless_asset_event(event)
+        record_checks(context.instance, stores.session, day)
 
 
 def devices_to_export(session: Session, day: date, config: ExportConfig) -> list[str]:

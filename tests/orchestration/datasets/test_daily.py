@@ -295,6 +295,37 @@ def test_a_device_that_cannot_be_exported_does_not_hold_the_others(
     assert {d.device_id for d in stores.session.exec(select(Dataset))} == {"D1", "D3"}
 
 
+@pytest.mark.parametrize("with_checks", [True, False])
+def test_a_day_that_fails_in_a_range_does_not_hide_the_others(
+    stores: Stores, kept_instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch, *, with_checks: bool
+) -> None:
+    store(stores, *(reading(number * DAY_MINUTES) for number in range(3)))
+    days = [DAY + timedelta(days=number) for number in range(3)]
+
+    def fails_on_the_second_day(stores: Stores, device_id: str, day: date) -> Exported | None:
+        if day == days[1]:
+            raise ValueError("cannot be read")
+        return export_day(stores, device_id, day)
+
+    monkeypatch.setattr(daily, "export_day", fails_on_the_second_day)
+    job = defs().resolve_job_def("closed_day_job" if with_checks else "dataset_job")
+    run = job.execute_in_process(
+        instance=kept_instance, raise_on_error=False,
+        tags={"dagster/asset_partition_range_start": f"{days[0]}", "dagster/asset_partition_range_end": f"{days[2]}"},
+    )  # fmt: skip
+    assert not run.success
+    (failure,) = (event.step_failure_data.user_failure_data for event in run.all_events if event.is_step_failure)
+    assert failure
+    assert failure.description == (
+        "1 day failed: 2026-02-13; the other days of 3 stand. 1 of 3 files could not be exported: D1 on 2026-02-13:"
+        " cannot be read"
+    )
+    made = kept_instance.get_materialized_partitions(TELEMETRY_DATASET)
+    assert made == {f"{days[0]}", f"{days[2]}"}
+    for day in (days[0], days[2]):
+        assert shown_checks(kept_instance, day) == catalogued(stores, day)
+
+
 def test_a_store_that_is_away_fails_the_run_and_leaves_the_marks(
     stores: Stores, platform: Platform, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
