@@ -145,7 +145,7 @@ def _fitted(
         reasons = "; ".join(f"{name} {reason}" for name, reason in left_out.items())
         raise CannotAnalyse(f"{reasons}. Choose more days, or another model.")
     maes = {name: test.mae(path) for name, path in paths.items()}
-    weights, scale = weights_of(maes), mase_scale(hours.values, origins[0])
+    weights, scale = weights_of(test, paths), mase_scale(hours.values, origins[0])
     together = combined_in_test(test, paths) if len(paths) > 1 else paths[next(iter(paths))]
     plain = {name: bounded(hours, origins, path, limit) for name, path in baselines(hours, origins, tested).items()}
     figures = accuracy(test, together, plain, scale)

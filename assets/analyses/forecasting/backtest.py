@@ -1,7 +1,7 @@
 """The test on the past: what models would have forecast at past moments, how far off, and the mean of them.
 
-The combined forecast is a mean that is weighted by the errors: it loses to no model by much, where choosing one model
-can lose a lot. J. M. Bates, C. W. J. Granger: The Combination of Forecasts (1969).
+The combined forecast is a weighted mean: it loses to no model by much, where choosing one model can lose a lot.
+J. M. Bates, C. W. J. Granger: The Combination of Forecasts (1969).
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,11 +14,13 @@ from assets.analyses.forecasting.calendar import DAY, Slots
 from assets.analyses.forecasting.history_needed import MIN_ORIGINS
 from assets.analyses.forecasting.hours import Hours
 from assets.analyses.forecasting.models import MODELS
-from storage.arrays import Floats, Mask
+from storage.arrays import Floats, Indices, Mask
 
 MAX_ORIGINS = 48
 NEWEST_DAYS = 60
 EXPONENT = 8  # on the series of `energy evaluate` it was a little better than 4
+STEPS, RATE = 500, 0.2  # towards the weights with which the mean is least off
+PRIOR_ORIGINS = 10  # with as many origins, those weights and the ones by single errors count alike
 PARTS = 4  # a part's combined forecast is weighted by the errors of the others
 
 
@@ -77,11 +79,43 @@ def candidates_of(model_name: str, first_origin: int) -> tuple[list[str], dict[s
     return [name for name in names if name not in too_short], too_short
 
 
-def weights_of(maes: Mapping[str, float]) -> dict[str, float]:
-    """Weights in proportion to 1/error⁸, which add up to 1."""
-    best = max(min(maes.values()), 1e-12)
-    raw = {name: (best / max(mae, best)) ** EXPONENT for name, mae in maes.items()}
-    return {name: weight / sum(raw.values()) for name, weight in raw.items()}
+def weights_of(test: Backtest, paths: Mapping[str, Floats], rows: Indices | None = None) -> dict[str, float]:
+    """Weights that add up to 1, from the errors at all origins or at some (`rows`).
+
+    They lie between weights in proportion to 1/error⁸ and, the more of them the more origins there are, those with
+    which the mean of the models is least off: models whose errors differ help each other.
+    """
+    rows = np.arange(len(test.origins)) if rows is None else rows
+    judged = test.judged[rows]
+    if not judged.any():
+        judged = np.ones(judged.shape, bool)
+    true = test.true[rows][judged]
+    models = np.stack([path[rows][judged] for path in paths.values()])
+    by_error = _by_errors(np.abs(models - true).mean(axis=1))
+    share = len(rows) / (len(rows) + PRIOR_ORIGINS)
+    weights = share * _least_off(models, true, by_error) + (1 - share) * by_error
+    return dict(zip(paths, weights.tolist(), strict=True))
+
+
+def _by_errors(maes: Floats) -> Floats:
+    raw = (max(maes.min(), 1e-12) / np.maximum(maes, 1e-12)) ** EXPONENT
+    weights: Floats = raw / raw.sum()
+    return weights
+
+
+def _least_off(models: Floats, true: Floats, weights: Floats) -> Floats:
+    """The weights of the mean with the least mean absolute error, from given ones on.
+
+    Exponentiated gradient descent keeps them positive, with 1 as their sum: J. Kivinen, M. K. Warmuth: Exponentiated
+    Gradient versus Gradient Descent for Linear Predictors (1997).
+    """
+    scale = max(float(np.abs(true - weights @ models).mean()), 1e-12)
+    for step in range(STEPS):
+        gradient = np.sign(weights @ models - true) @ models.T / (len(true) * scale)
+        change = -RATE / np.sqrt(1 + step / 20) * (gradient - weights @ gradient)
+        raw = weights * np.exp(np.clip(change, -30, 30))
+        weights = raw / raw.sum()
+    return weights
 
 
 def combined(paths: Mapping[str, Floats], weights: Mapping[str, float]) -> Floats:
@@ -91,10 +125,9 @@ def combined(paths: Mapping[str, Floats], weights: Mapping[str, float]) -> Float
 
 def combined_in_test(test: Backtest, paths: Mapping[str, Floats]) -> Floats:
     """What the combination would have forecast: each part of the origins with weights from the other parts."""
-    errors = {name: test.errors(path) for name, path in paths.items()}
     result = np.empty_like(test.true)
     for part in np.array_split(np.arange(len(test.origins)), PARTS):
         others = np.setdiff1d(np.arange(len(test.origins)), part)
-        maes = {name: float(np.nanmean(error[others])) for name, error in errors.items()}
-        result[part] = combined({name: path[part] for name, path in paths.items()}, weights_of(maes))
+        weights = weights_of(test, paths, others)
+        result[part] = combined({name: path[part] for name, path in paths.items()}, weights)
     return result

@@ -9,7 +9,7 @@ from assets.analyses.forecasting.hours import Fit, Hours
 from assets.analyses.forecasting.models import MODELS
 from storage.arrays import Floats
 
-MIN_WEIGHT = 0.01
+MIN_WEIGHT = 0.05
 
 
 @dataclass(frozen=True)

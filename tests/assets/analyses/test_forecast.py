@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from assets.analyses import CannotAnalyse, DeviceContext, ForecastParameters, Result, analyse
 from assets.analyses.energy_totals import Ahead, totals
-from assets.analyses.forecasting.backtest import choose_origins, weights_of
+from assets.analyses.forecasting.backtest import Backtest, choose_origins, weights_of
 from assets.analyses.forecasting.bands import bands_of
 from assets.analyses.forecasting.baselines import SAME_KIND, WEEK_BEFORE, baselines, week_profile
 from assets.analyses.forecasting.calendar import LocalHours, Slots
@@ -172,9 +172,29 @@ def test_origins_go_around_the_clock() -> None:
 
 
 def test_weights_follow_the_errors() -> None:
-    weights = weights_of({"good": 1.0, "poor": 2.0})
-    assert weights == {"good": pytest.approx(256 / 257), "poor": pytest.approx(1 / 257)}
-    assert weights_of({"exact": 0.0, "poor": 1.0})["exact"] == pytest.approx(1.0)
+    true = np.tile(daily(1), (40, 1))
+    noise = np.random.default_rng(4).normal(0, 50, (2, *true.shape))
+    test = Backtest(list(range(40)), true, np.ones(true.shape, bool), slots(40))
+
+    def weights(**models: Array) -> dict[str, float]:
+        found = weights_of(test, {name: true + errors for name, errors in models.items()})
+        assert sum(found.values()) == pytest.approx(1)
+        assert min(found.values()) >= 0
+        return found
+
+    assert weights(good=noise[0], poor=2 * noise[0])["good"] > 0.99
+    assert weights(exact=0 * noise[0], poor=noise[0])["exact"] == pytest.approx(1)
+    assert weights(good=noise[0], other=1.2 * noise[1])["other"] > 0.3  # by its error alone it would have 0.19
+    assert weights(above=noise[0] + 50, below=noise[1] - 50)["above"] == pytest.approx(0.5, abs=0.1)
+
+
+def test_few_origins_choose_no_weights_that_only_they_support() -> None:
+    true = np.tile(daily(1), (2, 1))
+    noise = np.random.default_rng(4).normal(0, 50, (2, *true.shape))
+    test = Backtest([0, 1], true, np.ones(true.shape, bool), slots(2))
+    weights = weights_of(test, {"first": true + noise[0] + 60, "second": true + noise[0] - 40})
+    by_error = (np.abs(noise[0] + 60).mean() / np.abs(noise[0] - 40).mean()) ** 8
+    assert weights["second"] == pytest.approx(by_error / (1 + by_error), abs=0.1)
 
 
 def test_one_absurd_reading_is_left_out_and_named() -> None:
