@@ -50,18 +50,15 @@ class AdviceWords:
             confidence, reason = self.energy_confidence(), "doubtful" if is_much(energy) else reason
         figures = {name: value for name, value in given.items() if value is not None}
         words = {name: self._worded(name, value) for name, value in figures.items()}
-        words |= {"at": language.clock(at, self.measured.data.zone), **said}
-        coverage = language.percent(energy.coverage)
-        length = language.duration(energy.covered / 1e6)
+        coverage, length = language.percent(energy.coverage), language.duration(energy.covered / 1e6)
+        words |= {"at": language.clock(at, self.measured.data.zone), "length": length, "coverage": coverage, **said}
         return Advice(
             kind=kind,
             energy_kwh=concerns,
             confidence=confidence,
             title=language.say(f"advice.{kind}.title"),
             text=language.say(f"advice.{text or kind}.text", **words),
-            reason=language.say(
-                f"advice.because.{reason or 'measured'}", **words | {"coverage": coverage, "length": length}
-            ),
+            reason=language.say(f"advice.because.{reason or 'measured'}", **words),
             figures={**figures, "coverage": energy.coverage, "covered_seconds": energy.covered / 1e6},
         )
 

@@ -34,7 +34,9 @@ class Analysis(Part):
 class Anomaly(Part):
     """An episode of unusual behaviour. `metric` is the channel that showed it most; `why` is an English sentence.
 
-    `kind` is `unusual`, `frozen` (every metric held its value exactly) or `level_change`.
+    `kind` is `unusual`, `frozen` (every metric held its value exactly) or `level_change`. `seconds` is how long it
+    lasted; `end` is its last reading, which stands for one interval. `drivers` are the metrics that showed it, the
+    first one most. `energy_kwh` was used in the quarter hours that it touches, `excess_kwh` more than is usual then.
     """
 
     start: datetime
@@ -44,6 +46,10 @@ class Anomaly(Part):
     points: int | None
     kind: str | None = None
     why: str | None = None
+    seconds: Number | None = None
+    drivers: list[str] = Field(default_factory=list)
+    energy_kwh: Number | None = None
+    excess_kwh: Number | None = None
 
 
 class ForecastPoint(Part):
@@ -64,11 +70,37 @@ class PastPoint(Part):
     value: Number
 
 
+class ForecastMonth(Part):
+    """A calendar month that the forecast reaches into, from its `start` up to `until`, where the forecast ends.
+
+    `expected_kwh` is what was measured before the forecast begins, `measured_kwh`, and the forecast of what follows.
+    The bounds should contain it in 95 % and in 80 % of cases.
+    """
+
+    start: datetime
+    until: datetime
+    measured_kwh: Number | None
+    expected_kwh: Number
+    lower: Number | None
+    upper: Number | None
+    lower_80: Number | None
+    upper_80: Number | None
+
+
 class Forecast(Part):
-    """The forecast of one metric, with the measured values before it."""
+    """The forecast of one metric, with the measured values before it. `months` is empty unless it is of energy."""
 
     metric: str
     unit: str
     points: list[ForecastPoint]
     history: list[PastPoint]
     energy_next_24h_kwh: Number | None
+    months: list[ForecastMonth] = Field(default_factory=list)
+
+
+class FailureRecord(Part):
+    """A recorded failure of the device; `repaired_at` is null if that is not known."""
+
+    failed_at: datetime
+    repaired_at: datetime | None
+    description: str | None

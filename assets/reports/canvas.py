@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+# Of the largest value: an axis shows at least so much.
+MIN_SPAN = 0.004
 FONTS = Path(__file__).parent / "fonts"
 
 
@@ -101,7 +103,14 @@ class Pen:
         return self.language.dated(local.date(), "short" if self.paper.labels < A4.labels else "day")
 
     def label(self, axis: "Axes", unit: str) -> None:
-        """Write the unit above the axis and the numbers beside it."""
+        """Write the unit above the axis and the numbers beside it.
+
+        Values that hardly differ are drawn as a line that is hardly bent, beside short numbers.
+        """
+        low, high = axis.get_ylim()
+        missing = MIN_SPAN * max(abs(low), abs(high)) - (high - low)
+        if missing > 0:
+            axis.set_ylim(low - missing / 2, high + missing / 2)
         text = unit if unit not in ("", "1") else ""
         axis.set_ylabel(text, fontsize=self.paper.letters, color=self.colours["muted"], fontfamily=family(), rotation=0)
         axis.yaxis.label.set_parse_math(False)  # a unit is any text in the device's metadata

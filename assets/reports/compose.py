@@ -9,6 +9,7 @@ from assets.reports.advice_words import AdviceWords
 from assets.reports.comparison import comparisons
 from assets.reports.content import Device, Energy, File, Generator, Kpi, Period, ReportContent
 from assets.reports.energy_rows import energy_rows
+from assets.reports.expected import forecast
 from assets.reports.formatting import Language
 from assets.reports.kpis import kpis
 from assets.reports.load import load
@@ -16,6 +17,7 @@ from assets.reports.measures import Measured
 from assets.reports.methods import energy_rule
 from assets.reports.quality import quality
 from assets.reports.registers import registers
+from assets.reports.results import text
 
 
 def compose(measured: Measured, language: Language | None = None) -> ReportContent:
@@ -39,11 +41,11 @@ def compose(measured: Measured, language: Language | None = None) -> ReportConte
         generated_at=data.generated_at.astimezone(UTC),
         generator=Generator(name="energy-platform", version=data.code_version or version("energy-platform")),
         device=Device(
-            id=findings.text(data.device_id),
-            name=findings.text(data.device_name) or findings.text(data.device_id),
-            type=findings.text(data.device_type),
-            location=findings.text(data.location) if data.location else None,
-            maker=findings.text(data.maker) if data.maker else None,
+            id=text(data.device_id),
+            name=text(data.device_name) or text(data.device_id),
+            type=text(data.device_type),
+            location=text(data.location) if data.location else None,
+            maker=text(data.maker) if data.maker else None,
             max_power_w=data.max_power_w,
         ),
         period=Period(start=data.start.astimezone(UTC), end=data.end.astimezone(UTC), tz=data.zone.key),
@@ -80,10 +82,11 @@ def compose(measured: Measured, language: Language | None = None) -> ReportConte
         analyses=analyses,
         anomalies=anomalies,
         anomalies_outside_period=outside,
-        forecast=findings.forecast(data),
+        forecast=forecast(data),
+        failures=findings.failures(data),
         alerts=alerts,
         alerts_total=total,
         alert_times=findings.alert_times(alerts),
         data_quality=data_quality,
-        files=[File(name=findings.text(d["key"]), sha256=d.get("sha256"), rows=d.get("rows")) for d in data.datasets],
+        files=[File(name=text(d["key"]), sha256=d.get("sha256"), rows=d.get("rows")) for d in data.datasets],
     )

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from assets.reports.analysed import Analysis, Anomaly, Forecast
+from assets.reports.analysed import Analysis, Anomaly, FailureRecord, Forecast
 from assets.reports.noticed import DataQuality, Number, Part
 from assets.reports.sections import Advice, AlertTimes, Comparison, EnergyRows, Load, Register, Risk
 from assets.reports.texts import LanguageCode
@@ -196,8 +196,9 @@ class StateTotal(Part):
 class ReportContent(Part):
     """A report as data. Times are in UTC and unknown values are null. `alerts` has the newest of `alerts_total`.
 
-    Key figures and energies count every reading. The others (comparisons, load, metrics, series) are without the
-    `readings_left_out` readings of power that may be wrong. Labels, notes and rules are texts in `language`.
+    `failures` are those that began in the period, oldest first. Key figures and energies count every reading. The
+    others (comparisons, load, metrics, series) are without the `readings_left_out` readings of power that may be wrong.
+    Labels, notes and rules are texts in `language`.
 
     `states` is empty if the device declares neither `off_below_w` nor `idle_below_w`.
     """
@@ -226,6 +227,7 @@ class ReportContent(Part):
     anomalies: list[Anomaly]
     anomalies_outside_period: int
     forecast: Forecast | None
+    failures: list[FailureRecord] = Field(default_factory=list)
     alerts: list[Alert]
     alerts_total: int
     alert_times: AlertTimes

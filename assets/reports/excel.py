@@ -13,11 +13,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from assets.reports import excel_quality, excel_sections
+from assets.reports import excel_analyses, excel_quality, excel_sections
 from assets.reports.analysed import Analysis
 from assets.reports.budget import Budget
 from assets.reports.content import ReportContent
-from assets.reports.excel_charts import energy_chart, forecast_chart
+from assets.reports.excel_charts import energy_chart
 from assets.reports.excel_sections import unit_of, value_of
 from assets.reports.excel_sheets import (
     COUNT,
@@ -34,7 +34,6 @@ from assets.reports.excel_sheets import (
     array_pattern,
 )
 from assets.reports.formatting import DASH, Language
-from assets.reports.wording import Wording
 from storage.times import DAY
 
 if TYPE_CHECKING:
@@ -70,9 +69,11 @@ def workbook(content: ReportContent, readings: pa.Table, folder: Path, budget: B
             summary.insert_chart("F2", energy_chart(sheets, len(content.daily), _without_doubtful(content)))
         for number, part in enumerate(_parts(readings), 1):
             _readings(sheets, content, part, number, budget)
-        _anomalies(sheets, content)
-        _forecast(sheets, content)
-        excel_sections.risk(sheets, content, _empty(sheets, content, "prediction"))
+        excel_analyses.anomalies(sheets, content)
+        excel_analyses.forecast(sheets, content)
+        excel_analyses.forecast_months(sheets, content)
+        excel_analyses.failures(sheets, content)
+        excel_analyses.risk(sheets, content)
         _alerts(sheets, content)
         excel_quality.data_quality(sheets, content)
         excel_quality.findings(sheets, content)
@@ -124,6 +125,9 @@ def _how_made(sheets: Sheets, analysis: Analysis) -> str | None:
     """When an analysis was made, and whether its data have changed since."""
     language = sheets.language
     made = language.date_time(analysis.completed_at, sheets.zone) if analysis.completed_at else None
+    if made and analysis.covers_start and analysis.covers_end:
+        start, end = (language.clock(moment, sheets.zone) for moment in (analysis.covers_start, analysis.covers_end))
+        made = f"{made}; {language.say('excel.covers', start=start, end=end)}"
     if not analysis.changed_days:
         return made
     days = language.count(analysis.changed_days, "day_dative")
@@ -218,48 +222,6 @@ def _excel_days(times: pa.ChunkedArray, zone: str) -> Any:
     """The times as Excel's number of days, on the wall clock of a time zone."""
     local = pc.local_timestamp(times.cast(pa.timestamp("us", tz=zone)))
     return local.cast(pa.int64()).to_numpy().astype(np.float64) / DAY + EPOCH_DAY
-
-
-def _empty(sheets: Sheets, content: ReportContent, analysis_type: str) -> str:
-    """What an empty sheet of an analysis says: that it found nothing, or why there is none."""
-    analysis = content.analysis(analysis_type)
-    if analysis is None:
-        return sheets.language.say("excel.not_asked")
-    if analysis.status == "missing":
-        return sheets.language.say("excel.not_analysed", reason=analysis.reason or "")
-    return sheets.language.say("excel.none")
-
-
-def _anomalies(sheets: Sheets, content: ReportContent) -> None:
-    language = sheets.language
-    columns = [
-        sheets.time_column(language.say("excel.start")),
-        sheets.time_column(language.say("excel.end")),
-        Column(language.say("excel.channel"), 20, TEXT),
-        Column(language.say("excel.score"), 12, NUMBER),
-        Column(language.say("excel.readings_count"), 12, COUNT),
-        Column(language.say("column.happened"), 70, TEXT),
-    ]
-    wording = Wording(language, content.metrics, content.data_quality.cadence_seconds)
-    rows = (
-        (a.start, a.end, language.metric(a.metric), a.score, a.points, wording.anomaly(a)) for a in content.anomalies
-    )
-    sheets.table(language.say("excel.anomalies"), columns, rows, empty=_empty(sheets, content, "anomaly"))
-
-
-def _forecast(sheets: Sheets, content: ReportContent) -> None:
-    forecast, say = content.forecast, sheets.language.say
-    unit = f" ({forecast.unit})" if forecast and forecast.unit else ""
-    titles = ("expected", "lower_95", "upper_95", "lower_80", "upper_80")
-    columns = [
-        sheets.time_column(say("excel.time")),
-        *(Column(f"{say(f'excel.{title}')}{unit}", 16, NUMBER) for title in titles),
-    ]
-    points = forecast.points if forecast else []
-    rows = ((p.timestamp, p.value, p.lower, p.upper, p.lower_80, p.upper_80) for p in points)
-    sheet = sheets.table(say("excel.forecast"), columns, rows, empty=_empty(sheets, content, "forecast"))
-    if points:
-        sheet.insert_chart("H2", forecast_chart(sheets, len(points), unit))
 
 
 def _alerts(sheets: Sheets, content: ReportContent) -> None:

@@ -1,6 +1,5 @@
 """Sheets of the workbook for a report's sections beyond its readings: what to do, comparison, load, meters and risk."""
 
-from collections.abc import Iterator, Sequence
 from typing import Any
 
 from assets.reports.content import Kpi, ReportContent
@@ -8,7 +7,6 @@ from assets.reports.excel_charts import duration_chart
 from assets.reports.excel_sheets import COUNT, NUMBER, SHARE, TEXT, Alone, Column, Share, Sheets, number_pattern
 from assets.reports.formatting import SHARES
 from assets.reports.sections import Compared
-from storage.times import HOUR, SECOND
 
 # The key figures that tell of the load.
 OF_LOAD = (
@@ -80,7 +78,7 @@ def _compared(figure: Compared) -> tuple[Any, ...]:
     now, before = (None if value is None else _cell(figure.key, value) for value in (figure.value, figure.earlier))
     if figure.key not in SHARES:
         return now, before, figure.change, None
-    return now, before, None, None if figure.difference is None else figure.difference * 100
+    return now, before, None, None if figure.difference is None else round(figure.difference * 100, 1) + 0.0
 
 
 def _cell(key: str, value: float) -> Alone | Share:
@@ -139,40 +137,3 @@ def registers(sheets: Sheets, content: ReportContent) -> None:
         for r in content.registers
     )
     sheets.table(say("excel.registers"), columns, rows)
-
-
-def risk(sheets: Sheets, content: ReportContent, empty: str) -> None:
-    """The risk of failure, if it was asked for: how high, how well tested, and on what it depends."""
-    if content.analysis("prediction") is None:
-        return
-    say = sheets.language.say
-    columns = [
-        Column(say("excel.figure"), 44, TEXT),
-        Column(say("excel.amount"), 16, NUMBER),
-        sheets.time_column(say("excel.as_of")),
-    ]
-    sheets.table(say("excel.risk"), columns, list(_risk(sheets, content)), empty=empty)
-
-
-def _risk(sheets: Sheets, content: ReportContent) -> Iterator[Sequence[Any]]:
-    found, language, say = content.risk, sheets.language, sheets.language.say
-    if found is None:
-        return
-    horizon = None if found.horizon_hours is None else language.duration(found.horizon_hours * HOUR / SECOND)
-    within = say("excel.probability") if horizon is None else say("excel.probability_within", horizon=horizon)
-    yield within, Share(found.probability), found.as_of
-    for key, count in (
-        ("failures_learnt_from", found.failures_learnt_from),
-        ("failures_tested", found.failures_tested),
-        ("failures_found", found.failures_found),
-    ):
-        yield say(f"excel.{key}"), None if count is None else Alone(count)
-    if found.false_alarm_share is not None:
-        yield say("excel.false_alarms"), Share(found.false_alarm_share)
-    life = found.remaining_life
-    if life is not None and life.hours is not None:
-        yield say("excel.remaining_hours"), life.hours, found.as_of
-        yield say("excel.remaining_lower"), life.lower
-        yield say("excel.remaining_upper"), life.upper
-    for driver in found.drivers:
-        yield say("excel.driver", metric=language.metric(driver.metric)), Share(driver.share)

@@ -3,44 +3,18 @@
 Optional keys that a result lacks become null. A result with a malformed item is an error.
 """
 
-import math
-import re
-import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
-from itertools import pairwise
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from statistics import median
 from typing import Any
 
-from assets.reports.analysed import Analysis, Anomaly, Forecast, ForecastPoint, PastPoint
+from assets.reports.analysed import Analysis, Anomaly, FailureRecord
 from assets.reports.content import Alert
-from assets.reports.errors import ReportError
 from assets.reports.formatting import Language
 from assets.reports.inputs import Missing, ReportInput
+from assets.reports.results import finite, known_time, number, optional_text, text, time_of
 from assets.reports.sections import AlertTimes, Driver, RemainingLife, Risk
-from storage.devices import UNITS
 from storage.times import EPOCH
-
-# Marks that change the direction of the text around them. With them, a name could rearrange its neighbours.
-_BIDI_MARKS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-WATTS_PER_UNIT = {"W": 1.0, "kW": 1e3, "MW": 1e6}
-
-
-def text(value: object) -> str:
-    """A user's text on one line, without invisible characters."""
-    kept = [
-        " " if character.isspace() else character
-        for character in str(value)
-        if character.isspace() or (unicodedata.category(character) not in ("Cc", "Cs") and character not in _BIDI_MARKS)
-    ]
-    return re.sub(" +", " ", "".join(kept)).strip()
-
-
-def number(value: object) -> float | None:
-    """The value as a float if it is a finite number, else None."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        return None
-    return float(value)
 
 
 def analyses(data: ReportInput, language: Language) -> list[Analysis]:
@@ -59,15 +33,15 @@ def _analysis(name: str, job: Mapping[str, Any], language: Language) -> Analysis
     return Analysis(
         type=name,
         status="completed",
-        job_id=_optional(job.get("job_id")),
-        model=_optional(job.get("model_name")),
-        dataset_key=_optional(job.get("dataset_key")),
-        completed_at=_moment(job.get("completed_at"), name),
-        covers_start=_moment(job.get("date_range_start"), name),
-        covers_end=_moment(job.get("date_range_end"), name),
+        job_id=optional_text(job.get("job_id")),
+        model=optional_text(job.get("model_name")),
+        dataset_key=optional_text(job.get("dataset_key")),
+        completed_at=time_of(job.get("completed_at"), name),
+        covers_start=time_of(job.get("date_range_start"), name),
+        covers_end=time_of(job.get("date_range_end"), name),
         changed_days=job.get("changed_days") or 0,
-        accuracy=_finite(job.get("accuracy_metrics") or {}),
-        summary=_finite(results.get("summary") or {}),
+        accuracy=finite(job.get("accuracy_metrics") or {}),
+        summary=finite(results.get("summary") or {}),
     )
 
 
@@ -75,73 +49,54 @@ def anomalies(data: ReportInput) -> tuple[list[Anomaly], int]:
     """The anomalies that overlap the period, by time, and how many of the result do not."""
     results = data.analyses.get("anomaly", {}).get("results") or {}
     if "events" in results:
-        events = [_event(event) for event in results["events"]]
+        step = number((results.get("summary") or {}).get("step_seconds"))
+        events = [_event(event, step) for event in results["events"]]
     else:
         events = [_single_point(point) for point in results.get("anomalies", []) if point.get("is_anomaly", True)]
     inside = [event for event in events if event.start < data.end and event.end >= data.start]
     return sorted(inside, key=lambda event: (event.start, event.end)), len(events) - len(inside)
 
 
-def _event(event: Mapping[str, Any]) -> Anomaly:
-    points = event.get("points")
+def _event(event: Mapping[str, Any], step_seconds: float | None) -> Anomaly:
+    points, energy = event.get("points"), event.get("energy") or {}
+    start, end = known_time(event, "start", "anomaly"), known_time(event, "end", "anomaly")
+    drivers = [text(driver["metric"]) for driver in event.get("drivers") or () if driver.get("metric")]
     return Anomaly(
-        start=_known(event, "start", "anomaly"),
-        end=_known(event, "end", "anomaly"),
-        metric=_optional(event.get("metric")),
+        start=start,
+        end=end,
+        seconds=None if step_seconds is None else (end - start).total_seconds() + step_seconds,
+        drivers=list(dict.fromkeys(drivers)),
+        energy_kwh=number(energy.get("kwh")),
+        excess_kwh=number(energy.get("excess_kwh")),
+        metric=optional_text(event.get("metric")),
         score=number(event.get("score")),
         points=points if isinstance(points, int) else None,
-        kind=_optional(event.get("kind")),
-        why=_optional(event.get("why")),
+        kind=optional_text(event.get("kind")),
+        why=optional_text(event.get("why")),
     )
 
 
 def _single_point(point: Mapping[str, Any]) -> Anomaly:
-    time = _known(point, "timestamp", "anomaly")
+    time = known_time(point, "timestamp", "anomaly")
     return Anomaly(
-        start=time, end=time, metric=_optional(point.get("metric")), score=number(point.get("anomaly_score")), points=1
+        start=time,
+        end=time,
+        metric=optional_text(point.get("metric")),
+        score=number(point.get("anomaly_score")),
+        points=1,
     )
 
 
-def forecast(data: ReportInput) -> Forecast | None:
-    """The forecast, of the time after its data. None if there are no points."""
-    results = data.analyses.get("forecast", {}).get("results") or {}
-    points = [_forecast_point(point) for point in results.get("forecast") or []]
-    if not points:
-        return None
-    history = [
-        PastPoint(timestamp=_known(point, "timestamp", "forecast"), value=value)
-        for point in results.get("history") or []
-        if (value := number(point.get("value"))) is not None
+def failures(data: ReportInput) -> list[FailureRecord]:
+    """The recorded failures that began in the period."""
+    return [
+        FailureRecord(
+            failed_at=failure["failed_at"],
+            repaired_at=failure["repaired_at"],
+            description=optional_text(failure["description"] or None),
+        )
+        for failure in data.failures
     ]
-    metric = text(results.get("metric") or "power")
-    unit = text(results.get("unit") or UNITS.get(metric, ""))
-    return Forecast(
-        metric=metric, unit=unit, points=points, history=history, energy_next_24h_kwh=_next_24h(points, unit)
-    )
-
-
-def _forecast_point(point: Mapping[str, Any]) -> ForecastPoint:
-    value = number(point.get("value"))
-    if value is None:
-        raise ReportError(f"The forecast result has a point without a value: {dict(point)}. Run the forecast again.")
-    bounds = {key: number(point.get(key)) for key in ("lower", "upper", "lower_80", "upper_80")}
-    return ForecastPoint(timestamp=_known(point, "timestamp", "forecast"), value=value, **bounds)
-
-
-def _next_24h(points: list[ForecastPoint], unit: str) -> float | None:
-    """Energy (kWh) of the first 24 hours. None for fewer hours or other units.
-
-    Each value of power holds for its step; energy is forecast by the hour.
-    """
-    watts = 1000.0 if unit == "kWh" else WATTS_PER_UNIT.get(unit)
-    if watts is None or len(points) < 2:
-        return None
-    steps = [b.timestamp - a.timestamp for a, b in pairwise(points)]
-    ends = points[0].timestamp + timedelta(hours=24)
-    within = [(p, s) for p, s in zip(points, [*steps, steps[-1]], strict=True) if p.timestamp < ends]
-    if sum((step for _, step in within), timedelta()) < timedelta(hours=24):
-        return None
-    return sum(p.value * watts / 1000 * (step / timedelta(hours=1)) for p, step in within)
 
 
 def alerts(data: ReportInput) -> list[Alert]:
@@ -152,19 +107,19 @@ def alerts(data: ReportInput) -> list[Alert]:
 def _alert(alert: Mapping[str, Any]) -> Alert:
     rule = alert.get("rule") or {}
     raised, acknowledged, resolved = (
-        _moment(alert.get(key), "alert") for key in ("created_at", "acknowledged_at", "resolved_at")
+        time_of(alert.get(key), "alert") for key in ("created_at", "acknowledged_at", "resolved_at")
     )
     return Alert(
         alert_id=text(alert.get("alert_id", "")),
-        rule=_optional(rule.get("rule_name") or rule.get("name")),
+        rule=optional_text(rule.get("rule_name") or rule.get("name")),
         severity=text(alert.get("severity") or "high"),
         status=text(alert.get("status") or "open"),
         message=text(alert.get("message") or ""),
         actual_value=number(alert.get("actual_value")),
         threshold_value=number(alert.get("threshold_value")),
-        time=_moment(alert.get("reading_time") or alert.get("created_at"), "alert"),
-        metric=_optional(rule.get("property")),
-        condition=_optional(rule.get("condition")),
+        time=time_of(alert.get("reading_time") or alert.get("created_at"), "alert"),
+        metric=optional_text(rule.get("property")),
+        condition=optional_text(rule.get("condition")),
         seconds_to_acknowledge=_seconds(raised, acknowledged),
         seconds_to_resolve=_seconds(raised, resolved),
     )
@@ -197,7 +152,7 @@ def risk(data: ReportInput) -> Risk | None:
     drivers = [(driver.get("metric"), number(driver.get("share"))) for driver in results.get("drivers") or []]
     return Risk(
         probability=probability,
-        as_of=_moment(results.get("as_of"), "prediction"),
+        as_of=time_of(results.get("as_of"), "prediction"),
         horizon_hours=number(results.get("horizon_hours")),
         drivers=[Driver(metric=text(metric), share=share) for metric, share in drivers if metric and share is not None],
         failures_learnt_from=_whole(summary.get("failures_learnt_from")),
@@ -205,7 +160,7 @@ def risk(data: ReportInput) -> Risk | None:
         failures_found=_whole(accuracy.get("failures_found")),
         false_alarm_share=number(accuracy.get("false_alarm_share")),
         remaining_life=_remaining_life(results.get("remaining_life")),
-        warning=_optional(results.get("warning")),
+        warning=optional_text(results.get("warning")),
     )
 
 
@@ -220,46 +175,10 @@ def _remaining_life(life: Mapping[str, Any] | None) -> RemainingLife | None:
         share=share,
         at_least=life.get("at_least") is True,
         lives=_whole(life.get("lives")),
-        reason=_optional(life.get("reason")),
-        warning=_optional(life.get("warning")),
+        reason=optional_text(life.get("reason")),
+        warning=optional_text(life.get("warning")),
     )
 
 
 def _whole(value: object) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
-
-
-def _known(item: Mapping[str, Any], key: str, what: str) -> datetime:
-    moment = _moment(item.get(key), what)
-    if moment is None:
-        raise ReportError(f"The {what} result has an item without {key}: {dict(item)}. Run the analysis again.")
-    return moment
-
-
-def _moment(value: object, what: str) -> datetime | None:
-    if value is None:
-        return None
-    try:
-        moment = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
-    except ValueError:
-        raise ReportError(
-            f"The {what} result has {value!r} where a time is expected. Run the analysis again."
-        ) from None
-    if moment.tzinfo is None:
-        raise ReportError(f"The {what} result has the time {value} without a UTC offset. Run the analysis again.")
-    return moment
-
-
-def _optional(value: object) -> str | None:
-    return None if value is None else text(value)
-
-
-def _finite(value: Any) -> Any:
-    """The JSON data with null in place of NaN and infinite numbers."""
-    if isinstance(value, Mapping):
-        return {text(key): _finite(item) for key, item in value.items()}
-    if isinstance(value, str):
-        return text(value)
-    if isinstance(value, Iterable):
-        return [_finite(item) for item in value]
-    return value if value is None or isinstance(value, bool | int) else number(value)

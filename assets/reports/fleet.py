@@ -108,6 +108,7 @@ def compose_fleet(data: FleetInput, language: LanguageCode) -> FleetContent:
             energy_export_kwh=summed.export_kwh,
             energy_before_kwh=total([member.before.kwh for member in in_sums]),
             change=_change(both),
+            not_compared=[member.device_id for member in in_sums if member.per_day is None],
             outside_hours_kwh=outside,
             outside_hours_share=outside / trusted if outside is not None and trusted else None,
             peak=(peak := _peak(in_sums)),

@@ -103,6 +103,8 @@ class FleetReading(Part):
 class FleetTotals(Part):
     """Sums over the counted devices. `change` is that of their energy per day, of the devices that have both.
 
+    These are all but those in `not_compared`.
+
     `outside_hours_share` is the share of the energy that was used outside working hours, from 0 to 1. The energies
     and `peak` count every reading: `doubtful_kwh` of the energy taken stands for readings that may be wrong,
     `trusted_kwh` is without it, and `peak_without_doubtful` is set if `peak` rests on one. Other figures are without
@@ -113,6 +115,7 @@ class FleetTotals(Part):
     energy_export_kwh: Number | None
     energy_before_kwh: Number | None
     change: Number | None
+    not_compared: list[str] = Field(default_factory=list)
     outside_hours_kwh: Number | None
     outside_hours_share: Number | None = None
     peak: FleetPeak | None

@@ -30,13 +30,19 @@ def markdown_of(content: FleetContent, drawn: Collection[str], look: Look | None
     look = look or Look()
     highlights = FleetHighlights.of(content)
     named = {device.id: _named(device) for device in content.devices}
-    template = environment(look, look.language(content.language)).get_template(TEMPLATE)
+    language = look.language(content.language)
+    template = environment(look, language).get_template(TEMPLATE)
     return template.render(
         report=content,
         zone=ZoneInfo(content.period.tz),
         drawn=drawn,
         highlights=highlights,
         named=named,
+        not_compared=[named[device_id] for device_id in content.totals.not_compared],
+        more_incomplete=[
+            language.say("fleet.part_measured", device=named[device.id], share=language.percent(device.coverage))
+            for device in highlights.more_incomplete
+        ],
         silent=[named[device.id] for device in highlights.silent],
         unknown=[named[device.id] for device in highlights.unknown],
     )

@@ -49,6 +49,10 @@ def _summary(sheets: Sheets, content: FleetContent) -> None:
     if totals.peak and totals.peak_without_doubtful:
         peak, counted = totals.peak_without_doubtful, language.quantity(totals.peak.watts, "W")
         caveat = f"{say('note.left_out', counted=counted)} ({say('note.doubtful')})"
+    compared = None
+    if totals.not_compared:
+        number = totals.devices_counted - len(totals.not_compared)
+        compared = say("fleet.compared", n=number, all=totals.devices_counted)
     rows: list[Sequence[Any]] = [
         (say("excel.period"), language.period(content.period)),
         (say("excel.zone"), language.zone(content.period)),
@@ -62,7 +66,7 @@ def _summary(sheets: Sheets, content: FleetContent) -> None:
         *([(say("excel.without_doubtful"), totals.trusted_kwh)] if totals.doubtful_kwh else []),
         (say("excel.fed_in"), totals.energy_export_kwh),
         (say("excel.before"), totals.energy_before_kwh),
-        (say("excel.change"), _share(totals.change)),
+        (say("excel.change"), _share(totals.change), compared),
         (say("excel.outside"), totals.outside_hours_kwh),
         (say("excel.demand"), peak and peak.watts, peak and peak.device_id),
         (say("excel.demand_at"), peak and peak.at, caveat),

@@ -18,12 +18,14 @@ MUCH_CHANGE, MUCH_OUTSIDE, LITTLE_COVERAGE = 0.2, 0.3, 0.95
 class FleetHighlights:
     """At most `MAX_NAMED` devices of each kind, and the fleet's energy by month if the period is long.
 
-    `incomplete` were measured for a part of the period. `silent` sent nothing at all, and `unknown` nothing of energy.
+    `incomplete` were measured for a part of the period, and `more_incomplete` are all others of these. `silent` sent
+    nothing at all, and `unknown` nothing of energy.
     """
 
     changed: list[FleetDevice]
     outside_hours: list[FleetDevice]
     incomplete: list[FleetDevice]
+    more_incomplete: list[FleetDevice]
     silent: list[FleetDevice]
     unknown: list[FleetDevice]
     months: list[tuple[date, float | None]] | None
@@ -32,10 +34,12 @@ class FleetHighlights:
     def of(cls, content: FleetContent) -> "FleetHighlights":
         sent = {file.device_id for file in content.files}
         nothing = [device for device in content.devices if _is_unmeasured(device) and not device.waiting_days]
+        incomplete = _first(content, _missing_share, len(content.devices))
         return cls(
             changed=_first(content, _changed_kwh),
             outside_hours=_first(content, _outside_kwh),
-            incomplete=_first(content, _missing_share),
+            incomplete=incomplete[:MAX_NAMED],
+            more_incomplete=incomplete[MAX_NAMED:],
             silent=[device for device in nothing if device.id not in sent],
             unknown=[device for device in nothing if device.id in sent],
             months=by_month(content.days) if len(content.days) > MAX_DAYS else None,
@@ -54,10 +58,12 @@ def by_month(
     return [(month, sum(known) if known else None) for month, known in months.items()]
 
 
-def _first(content: FleetContent, weight: Callable[[FleetDevice], float | None]) -> list[FleetDevice]:
+def _first(
+    content: FleetContent, weight: Callable[[FleetDevice], float | None], most: int = MAX_NAMED
+) -> list[FleetDevice]:
     """The devices that have a weight, the heaviest first."""
     weighed = [(weight_of, device) for device in content.devices if (weight_of := weight(device)) is not None]
-    return [device for _, device in sorted(weighed, key=lambda pair: (-pair[0], pair[1].id))[:MAX_NAMED]]
+    return [device for _, device in sorted(weighed, key=lambda pair: (-pair[0], pair[1].id))[:most]]
 
 
 def _changed_kwh(device: FleetDevice) -> float | None:

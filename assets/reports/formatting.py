@@ -1,5 +1,6 @@
 """How a report writes numbers, times and names in its language. The template has these methods as its filters."""
 
+import re
 from collections.abc import Mapping
 from datetime import date, datetime, timedelta
 from functools import cached_property
@@ -22,6 +23,9 @@ MANY = 1e7
 # Key figures that are a share from 0 to 1.
 SHARES = ("voltage_outside_band", "completeness", "outside_working_hours_share", "base_load_share")
 MONDAY = date(2024, 1, 1)
+# What stands at the end of a metric's name: a phase, or a unit.
+_PHASE = re.compile(r"_(l[123](?:_?n)?)$")
+_UNIT = re.compile(r"_(?:[kmg]?wh|k?varh|[kmg]?w|k?va|k?var|m?v|m?a|hz|bar|mbar|m3|c|degc|rpm|pct|percent)$")
 _SCALES = {
     "W": ((1e6, "MW"), (1e3, "kW"), (1.0, "W")),
     "kWh": ((1e4, "MWh"), (1.0, "kWh")),
@@ -103,7 +107,7 @@ class Language:
         """A share (0 to 1) in percent. A share just below one is never rounded up to 100 %."""
         if share is None:
             return DASH
-        shown = round(share * 100, 1)
+        shown = round(share * 100, 1) + 0.0  # without the sign of -0.0
         if share < 1 and shown == 100:
             shown = 99.9
         if share > 0 and shown == 0:
@@ -259,8 +263,14 @@ class Language:
         return words[:1].upper() + words[1:]
 
     def metric(self, metric: str | None) -> str:
-        """A metric's name for people. None is a dash."""
-        return DASH if metric is None else self.name_of("metric", metric)
+        """A metric's name for people: without the unit at its end, which stands beside it. None is a dash."""
+        if metric is None:
+            return DASH
+        phase = _PHASE.search(metric)
+        name = metric.removesuffix(phase[0]) if phase else metric
+        bare = _UNIT.sub("", name)
+        known = name if f"metric.{name}" in self.texts or f"metric.{bare}" not in self.texts else bare
+        return self.name_of("metric", known) + (f"{SPACE}{phase[1].upper().replace('_', '-')}" if phase else "")
 
     def title(self, metric: str | None) -> str:
         """A metric's name with a capital, as a heading has it."""

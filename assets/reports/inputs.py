@@ -61,6 +61,7 @@ class ReportInput:
         usual_bands: those of `bands` that are the platform's, since the metadata name none.
         earlier: the same device over other periods, to compare with.
         energy: of the period, as the catalogue knows it; None to work it out from `readings` alone.
+        failures: the recorded failures that began in the period, oldest first, with the fields of `storage.failures`.
         corrections: what was corrected in the period, oldest first, with the fields of `storage.corrections`.
         outside_hours_of_year: the hours outside working hours in the year up to the period's end; None if unknown.
         states: time and energy of each state of the machine; None if its metadata declare no threshold.
@@ -101,6 +102,7 @@ class ReportInput:
     energy: EnergyFigures | None = None
     steps: Mapping[int, Steps] = field(default_factory=dict)
     corrections: Sequence[Mapping[str, Any]] = ()
+    failures: Sequence[Mapping[str, Any]] = ()
     working: Sequence[tuple[int, int]] | None = None
     outside_hours_of_year: float | None = None
     states: StateFigures | None = None

@@ -8,9 +8,9 @@ from assets.energy import EnergyFigures, SuggestedCorrection, counter_units
 from assets.quality import QUALITY_CHECKS
 from assets.quality.coverage import Cadences, Coverage, coverage
 from assets.reports import noticed
-from assets.reports.findings import text
 from assets.reports.inputs import ReportInput
 from assets.reports.noticed import DataQuality, FailedCheck, Finding, Gap
+from assets.reports.results import text
 from storage.arrays import Times
 from storage.devices import NAMED_METRICS, DeviceMetadata
 from storage.times import DAY, SECOND, microseconds, midnight, moment

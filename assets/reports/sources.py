@@ -16,7 +16,7 @@ from assets.energy.kept import steps_in
 from assets.energy.table import TableDays
 from assets.reports.comparison_periods import earlier_periods
 from assets.reports.inputs import Earlier, Missing, ReportInput
-from storage import catalogue, corrections, dirty_days
+from storage import catalogue, corrections, dirty_days, failures
 from storage.alerts import newest_alerts
 from storage.bands import nominal_bands
 from storage.devices import Device, DeviceMetadata
@@ -107,6 +107,11 @@ def gather(
             (row for row in corrections.active(session, job.device_id) if row.starts_at < end and start < row.ends_at),
             job.tenant_id,
         ),
+        failures=[
+            failure.model_dump()
+            for failure in failures.of_devices(session, [job.device_id]).get(job.device_id, ())
+            if start <= failure.failed_at < end
+        ],
         steps={microseconds(midnight(day.start_date)): steps_in(day.energy) for day in (*before, *read.days)},
     )
 

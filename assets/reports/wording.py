@@ -14,6 +14,8 @@ from storage.devices import UNITS
 
 # Checks whose measured number is not a share.
 _MINUTES, _SECONDS = ("gaps", "flatline"), ("clock_skew",)
+# With less in an episode, or a smaller share, nothing is said of its energy.
+MIN_EXCESS_KWH, MIN_EXCESS = 0.05, 0.05
 CONDITIONS = {">": "above", "<": "below", ">=": "at_least", "<=": "at_most", "=": "equal", "!=": "not_equal"}
 
 
@@ -52,16 +54,30 @@ class Wording:
         return risk_words(risk, self._language, zone)
 
     def lasted(self, anomaly: Anomaly) -> str:
+        """How long an episode lasted, in words."""
+        return self._language.duration(self.seconds(anomaly))
+
+    def seconds(self, anomaly: Anomaly) -> float:
         """How long an episode lasted: its last reading stands for one interval."""
-        return self._language.duration((anomaly.end - anomaly.start).total_seconds() + self._cadence_seconds)
+        if anomaly.seconds is not None:
+            return anomaly.seconds
+        return (anomaly.end - anomaly.start).total_seconds() + self._cadence_seconds
 
     def anomaly(self, anomaly: Anomaly) -> str:
         """What happened in an episode of unusual behaviour. In English it is the analysis's own sentence."""
         language = self._language
-        if language.code == "en" and anomaly.why:
-            return anomaly.why
         kind = anomaly.kind if anomaly.kind in ("frozen", "level_change") else "unusual"
-        return language.say(f"anomalies.{kind}", duration=self.lasted(anomaly), metric=language.metric(anomaly.metric))
+        metrics = [language.metric(metric) for metric in anomaly.drivers or [anomaly.metric or "power"]]
+        key = f"anomalies.{kind}" if kind == "frozen" or len(metrics) == 1 else f"anomalies.{kind}_more"
+        said = language.say(key, duration=self.lasted(anomaly), metric=language.enumerated(metrics))
+        if language.code == "en" and anomaly.why:
+            said = anomaly.why.replace("_", " ")
+        excess = anomaly.excess_kwh or 0.0
+        if not anomaly.energy_kwh or abs(excess) < max(MIN_EXCESS_KWH, MIN_EXCESS * anomaly.energy_kwh):
+            return said
+        key = "anomalies.more_energy" if excess > 0 else "anomalies.less_energy"
+        energies = {"energy": anomaly.energy_kwh, "excess": abs(excess)}
+        return f"{said} {language.say(key, **{name: language.quantity(kwh, 'kWh') for name, kwh in energies.items()})}"
 
     def check(self, check: FailedCheck) -> str:
         """On how many days a check failed, and its worst day."""

@@ -81,7 +81,7 @@ def everything() -> ReportInput:
     idle = dict.fromkeys(STATES, 0) | {"idle": 300 * HOUR_LONG, "running": 330 * HOUR_LONG, "silent": 42 * HOUR_LONG}
     energy = dict.fromkeys(STATES, 0) | {"idle": 2100 * MILLIONTHS, "running": 13_800 * MILLIONTHS}
     hours = [end + i * HOUR for i in range(48)]
-    expected = [42_000.0 if hour.astimezone(PARIS).hour in range(6, 22) else 6_500.0 for hour in hours]
+    expected = [42.0 if hour.astimezone(PARIS).hour in range(6, 22) else 6.5 for hour in hours]
     past = [(end - (72 - i) * HOUR) for i in range(72)]
     checks = {
         "power_consistency": {"status": "warn", "value": 0.07, "detail": ""},
@@ -90,7 +90,10 @@ def everything() -> ReportInput:
     }
     events = [
         {"start": (MONDAY + (3 * i + 1) * DAY + 9 * HOUR).isoformat(), "metric": ("power", "vibration_rms")[i % 2],
-         "end": (MONDAY + (3 * i + 1) * DAY + (11 + i) * HOUR).isoformat(), "score": 4.5 - i / 3, "points": 24 + 12 * i}
+         "end": (MONDAY + (3 * i + 1) * DAY + (11 + i) * HOUR).isoformat(), "score": 4.5 - i / 3, "points": 24 + 12 * i,
+         "kind": "unusual", "drivers": [{"metric": ("power", "vibration_rms")[(i + j) % 2]} for j in range(1 + i % 2)],
+         "why": ("Power", "Vibration_rms")[i % 2] + f" was 12 (24 %) above what is usual, for {2 + i} hours.",
+         "energy": {"kwh": 96.0 + i, "excess_kwh": 12.0 - 5 * i}}
         for i in range(6)
     ]  # fmt: skip
     made = {"completed_at": (end + 3 * HOUR).isoformat(), "dataset_key": None, "date_range_end": end.isoformat(),
@@ -104,6 +107,11 @@ def everything() -> ReportInput:
          "acknowledged_at": (end - i * 17 * HOUR + 12 * MINUTE).isoformat() if i % 3 else None,
          "resolved_at": (end - i * 17 * HOUR + 3 * HOUR).isoformat() if i % 3 == 2 else None}
         for i in range(1, 31)
+    ]  # fmt: skip
+    failures = [
+        {"failed_at": MONDAY + 9 * DAY + 4 * HOUR, "repaired_at": MONDAY + 9 * DAY + 11 * HOUR,
+         "description": "The oil separator was clogged and the machine switched off."},
+        {"failed_at": MONDAY + 20 * DAY, "repaired_at": None, "description": None},
     ]  # fmt: skip
     correction = {
         "metric": "energy_total", "starts_at": MONDAY + DAY, "ends_at": MONDAY + 2 * DAY, "action": "replace",
@@ -121,19 +129,23 @@ def everything() -> ReportInput:
             earlier(MONDAY - 364 * DAY, days, 1.1, "year_before"),
         ],
         checks=[(date(2026, 2, 3 + i), checks) for i in range(3)], corrections=[correction], alerts=alerts,
+        failures=failures,
         datasets=[{"key": f"datasets/D1/202602{i:02}_202602{i:02}.parquet", "sha256": f"{i:02}ab" * 16, "rows": 288}
                   for i in range(2, 29)],
         analyses={
             "anomaly": {"job_id": "job-aaaaaaaaaaaa", "model_name": "isolation_forest", **made, "changed_days": 2,
-                        "results": {"events": events}, "accuracy_metrics": {}},
+                        "results": {"events": events, "summary": {"step_seconds": 300.0}}, "accuracy_metrics": {}},
             "forecast": {"job_id": "job-ffffffffffff", "model_name": "auto", **made, "results": {
-                "metric": "power", "unit": "W",
-                "history": [{"timestamp": hour.isoformat(), "value": 30_000.0 + 9_000 * (i % 24 > 6)}
+                "metric": "energy", "unit": "kWh",
+                "history": [{"timestamp": hour.isoformat(), "value": 30.0 + 9.0 * (i % 24 > 6)}
                             for i, hour in enumerate(past)],
-                "forecast": [{"timestamp": hour.isoformat(), "value": value, "lower": value - 5000,
-                              "upper": value + 8000, "lower_80": value - 2500, "upper_80": value + 4000}
-                             for hour, value in zip(hours, expected, strict=True)]},
-                "accuracy_metrics": {"mae": 2_312.3, "coverage_95": 0.947, "coverage_80": 0.81, "beats_baseline": True,
+                "forecast": [{"timestamp": hour.isoformat(), "value": value, "lower": value - 5,
+                              "upper": value + 8, "lower_80": value - 2.5, "upper_80": value + 4}
+                             for hour, value in zip(hours, expected, strict=True)],
+                "months": [{"month": "2026-03", "from": (end - DAY).isoformat(), "hours_forecast": 48,
+                            "measured_kwh": 181.2, "forecast_kwh": sum(expected), "expected_kwh": 181.2 + sum(expected),
+                            "lower": 1400.0, "upper": 1900.0, "lower_80": 1500.0, "upper_80": 1800.0}]},
+                "accuracy_metrics": {"mae": 2.312, "coverage_95": 0.947, "coverage_80": 0.81, "beats_baseline": True,
                                      "baseline": "seasonal naive: the value 168 hours before"}},
             "prediction": {"job_id": "job-pppppppppppp", "model_name": "random_forest", **made, "results": {
                 "failure_probability": 0.18, "as_of": end.isoformat(), "horizon_hours": 168,

@@ -1,6 +1,7 @@
 """Reports of fleets: ranking, sums that agree with the parts, and every format."""
 
 import json
+import re
 import zipfile
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -175,6 +176,20 @@ def test_what_the_text_says_of_the_devices() -> None:
     assert "part of hall" in text
     assert "late was measured for 50" in text
     assert content.totals.devices_without_energy == 1
+
+
+def test_a_change_says_of_which_devices_it_is_and_all_that_were_measured_in_part_are_named() -> None:
+    parts = [energy(200, until=0.1 + i / 10) for i in range(5)]
+    some = [member(f"part{i}", 200, energy=part, before=energy(100)) for i, part in enumerate(parts)]
+    new = replace(some[0], device_id="new", name="new", before=energy(100, until=0.1))
+    content = compose_fleet(fleet(*some, new), "en")
+    assert content.totals.not_compared == ["new"]
+    text = markdown_of(content, set()).replace("\\", "").replace("\u00a0", " ")
+    assert "*5 of the 6 devices in the sum compared*" in text
+    assert "That compares the 5 devices that were measured well enough in both periods, without new." in text
+    for name in ("new", *(one.name for one in some)):
+        assert re.search(rf"{name}(?: was measured for| \(measured) \d+", text), name
+    assert "of the 5 devices in the sum compared" not in markdown_of(compose_fleet(fleet(*some), "en"), set())
 
 
 def test_nothing_is_known_of_any(tmp_path: Path) -> None:

@@ -111,6 +111,17 @@ def test_time_zones_with_their_offsets() -> None:
     assert EN.zone(Period(start=now, end=now, tz="Asia/Kolkata")) == "Asia/Kolkata (UTC+05:30)"
 
 
+@pytest.mark.parametrize(
+    ("metric", "name"),
+    [
+        ("energy_kwh", "Energie"), ("voltage_l1", "Spannung\u00a0L1"), ("power_l2_n", "Leistung\u00a0L2-N"),
+        ("energy", "Energie"), ("oil_level_c", "oil level c"), ("power_factor_l3", "Leistungsfaktor\u00a0L3"),
+    ],
+)  # fmt: skip
+def test_a_metrics_name_has_no_unit_and_names_its_phase(metric: str, name: str) -> None:
+    assert DE.metric(metric) == name
+
+
 def test_no_difference_has_no_sign() -> None:
     assert DE.points(-0.0002) == "±0\u00a0%-Punkte"
     assert DE.points(0.0002) == "±0\u00a0%-Punkte"

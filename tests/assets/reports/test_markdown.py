@@ -15,9 +15,9 @@ from jinja2 import Template, UndefinedError
 from jinja2.exceptions import SecurityError
 
 from assets.reports.document import DRAWINGS as EVERY_DRAWING, markdown_of
-from assets.reports.findings import text
 from assets.reports.look import Look, language
 from assets.reports.markdown import MAX_CHARACTERS, environment, escape, shorten
+from assets.reports.results import text
 from tests.support.report_factories import DAY, START, bare, content_of, house
 
 NASTY = st.text(st.sampled_from("#*_`~^[](){}<>|\\$@!&=+-.:;,'\"/%?1aé \u00a0")).map(text).filter(bool)

@@ -19,13 +19,14 @@ from assets.reports.sources import gather
 from storage import catalogue
 from storage.bands import NOMINAL_BANDS
 from storage.devices import Counter, Device
+from storage.failures import Failure
 from storage.jobs import AnalyticsJob, ReportJob, new_job_id
 from storage.stores import Stores
 from storage.times import midnight
 from tests.assets.reports.test_markdown import unescaped
 from tests.support.plant import DAY, reading, store
 from tests.support.report_factories import DAY as DAY_LONG, HOUR, MINUTE, START, bare, content_of, house, steady, table
-from tests.support.report_pictures import sun
+from tests.support.report_pictures import everything, sun
 
 ONE_DAY = timedelta(days=1)
 
@@ -163,6 +164,41 @@ def test_days_that_round_to_the_same_energy_are_not_compared() -> None:
     assert "Of the days measured as a whole" in written(content_of(house()).model_copy(update={"daily": part}))
 
 
+def test_a_forecast_of_energy_has_its_months_and_failures_are_mentioned() -> None:
+    content = content_of(everything())
+    assert content.forecast is not None
+    (month,) = content.forecast.months
+    text = written(content).replace("\u00a0", " ")
+    assert f"For March 2026, up to Wed 4 Mar, 00:00, {month.expected_kwh:,.0f} kWh are expected" in text
+    assert "| March 2026 | Wed 4 Mar, 00:00 | 181.2 kWh | 1,629 kWh | 1,400 kWh to 1,900 kWh |" in text
+    assert "Most is expected in the hour from" in text
+    assert [failure.repaired_at is None for failure in content.failures] == [False, True]
+    assert "2 failures are recorded in this period, the last on Sun 22 Feb, 00:00." in text
+    assert "The oil separator was clogged" in text
+
+
+def test_failures_of_the_period_are_read(stores: Stores) -> None:
+    for day in (-1, 0, 1):
+        stores.session.add(Failure(device_id="D1", failed_at=midnight(DAY) + day * ONE_DAY, source="api"))
+    stores.session.flush()
+    assert [failure.failed_at for failure in made(stores, 1).failures] == [midnight(DAY)]
+
+
+def test_an_episode_lasts_as_long_as_its_sentence_says() -> None:
+    data = everything()
+    first = content_of(data).anomalies[0]
+    assert (first.seconds, first.drivers, first.excess_kwh) == (7500.0, ["power"], 12.0)
+    text = written(content_of(data)).replace("\u00a0", " ")
+    assert (
+        "| 2 h 5 min | power | Power was 12 (24 %) above what is usual, for 2 hours. It used 96.0 kWh meanwhile" in text
+    )
+    assert "vibration_rms" not in text.lower()
+    german = unescaped(markdown_of(compose(Measured.of(data), language("de")), ())).replace("\u00a0", " ")
+    assert (
+        "3 h 5 min lang anders als sonst; am deutlichsten zeigen es die Messgrößen Schwingung (RMS) und Leis" in german
+    )
+
+
 def test_registers_are_consumption() -> None:
     times = [START + i * HOUR for i in range(25)]
     readings = table("D1", times, {"power": [1000.0] * 25, "energy_total": [500.0 + 2 * i for i in range(25)]})
@@ -261,15 +297,15 @@ def test_methods_are_named_in_plain_words_and_models_among_the_sources(stores: S
         assert "isolation_forest" in sources
 
 
-def test_a_reason_is_told_plainly_and_in_full_among_the_sources() -> None:
+def test_a_reason_is_told_plainly_and_what_the_analysis_said_is_in_the_json() -> None:
     detail = 'D1 has no dataset. POST /api/v1/exports/run makes one. Set "with_errors": true.'
     missing = {"missing": Missing("no_readings", detail)}
     content = content_of(bare(START, START + HOUR, steady(START, START + HOUR), analyses={"forecast": missing}))
     assert content.analysis("forecast").detail == detail  # type: ignore[union-attr] # it is there
     before, _, sources = written(content).partition("# Methods and sources")
     assert "does not include a forecast: there are no readings that it could be made from." in before
-    assert "POST" not in before
-    assert detail in sources
+    assert "POST" not in before + sources
+    assert "Forecast (missing): there are no readings that it could be made from. The JSON report has" in sources
 
 
 def test_a_device_that_feeds_in_has_what_it_fed_in_by_day() -> None:
