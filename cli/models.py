@@ -56,6 +56,7 @@ def delete(
     device: Annotated[str | None, typer.Option(help="Delete all models of this device.")] = None,
 ) -> None:
     """Delete models with their files. The next analysis fits again."""
+    from storage.dirty_days import unknown_devices
     from storage.kept_models import kept_models
     from storage.objects import open_object_store
     from storage.settings import Settings
@@ -67,6 +68,8 @@ def delete(
         if device:
             check_identifier(device, "--device")
             rows = kept_models(session, device)
+            if not rows and unknown_devices(session, [device]):
+                raise typer.BadParameter(f"there is no device {device}", param_hint="--device")
         else:
             rows = [_existing(session, model_id) for model_id in model_ids or ()]
         for row in rows:

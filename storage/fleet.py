@@ -88,10 +88,7 @@ def ranked_devices(
 
 
 def longest_waiting(
-    session: Session,
-    device_ids: Collection[str],
-    until: datetime,
-    analysis_types: Collection[str] = ("anomaly", "forecast"),
+    session: Session, device_ids: Collection[str], until: datetime, analysis_types: Collection[str]
 ) -> list[str]:
     """The devices in the order in which they wait for analyses of these types, of data that end at `until`.
 

@@ -1,15 +1,17 @@
 """The queue of jobs of all kinds: tenants take turns, and a pending job knows how many come before it."""
 
+from collections.abc import Collection
+
 from sqlalchemy import text
 from sqlmodel import Session
 
-from storage.jobs import Job
-
 _QUEUE = """
 WITH active AS (
-    SELECT turn, status, tenant_id, created_at FROM analytics_jobs WHERE status IN ('pending', 'running') UNION ALL
-    SELECT turn, status, tenant_id, created_at FROM export_jobs WHERE status IN ('pending', 'running') UNION ALL
-    SELECT turn, status, tenant_id, created_at FROM report_jobs WHERE status IN ('pending', 'running')
+    SELECT job_id, turn, status, tenant_id, created_at
+    FROM (SELECT job_id, turn, status, tenant_id, created_at FROM analytics_jobs UNION ALL
+          SELECT job_id, turn, status, tenant_id, created_at FROM export_jobs UNION ALL
+          SELECT job_id, turn, status, tenant_id, created_at FROM report_jobs) AS jobs
+    WHERE status IN ('pending', 'running')
 )
 """
 _NEXT_TURN = text(
@@ -22,11 +24,21 @@ FROM active
 )
 # The turn of jobs that nobody waits for, such as those of the night, is 0: they have no place in the queue.
 _AHEAD = text(
-    _QUEUE
+    _QUEUE  # noqa: S608 - both parts are constants
     + """
-SELECT count(*) FILTER (WHERE status = 'running'),
-       count(*) FILTER (WHERE status = 'pending' AND (turn, created_at) < (:turn, :created_at))
-FROM active WHERE turn > 0
+, waiting AS (
+    SELECT job_id, rank() OVER (ORDER BY turn, created_at) - 1 AS before
+    FROM active
+    WHERE status = 'pending' AND turn > 0
+), running AS (
+    SELECT count(*) AS jobs
+    FROM active
+    WHERE status = 'running' AND turn > 0
+)
+SELECT running.jobs, wanted.job_id, coalesce(waiting.before, 0)
+FROM unnest(CAST(:job_ids AS text[])) AS wanted (job_id)
+LEFT JOIN waiting USING (job_id)
+CROSS JOIN running
 """
 )
 
@@ -41,7 +53,9 @@ def next_turn(session: Session, tenant_id: str | None) -> int:
     return turn
 
 
-def jobs_ahead(session: Session, job: Job) -> tuple[int, int]:
-    """How many jobs are running, and how many wait before a pending job, of any tenant."""
-    running, waiting_before = session.execute(_AHEAD, {"turn": job.turn, "created_at": job.created_at}).one()
-    return running, waiting_before
+def jobs_ahead(session: Session, job_ids: Collection[str]) -> dict[str, tuple[int, int]]:
+    """How many jobs are running, and how many wait before each of these pending jobs, of any tenant."""
+    if not job_ids:
+        return {}
+    rows = session.execute(_AHEAD, {"job_ids": list(job_ids)})
+    return {job_id: (running, before) for running, job_id, before in rows}

@@ -19,7 +19,7 @@ VIEWS = {
     "alerts": """SELECT alert_id, rule_id, tenant_id, device_id, severity, message, actual_value, threshold_value,
         status, reading_time, created_at, acknowledged_at, resolved_at FROM alerts""",
     "results": """SELECT job_id, device_id, analysis_type, model_name, status, date_range_start, date_range_end,
-        results, accuracy_metrics, created_at, completed_at FROM analytics_jobs""",
+        results, accuracy_metrics, error_message, created_at, completed_at FROM analytics_jobs""",
     "corrections": """SELECT correction_id, device_id, metric, starts_at, ends_at, action, value, unit, reason,
         created_by, created_at, undone_by, undone_at, undone_reason FROM corrections""",
     "quarantine": """SELECT id, device_id, topic, payload, reason, metric, received_at, replayed_at

@@ -14,48 +14,71 @@ MIN_STEPS = 48  # of a prediction
 MIN_TRAINING_ROWS = 100  # of an anomaly detection
 # Metrics that no device sends: they come from `assets.energy`.
 ENERGY_METRICS = ("energy", "energy_export")
-HorizonHours = Annotated[int, Field(ge=1, le=MAX_HOURS_AHEAD, strict=True)]
 MetricName = Annotated[str, Field(min_length=1, max_length=64)]
 
 
 class Parameters(BaseModel):
-    """The parameters of every analysis.
-
-    `with_errors` also uses days in which quality checks found errors. `refit` fits again, although a model is kept that
-    was fitted on nearly the same days.
-    """
+    """The parameters of every analysis."""
 
     model_config = ConfigDict(extra="forbid")
 
-    with_errors: Annotated[bool, Field(strict=True)] = False
+    with_errors: Annotated[
+        bool, Field(strict=True, description="Whether days in which quality checks found errors are used too")
+    ] = False
     seed: Seed = 1
-    refit: Annotated[bool, Field(strict=True)] = False
+    refit: Annotated[
+        bool,
+        Field(strict=True, description="Fits anew, even if a model is kept that was fitted on nearly the same days"),
+    ] = False
 
 
 class AnomalyParameters(Parameters):
-    """The parameters of an anomaly detection.
+    """The parameters of an anomaly detection."""
 
-    `trained_until`: readings before this moment are known to be normal; the model learns from them only. Without it,
-    the model learns from all readings. `metrics`: the metrics to use, by default all. `false_events_a_week`: the
-    alert budget: about so many events a week are accepted of a device that runs well. `strictness`: the factor by
-    which the threshold that follows is moved away from the usual score.
-    """
-
-    trained_until: AwareDatetime | None = None
-    metrics: Annotated[list[MetricName], Field(min_length=1, max_length=50)] | None = None
-    false_events_a_week: Annotated[float, Field(ge=0.01, le=100.0)] = 1.0
-    strictness: Annotated[float, Field(ge=0.5, le=10.0, strict=True)] = 1.0
+    trained_until: Annotated[
+        AwareDatetime | None,
+        Field(
+            description="Readings before this moment are known to be normal; the model learns from them only."
+            " Without it, it learns from all readings"
+        ),
+    ] = None
+    metrics: Annotated[
+        list[MetricName] | None, Field(min_length=1, max_length=50, description="The metrics to use; by default all")
+    ] = None
+    false_events_a_week: Annotated[
+        float,
+        Field(
+            ge=0.01,
+            le=100.0,
+            description="The alert budget: about how many events a week are accepted of a device that runs well",
+        ),
+    ] = 1.0
+    strictness: Annotated[
+        float,
+        Field(
+            ge=0.5,
+            le=10.0,
+            strict=True,
+            description="The factor by which the threshold is moved away from the usual score: 2 finds only stronger"
+            " anomalies",
+        ),
+    ] = 1.0
 
 
 class ForecastParameters(Parameters):
-    """The parameters of a forecast.
+    """The parameters of a forecast."""
 
-    `metric`: by default power if the device measures it, else its energy, else its first named metric. `energy` and
-    `energy_export` are the energy taken and fed in, in kWh an hour; only they can be forecast for more than 168 hours.
-    """
-
-    metric: MetricName | None = None
-    horizon_hours: Annotated[int, Field(ge=1, le=744, strict=True)] = 24
+    metric: Annotated[
+        MetricName | None,
+        Field(
+            description="What to forecast; by default power if the device measures it, else its energy, else its first"
+            " named metric. `energy` and `energy_export` are the energy taken and fed in, in kWh an hour"
+        ),
+    ] = None
+    horizon_hours: Annotated[
+        int,
+        Field(ge=1, le=744, strict=True, description="How many hours ahead; more than 168 of energy only"),
+    ] = 24
 
     @property
     def tested_hours(self) -> int:
@@ -72,16 +95,40 @@ class ForecastParameters(Parameters):
 
 
 class PredictionParameters(Parameters):
-    """The parameters of a failure prediction.
+    """The parameters of a failure prediction."""
 
-    `failures`: the moments at which the device failed; by default the recorded failures. `label`: a metric that is 1
-    while the device has failed, to be used instead. `fleet`: whether to learn from all devices of the same type too; by
-    default, if the device's own failures are too few. `max_remaining_hours`: longer remaining lives are not told apart;
-    by default 60 % of the median life.
-    """
-
-    failures: Annotated[list[AwareDatetime], Field(max_length=10_000)] = []
-    label: MetricName | None = None
-    fleet: Annotated[bool, Field(strict=True)] | None = None
-    horizon_hours: HorizonHours = 24
-    max_remaining_hours: Annotated[float, Field(gt=0, le=100_000)] | None = None
+    failures: Annotated[
+        list[AwareDatetime],
+        Field(
+            max_length=10_000, description="The moments at which the device failed; by default the recorded failures"
+        ),
+    ] = []
+    label: Annotated[
+        MetricName | None,
+        Field(description="A metric that is 1 while the device has failed, to be used in place of recorded failures"),
+    ] = None
+    fleet: Annotated[
+        bool | None,
+        Field(
+            strict=True,
+            description="Whether to learn from all devices of the same type too; by default, if the device's own"
+            " failures are too few",
+        ),
+    ] = None
+    horizon_hours: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=MAX_HOURS_AHEAD,
+            strict=True,
+            description="The probability is that of a failure within so many hours",
+        ),
+    ] = 24
+    max_remaining_hours: Annotated[
+        float | None,
+        Field(
+            gt=0,
+            le=100_000,
+            description="Longer remaining lives are not told apart; by default 60 % of the median life",
+        ),
+    ] = None

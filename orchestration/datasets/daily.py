@@ -171,10 +171,10 @@ def day_metadata(stores: Stores, day: date, exported: list[Exported]) -> dict[st
         "files written": sum(file.changed for file in exported),
         "files unchanged": sum(not file.changed for file in exported),
         "period": day.isoformat(),
-        "machines": api_page(f"/data?end_date={day}"),
     }
     if files:
         metadata["sha256"] = hash_of(hashes)
+        metadata["data of all machines"] = api_page(f"/data?end_date={day}")
         metadata["dagster/uri"] = f"{stores.objects.address}/datasets/*/{day:%Y%m%d}_{day:%Y%m%d}.parquet"
     if files and day < utc_now().date():
         metadata |= files_metadata(catalogue.of_day(stores.session, day))

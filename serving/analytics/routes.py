@@ -126,10 +126,10 @@ def download_scores(request: Request, session: DatabaseSession, objects: Objects
 
 @router.get("/jobs")
 def list_jobs(session: DatabaseSession, query: Annotated[JobQuery, Query()]) -> JobList:
-    """Jobs, newest first by default."""
+    """Jobs, newest first by default. The message of a pending one says what it waits for."""
     filters = ("tenant_id", "status", "device_id", "analysis_type")
     found = paginate(session, AnalyticsJob, query, *filters, during="created_at")
-    rows = [JobState.of(job) for job in found.rows]
+    rows = lifecycle.with_messages(session, found.rows, [JobState.of(job) for job in found.rows])
     return JobList(jobs=rows, total=found.total, limit=query.limit, offset=query.offset)
 
 

@@ -59,7 +59,8 @@ def list_exports(session: DatabaseSession, query: Annotated[ExportQuery, Query()
     """Export jobs, newest first by default."""
     filters = ("tenant_id", "device_id", "status")
     found = paginate(session, ExportJob, query, *filters, during="created_at")
-    return Page[ExportStatus].of(query, [ExportStatus.of_job(job) for job in found.rows], found)
+    rows = lifecycle.with_messages(session, found.rows, [ExportStatus.of_job(job) for job in found.rows])
+    return Page[ExportStatus].of(query, rows, found)
 
 
 @router.get("/jobs/{job_id}", responses=problems(NotFound))

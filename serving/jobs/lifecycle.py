@@ -1,8 +1,10 @@
 """What clients do with jobs of any kind: submit, look up, cancel."""
 
+from collections.abc import Sequence
 from datetime import date, timedelta
 from typing import TypeVar
 
+from pydantic import BaseModel
 from sqlmodel import Session
 
 from serving.http.errors import Invalid, NotFound
@@ -14,6 +16,7 @@ from storage.times import utc_now
 
 MAX_RANGE_DAYS = 3660
 JobT = TypeVar("JobT", bound=Job)
+StateT = TypeVar("StateT", bound=BaseModel)
 
 
 def check_days(start: date, end: date) -> None:
@@ -54,11 +57,23 @@ def get_job(session: Session, table: type[JobT], job_id: str) -> JobT:
 
 def message_of(session: Session, job: Job) -> str | None:
     """The message of a job; of a pending one, what it waits for."""
-    if job.status != "pending":
-        return job.message
-    running, before = jobs_ahead(session, job)
+    return _messages(session, [job])[job.job_id]
+
+
+def with_messages(session: Session, jobs: Sequence[Job], states: Sequence[StateT]) -> list[StateT]:
+    """The states of these jobs; the message of a pending one says what it waits for."""
+    messages = _messages(session, jobs)
+    return [state.model_copy(update={"message": messages[job.job_id]}) for job, state in zip(jobs, states, strict=True)]
+
+
+def _messages(session: Session, jobs: Sequence[Job]) -> dict[str, str | None]:
+    ahead = jobs_ahead(session, [job.job_id for job in jobs if job.status == "pending"])
+    return {job.job_id: _waits(*ahead[job.job_id]) if job.job_id in ahead else job.message for job in jobs}
+
+
+def _waits(running: int, before: int) -> str:
     if not running and not before:
-        return "Waits for Dagster to start it."
+        return "Waits to be started; no other job comes before it."
     are_running = "1 job is running, and " if running == 1 else f"{running} jobs are running, and " if running else ""
     wait = "1 job waits before it" if before == 1 else f"{before} jobs wait before it" if before else "this one is next"
     return f"Waits for its turn: {are_running}{wait}."

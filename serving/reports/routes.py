@@ -94,7 +94,8 @@ def list_reports_with_editions(
 ) -> Page[ReportState]:
     """Reports, newest first by default; each says whether its datasets were made again since it was issued."""
     found = find_reports(session, query)
-    return Page[ReportState].of(query, editions.states(found.rows), found)
+    rows = lifecycle.with_messages(session, found.rows, editions.states(found.rows))
+    return Page[ReportState].of(query, rows, found)
 
 
 def list_reports(session: Session, query: ReportQuery) -> Page[ReportState]:

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from assets.analyses.prognostics.classifiers import Classifier
-from assets.analyses.prognostics.features import AGE, Features
+from assets.analyses.prognostics.features import AGE, Features, in_words
 from storage.arrays import Floats, Mask
 
 MAX_DRIVERS = 5
@@ -39,7 +39,7 @@ def drivers(
     total = sum(importance.values()) or 1.0
     strongest = sorted((name for name in owned if name != AGE), key=lambda name: -importance[name])[:MAX_DRIVERS]
     found = [
-        {"metric": name, "share": importance[name] / total, **_direction(frame[owned[name]], guessed)}
+        {"metric": name, "share": importance[name] / total, **_shown(known, _direction(frame[owned[name]], guessed))}
         for name in strongest
         if importance[name] > 0
     ]
@@ -49,6 +49,13 @@ def drivers(
 def _columns(known: Features) -> dict[str, list[str]]:
     names = dict.fromkeys(name for owners in known.metrics for name in owners)
     return {**{name: known.columns_of(name) for name in names}, AGE: [AGE]}
+
+
+def _shown(known: Features, direction: dict[str, Any]) -> dict[str, Any]:
+    """The direction of a feature, and what people call the feature."""
+    column = direction["shown_by"]
+    metrics = dict(zip(known.frame.columns, known.metrics, strict=True))
+    return {**direction, "shown_by_words": in_words(column, metrics[column])}
 
 
 def _direction(frame: pd.DataFrame, guessed: Floats) -> dict[str, Any]:

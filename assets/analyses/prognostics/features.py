@@ -14,6 +14,7 @@ BASELINE_STEPS = 24  # after a repair: what the repaired machine does in them is
 SHORT_STEPS = STEPS_PER_HORIZON // 4
 MAX_PAIRED = 10  # metrics, of which products and differences are made
 AGE = "age"
+PRODUCT, DIFFERENCE = " * ", " - "  # between the names of two metrics
 
 
 @dataclass(frozen=True)
@@ -82,10 +83,19 @@ def _pairs(steps: Steps, paired: Sequence[str]) -> list[Column]:
     for one, other in combinations(paired, 2):
         left, right = steps.means[one], steps.means[other]
         found += [
-            (f"{one} * {other}", (one, other), left * right),
-            (f"{one} - {other}", (one, other), left - right),
+            (f"{one}{PRODUCT}{other}", (one, other), left * right),
+            (f"{one}{DIFFERENCE}{other}", (one, other), left - right),
         ]
     return found
+
+
+def in_words(column: str, metrics: Sequence[str]) -> str:
+    """What people call a feature that is made of these metrics."""
+    if column == PRODUCT.join(metrics):
+        return f"{metrics[0]} together with {metrics[1]} (their product)"
+    if column == DIFFERENCE.join(metrics):
+        return f"the difference between {metrics[0]} and {metrics[1]}"
+    return column
 
 
 def _most_varied(means: pd.DataFrame) -> Sequence[str]:

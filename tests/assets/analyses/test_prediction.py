@@ -13,7 +13,7 @@ from assets.analyses import CannotAnalyse, DeviceContext, PredictionParameters, 
 from assets.analyses.context import Peer
 from assets.analyses.learnt_lives import step_of
 from assets.analyses.prognostics.backtest import split
-from assets.analyses.prognostics.features import FEATURE_SETS, features
+from assets.analyses.prognostics.features import FEATURE_SETS, features, in_words
 from assets.analyses.prognostics.recorded import RecordedFailure
 from assets.analyses.prognostics.steps import Steps, Unit, steps_of, within
 
@@ -331,6 +331,13 @@ def test_a_prediction_that_is_worse_than_chance_carries_a_warning() -> None:
     assert predict(worn(), failures=failures()).results["warning"] is None
 
 
+def test_features_of_two_metrics_have_words() -> None:
+    metrics = ("voltage", "temperature")
+    assert in_words("voltage * temperature", metrics) == "voltage together with temperature (their product)"
+    assert in_words("voltage - temperature", metrics) == "the difference between voltage and temperature"
+    assert in_words("voltage, trend", ("voltage",)) == "voltage, trend"
+
+
 def test_a_result_shows_calibration_a_curve_and_the_direction_of_drivers() -> None:
     result = predict(worn(), failures=failures())
     reliability = result.results["reliability"]
@@ -345,6 +352,7 @@ def test_a_result_shows_calibration_a_curve_and_the_direction_of_drivers() -> No
     driver = result.results["drivers"][0]
     assert (driver["metric"], driver["direction"]) == ("vibration", "high")
     assert driver["shown_by"].startswith("vibration")
+    assert driver["shown_by_words"].startswith("vibration")
     assert result.results["age"]["direction"] == "high"
 
 

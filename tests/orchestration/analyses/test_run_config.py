@@ -8,7 +8,7 @@ import dagster as dg
 import pytest
 from sqlmodel import Session, select
 
-from assets.analyses import ANALYSES
+from assets.analyses import ANALYSES, AnalysisType
 from assets.datasets.export import export_day
 from orchestration.analyses.results import ANALYSIS_ASSETS
 from orchestration.analyses.run_config import config_of
@@ -155,6 +155,15 @@ def test_a_wrong_configuration_is_refused_without_a_job(
 ) -> None:
     assert expected in reason(launch(instance, "forecast", **config))
     assert jobs_of(plant.session) == []
+
+
+@pytest.mark.parametrize("analysis_type", ["anomaly", "prediction", "forecast"])
+def test_each_parameter_is_described_in_the_launchpad(analysis_type: AnalysisType) -> None:
+    config = config_of(analysis_type)
+    for fields in (config.model_fields, config.model_fields["parameters"].annotation.model_fields):  # type: ignore[union-attr] # a class
+        said = [field.description for field in fields.values()]
+        assert all(said)
+        assert len(set(said)) == len(said)
 
 
 def test_a_device_without_datasets_is_told_so(plant: Stores, instance: dg.DagsterInstance) -> None:

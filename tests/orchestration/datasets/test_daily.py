@@ -53,7 +53,7 @@ def test_a_day_becomes_files_with_metadata_in_dagster(
     assert (metadata["dagster/partition_row_count"], metadata["devices"], metadata["files written"]) == (3, 2, 2)
     assert "data:image/png;base64" in str(metadata["chart"])
     assert metadata["period"] == "2026-02-12"
-    assert str(metadata["machines"]).endswith("/data?end_date=2026-02-12")
+    assert str(metadata["data of all machines"]).endswith("/data?end_date=2026-02-12")
     files = catalogue.of_day(stores.session, DAY)
     assert metadata["sha256"] == hashlib.sha256("".join(file.sha256 for file in files).encode()).hexdigest()
     for file in files:

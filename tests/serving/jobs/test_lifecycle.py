@@ -2,7 +2,8 @@
 
 from sqlmodel import Session
 
-from serving.jobs.lifecycle import message_of
+from serving.exports.schemas import ExportStatus
+from serving.jobs.lifecycle import message_of, with_messages
 from storage.job_queue import next_turn
 from storage.jobs import ExportJob, new_job_id
 
@@ -18,7 +19,7 @@ def add(session: Session, tenant_id: str) -> ExportJob:
 def test_a_pending_job_says_what_it_waits_for(session: Session) -> None:
     """Jobs of the night are nobody's turn."""
     first, second, third = [add(session, "acme") for _ in range(3)]
-    assert message_of(session, first) == "Waits for Dagster to start it."
+    assert message_of(session, first) == "Waits to be started; no other job comes before it."
     assert message_of(session, second) == "Waits for its turn: 1 job waits before it."
     assert message_of(session, third) == "Waits for its turn: 2 jobs wait before it."
     session.add(ExportJob(job_id="export-night", device_id="D1", status="running"))
@@ -27,4 +28,7 @@ def test_a_pending_job_says_what_it_waits_for(session: Session) -> None:
     assert message_of(session, first) == "Reading"
     assert message_of(session, second) == "Waits for its turn: 1 job is running, and this one is next."
     assert message_of(session, third) == "Waits for its turn: 1 job is running, and 1 job waits before it."
+    jobs = [second, first, third]
+    states = with_messages(session, jobs, [ExportStatus.of_job(job) for job in jobs])
+    assert [state.message for state in states] == [message_of(session, job) for job in jobs]
     assert message_of(session, add(session, "beta")) == "Waits for its turn: 1 job is running, and this one is next."
