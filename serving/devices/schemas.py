@@ -6,7 +6,7 @@ from fastapi import Path
 from pydantic import AliasChoices, BaseModel, BeforeValidator, Field
 
 from serving.http.errors import FieldError
-from serving.http.fields import NOT_BLANK, Moment, NotNull, Text
+from serving.http.fields import NAME, Moment, NotNull, Text
 from serving.http.pagination import SORT, CursorQuery
 from storage.devices import IDENTIFIER, MAX_IDENTIFIER, metadata_text
 
@@ -50,8 +50,8 @@ class DeviceCreate(DeviceFields):
 
     device_id: DeviceId
     tenant_id: DeviceId | None = None
-    device_name: Annotated[Name, NOT_BLANK]
-    device_type: Annotated[TypeName, NOT_BLANK]
+    device_name: Annotated[Name, NAME]
+    device_type: Annotated[TypeName, NAME]
     metadata_json: Metadata = METADATA
 
 
@@ -63,8 +63,8 @@ class DeviceUpdate(BaseModel):
 
     device_id: NotNull[DeviceId] = None
     tenant_id: DeviceId | None = None
-    device_name: NotNull[Annotated[Text, Field(min_length=1, max_length=255), NOT_BLANK]] = None
-    device_type: NotNull[Annotated[Text, Field(min_length=1, max_length=100), NOT_BLANK]] = None
+    device_name: NotNull[Annotated[Text, Field(min_length=1, max_length=255), NAME]] = None
+    device_type: NotNull[Annotated[Text, Field(min_length=1, max_length=100), NAME]] = None
     status: NotNull[Status] = None
     location: Annotated[Text, Field(max_length=500)] | None = None
     manufacturer: Annotated[Text, Field(max_length=255)] | None = None

@@ -1,6 +1,7 @@
 """Types of fields and parameters that any API needs: text, numbers, days, timestamps."""
 
 import re
+import unicodedata
 from datetime import UTC, date, datetime
 from typing import Annotated, Any, TypeVar
 
@@ -26,6 +27,13 @@ def _storable(text: str) -> str:
 def _not_blank(text: str) -> str:
     if not text.strip():
         raise ValueError("is blank; give at least one character that can be seen")
+    return text
+
+
+def _on_one_line(text: str) -> str:
+    """Control characters could forge a header of a mail or a line of a log, and nobody sees them."""
+    if any(unicodedata.category(character) in ("Cc", "Zl", "Zp") for character in text):
+        raise ValueError("has a line break or another control character; write it on one line, without tabs")
     return text
 
 
@@ -84,6 +92,8 @@ NotNull = Annotated[T | None, BeforeValidator(_not_null), _WithoutNull()]
 Text = Annotated[str, AfterValidator(_storable)]
 # For a text that people choose something by, such as a name. Stored ones may be blank since earlier releases took them.
 NOT_BLANK = AfterValidator(_not_blank)
+# For the name of something.
+NAME = AfterValidator(lambda text: _on_one_line(_not_blank(text)))
 # For whole numbers of a body (15.0 is one); those of a query are text. It stands after the bounds: before them, it
 # would hide them from the description.
 UNQUOTED = BeforeValidator(_unquoted)

@@ -12,14 +12,14 @@ from serving.auth.routes import NOT_STORED
 from serving.auth.tenancy import DatabaseSession, RequestSession
 from serving.devices.schemas import DeviceId
 from serving.http.errors import Conflict, NotFound, Refused, problems
-from serving.http.fields import NOT_BLANK, UNQUOTED, Moment, Text
+from serving.http.fields import NAME, UNQUOTED, Moment, Text
 from storage import access
 from storage.access import ADMIN_KEY_NAME, ApiKey, Role
 from storage.times import utc_now
 
 router = APIRouter(prefix="/api/v1/keys", tags=["access"], route_class=IdentifiedRoute, dependencies=NOT_STORED)
 
-KeyName = Annotated[Text, Field(min_length=1, max_length=100, examples=["shift-leader"]), NOT_BLANK]
+KeyName = Annotated[Text, Field(min_length=1, max_length=100, examples=["shift-leader"]), NAME]
 
 
 class KeyCreate(BaseModel):

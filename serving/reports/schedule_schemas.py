@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field
 
 from assets.reports import LanguageCode
 from serving.devices.schemas import DeviceId
-from serving.http.fields import NOT_BLANK, Moment, Text
+from serving.http.fields import NAME, Moment, Text
 from serving.http.pagination import SORT, CursorQuery
 from serving.reports.schemas import Format
 from serving.reports.subject import AnalysesFields, Scope
@@ -16,7 +16,7 @@ from storage.report_schedules import Delivery, Frequency, RunStatus
 from storage.validation import form
 
 TIME_OF_DAY = form(r"^([01][0-9]|2[0-3]):[0-5][0-9]$", "write a time of day as 06:00")
-Name = Annotated[Text, Field(min_length=1, max_length=255, examples=["Compressors, weekly"]), NOT_BLANK]
+Name = Annotated[Text, Field(min_length=1, max_length=255, examples=["Compressors, weekly"]), NAME]
 ScheduleStatus = Literal["active", "paused"]
 
 
@@ -24,8 +24,8 @@ class ScheduleFields(AnalysesFields):
     """What is reported, how often, and to whom.
 
     Reports cover the day, week (from Monday) or month that ended last. They are made at `send_at` in the site's time
-    zone: every day, on Mondays, or on the first of the month. `recipients` are notification channels, such as `email`;
-    without any, the reports are made and can be downloaded.
+    zone: every day, on Mondays, or on the first of the month. `recipients` are configured notification channels, such
+    as `email`; without any, the reports are made and can be downloaded.
     """
 
     name: Name | None = None

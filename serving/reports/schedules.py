@@ -1,6 +1,6 @@
 """Schedules of reports: what is made and sent by itself, and what was sent."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -13,7 +13,7 @@ from serving.auth.identified import IdentifiedRoute
 from serving.auth.principal import CurrentPrincipal
 from serving.auth.tenancy import DatabaseSession
 from serving.dependencies import JobLauncher, NotificationOutbox, PlatformSettings
-from serving.http.errors import Conflict, NotFound, PreconditionFailed, problems
+from serving.http.errors import Conflict, Invalid, NotFound, PreconditionFailed, problems
 from serving.http.etags import UNCHANGED, IfMatch, IfNoneMatch, not_modified, refuse_stale
 from serving.http.pagination import Page, paginate
 from serving.reports.schedule_schemas import (
@@ -59,7 +59,9 @@ def create_schedule(
     body: ScheduleFields,
 ) -> Schedule:
     """Create a schedule of reports."""
-    row = ReportSchedule(**_values(session, principal, settings, body))
+    values = _values(session, principal, settings, body)
+    _check_recipients(outbox, values["recipients"], values["tenant_id"])
+    row = ReportSchedule(**values)
     session.add(row)
     session.commit()
     return _public(session, principal, outbox, settings, row)[0]
@@ -98,6 +100,7 @@ def update_schedule(
     values = _values(session, principal, settings, body)
     if values.pop("tenant_id") != row.tenant_id:
         raise Conflict("the schedule is of another tenant than the devices; create a new schedule", field="device_id")
+    _check_recipients(outbox, values["recipients"], row.tenant_id, known=row.recipients)
     for name, value in values.items():
         setattr(row, name, value)
     row.updated_at = utc_now()
@@ -157,6 +160,24 @@ def _values(session: Session, principal: Principal, settings: Settings, body: Sc
         "analysis_types": list(dict.fromkeys(body.analysis_types)),
         "next_run_at": next_due(body.frequency, body.send_at, settings.zone, utc_now()) if is_active else None,
     }
+
+
+def _check_recipients(
+    outbox: Outbox, recipients: Sequence[str], tenant_id: str | None, known: Collection[str] = ()
+) -> None:
+    """Refuse recipients that would get nothing; those that the schedule has already may stay.
+
+    Raises:
+        Invalid: the settings have no address for one.
+
+    """
+    for channel in outbox.without_address(recipients, tenant_id):
+        if channel not in known:
+            raise Invalid(
+                f"{channel} is not a configured channel, so nobody would get the reports. Set NOTIFY_{channel.upper()}"
+                " to an address, or leave the recipient out and download the reports",
+                field=f"recipients.{recipients.index(channel)}",
+            )
 
 
 def _existing(session: Session, schedule_id: UUID, *, for_update: bool = False) -> ReportSchedule:

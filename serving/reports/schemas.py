@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 
 from assets.reports import LanguageCode
 from serving.devices.schemas import DeviceId
+from serving.http.errors import Invalid
 from serving.http.fields import Instant, Moment, Text
 from serving.http.pagination import SORT, CursorQuery, TimeRangeQuery
 from serving.jobs.schemas import JobSort
@@ -29,6 +30,19 @@ class ReportRequest(AnalysesFields):
     language: Annotated[
         LanguageCode | None, Field(description="Of its texts, numbers and dates; else SITE_LANGUAGE")
     ] = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_one_format(cls, body: Any) -> Any:
+        """Refuse what would else become a PDF that nobody asked for."""
+        if isinstance(body, Mapping) and body.get("formats") is not None and "format" not in body:
+            raise Invalid(
+                f"a report has one format; send it as format ({', '.join(get_args(Format))}), and one request for each",
+                field="formats",
+            )
+        if isinstance(body, Mapping) and "format" in body and not body["format"]:
+            raise Invalid(f"no format is given; choose {', '.join(get_args(Format))}, or leave it out", field="format")
+        return body
 
 
 class Outdated(BaseModel):

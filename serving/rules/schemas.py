@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field, model_validator
 
 from serving.devices.schemas import DeviceId
 from serving.http.errors import Invalid
-from serving.http.fields import NOT_BLANK, UNQUOTED, Moment, NotNull, Text
+from serving.http.fields import NAME, UNQUOTED, Moment, NotNull, Text
 from serving.http.pagination import SORT, CursorQuery
 from storage.comparison import Operator
 from storage.devices import Metric, Number
@@ -25,7 +25,7 @@ RuleSort = Literal[
     "-last_triggered_at",
 ]  # fmt: skip
 MetricName = Annotated[Metric, Field(examples=["temperature"])]
-Name = Annotated[Text, Field(min_length=1, max_length=255), NOT_BLANK]
+Name = Annotated[Text, Field(min_length=1, max_length=255), NAME]
 DeviceIds = Annotated[list[DeviceId], Field(max_length=10_000, fail_fast=True)]
 CHANNEL = form(r"^[a-z][a-z0-9]*(_[a-z0-9]+)*$", "a channel's name has small letters, digits and single underscores")
 Channel = Annotated[str, Field(pattern=CHANNEL, max_length=50, examples=["email"])]

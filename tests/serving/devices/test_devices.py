@@ -197,6 +197,9 @@ def test_a_blank_name_is_refused(client: TestClient) -> None:
         assert answer.json()["detail"] == f"{name}: is blank; give at least one character that can be seen"
     client.post("/api/v1/devices", json=D2)
     assert client.patch("/api/v1/devices/D2", json={"device_name": " "}).status_code == 422
+    for name in ("Pump\r\nBcc: x@y.test", "Pump\t1", "Pump\u2028"):
+        answer = client.patch("/api/v1/devices/D2", json={"device_name": name})
+        assert (answer.status_code, "has a line break or another control character" in answer.text) == (422, True)
 
 
 def test_metadata_are_taken_under_the_shorter_name_too(client: TestClient) -> None:

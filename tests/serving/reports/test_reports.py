@@ -105,6 +105,18 @@ def test_a_link_leads_to_the_file_by_every_address(
     assert file.headers["content-type"] == "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 
 
+def test_behind_a_path_of_a_proxy_a_link_begins_with_the_public_address(
+    client: TestClient, session: Session, objects: ObjectStore
+) -> None:
+    job_id = ask(client)
+    completed(session, objects, job_id)
+    path, state = f"/api/reports/download/{job_id}", client.app.state  # type: ignore[attr-defined] # it is FastAPI's
+    for public, base in (("https://plant.test/energy/", "https://plant.test/energy"), ("https://plant.test/", None)):
+        state.settings = state.settings.model_copy(update={"api_public_url": public})
+        link = client.get(path).json()["download_url"]
+        assert link.startswith(f"{base or str(client.base_url).rstrip('/')}/api/v1/files/reports/D1/"), link
+
+
 def test_a_link_that_is_forged_or_expired_is_refused(
     client: TestClient, session: Session, objects: ObjectStore
 ) -> None:
@@ -143,6 +155,8 @@ def test_a_file_that_is_gone_is_not_found(client: TestClient, session: Session, 
         ({"date_range_start": "2026-02-01T00:00:00"}, "date_range_start"),
         ({"date_range_start": "2150-02-01T00:00:00Z", "date_range_end": "2150-02-02T00:00:00Z"}, "date_range_start"),
         ({"format": "docx"}, "format"),
+        ({"format": ""}, "no format is given; choose pdf, excel, json, html"),
+        ({"format": None}, "no format is given"),
         ({"analysis_types": ["weather"]}, "analysis_types.0"),
         ({"device_id": "../D1"}, "device_id"),
         ({"device_id": None, "scope": "fleet", "analysis_types": ["anomaly"]}, "analysis_types"),
@@ -153,6 +167,14 @@ def test_what_no_report_can_be_made_of_is_told(client: TestClient, wrong: dict[s
     answer = client.post("/api/reports/generate", json=ASKED | wrong)
     assert answer.status_code == 422, answer.text
     assert field in json.dumps(answer.json()["errors"])
+
+
+@pytest.mark.parametrize("formats", [[], ["excel"]])
+def test_formats_never_become_a_pdf_in_silence(client: TestClient, formats: list[str]) -> None:
+    asked = {name: value for name, value in ASKED.items() if name != "format"} | {"formats": formats}
+    answer = client.post("/api/reports/generate", json=asked)
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "formats")
+    assert "a report has one format" in answer.json()["errors"][0]["message"]
 
 
 def test_reports_of_nothing_are_not_found(client: TestClient) -> None:

@@ -12,7 +12,7 @@ from storage import jobs
 from storage.devices import Device
 from storage.jobs import ReportJob
 from storage.notifications import Notification, NotificationAttempt
-from storage.report_schedules import ReportScheduleRun
+from storage.report_schedules import ReportSchedule, ReportScheduleRun
 from storage.times import utc_now
 
 SCHEDULES = "/api/reports/schedules"
@@ -31,12 +31,14 @@ def _devices(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     session.commit()
     monkeypatch.setenv("SITE_TIMEZONE", "Europe/Paris")
     monkeypatch.setenv("NOTIFY_EMAIL__acme", "mailto://user:pass@localhost")
+    monkeypatch.setenv("NOTIFY_WEBHOOK", "https://hooks.test/energy")
 
 
 @pytest.fixture
 def settings(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setenv("SITE_TIMEZONE", "Europe/Paris")
     monkeypatch.setenv("NOTIFY_EMAIL__acme", "mailto://user:pass@localhost")
+    monkeypatch.setenv("NOTIFY_WEBHOOK", "https://hooks.test/energy")
     return type(settings).load()
 
 
@@ -58,8 +60,7 @@ def test_a_schedule_is_created_read_changed_and_deleted(client: TestClient) -> N
     due = datetime.fromisoformat(schedule["next_run_at"])
     assert due > utc_now()
     assert (due.weekday(), due.hour) in {(0, 4), (0, 5)}, "Monday, 06:00 in Paris"
-    (warning,) = schedule["warnings"]
-    assert warning.startswith("recipients: webhook has no address here"), "email is the tenant's own"
+    assert schedule["warnings"] == [], "email is the tenant's own, and the webhook is everybody's"
     path = f"{SCHEDULES}/{schedule['schedule_id']}"
     read = client.get(path)
     assert read.json() == schedule
@@ -89,6 +90,9 @@ def test_a_schedule_is_created_read_changed_and_deleted(client: TestClient) -> N
         ({"send_at": "6 o'clock"}, "send_at", "write a time of day as 06:00"),
         ({"formats": []}, "formats", "1"),
         ({"recipients": ["Not A Channel"]}, "recipients.0", "channel's name"),
+        ({"recipients": ["email", "whatsapp"]}, "recipients.1", "whatsapp is not a configured channel"),
+        ({"device_id": "E1", "recipients": ["email"]}, "recipients.0", "Set NOTIFY_EMAIL to an address"),
+        ({"name": "weekly\r\nBcc: x@y.test"}, "name", "has a line break or another control character"),
     ],
 )
 def test_what_is_wrong_is_named(client: TestClient, body: dict[str, Any], field: str, detail: str) -> None:
@@ -97,6 +101,18 @@ def test_what_is_wrong_is_named(client: TestClient, body: dict[str, Any], field:
     (error,) = answer.json()["errors"]
     assert error["field"] == field
     assert detail in error["message"]
+
+
+def test_recipients_that_lost_their_address_may_stay(client: TestClient, session: Session) -> None:
+    path = f"{SCHEDULES}/{created(client)['schedule_id']}"
+    row = session.exec(select(ReportSchedule)).one()
+    row.recipients = ["whatsapp"]
+    session.commit()
+    (warning,) = client.get(path).json()["warnings"]
+    assert warning.startswith("recipients: whatsapp has no address here")
+    paused = client.put(path, json=WEEKLY | {"recipients": ["whatsapp"], "status": "paused"})
+    assert (paused.status_code, paused.json()["status"]) == (200, "paused")
+    assert client.put(path, json=WEEKLY | {"recipients": ["sms"]}).status_code == 422
 
 
 def test_a_fleet_of_named_devices_or_of_all(client: TestClient, key: Callable[..., dict[str, str]]) -> None:
