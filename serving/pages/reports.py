@@ -177,9 +177,12 @@ def analyses_of_form(form: Mapping[str, str], request: Request) -> dict[str, Any
 
 def _report_of(form: Mapping[str, str], request: Request, zone: ZoneInfo) -> dict[str, Any]:
     """Period, analyses and language of the form; its days are those of the site, the last one included."""
-    return {
+    days = {
         "date_range_start": _midnight(form.get("start_date", ""), zone),
         "date_range_end": _midnight(form.get("end_date", ""), zone, days=1),
+    }
+    return {
+        **{name: day for name, day in days.items() if day},
         **analyses_of_form(form, request),
         "language": form.get("language") or None,
     }

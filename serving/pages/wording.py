@@ -55,6 +55,11 @@ LABELS = {
     "tenant_id": "Tenant",
     "days": "Valid for",
 }
+# What the API asks programs for, as people do it.
+PHRASES = {
+    "is missing; send it": "is missing; fill it in",
+    "send a number without quotes": "give a number such as 12",
+}
 # In the middle of a sentence only a name that is no word of its own is a field's.
 _NAMES = sorted((name for name in LABELS if {"_", "."} & set(name)), key=len, reverse=True)
 _NAMED = re.compile(rf"(?<![\w./{{\"])({'|'.join(map(re.escape, _NAMES))})(?:\.\d+)?(?![\w/}}\"])")
@@ -73,6 +78,8 @@ def in_pages(detail: str, root: str) -> str:
 
 def in_labels(detail: str) -> str:
     """The error's detail with the fields as the forms label them."""
+    for phrase, of_people in PHRASES.items():
+        detail = detail.replace(phrase, of_people)
     return _NAMED.sub(lambda found: label(found[1]), _FIELD.sub(_labelled, detail))
 
 

@@ -15,7 +15,7 @@ import { connectionLost } from "./connection.js";
 import { formatNumber, formatTicks } from "./number.js";
 
 const ROWS_PER_PAGE = 50;
-const READ_AFTER_MS = 250;
+const READ_AFTER_MS = 250, TIMEOUT_MS = 20000, LONGEST_SECONDS = 3660 * 86400;
 const COLOURS = 4;
 const MERGE_PX = 4;
 const INTERVALS = {
@@ -27,10 +27,10 @@ const MOMENT = [0, { dateStyle: "medium", timeStyle: "medium" }];
 const alone = (values) => values.flatMap((value, i) => (value != null && values[i - 1] == null && values[i + 1] == null ? [i] : []));
 const bandOf = (one) => (one.band ? [`${one.band} from`, `${one.band} to`] : ["lowest", "highest"]);
 
-// The range, moved back where it would reach beyond now, or beyond `latest` if that is later.
+// The range, moved back where it would reach beyond now, or beyond `latest` if that is later; not longer than is shown.
 export function bounded([from, to], latest) {
-  const beyond = Math.max(0, to - Math.max(Date.now() / 1000, latest));
-  return [from - beyond, to - beyond];
+  const beyond = Math.max(0, to - Math.max(Date.now() / 1000, latest)), end = to - beyond;
+  return [Math.max(from - beyond, end - LONGEST_SECONDS), end];
 }
 
 class Chart {
@@ -67,7 +67,8 @@ class Chart {
     this.loading?.abort();
     const loading = (this.loading = new AbortController());
     try {
-      const response = await fetch(this.url(), { signal: loading.signal, headers: { Accept: "application/json" } });
+      const signal = AbortSignal.any([loading.signal, AbortSignal.timeout(TIMEOUT_MS)]);
+      const response = await fetch(this.url(), { signal, headers: { Accept: "application/json" } });
       const answer = await response.json();
       if (!response.ok) { this.clear(answer.detail); return; }
       this.data = answer;

@@ -6,8 +6,8 @@ function mark(form) {
   unmark();
   const notice = document.querySelector("#notice [data-fields]"), wrong = [];
   for (const name of notice?.dataset.fields.split("|") ?? []) {
-    const label = name && [...form.querySelectorAll("label, legend")].find((one) => one.textContent.trim().startsWith(name));
-    const field = label?.control ?? label?.closest("fieldset");
+    const labels = name ? [...form.querySelectorAll("label"), ...form.querySelectorAll("legend")] : [];
+    const label = labels.find((one) => one.textContent.trim().startsWith(name)), field = label?.control ?? label?.closest("fieldset");
     if (field) wrong.push(field);
   }
   for (const field of wrong) { field.setAttribute("aria-invalid", "true"); field.setAttribute("aria-describedby", `${field.getAttribute("aria-describedby") ?? ""} notice`.trim()); }

@@ -44,7 +44,7 @@ def expect_focus_on(page: Page, text: str) -> None:
 
 def test_a_refused_field_is_marked_and_has_the_focus(plant: str, open_page: OpenPage) -> None:
     page = settled(open_page(f"{plant}/reports", refusals=True))
-    page.get_by_label("Ids, separated").fill("d1")
+    page.get_by_label("Machines' ids").fill("d1")
     page.get_by_label("PDF").uncheck()
     press(page, "Make the report")
     expect(page.locator("#notice")).to_contain_text("no format is ticked")
@@ -72,7 +72,7 @@ def test_the_focus_stays_where_it_was(plant: str, session: Session, open_page: O
         page.keyboard.press("Enter")
         expect_focus_on(page, then)
     page.goto(f"{plant}/reports/schedules")
-    page.get_by_label("Ids, separated").fill("D1")
+    page.get_by_label("Machines' ids").fill("D1")
     press(page, "Create the schedule")
     for name, then in (("Pause", "Resume"), ("Resume", "Pause")):
         press(page, name)

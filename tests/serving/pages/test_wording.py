@@ -119,3 +119,14 @@ def test_a_period_of_a_sites_days_is_written_in_them() -> None:
     start, end = datetime(2026, 2, 1, 23, tzinfo=UTC), datetime(2026, 2, 8, 23, tzinfo=UTC)
     assert re.findall(r">([\d-]+)<", days(start, end, "Europe/Paris")) == ["2026-02-02", "2026-02-08"]
     assert 'data-time="day"' in days(start, end)
+
+
+def test_what_is_missing_in_a_form_is_said_once_and_to_people(client: TestClient) -> None:
+    register(client, "D1")
+    browser = Browser(client)
+    refused = browser.send("/reports", device_ids="D1", formats="pdf", start_date="", end_date="")
+    assert refused.text.count("From day: is missing; fill it in") == 1
+    assert refused.text.count("To day: is missing; fill it in") == 1
+    rule = {"rule_name": "r", "property": "power", "condition": ">", "threshold": "5", "severity": "low"}
+    wrong = browser.send("/rules", device_ids="D1", cooldown_minutes="soon", **rule)
+    assert "Cooldown: &#34;soon&#34; is not a number; give a number such as 12" in wrong.text
