@@ -1,7 +1,8 @@
 """The data: how complete each machine's days are, days that wait for an export, and exports."""
 
-from collections.abc import Mapping
-from datetime import timedelta
+from collections.abc import Mapping, Sequence
+from datetime import date, timedelta
+from itertools import groupby
 from typing import Annotated, Any
 
 from fastapi import Query, Request, Response
@@ -55,9 +56,11 @@ def completeness_page(
         session,
         CompletenessQuery.model_validate({**query.model_dump(), "start_date": str(start), "end_date": str(end)}),
     )
+    days = [start + timedelta(days=i) for i in range(DAYS_SHOWN)]
     context = {
         "found": found,
-        "days": [start + timedelta(days=i) for i in range(DAYS_SHOWN)],
+        "days": days,
+        "months": _months(days),
         "cells": {device.device_id: {day.day: day for day in device.days} for device in found.data},
         "query": query,
         "chosen": query.model_dump(mode="json", exclude_none=True),
@@ -100,6 +103,12 @@ def cancel_export(request: Request, session: DatabaseSession, launcher: JobLaunc
     """Cancel an export, and show the list again."""
     exports.cancel_export(session, launcher, job_id)
     return show(request, "partials/export_list.html", _exports(session, ExportsFilters()) | {"tab": "exports"})
+
+
+def _months(days: Sequence[date]) -> list[tuple[str, int]]:
+    """The months of the days, each with how many of them it has; one of a few days has a short name."""
+    groups = [list(group) for _, group in groupby(days, key=lambda day: (day.year, day.month))]
+    return [(f"{group[0]:%B %Y}" if len(group) > 4 else f"{group[0]:%b}", len(group)) for group in groups]
 
 
 def _exports(session: Session, query: ExportsFilters) -> dict[str, Any]:

@@ -21,6 +21,7 @@ OWN_PREFIX = {"kWh": 1}
 MAX_DIGITS = 9
 # Datasets name no unit of the others, but the names leave no doubt.
 KNOWN_UNITS = {**UNITS, "reactive_power": "var", "apparent_power": "VA", "frequency": "Hz"}
+AGES = {"age": " ago", "since": " so far"}
 SPANS = ((86_400 * 2, 86_400, "d"), (7_200, 3_600, "h"), (120, 60, "min"), (0, 1, "s"))
 
 
@@ -74,12 +75,14 @@ def duration(seconds: float | None) -> str:
 def time(moment: datetime | None, kind: str = "time") -> str:
     """An element with a time; in the browser it becomes local time, with UTC on hover.
 
-    `kind`: `time`, `day`, or `age` for how long ago it is.
+    `kind`: `time`, `day`, `age` for how long ago it is, or `since` for how long something has lasted so far.
     """
     if moment is None:
         return NOTHING
     utc = moment.astimezone(UTC)
-    text = duration((utc_now() - utc).total_seconds()) + " ago" if kind == "age" else f"{utc:%Y-%m-%d %H:%M}{BLANK}UTC"
+    text = f"{utc:%Y-%m-%d %H:%M}{BLANK}UTC"
+    if kind in AGES:
+        text = duration((utc_now() - utc).total_seconds()) + AGES[kind]
     title = f"{utc:%Y-%m-%d %H:%M:%S} UTC"
     return Markup('<time datetime="{}" data-time="{}" title="{}">{}</time>').format(
         f"{utc:%Y-%m-%dT%H:%M:%S.%fZ}", kind, title, text

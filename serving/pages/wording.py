@@ -59,6 +59,7 @@ LABELS = {
 PHRASES = {
     "is missing; send it": "is missing; fill it in",
     "send a number without quotes": "give a number such as 12",
+    "read it again, then change it": "load the page again, then change it",
 }
 # In the middle of a sentence only a name that is no word of its own is a field's.
 _NAMES = sorted((name for name in LABELS if {"_", "."} & set(name)), key=len, reverse=True)

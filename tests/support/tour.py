@@ -9,8 +9,10 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Literal
 
 import httpx
+from playwright.sync_api import sync_playwright
 
 from tests.cli.conftest import LocalPlatform, end
 
@@ -20,10 +22,34 @@ DRAWN_AFTER_MS = 15_000
 PAGES = {
     "home": "/",
     "machines": "/machines",
+    "machines-table": "/machines?view=table",
+    "machine": "/machines/FEEDER-2",
     "telemetry": "/machines/FEEDER-2/telemetry?span=7d",
     "energy": "/machines/FEEDER-2/energy?days=7",
-    "analyses": "/machines/FEEDER-2/analyses",
+    "machine-analyses": "/machines/FEEDER-2/analyses",
+    "machine-data": "/machines/FEEDER-2/data",
+    "alerts": "/alerts?status=all",
+    "rules": "/rules",
+    "rule": "/rules/new?device_id=FEEDER-2",
+    "analytics": "/analytics",
+    "reports": "/reports",
+    "data": "/data",
+    "settings": "/settings",
 }
+# The newest thing of each list has a page of its own.
+NEWEST = {
+    "alert": ("/api/v1/alerts", "data", "alert_id", "/alerts"),
+    "anomaly": ("/api/v1/analytics/jobs?analysis_type=anomaly", "jobs", "job_id", "/analytics"),
+    "forecast": ("/api/v1/analytics/jobs?analysis_type=forecast", "jobs", "job_id", "/analytics"),
+    "report": ("/api/reports/jobs", "data", "job_id", "/reports"),
+}
+# Width, height and theme.
+LOOKS: dict[str, tuple[int, int, Literal["light", "dark"]]] = {
+    "desktop": (1400, 900, "light"),
+    "phone": (390, 844, "light"),
+    "dark": (1400, 900, "dark"),
+}
+WALL = (2560, 1440)
 DAGSTER_PAGES = {
     "dagster-assets": "/asset-groups",
     "dagster-dataset": "/assets/telemetry_dataset",
@@ -42,6 +68,29 @@ def photograph(url: str, picture: Path, width: int = 1400, height: int = 900) ->
         check=True, timeout=120, capture_output=True,
     )  # fmt: skip
     print(picture)
+
+
+def photograph_pages(address: str, folder: Path) -> None:
+    """Take pictures of our pages, whole, on a desk, on a phone and in the dark, and of the first one on a wall."""
+    pages = dict(PAGES)
+    for name, (listed, key, id_, page) in NEWEST.items():
+        found = httpx.get(address + listed).raise_for_status().json()[key]
+        pages |= {name: f"{page}/{found[0][id_]}"} if found else {}
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+
+        def take(path: str, picture: Path, width: int, height: int, theme: Literal["light", "dark"] = "light") -> None:
+            with browser.new_context(viewport={"width": width, "height": height}, color_scheme=theme) as context:
+                shown = context.new_page()
+                shown.goto(address + path, wait_until="networkidle")
+                shown.screenshot(path=picture, full_page=True)
+            print(picture)
+
+        for name, path in pages.items():
+            for look, (width, height, theme) in LOOKS.items():
+                take(path, folder / f"page-{name}-{look}.png", width, height, theme)
+        take("/?wall=1", folder / "page-home-wall.png", *WALL)
+        browser.close()
 
 
 def print_pages(pdf: Path) -> None:
@@ -63,8 +112,7 @@ def main(folder: Path) -> None:
         demo = platform.run("demo", "--once")
         summary = json.loads(demo.stdout)
         photograph(f"{platform.api}/docs", folder / "api.png")
-        for name, page in PAGES.items():
-            photograph(f"{platform.api}{page}", folder / f"page-{name}.png")
+        photograph_pages(platform.api, folder)
         for name, page in DAGSTER_PAGES.items():
             photograph(f"http://127.0.0.1:{platform.ports['DAGSTER_PORT']}{page}", folder / f"{name}.png")
         download = next(report["download"] for report in summary["reports"] if report["format"] == "pdf")

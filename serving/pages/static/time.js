@@ -18,16 +18,15 @@ export function duration(seconds) {
   return `${Math.round(seconds / size)}\u00a0${name}`;
 }
 
-export function ageOf(date) {
-  return `${duration(Math.max(0, (Date.now() - date) / 1000))} ago`;
-}
+const AGES = { age: "ago", since: "so far" };
+const ageOf = (date, kind) => `${duration(Math.max(0, (Date.now() - date) / 1000))} ${AGES[kind]}`;
 
 function write(element) {
   const date = new Date(element.dateTime);
   const kind = element.dataset.time;
-  const text = kind === "age" ? ageOf(date) : localTime(date, FORMATS[kind]);
+  const text = kind in AGES ? ageOf(date, kind) : localTime(date, FORMATS[kind]);
   if (element.textContent !== text) element.textContent = text;
-  if (kind === "age") element.title = `${localTime(date)} · ${date.toISOString().slice(0, 19).replace("T", " ")} UTC`;
+  if (kind in AGES) element.title = `${localTime(date)} · ${date.toISOString().slice(0, 19).replace("T", " ")} UTC`;
 }
 
 // The element tells the age of another time from now on.
@@ -48,6 +47,6 @@ export function watchTimes() {
   new MutationObserver((changes) => {
     for (const change of changes) for (const node of change.addedNodes) writeTimes(node);
   }).observe(document.body, { childList: true, subtree: true });
-  setInterval(() => document.querySelectorAll('time[data-time="age"]').forEach(write), AGE_SECONDS * 1000);
+  setInterval(() => document.querySelectorAll('time[data-time="age"], time[data-time="since"]').forEach(write), AGE_SECONDS * 1000);
   document.addEventListener("energy:preference", () => writeTimes());
 }

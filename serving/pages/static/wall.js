@@ -24,14 +24,19 @@ function show(on) {
   stayAwake();
 }
 
-// The worst machines come first: those at the end that would be cut off are left out.
+// As large as all machines fit. The worst come first: if they do not fit at all, those at the end are left out.
 function fit() {
   const cards = [...machines.querySelectorAll("li")];
   for (const card of cards) card.hidden = false;
+  delete page.dataset.size;
   if (!isWall() || !matchMedia(WIDE).matches) return;
   scrollTo(0, 0);
-  const cut = cards.filter((card, i) => i && card.getBoundingClientRect().bottom > innerHeight);
-  for (const card of cut) card.hidden = true;
+  const cut = () => cards.filter((card, i) => i && card.getBoundingClientRect().bottom > innerHeight);
+  for (const size of ["large", "middle", "small"]) {
+    page.dataset.size = size;
+    if (!cut().length) return;
+  }
+  for (const card of cut()) card.hidden = true;
 }
 
 // Browsers grant it where the page is secure: over HTTPS, or on this computer.
