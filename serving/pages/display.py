@@ -119,6 +119,11 @@ def words(name: Any) -> str:
     return str(name).replace("_", " ").replace("-", " ")
 
 
+def format_name(name: str) -> str:
+    """The format of a report as people write it: `PDF`, `Excel`."""
+    return "Excel" if name == "excel" else name.upper()
+
+
 def short(identifier: UUID | str) -> str:
     """The beginning of a long id, enough to tell it from others."""
     return str(identifier)[:8]
@@ -195,6 +200,7 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "source": source,
     "moment": moment,
     "words": words,
+    "format_name": format_name,
     "short": short,
     "sparkline": sparkline,
     "strip": strip,
