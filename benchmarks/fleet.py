@@ -1,16 +1,21 @@
 """The data of the benchmark `rest`: closed days of readings each second, the open day, and two years of meters."""
 
+import hashlib
 import os
 from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 from multiprocessing import get_context
 
 import psycopg
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from assets.datasets.export import export_day
+from assets.datasets.files import dataset_key, parquet, read_bytes, table_of
 from benchmarks.datasets import FILL, TOUCH
 from orchestration.resources import Platform
-from storage import dirty_days
+from storage import catalogue, dirty_days
+from storage.catalogue import Dataset
 from storage.times import microseconds, midnight
 
 TODAY = datetime.now(UTC).date()
@@ -22,6 +27,7 @@ INSERT INTO devices (device_id, device_name, device_type, status, created_at, up
 SELECT 'device-' || i, 'Device ' || i, 'pump', 'active', now(), now() FROM generate_series(1, %s) i
 """
 # Devices with a reading a minute over a year: one has power alone, the other one a register as well.
+METER_IDS = ("year-of-power", "year-of-register")
 METERS = """
 INSERT INTO devices (device_id, device_name, device_type, status, created_at, updated_at, metadata_json) VALUES
 ('year-of-power', 'Power', 'meter', 'active', now(), now(), NULL),
@@ -41,7 +47,7 @@ SELECT device, day, now(), now(), day FROM unnest(ARRAY['year-of-power', 'year-o
 """
 
 
-def fill_closed_days(url: str, days: int, devices: int, registered: int) -> None:
+def fill_closed_days(url: str, days: int, devices: int, registered: int, *, meters: bool = True) -> None:
     """Fill the registry, the closed days before today, and the year of the two meters."""
     first, year = TODAY - timedelta(days=days), TODAY - YEAR
     with psycopg.connect(url, autocommit=True) as connection:
@@ -52,17 +58,48 @@ def fill_closed_days(url: str, days: int, devices: int, registered: int) -> None
                 f" FOR VALUES FROM ('{month}') TO ('{after}')"
             )
         connection.execute(REGISTER, (registered,))
-        connection.execute(METERS)
-        connection.execute(YEARS, {"start": midnight(year), "rows": YEAR.days * 1440})
-        connection.execute(TOUCH_YEARS, {"first": year, "last": TODAY - timedelta(days=1)})
+        if meters:
+            connection.execute(METERS)
+            connection.execute(YEARS, {"start": midnight(year), "rows": YEAR.days * 1440})
+            connection.execute(TOUCH_YEARS, {"first": year, "last": TODAY - timedelta(days=1)})
         with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
             filled = [pool.submit(_fill, url, i + 1, midnight(first), midnight(TODAY)) for i in range(devices)]
-            filled += [pool.submit(_export, name, year, YEAR.days) for name in ("year-of-power", "year-of-register")]
+            if meters:
+                filled += [pool.submit(_export, name, year, YEAR.days) for name in METER_IDS]
             for done in filled:
                 done.result()
         # The closed days have been checked, as those of a platform that runs; else it would begin with that.
         connection.execute("UPDATE datasets SET checks = '{}' WHERE start_date < %s", (TODAY,))
         _settle(connection)
+
+
+def complete_year(device_id: str) -> None:
+    """The closed days of a year before those that the device has: copies of its last closed day, as files alone.
+
+    Such days are those whose readings retention has deleted from the store.
+    """
+    with Platform().stores() as stores:
+        kept = catalogue.newest_of(stores.session, device_id, offset=0, limit=YEAR.days)[0]
+        closed = [dataset for dataset in kept if dataset.kind == "day" and dataset.start_date < TODAY]
+        model, first = closed[0], closed[-1].start_date
+        table = table_of(read_bytes(stores.objects, model))
+        day, place = TODAY - YEAR, table.schema.get_field_index("timestamp")
+        while day < first:
+            later = model.start_date - day
+            moved = table.set_column(
+                place, table.schema.field(place), pc.subtract(table["timestamp"], pa.scalar(later))
+            )
+            content, key = parquet(moved), dataset_key(device_id, day, day)
+            stores.objects.put(key, content)
+            values = model.model_dump(exclude={"id"}) | {
+                "key": key, "start_date": day, "end_date": day, "bytes": len(content),
+                "sha256": hashlib.sha256(content).hexdigest(),
+                "first_at": model.first_at and model.first_at - later,
+                "last_at": model.last_at and model.last_at - later,
+            }  # fmt: skip
+            stores.session.add(Dataset(**values))
+            day += timedelta(days=1)
+        stores.session.commit()
 
 
 def fill_today(url: str, devices: int, since: datetime, now: datetime) -> None:

@@ -1,8 +1,8 @@
 """One tenant's reads while another tenant keeps 12 heavy reads going at once, beside the same reads alone.
 
-Each tenant has a device with readings every second of `--days N` (10) closed days. The heavy reads are CSV of all of
+Each tenant has a device with readings every second of `--days N` (5) closed days. The heavy reads are CSV of all of
 them, asked again as soon as they are answered; the other tenant asks in turn for statistics and the newest readings,
-`--requests N` (100) times. The API is a process of its own.
+`--requests N` (50) times. The API is a process of its own.
 """
 
 import argparse
@@ -33,11 +33,11 @@ HEAVY = 12
 
 def main() -> None:
     options = argparse.ArgumentParser(prog="python -m benchmarks shares")
-    options.add_argument("--days", type=int, default=10)
-    options.add_argument("--requests", type=int, default=100)
+    options.add_argument("--days", type=int, default=5)
+    options.add_argument("--requests", type=int, default=50)
     given, _ = options.parse_known_args()
     with database() as url, tempfile.TemporaryDirectory() as folder:
-        fill_closed_days(url, given.days, 2, 2)
+        fill_closed_days(url, given.days, 2, 2, meters=False)
         heavy_key, light_key = _keys(url)
         port = free_port()
         address = f"http://127.0.0.1:{port}"
