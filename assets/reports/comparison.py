@@ -14,6 +14,7 @@ from storage.times import HOUR
 DAY_HOURS = 24
 # With a smaller share of the earlier period measured, its figures say nothing about it.
 MIN_COVERAGE = 0.5
+MIN_CHANGE = 0.005  # less is no change
 UNITS = {
     "energy_per_day": "kWh", "peak_demand_15min": "W", "load_factor": "1", "base_load": "W",
     "outside_working_hours_share": "1",
@@ -46,6 +47,11 @@ def energy_per_day(energy: EnergyFigures) -> float | None:
     if not energy.covered or not energy.sources:
         return None
     return int(energy.cells.amounts.sum()) / MILLIONTHS / (energy.covered / HOUR) * DAY_HOURS
+
+
+def direction_of(change: float) -> str:
+    """Whether a relative change is `more`, `less` or the `same`."""
+    return "same" if abs(change) < MIN_CHANGE else "more" if change > 0 else "less"
 
 
 def can_be_compared(energy: EnergyFigures) -> bool:

@@ -58,9 +58,10 @@ def energy_bars(content: ReportContent, pen: Pen) -> str | None:
 
 def mark_doubtful(axis: "Axes", energies: Sequence[tuple[float, float]], pen: Pen) -> None:
     """Draw above each bar, hatched, the part of the energy that stands for readings that may be wrong."""
+    shown = [(i, energy, doubtful) for i, (energy, doubtful) in enumerate(energies) if doubtful]
     axis.bar(
-        range(len(energies)), [doubtful for _, doubtful in energies], width=0.72, color="none", hatch="////", lw=0.6,
-        bottom=[energy - doubtful for energy, doubtful in energies], edgecolor=pen.colours["signal"],
+        [i for i, _, _ in shown], [doubtful for _, _, doubtful in shown], width=0.72, color="none", hatch="////",
+        lw=0.6, bottom=[energy - doubtful for _, energy, doubtful in shown], edgecolor=pen.colours["signal"],
     )  # fmt: skip
 
 

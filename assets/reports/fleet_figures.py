@@ -32,11 +32,10 @@ def ranking(content: FleetContent, pen: Pen) -> str | None:
     axis.set_xticks([])
     axis.spines["bottom"].set_visible(False)
     axis.margins(x=0.16, y=0.02)
-    if any(doubtful):
-        signal = pen.colours["signal"]
-        axis.barh(
-            range(len(values)), doubtful, left=values, height=0.68, color="none", hatch="////", lw=0.6, edgecolor=signal
-        )
+    if rows := [row for row, more in enumerate(doubtful) if more]:
+        signal, starts = pen.colours["signal"], [values[row] for row in rows]
+        widths = [doubtful[row] for row in rows]
+        axis.barh(rows, widths, left=starts, height=0.68, color="none", hatch="////", lw=0.6, edgecolor=signal)
     for row, (value, more) in enumerate(zip(values, doubtful, strict=True)):
         axis.annotate(
             pen.language.quantity(value, "kWh"),

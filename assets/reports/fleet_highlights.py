@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Literal
 
+from assets.reports.comparison import direction_of
 from assets.reports.fleet_content import FleetContent, FleetDay, FleetDevice
 
 MAX_NAMED = 3
@@ -18,8 +19,9 @@ MUCH_CHANGE, MUCH_OUTSIDE, LITTLE_COVERAGE = 0.2, 0.3, 0.95
 class FleetHighlights:
     """At most `MAX_NAMED` devices of each kind, and the fleet's energy by month if the period is long.
 
-    `incomplete` were measured for a part of the period, and `more_incomplete` are all others of these. `silent` sent
-    nothing at all, and `unknown` nothing of energy.
+    `direction` says whether the fleet used `more`, `less` or the `same` as before. `incomplete` were measured for a
+    part of the period; `more_incomplete` are all others of these. `silent` sent nothing at all, and `unknown` nothing
+    of energy.
     """
 
     changed: list[FleetDevice]
@@ -29,6 +31,7 @@ class FleetHighlights:
     silent: list[FleetDevice]
     unknown: list[FleetDevice]
     months: list[tuple[date, float | None]] | None
+    direction: str
 
     @classmethod
     def of(cls, content: FleetContent) -> "FleetHighlights":
@@ -42,6 +45,7 @@ class FleetHighlights:
             more_incomplete=incomplete[MAX_NAMED:],
             silent=[device for device in nothing if device.id not in sent],
             unknown=[device for device in nothing if device.id in sent],
+            direction=direction_of(content.totals.change or 0.0),
             months=by_month(content.days) if len(content.days) > MAX_DAYS else None,
         )
 

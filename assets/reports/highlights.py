@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from assets.reports.analysed import Analysis, Anomaly
+from assets.reports.comparison import direction_of
 from assets.reports.content import Day, Kpi, ReportContent
 from assets.reports.noticed import Finding
 from assets.reports.sections import Comparison, Load
@@ -24,9 +25,6 @@ FED_IN = ("energy_export", "peak_feed_in", "peak_feed_in_15min")
 OF_USE = ("load_factor", "running_hours", "base_load", "outside_working_hours")
 # With fewer days that can be compared, the highest and the lowest say nothing.
 MIN_COMPARED_DAYS = 3
-
-
-MIN_CHANGE = 0.005  # less is no change
 
 
 @dataclass(frozen=True)
@@ -108,7 +106,7 @@ class Highlights:
         change = next((change.share for change in self.changes("energy") if change.basis == "period_before"), None)
         if change is None:
             return None
-        return EnergyCompared("same" if abs(change) < MIN_CHANGE else "more" if change > 0 else "less", abs(change))
+        return EnergyCompared(direction_of(change), abs(change))
 
     @classmethod
     def of(cls, content: ReportContent) -> "Highlights":

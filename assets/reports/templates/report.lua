@@ -70,7 +70,7 @@ local tables = {
         return tbl
       end,
     })
-    if is_typst and is_short then result.classes = { "whole" } end
+    if is_typst then result.classes = { is_short and "whole" or "long" } end
     if is_html and #widths > MAX_NARROW_COLUMNS then result.classes:insert("wide") end
     return result
   end,
@@ -113,7 +113,7 @@ local leads = {
     for i = #blocks - 1, 1, -1 do
       local block, following = blocks[i], blocks[i + 1]
       local leads_on = following.t == "Figure" or following.t == "Table"
-        or (following.t == "Div" and (following.classes[1] == "table" or following.classes[1] == "whole"))
+        or (following.t == "Div" and (following.classes[1] == "long" or following.classes[1] == "whole"))
       if block.t == "Para" and leads_on then blocks[i] = pandoc.Div({ block }, pandoc.Attr("", { "lead" })) end
     end
     return blocks
@@ -124,7 +124,11 @@ local others = {
   Div = function(div)
     if is_html then return nil end
     local name = div.classes[1]
-    if name == "table" then return div.content end
+    if name == "long" then
+      local result = pandoc.Blocks({ raw("#room-for-rows()") })
+      result:extend(div.content)
+      return result
+    end
     if SET_BY_TEMPLATE[name] then return wrapped("#" .. name .. "[", div.content, "]") end
   end,
   Figure = function(figure)

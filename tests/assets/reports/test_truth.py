@@ -169,7 +169,7 @@ def test_a_forecast_of_energy_has_its_months_and_failures_are_mentioned() -> Non
     assert content.forecast is not None
     (month,) = content.forecast.months
     text = written(content).replace("\u00a0", " ")
-    assert f"For March 2026, up to Wed 4 Mar, 00:00, {month.expected_kwh:,.0f} kWh are expected" in text
+    assert f"For March 2026 (up to Wed 4 Mar, 00:00), {month.expected_kwh:,.0f} kWh are expected" in text
     assert "| March 2026 | Wed 4 Mar, 00:00 | 181.2 kWh | 1,629 kWh | 1,400 kWh to 1,900 kWh |" in text
     assert "Most is expected in the hour from" in text
     assert [failure.repaired_at is None for failure in content.failures] == [False, True]
