@@ -59,6 +59,7 @@ def observing(instance: dg.DagsterInstance | None, session: Session) -> Iterator
 
 def _observe_devices(instance: dg.DagsterInstance, session: Session, device_ids: Iterable[str]) -> None:
     """Report each device's history if its data version is new, so that its results become stale."""
+    # Not as a materialization: of an asset that no run makes, Dagster compares the versions of observations only.
     today = utc_now().date()
     for device_id in device_ids:
         version = catalogue.history_version(session, device_id, before=today)
