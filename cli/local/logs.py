@@ -13,6 +13,9 @@ from typing import IO
 
 MAX_BYTES = 5_000_000  # per file; the one before is kept beside it
 COLOURS = (36, 32, 33, 35, 34, 96, 92, 93)
+# Dagster prints this of a run that was cancelled, and the stack where that happened.
+INTERRUPTED = "dagster._core.errors.DagsterExecutionInterruptedError"
+OF_TRACEBACK = re.compile(r"$|Stack Trace:|  ")
 ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
@@ -60,7 +63,10 @@ class _BoundedFile(RotatingFileHandler):
 
 
 class ServiceLog:
-    """Writes a service's lines, without colours, to `{folder}/{name}.log` and to the screen if there is one."""
+    """Writes a service's lines to `{folder}/{name}.log` and to the screen if there is one.
+
+    Colours and the tracebacks of cancelled runs are left out.
+    """
 
     def __init__(self, name: str, folder: Path, screen: Screen | None) -> None:
         self._name, self._screen = name, screen
@@ -69,9 +75,13 @@ class ServiceLog:
         self._file = _BoundedFile(self.path, maxBytes=MAX_BYTES, backupCount=1, encoding="utf-8")
         self._file.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
         self.last = ""
+        self._is_interrupted = False
 
     def write(self, line: str) -> None:
         line = ESCAPES.sub("", line).rstrip()
+        if self._is_interrupted and OF_TRACEBACK.match(line):
+            return
+        self._is_interrupted = line.startswith(INTERRUPTED)
         self.last = line or self.last
         self._file.handle(logging.makeLogRecord({"name": self._name, "levelno": logging.INFO, "msg": line}))
         if self._screen:

@@ -202,3 +202,22 @@ def test_everything_killed_while_runs_are_at_work(plant: Plant, open_day: date) 
 
     wait_until(exported, "the next tick made the file", 120)
     plant.assert_files_are_whole()
+
+
+def test_a_cancelled_job_leaves_no_traceback_in_the_log(plant: Plant) -> None:
+    with plant.held("D1", "2026-02-14"):
+        job = plant.post("/api/v1/exports/run", device_id="D1", start_date="2026-02-12", end_date="2026-02-14")
+        wait_until(lambda: plant.export()["message"] == "Exporting 2026-02-14", "the export is in its middle")
+        plant.post(f"/api/v1/exports/jobs/{job['job_id']}/cancel")
+
+        def ended() -> bool:
+            with plant.connection() as connection:
+                query = "SELECT status FROM dagster.runs WHERE position(%s IN run_body) > 0"
+                found = connection.execute(query, (job["job_id"],)).fetchall()
+            return [status for (status,) in found] == ["CANCELED"]
+
+        wait_until(ended, "the run is cancelled", 120)
+    assert plant.export()["status"] == "cancelled"
+    logs = "".join(path.read_text() for path in plant.platform.home.glob("logs/*.log"))
+    assert "was cancelled" in logs
+    assert "Stack Trace" not in logs

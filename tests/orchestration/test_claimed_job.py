@@ -1,0 +1,57 @@
+"""How a job ends whose run is interrupted, as a cancellation does it."""
+
+from typing import Any
+
+import dagster as dg
+import pytest
+from dagster._core.errors import DagsterExecutionInterruptedError
+from sqlmodel import Session, col, select, update
+
+from orchestration.analyses import results
+from orchestration.claimed_job import ClaimedJob
+from orchestration.definitions import defs
+from storage.job_runs import JOB_ID_TAG
+from storage.jobs import AnalyticsJob, new_job_id
+from storage.times import midnight
+from tests.support.plant import DAY
+
+
+@pytest.mark.parametrize("is_cancelled", [True, False])
+@pytest.mark.usefixtures("platform")
+def test_an_interrupted_job_says_so_and_a_cancelled_one_stays_cancelled(
+    session: Session,
+    kept_instance: dg.DagsterInstance,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    *,
+    is_cancelled: bool,
+) -> None:
+    def interrupted(_claimed: ClaimedJob[AnalyticsJob]) -> dict[str, Any]:
+        if is_cancelled:
+            session.exec(update(AnalyticsJob).where(col(AnalyticsJob.job_id) == job_id).values(status="cancelled"))
+            session.commit()
+        raise DagsterExecutionInterruptedError
+
+    monkeypatch.setattr(results, "perform_analysis", interrupted)
+    kept_instance.add_dynamic_partitions("devices", ["D1"])
+    job_id = new_job_id(AnalyticsJob)
+    session.add(
+        AnalyticsJob(
+            job_id=job_id, device_id="D1", analysis_type="anomaly", model_name="isolation_forest",
+            date_range_start=midnight(DAY), date_range_end=midnight(DAY),
+        )
+    )  # fmt: skip
+    session.commit()
+    with pytest.raises(DagsterExecutionInterruptedError):
+        defs().resolve_job_def("anomaly_job").execute_in_process(
+            partition_key="D1", instance=kept_instance, tags={JOB_ID_TAG: job_id}
+        )
+    session.expire_all()
+    job = session.exec(select(AnalyticsJob)).one()
+    printed = capfd.readouterr().err
+    if is_cancelled:
+        assert (job.status, job.error_message) == ("cancelled", None)
+        assert f"{job_id} was cancelled" in printed
+    else:
+        assert (job.status, job.error_message) == ("failed", "its run was interrupted, or ended in Dagster")
+        assert "was cancelled" not in printed
