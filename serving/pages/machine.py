@@ -13,6 +13,7 @@ from serving.auth.principal import CurrentPrincipal
 from serving.auth.tenancy import DatabaseSession
 from serving.dependencies import LimitSettings, PlatformSettings, Readings, WorkingSite
 from serving.devices.schemas import DevicePath
+from serving.http.errors import NotFound
 from serving.http.pagination import PageQuery
 from serving.pages.broker import broker_of
 from serving.pages.cadence import silent_after
@@ -26,6 +27,7 @@ from serving.telemetry.routes import refuse_unknown
 from serving.telemetry.states import states_data
 from storage import attention
 from storage.devices import Device, DeviceMetadata, order_metrics
+from storage.known_ids import known_ids
 from storage.last_seen import DeviceLastSeen
 from storage.times import DAY, HOUR, SECOND, microseconds, utc_now
 
@@ -76,6 +78,8 @@ def machine_context(session: Session, device_id: str, tab: str) -> dict[str, Any
     """
     device = session.get(Device, device_id)
     if device is None or device.deleted_at:
+        if (known := known_ids(session, [device_id])[0]) != device_id:
+            raise NotFound(f"there is no machine {device_id}; did you mean {known}?")
         refuse_unknown(session, [device_id])
     seen = session.get(DeviceLastSeen, device_id)
     metadata = DeviceMetadata.parse(device.metadata_json if device else None)

@@ -86,6 +86,13 @@ def test_a_filter_takes_an_id_without_its_capitals(client: TestClient, path: str
     assert 'value="feeder-9"' in page(client, f"{path}device_id=feeder-9")
 
 
+def test_the_address_of_a_machine_without_its_capitals_names_it(client: TestClient) -> None:
+    register(client, "FEEDER-1")
+    lost = client.get("/machines/feeder-1/energy", headers=HTML)
+    assert lost.status_code == 404
+    assert "did you mean FEEDER-1?" in lost.text
+
+
 def test_forms_take_an_id_without_its_capitals(client: TestClient, stores: Stores) -> None:
     for device_id in ("FEEDER-1", "Twin", "TWIN"):
         register(client, device_id)
