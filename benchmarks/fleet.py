@@ -92,6 +92,7 @@ def complete_year(device_id: str) -> None:
             content, key = parquet(moved), dataset_key(device_id, day, day)
             stores.objects.put(key, content)
             values = model.model_dump(exclude={"id"}) | {
+                "hourly": model.hourly, "energy": model.energy,  # lists leave them out
                 "key": key, "start_date": day, "end_date": day, "bytes": len(content),
                 "sha256": hashlib.sha256(content).hexdigest(),
                 "first_at": model.first_at and model.first_at - later,

@@ -82,7 +82,6 @@ def _ask(client: httpx.Client, now: datetime, given: argparse.Namespace) -> None
     )
     measure("chart of a year of minutes", [chart("year-of-power", now - YEAR, now)] * given.times, 1000)
     measure("chart of a year of seconds", [chart("device-1", now - YEAR, now)] * given.times, 1000)
-    measure("energy of a year of seconds", ["/machines/device-1/energy-chart?days=366"] * given.times, 1000)
     measure("zoom, from 10 minutes to a week", zooms, 300)
 
 
