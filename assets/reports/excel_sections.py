@@ -1,12 +1,15 @@
 """Sheets of the workbook for a report's sections beyond its readings: what to do, comparison, load, meters and risk."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from assets.reports.content import Kpi, ReportContent
 from assets.reports.excel_charts import duration_chart
 from assets.reports.excel_sheets import COUNT, NUMBER, SHARE, TEXT, Alone, Column, Share, Sheets, number_pattern
 from assets.reports.formatting import SHARES
 from assets.reports.sections import Compared
+
+if TYPE_CHECKING:
+    from xlsxwriter.worksheet import Worksheet
 
 # The key figures that tell of the load.
 OF_LOAD = (
@@ -70,7 +73,14 @@ def comparison(sheets: Sheets, content: ReportContent) -> None:
         for one in content.comparisons
         for figure in one.figures
     ]  # fmt: skip
-    sheets.table(say("excel.comparison"), columns, rows, empty=say("excel.no_comparison"))
+    sheet = sheets.table(say("excel.comparison"), columns, rows, empty=say("excel.no_comparison"))
+    _note_left_out(sheets, content, sheet, len(rows))
+
+
+def _note_left_out(sheets: Sheets, content: ReportContent, sheet: "Worksheet", rows: int) -> None:
+    """Say below a table that readings that may be wrong are left out, if any are."""
+    if content.readings_left_out:
+        sheets.note(sheet, rows + 1, sheets.language.say("excel.left_out_readings"))
 
 
 def _compared(figure: Compared) -> tuple[Any, ...]:
@@ -112,10 +122,12 @@ def load(sheets: Sheets, content: ReportContent) -> None:
     means = ((f"{hour:02}:00", *(known.by_hour_w[day][hour] for day in range(7))) for hour in range(24))
     sheet = sheets.table(say("excel.load_by_hour"), hours, means)
     sheet.conditional_format(1, 1, 24, 7, SHADES)
+    _note_left_out(sheets, content, sheet, 24)
     points = len(known.duration_curve_w)
     shares = ((i / (points - 1), watts) for i, watts in enumerate(known.duration_curve_w))
     sheet = sheets.table(say("excel.load_duration"), curve, shares)
     sheet.insert_chart("D2", duration_chart(sheets, points))
+    _note_left_out(sheets, content, sheet, points)
 
 
 def registers(sheets: Sheets, content: ReportContent) -> None:

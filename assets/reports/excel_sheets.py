@@ -124,6 +124,10 @@ class Sheets:
             sheet.write_string(1, 0, empty or self.language.say("list.none"), self.format("note"))
         return sheet
 
+    def note(self, sheet: "Worksheet", row: int, text: str) -> None:
+        """Write a note below a table whose last row is the one before the row above."""
+        sheet.write_string(row + 1, 0, text, self.format("note"))
+
     def open_table(self, name: str, columns: Sequence[Column], rows: int) -> "Worksheet":
         """A new sheet with an Excel table of so many rows, which are not yet written."""
         sheet = self.page(name, [column.width for column in columns])

@@ -151,7 +151,9 @@ def _loads(sheets: Sheets, content: FleetContent) -> None:
         )
         for d in content.devices
     )
-    sheets.table(say("excel.loads"), columns, rows)
+    sheet = sheets.table(say("excel.loads"), columns, rows)
+    if content.totals.doubtful_kwh:
+        sheets.note(sheet, len(content.devices) + 1, say("excel.left_out_readings"))
 
 
 def _types(sheets: Sheets, content: FleetContent) -> None:
@@ -161,8 +163,14 @@ def _types(sheets: Sheets, content: FleetContent) -> None:
         Column(say("excel.devices"), 12, COUNT),
         Column(say("excel.energy"), 14, NUMBER),
         Column(say("excel.share"), 10, SHARE),
+        *_without_doubtful(sheets, content),
     ]
-    rows = ((group.name, group.devices, group.energy_kwh, group.share) for group in content.types)
+    has_doubtful = content.totals.doubtful_kwh > 0
+    rows = (
+        (group.name, group.devices, group.energy_kwh, group.share)
+        + (((group.energy_kwh or 0.0) - group.doubtful_kwh,) if has_doubtful else ())
+        for group in content.types
+    )
     sheets.table(say("excel.types"), columns, rows)
 
 

@@ -89,6 +89,19 @@ def test_what_one_reading_did_is_not_shown_as_true() -> None:
     assert "may be wrong" not in unescaped(markdown_of(sure, drawn))
 
 
+def test_the_workbook_says_what_one_reading_did(tmp_path: Path) -> None:
+    earlier = Earlier("period_before", MONDAY - 7 * DAY, MONDAY, Measured.of(steady_with(None)).energy, None)
+    book = Book.of(workbook(steady_with(9.9e6, earlier=[earlier]), tmp_path))
+    for name in ("Comparison", "Load by hour", "Load duration"):
+        assert book.rows(name)[-1][0] == "These figures are without readings that may be wrong.", name
+    loads = {row[0]: row for row in book.rows("Load")}
+    assert float(loads["Highest power"][1] or 0) < 6000
+    assert plain(str(loads["Highest power"][4])) == "without readings that may be wrong; with them: 9.90 MW"
+    header, *days = book.rows("Daily")
+    assert header[-1] == "Energy without readings that may be wrong (kWh)"
+    assert sum(float(row[1] or 0) - float(row[-1] or 0) for row in days[:7]) == pytest.approx(164.9, abs=0.1)
+
+
 @pytest.mark.parametrize("step", [MINUTE, 15 * MINUTE, HOUR])
 def test_without_doubtful_readings_their_neighbours_follow_each_other(step: timedelta) -> None:
     times = [MONDAY + i * step for i in range(int(7 * DAY / step))]
