@@ -145,21 +145,21 @@ def _fitted(
         reasons = "; ".join(f"{name} {reason}" for name, reason in left_out.items())
         raise CannotAnalyse(f"{reasons}. Choose more days, or another model.")
     maes = {name: test.mae(path) for name, path in paths.items()}
-    weights, scale = weights_of(test, paths), mase_scale(hours.values, origins[0])
+    weights, scale = used(weights_of(test, paths)), mase_scale(hours.values, origins[0])
     together = combined_in_test(test, paths) if len(paths) > 1 else paths[next(iter(paths))]
     plain = {name: bounded(hours, origins, path, limit) for name, path in baselines(hours, origins, tested).items()}
     figures = accuracy(test, together, plain, scale)
     fitted = FittedForecast(
         metric=past.metric,
         weights=weights,
-        fits={name: fits[name] for name in used(weights)},
+        fits={name: fits[name] for name in weights},
         test=test,
         paths=together,
         plain=plain[best_baseline(figures)],
         models=_models(weights, maes, scale, left_out),
         figures=figures,
     )
-    return fitted, combined(coming, used(weights))[0]
+    return fitted, combined(coming, weights)[0]
 
 
 def _models(
@@ -167,8 +167,8 @@ def _models(
 ) -> list[dict[str, Any]]:
     """What a result says of each model."""
     models = [
-        {"model": name, "weight": weights[name], "mae": maes[name], "mase": maes[name] / scale if scale else None}
-        for name in weights
+        {"model": name, "weight": weights.get(name, 0.0), "mae": mae, "mase": mae / scale if scale else None}
+        for name, mae in maes.items()
     ]
     return models + [
         {"model": name, "weight": 0.0, "mae": None, "mase": None, "reason": why} for name, why in left_out.items()

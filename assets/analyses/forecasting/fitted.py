@@ -39,9 +39,9 @@ class FittedForecast:
         origins = [len(hours)]
         coming = {
             name: bounded(hours, origins, MODELS[name].forecast(hours, origins, horizon, self.fits[name]), limit)
-            for name in used(self.weights)
+            for name in self.weights
         }
-        found: Floats = combined(coming, used(self.weights))[0]
+        found: Floats = combined(coming, self.weights)[0]
         return found
 
 
