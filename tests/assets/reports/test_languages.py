@@ -78,6 +78,17 @@ def test_the_days_below_a_figure_do_not_touch_at_the_turn_of_a_month(paper: Pape
     assert "31. Okt<" not in svg
 
 
+def test_values_that_hardly_differ_have_short_numbers_beside_their_axis() -> None:
+    pen = Pen(A4, Look().colours, language("en"))
+    figure, (axis,) = pen.canvas()
+    axis.plot([0, 1], [0.999997, 1.000002])
+    pen.label(axis, "1")
+    figure.canvas.draw()
+    labels = [label.get_text() for label in axis.get_yticklabels()]
+    assert len(set(labels)) == len(labels)
+    assert max(map(len, labels)) <= len("0.9985")
+
+
 def test_numbers_and_dates_of_german() -> None:
     german = written_in("de")
     assert "10.080 Messwerte" in german
