@@ -170,7 +170,7 @@ def test_what_no_report_can_be_made_of_is_told(client: TestClient, wrong: dict[s
 
 
 @pytest.mark.parametrize("formats", [[], ["excel"]])
-def test_formats_never_become_a_pdf_in_silence(client: TestClient, formats: list[str]) -> None:
+def test_formats_are_never_guessed(client: TestClient, formats: list[str]) -> None:
     asked = {name: value for name, value in ASKED.items() if name != "format"} | {"formats": formats}
     answer = client.post("/api/reports/generate", json=asked)
     assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "formats")
