@@ -135,7 +135,8 @@ def sparkline(values: Sequence[float | None], label: str) -> str:
     if not known:
         return Markup('<span class="muted">no data</span>')
     low, high = min(known), max(known)
-    scale = 26 / (high - low) if high > low else 0.0
+    # What differs by less than sums of floats do is equal.
+    scale = 26 / (high - low) if high - low > 1e-6 * max(abs(high), abs(low)) else 0.0
     step = 100 / max(1, len(values) - 1)
     path, pen = [], "M"
     for index, value in enumerate(values):

@@ -83,7 +83,7 @@ def photograph_pages(address: str, folder: Path) -> None:
             with browser.new_context(viewport={"width": width, "height": height}, color_scheme=theme) as context:
                 shown = context.new_page()
                 shown.goto(address + path, wait_until="networkidle")
-                shown.screenshot(path=picture, full_page=True)
+                shown.screenshot(path=picture, full_page=True, caret="initial")
             print(picture)
 
         for name, path in pages.items():

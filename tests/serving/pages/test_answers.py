@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from serving.pages.display import days, duration, metric
+from serving.pages.display import days, duration, metric, sparkline
 from serving.pages.wording import in_pages
 from storage.stores import Stores
 from storage.times import utc_now
@@ -124,6 +124,11 @@ def test_figures_have_the_digits_that_they_need() -> None:
     assert metric(253.0, "voltage", 253.0) == f"253{blank}V"
     assert metric(824.0, "reactive_power") == f"824{blank}var"
     assert duration(23 * 3600 + 55 * 60) == f"24{blank}h"
+
+
+def test_a_course_that_differs_by_noise_alone_is_flat() -> None:
+    assert 'd="M0.0 15.0h0L50.0 15.0L100.0 15.0"' in sparkline([1000.0, 1000.0000000001, 999.9999999999], "power")
+    assert 'd="M0.0 15.0h0L50.0 15.0L100.0 15.0"' not in sparkline([1000.0, 1001.0, 1000.0], "power")
 
 
 def test_an_event_is_judged_on_the_machines_page(client: TestClient, stores: Stores) -> None:

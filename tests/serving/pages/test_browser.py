@@ -105,7 +105,7 @@ def test_every_page_is_accessible_and_fits_every_screen(
                 check_accessible(page)
             if PICTURES:
                 name = path.strip("/").replace("/", "-").replace("?", "-") or "home"
-                page.screenshot(path=Path(PICTURES) / f"{name}-{size}-{theme}.png", full_page=True)
+                page.screenshot(path=Path(PICTURES) / f"{name}-{size}-{theme}.png", full_page=True, caret="initial")
 
 
 def test_values_follow_the_machine_and_a_lost_connection_heals(
