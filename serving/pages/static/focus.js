@@ -17,7 +17,9 @@ function restore() {
   if (!area) return;
   const alike = [...area.querySelectorAll(NEAR)].filter((one) => one.tagName === element.tagName && one.checkVisibility());
   const named = element.name ? alike.filter((one) => one.name === element.name) : [];
-  const next = named.find((one) => one.value === element.value) ?? named[0] ?? alike.find((one) => textOf(one) === textOf(element)) ?? area;
+  const next =
+    named.find((one) => one.value === element.value) ?? named[0] ??
+    alike.find((one) => one.href && one.href === element.href) ?? alike.find((one) => textOf(one) === textOf(element)) ?? area;
   if (next === area && area.tabIndex < 0) area.tabIndex = -1;
   next.focus({ preventScroll: true });
 }
