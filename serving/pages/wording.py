@@ -34,7 +34,6 @@ LABELS = {
     "resolved_by": "Your name",
     "failed_at": "Failed",
     "repaired_at": "Ran again",
-    "description": "What happened",
     "start_date": "From day",
     "end_date": "To day",
     "date_range_start": "From day",
