@@ -73,8 +73,8 @@ def photograph(url: str, picture: Path, width: int = 1400, height: int = 900) ->
 def photograph_pages(address: str, folder: Path) -> None:
     """Take pictures of our pages, whole, on a desk, on a phone and in the dark, and of the first one on a wall."""
     pages = dict(PAGES)
-    for name, (listed, key, id_, page) in NEWEST.items():
-        found = httpx.get(address + listed).raise_for_status().json()[key]
+    for name, (listing, key, id_, page) in NEWEST.items():
+        found = httpx.get(address + listing).raise_for_status().json()[key]
         pages |= {name: f"{page}/{found[0][id_]}"} if found else {}
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])

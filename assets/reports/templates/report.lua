@@ -120,12 +120,15 @@ local leads = {
   end,
 }
 
+-- Before a long table: its head never stands at the foot of a page with hardly a row below it.
+local ROOM = "#block(breakable: false, above: 0pt, below: 0pt, height: 38mm)#v(-38mm)"
+
 local others = {
   Div = function(div)
     if is_html then return nil end
     local name = div.classes[1]
     if name == "long" then
-      local result = pandoc.Blocks({ raw("#room-for-rows()") })
+      local result = pandoc.Blocks({ raw(ROOM) })
       result:extend(div.content)
       return result
     end
