@@ -1,6 +1,7 @@
 """What pages say of wrong input: in the words of their forms, beside them, and never without a word."""
 
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
@@ -91,6 +92,20 @@ def test_the_address_of_a_machine_without_its_capitals_names_it(client: TestClie
     lost = client.get("/machines/feeder-1/energy", headers=HTML)
     assert lost.status_code == 404
     assert "did you mean FEEDER-1?" in lost.text
+
+
+def test_no_tenant_learns_another_ones_ids(
+    client: TestClient, stores: Stores, key: Callable[..., dict[str, str]]
+) -> None:
+    admin = key("admin")
+    register(client, "PRESS-1", headers=admin, tenant_id="acme")
+    register(client, "MILL-1", headers=admin, tenant_id="other")
+    for device_id in ("PRESS-1", "MILL-1"):
+        send(stores, device_id, 5)
+    browser = Browser(client, key("operate", "acme"))
+    assert 'value="PRESS-1"' in browser.page("/alerts?device_id=press-1")
+    assert 'value="mill-1"' in browser.page("/alerts?device_id=mill-1")
+    assert "MILL-1" not in browser.page("/machines/mill-1", status=404)
 
 
 def test_forms_take_an_id_without_its_capitals(client: TestClient, stores: Stores) -> None:
