@@ -127,7 +127,9 @@ def test_a_report_is_asked_for_and_shown_in_place(client: TestClient, session: S
     assert made[0]["date_range_end"] == "2026-02-08T00:00:00Z"
     job_id = next(job["job_id"] for job in made if job["format"] == "pdf")
     assert asked.headers["HX-Redirect"].endswith(job_id)
-    assert "Waits for" in browser.page(f"/reports/{job_id}")
+    shown = "".join(browser.page(f"/reports/{job['job_id']}") for job in made)
+    assert "Waits to be started; no other job comes before it." in shown
+    assert "Waits for its turn: 1 job waits before it." in shown
     job = jobs.claim(session, ReportJob, job_id, "run")
     assert job
     key = f"reports/D1/{job_id}/D1.pdf"
