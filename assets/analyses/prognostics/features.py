@@ -91,9 +91,9 @@ def _pairs(steps: Steps, paired: Sequence[str]) -> list[Column]:
 
 def in_words(column: str, metrics: Sequence[str]) -> str:
     """What people call a feature that is made of these metrics."""
-    if column == PRODUCT.join(metrics):
+    if len(metrics) == 2 and column == PRODUCT.join(metrics):
         return f"{metrics[0]} together with {metrics[1]} (their product)"
-    if column == DIFFERENCE.join(metrics):
+    if len(metrics) == 2 and column == DIFFERENCE.join(metrics):
         return f"the difference between {metrics[0]} and {metrics[1]}"
     return column
 
