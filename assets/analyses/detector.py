@@ -19,10 +19,12 @@ from storage.arrays import Floats, Indices, Mask, Times
 class FittedScorer:
     """A scorer that was fitted on all training rows.
 
-    `low` and `high`: the usual range of each channel. `median` and `upper`: the 50 and 84 % quantiles of the scores.
+    `scorer` is None if every feature is a size. `rows`: how many rows its windows span. `low` and `high`: the usual
+    range of each channel. `median` and `upper`: the 50 and 84 % quantiles of the scores.
     """
 
     scorer: Scorer | None
+    rows: int
     low: Floats
     high: Floats
     median: float
@@ -66,7 +68,7 @@ class Detector:
     @property
     def warm_up(self) -> int:
         """How many of the first rows have windows that are not filled."""
-        return max(SCORERS[name].ROWS for name in self.scorers) - 1
+        return max(fitted.rows for fitted in self.scorers.values()) - 1
 
     def score(self, prepared: Features, times: Times) -> Floats:
         """The smoothed scores of rows. Rows of the fit have the scores that they had."""
@@ -78,7 +80,7 @@ class Detector:
             own = fitted.score(prepared, fresh, SCORERS[name].OUTSIDE)
             own = fitted.share_of(own, len(self.scorers))
             scores[fresh] += own
-            ahead[fresh] += from_window(own, SCORERS[name].ROWS)
+            ahead[fresh] += from_window(own, fitted.rows)
         return without_tails(smoothed(scores, prepared.step), ahead, prepared.step, self.limit)
 
 
@@ -94,6 +96,8 @@ def fit_detector(
     """A detector that is fitted on the training rows, and the smoothed scores of all rows."""
     names = AUTO if model_name == "auto" else (model_name,)
     training = training & prepared.judged
+    rows = {name: SCORERS[name](parameters.seed, prepared.step).rows for name in names}
+    training[: max(rows.values()) - 1] = False  # windows that are not filled say too little
     scores, ahead = np.zeros(len(training)), np.zeros(len(training))
     scorers: dict[str, FittedScorer] = {}
     for i, name in enumerate(names):
@@ -105,13 +109,14 @@ def fit_detector(
         scorers[name], own = _fit_scorer(name, prepared, training, parameters.seed, fitting)
         own = scorers[name].share_of(own, len(names))
         scores += own
-        ahead += from_window(own, SCORERS[name].ROWS)
+        ahead += from_window(own, rows[name])
     smooth = smoothed(scores, prepared.step)
     trusted = parameters.trained_until is not None
     span = prepared.step * int(training.sum())
     limit = threshold(smooth[training], span, parameters.false_events_a_week, trusted=trusted)
     usual = float(np.median(smooth[training]))
-    limit = usual + parameters.strictness * (limit - usual)
+    margin = max(SCORERS[name].MARGIN for name in names)
+    limit = usual + parameters.strictness * margin * (limit - usual)
     times = times_of(prepared.all.index)
     detector = Detector(prepared.fitted, scorers, limit, usual, grid, times, scores, ahead)
     return detector, without_tails(smooth, ahead, prepared.step, limit)
@@ -137,22 +142,26 @@ def _fit_scorer(
     Every training row is scored by a model that was fitted without it, as in cross-validation: the training rows are
     split into consecutive blocks, and each block is scored by a model of the others.
     """
-    make = SCORERS[name]
+
+    def make() -> Scorer:
+        return SCORERS[name](seed, prepared.step)
+
     values, channels = prepared.values.to_numpy(), prepared.all.to_numpy()
-    windows = make.windows(values) if values.shape[1] else None
-    scores = np.empty(len(training))
     scorer: Scorer | None = None
+    unfitted = make()
+    windows = unfitted.windows(values) if values.shape[1] else None
+    scores = np.empty(len(training))
     parts = [*np.array_split(np.flatnonzero(training), BLOCKS), np.flatnonzero(~training)]
     for i, part in enumerate(parts):
         fitting(i / len(parts))
         fitted = training.copy()
         fitted[part] = False
-        scores[part] = make.OUTSIDE * excess(usual_range(channels[fitted]), channels[part])
+        scores[part] = unfitted.OUTSIDE * excess(usual_range(channels[fitted]), channels[part])
         if windows is not None:
-            scorer = make(seed)
+            scorer = make()
             scorer.fit(windows[fitted])
             if len(part):
                 scores[part] += scorer.score(windows[part])
     low, high = usual_range(channels[training])
     median, upper = np.quantile(scores[training], [0.5, 0.84])
-    return FittedScorer(scorer, low, high, float(median), float(upper)), scores
+    return FittedScorer(scorer, unfitted.rows, low, high, float(median), float(upper)), scores

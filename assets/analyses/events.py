@@ -11,6 +11,7 @@ from storage.arrays import Floats, Mask, runs as unbroken_runs
 
 SMOOTHING = timedelta(minutes=3)  # the span of the moving average: a fault lasts, noise does not
 QUANTILE = 0.999  # of the held-out scores of rows that are known to be normal
+LEAST_ACCEPTED = 0.4  # events in the span: few rows say little about rarer peaks
 TAIL = 0.84  # of the held-out scores are below the tail that shows how far usual rows reach
 BLOCKS = 5
 MIN_SPREADS = 3.0  # of the scores, from their median to the threshold
@@ -39,9 +40,13 @@ def smoothed(scores: Floats, step: timedelta) -> Floats:
 
     It looks back only, so that an event does not begin before the fault.
     """
-    span = min(max(SMOOTHING / step, 3), 10)
-    means: Floats = pd.Series(scores).ewm(span=span).mean().to_numpy()
+    means: Floats = pd.Series(scores).ewm(span=mean_rows(step)).mean().to_numpy()
     return means
+
+
+def mean_rows(step: timedelta) -> float:
+    """The span of the moving average in rows."""
+    return min(max(SMOOTHING / step, 3), 10)
 
 
 def without_tails(scores: Floats, ahead: Floats, step: timedelta, limit: float) -> Floats:
@@ -64,10 +69,11 @@ def threshold(held_out: Floats, span: timedelta, false_events_a_week: float, *, 
 
     `held_out` are the scores of rows that their model was not fitted on, in the order of time; they span `span`. Above
     the 84 % quantile, peaks become rarer about exponentially. Their median says how fast, which few faults among the
-    rows hardly move. If the budget allows less than one event in the span, the threshold is where one is expected.
-    It is at least three usual spreads above the median score. That matters if scores follow the day, as those of a
+    rows hardly move. A budget of less than 0.4 events in the span counts as 0.4.
+    The threshold is at least three usual spreads above the median score. That matters if scores follow the day, as those of a
     solar plant do: its peaks are as few as its days, so the budget alone would make events of the sunniest ones.
-    Rows that are `trusted` to be normal are at least held to their own 99.9 % quantile.
+    Rows that are `trusted` to be normal are at least held to their own 99.9 % quantile. Of a few hundred rows, that
+    would be the highest score, a matter of luck: one peak, about a third as long as the moving average, may be higher.
     """
     strengths = np.minimum(held_out[:-1], held_out[1:])  # what MIN_ROWS rows in a row reach
     start = float(np.quantile(strengths, TAIL))
@@ -75,11 +81,14 @@ def threshold(held_out: Floats, span: timedelta, false_events_a_week: float, *, 
     limit = start
     if len(peaks):
         decay = float(np.median(peaks - start)) / math.log(2)
-        accepted = max(false_events_a_week * (span / WEEK), 1.0)
+        accepted = max(false_events_a_week * (span / WEEK), LEAST_ACCEPTED)
         limit += decay * math.log(max(len(peaks) / accepted, 1.0))
     median = float(np.median(strengths))
     limit = max(limit, median + MIN_SPREADS * (start - median))
-    return max(limit, float(np.quantile(held_out, QUANTILE))) if trusted else limit
+    if not trusted:
+        return limit
+    beyond = mean_rows(span / len(held_out)) / 3
+    return max(limit, float(np.quantile(held_out, min(QUANTILE, 1 - beyond / len(held_out)))))
 
 
 def runs(flags: Mask) -> list[slice]:

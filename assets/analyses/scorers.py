@@ -5,6 +5,7 @@ Higher scores are stranger. A scorer only ranks rows; `assets.analyses.events` s
 
 import warnings
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Protocol, Self
 
 import numpy as np
@@ -20,18 +21,19 @@ CLIP = 20.0  # usual spreads; a value further away is not stranger, and would do
 class Scorer(Protocol):
     """Learns what is usual, then scores rows.
 
-    `OUTSIDE` is added to a score for each usual spread by which a row lies beyond the training rows. `ROWS`: how many
-    rows a window spans.
+    `OUTSIDE` is added to a score for each usual spread by which a row lies beyond the training rows. `MARGIN`: how much
+    further from the usual score the threshold lies than the tail of the scores says; windows share rows, so the tail
+    of long ones is known from few independent scores. `rows`: how many rows a window spans.
     """
 
     OUTSIDE: float
-    ROWS: int
+    MARGIN: float
+    rows: int
 
-    def __init__(self, seed: int) -> None:
-        """Every random choice follows from the seed."""
+    def __init__(self, seed: int, step: timedelta) -> None:
+        """Every random choice follows from the seed; `step` is the usual time between two rows."""
 
-    @staticmethod
-    def windows(rows: Floats) -> Floats:
+    def windows(self, rows: Floats) -> Floats:
         """What is scored: each row with what the scorer uses of the rows before it.
 
         `rows` are standardised features in the order of time, of shape (rows, features).
@@ -47,55 +49,66 @@ class Scorer(Protocol):
 class IsolationForest:
     """Scores from 0 to 1: rows that few random cuts isolate are strange.
 
-    F. T. Liu, K. M. Ting, Z.-H. Zhou: Isolation Forest (ICDM 2008). Copies of the training rows with noise make the
-    forest cut around the readings as well, where it has seen none.
+    F. T. Liu, K. M. Ting, Z.-H. Zhou: Isolation Forest (ICDM 2008). The forest cuts along one value at a time, so it
+    sees each row beside the mean of the newest rows in directions that vary independently: there a broken relation
+    between two metrics is far away, and a small shift stands out from the noise. Copies of the training rows with
+    noise make it cut around the readings as well, where it has seen none.
     """
 
     OUTSIDE = 0.1
-    ROWS = 1
-    NOISE = 0.3  # usual spreads
+    MARGIN = 1.0
+    SPAN, MAX_ROWS = timedelta(minutes=3), 15  # of a mean: a fault lasts
+    NOISE = 0.5  # usual spreads
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, step: timedelta) -> None:
         from sklearn.ensemble import IsolationForest as Forest  # noqa: PLC0415 - 1 s that a forecast need not pay
 
+        self.rows = int(min(max(self.SPAN / step, 1), self.MAX_ROWS))
         self._random = np.random.default_rng(seed)
         self._forest = Forest(n_estimators=200, max_samples=256, random_state=seed)
 
-    @staticmethod
-    def windows(rows: Floats) -> Floats:
-        """The rows alone: windows make a forest worse."""
-        return np.clip(rows, -CLIP, CLIP)
+    def windows(self, rows: Floats) -> Floats:
+        """Each row and the mean of the newest rows."""
+        rows = np.clip(rows, -CLIP, CLIP)
+        return np.hstack([rows, pd.DataFrame(rows).rolling(self.rows, min_periods=1).mean().to_numpy()])
 
     def fit(self, windows: Floats) -> None:
-        rows = _sample(windows, self._random)
+        windows = _sample(windows, self._random)
+        self._axes = _Axes.of(windows[:, windows.shape[1] // 2 :])
+        rows = self._seen(windows)
         noisy = rows + self._random.normal(0, self.NOISE, rows.shape)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "max_samples .* is greater than the total number of samples")
             self._forest.fit(np.concatenate([rows, noisy]))
 
     def score(self, windows: Floats) -> Floats:
-        scores: Floats = -self._forest.score_samples(windows)
+        scores: Floats = -self._forest.score_samples(self._seen(windows))
         return scores
+
+    def _seen(self, windows: Floats) -> Floats:
+        rows, means = np.hsplit(windows, 2)
+        return np.hstack([rows, np.clip(self._axes.along(means), -CLIP, CLIP)])
 
 
 class Autoencoder:
-    """The error, in usual spreads, with which a narrow neural network reproduces a row and some rows before it."""
+    """The error, in usual spreads, with which a narrow neural network reproduces the course of the newest 20 rows."""
 
     OUTSIDE = 1.0
-    BACK = (0, 4, 9, 14, 19)  # rows
-    ROWS = 20
+    MARGIN = 1.1
+    MEANS, ROWS_OF_MEAN = 4, 5
+    rows = MEANS * ROWS_OF_MEAN
     MAX_TRAINING_ROWS = 4_000  # more of them take longer, and the errors are hardly other ones
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, step: timedelta) -> None:
+        del step
         self._seed = seed
         self._random = np.random.default_rng(seed)
 
-    @classmethod
-    def windows(cls, rows: Floats) -> Floats:
-        """Each row and some rows before it, side by side."""
-        rows = np.clip(rows, -CLIP, CLIP)
-        at = np.arange(len(rows))
-        return np.concatenate([rows[np.maximum(at - back, 0)] for back in cls.BACK], axis=1)
+    def windows(self, rows: Floats) -> Floats:
+        """Four means of five rows each, side by side."""
+        means = pd.DataFrame(np.clip(rows, -CLIP, CLIP)).rolling(self.ROWS_OF_MEAN, min_periods=1).mean().to_numpy()
+        at = np.arange(len(means))
+        return np.hstack([means[np.maximum(at - self.ROWS_OF_MEAN * back, 0)] for back in range(self.MEANS)])
 
     def fit(self, windows: Floats) -> None:
         from sklearn.exceptions import ConvergenceWarning  # noqa: PLC0415
@@ -125,20 +138,20 @@ class Covariance:
     windows must lie in five of them.
     """
 
-    OUTSIDE = 0.5
-    ROWS = 15
+    OUTSIDE = 1.0
+    MARGIN = 1.1
+    rows = 15
     SPANS, RECURRING = 20, 5
     FAR = 0.84  # of the training windows are nearer to the centre than those that may recur
     MAX_KNOWN = 200  # windows of a span that are kept
     CHUNK = 4_000  # windows whose distances are worked out at once
 
-    def __init__(self, seed: int) -> None:
-        del seed  # nothing is random
+    def __init__(self, seed: int, step: timedelta) -> None:
+        del seed, step  # nothing is random
 
-    @classmethod
-    def windows(cls, rows: Floats) -> Floats:
+    def windows(self, rows: Floats) -> Floats:
         """The mean and the deviation of the newest 15 rows."""
-        rolling = pd.DataFrame(np.clip(rows, -CLIP, CLIP)).rolling(cls.ROWS, min_periods=1)
+        rolling = pd.DataFrame(np.clip(rows, -CLIP, CLIP)).rolling(self.rows, min_periods=1)
         return np.hstack([rolling.mean().to_numpy(), rolling.std().bfill().fillna(0.0).to_numpy()])
 
     def fit(self, windows: Floats) -> None:
@@ -151,17 +164,14 @@ class Covariance:
 
 
 @dataclass(frozen=True)
-class _Shape:
-    """Where windows usually are: their centre and covariance, and those far from the centre, by span of time.
+class _Axes:
+    """Directions along which windows vary independently, by a shrunk covariance (Ledoit-Wolf).
 
-    `whiten` maps the differences from the centre to independent ones of unit variance. `far` is the squared distance
-    beyond which windows may be recurring ones.
+    `whiten` maps the differences from the centre to independent ones of unit variance.
     """
 
     centre: Floats
     whiten: Floats
-    far: float
-    known: list[Floats]
 
     @classmethod
     def of(cls, windows: Floats) -> Self:
@@ -169,22 +179,43 @@ class _Shape:
 
         fitted = LedoitWolf().fit(windows)
         variances, axes = np.linalg.eigh(fitted.covariance_)
-        centre, whiten = fitted.location_, axes / np.sqrt(np.maximum(variances, 1e-9))
-        white = (windows - centre) @ whiten
+        return cls(fitted.location_, axes / np.sqrt(np.maximum(variances, 1e-9)))
+
+    def along(self, windows: Floats) -> Floats:
+        white: Floats = (windows - self.centre) @ self.whiten
+        return white
+
+
+@dataclass(frozen=True)
+class _Shape:
+    """Where windows usually are: their axes, and those far from the centre, by span of time.
+
+    `far` is the squared distance beyond which windows may be recurring ones.
+    """
+
+    axes: _Axes
+    far: float
+    known: list[Floats]
+
+    @classmethod
+    def of(cls, windows: Floats) -> Self:
+        axes = _Axes.of(windows)
+        white = axes.along(windows)
         squares = (white**2).sum(axis=1)
         far = float(np.quantile(squares, Covariance.FAR))
         spans = np.array_split(np.arange(len(white)), Covariance.SPANS)
         known = [white[span[squares[span] > far]] for span in spans]
-        return cls(centre, whiten, far, [rows[:: max(1, len(rows) // Covariance.MAX_KNOWN)] for rows in known])
+        return cls(axes, far, [rows[:: max(1, len(rows) // Covariance.MAX_KNOWN)] for rows in known])
 
     def distances(self, windows: Floats) -> Floats:
         """The distances per feature from the centre, or from the windows that recur."""
-        white = (windows[:, : len(self.centre)] - self.centre) @ self.whiten
+        width = len(self.axes.centre)
+        white = self.axes.along(windows[:, :width])
         squares = (white**2).sum(axis=1)
         far = np.flatnonzero(squares > self.far)
         for part in np.array_split(far, len(far) // Covariance.CHUNK + 1):
             squares[part] = np.minimum(squares[part], self._from_recurring(white[part], squares[part]))
-        distances: Floats = np.sqrt(squares / len(self.centre))
+        distances: Floats = np.sqrt(squares / width)
         return distances
 
     def _from_recurring(self, white: Floats, squares: Floats) -> Floats:
