@@ -58,7 +58,7 @@ class IsolationForest:
     OUTSIDE = 0.1
     MARGIN = 1.0
     SPAN, MAX_ROWS = timedelta(minutes=3), 15  # of a mean: a fault lasts
-    NOISE = 0.5  # usual spreads
+    NOISE, NOISE_OF_MEANS = 0.3, 0.5  # usual spreads, without and with means
 
     def __init__(self, seed: int, step: timedelta) -> None:
         from sklearn.ensemble import IsolationForest as Forest  # noqa: PLC0415 - 1 s that a forecast need not pay
@@ -66,17 +66,22 @@ class IsolationForest:
         self.rows = int(min(max(self.SPAN / step, 1), self.MAX_ROWS))
         self._random = np.random.default_rng(seed)
         self._forest = Forest(n_estimators=200, max_samples=256, random_state=seed)
+        self._axes: _Axes | None = None
 
     def windows(self, rows: Floats) -> Floats:
-        """Each row and the mean of the newest rows."""
+        """Each row and the mean of the newest rows; the row alone if there is one in three minutes."""
         rows = np.clip(rows, -CLIP, CLIP)
+        if self.rows == 1:
+            return rows
         return np.hstack([rows, pd.DataFrame(rows).rolling(self.rows, min_periods=1).mean().to_numpy()])
 
     def fit(self, windows: Floats) -> None:
         windows = _sample(windows, self._random)
-        self._axes = _Axes.of(windows[:, windows.shape[1] // 2 :])
+        if self.rows > 1:
+            self._axes = _Axes.of(windows[:, windows.shape[1] // 2 :])
         rows = self._seen(windows)
-        noisy = rows + self._random.normal(0, self.NOISE, rows.shape)
+        noise = self.NOISE if self._axes is None else self.NOISE_OF_MEANS
+        noisy = rows + self._random.normal(0, noise, rows.shape)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "max_samples .* is greater than the total number of samples")
             self._forest.fit(np.concatenate([rows, noisy]))
@@ -86,6 +91,8 @@ class IsolationForest:
         return scores
 
     def _seen(self, windows: Floats) -> Floats:
+        if self._axes is None:
+            return windows
         rows, means = np.hsplit(windows, 2)
         return np.hstack([rows, np.clip(self._axes.along(means), -CLIP, CLIP)])
 
