@@ -69,9 +69,9 @@ def threshold(held_out: Floats, span: timedelta, false_events_a_week: float, *, 
 
     `held_out` are the scores of rows that their model was not fitted on, in the order of time; they span `span`. Above
     the 84 % quantile, peaks become rarer about exponentially. Their median says how fast, which few faults among the
-    rows hardly move. A budget of less than 0.4 events in the span counts as 0.4.
-    The threshold is at least three usual spreads above the median score. That matters if scores follow the day, as those of a
-    solar plant do: its peaks are as few as its days, so the budget alone would make events of the sunniest ones.
+    rows hardly move. A budget of less than 0.4 events in the span counts as 0.4. The threshold is at least three usual
+    spreads above the median score. That matters if scores follow the day, as those of a solar plant do: its peaks are
+    as few as its days, so the budget alone would make events of the sunniest ones.
     Rows that are `trusted` to be normal are at least held to their own 99.9 % quantile. Of a few hundred rows, that
     would be the highest score, a matter of luck: one peak, about a third as long as the moving average, may be higher.
     """
