@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import date, timedelta
+from functools import partial
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
@@ -14,6 +15,7 @@ from assets.energy import EnergyFigures, StateFigures, counted_devices, standby
 from assets.pictures import day_picture
 from orchestration.datasets.checks import record_checks, show_checks_of_closed_days
 from orchestration.datasets.observations import DEVICE_HISTORY, TELEMETRY, TELEMETRY_DATASET, observing
+from orchestration.datasets.partition_range import PartitionRange
 from orchestration.metadata import (
     api_page,
     code_version,
@@ -28,13 +30,10 @@ from orchestration.resources import Platform
 from orchestration.shards import Shard
 from storage import catalogue, checked_days, dirty_days
 from storage.devices import parents_of
-from storage.objects import ObjectStoreUnavailable
 from storage.stores import Stores
-from storage.telemetry import StoreUnavailable
 from storage.times import DAY, HOUR, microseconds, midnight, utc_now
 
 MAX_ENERGY_DEVICES = 100
-MAX_NAMED_ERRORS = 5
 UTC = ZoneInfo("UTC")
 
 
@@ -81,72 +80,22 @@ telemetry = dg.AssetSpec(
 def telemetry_dataset(context: dg.AssetExecutionContext, config: ExportConfig, platform: Platform) -> None:
     """Update the day's files, device by device; a range of days is one run."""
     config.check()
-    run_days = days_of_run(context.run.tags)
     with platform.stores(context.run.run_id) as stores:
         if unknown := dirty_days.unknown_devices(stores.session, config.devices):
             raise dg.Failure(
                 f"devices: {', '.join(unknown)} is not registered and has no telemetry.", allow_retries=False
             )
-        made, errors, attempts = dict[date, dict[str, Any]](), dict[date, dict[str, Exception]](), 0
-        try:
-            with observing(context.instance, stores.session) as observed:
-                for day in run_days:
-                    device_ids = devices_to_export(stores.session, day, config)
-                    exported, failed = _export(context, stores, day, device_ids)
-                    observed.add(day, exported)
-                    attempts += len(device_ids)
-                    if failed:
-                        errors[day] = failed
-                    else:
-                        made[day] = day_metadata(stores, day, exported)
-        except Exception:
-            _keep(context, stores, made)
-            raise
-        if errors:
-            _keep(context, stores, made)
-            raise _failure(errors, attempts, len(run_days))
-        for day, metadata in made.items():
-            context.add_asset_metadata(metadata, partition_key=day.isoformat())
-
-
-def _export(
-    context: dg.AssetExecutionContext, stores: Stores, day: date, device_ids: list[str]
-) -> tuple[list[Exported], dict[str, Exception]]:
-    """Export each device; the errors are those of single devices. A store that is unavailable ends the run."""
-    exported, errors = [], dict[str, Exception]()
-    for device_id in device_ids:
-        try:
-            file = export_day(stores, device_id, day)
-        except (ObjectStoreUnavailable, StoreUnavailable):
-            raise
-        except Exception as error:
-            context.log.exception(f"{device_id} on {day} could not be exported")
-            errors[device_id] = error
-        else:
-            exported += [file] if file else []
-    return exported, errors
-
-
-def _failure(errors: Mapping[date, Mapping[str, Exception]], attempts: int, days: int) -> dg.Failure:
-    """Says which days failed, and of the first devices why."""
-    reasons = [
-        f"{device_id} on {day}: {error}" for day, failed in errors.items() for device_id, error in failed.items()
-    ]
-    files = f"{len(reasons)} of {attempts} files could not be exported: {'; '.join(reasons[:MAX_NAMED_ERRORS])}"
-    if days == 1:
-        return dg.Failure(files)
-    failed = "1 day failed" if len(errors) == 1 else f"{len(errors)} days failed"
-    return dg.Failure(f"{failed}: {', '.join(map(str, errors))}; the other days of {days} stand. {files}")
-
-
-def _keep(context: dg.AssetExecutionContext, stores: Stores, made: Mapping[date, dict[str, Any]]) -> None:
-    """Report the days that a failing run has made, with their checks: Dagster takes no result from such a run."""
-    stores.session.rollback()
-    for day, metadata in made.items():
-        metadata["run"] = dg.MetadataValue.dagster_run(context.run.run_id)
-        event = dg.AssetMaterialization(TELEMETRY_DATASET, partition=day.isoformat(), metadata=metadata)
-        context.instance.report_runless_asset_event(event)
-        record_checks(context.instance, stores.session, day)
+        run = PartitionRange(context, stores, "day", days_of_run(context.run.tags))
+        with (
+            run.reported(also=partial(record_checks, context.instance, stores.session)),
+            observing(context.instance, stores.session) as observed,
+        ):
+            for day in run.partitions:
+                device_ids = devices_to_export(stores.session, day, config)
+                exported = run.export(day, device_ids, partial(export_day, stores, day=day))
+                observed.add(day, exported)
+                if run.is_whole(day):
+                    run.add(day, day_metadata(stores, day, exported))
 
 
 def devices_to_export(session: Session, day: date, config: ExportConfig) -> list[str]:

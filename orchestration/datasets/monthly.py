@@ -1,12 +1,14 @@
 """Compaction: the files of a closed month's days become one file per device."""
 
 from datetime import date
+from functools import partial
 from typing import Any
 
 import dagster as dg
 
 from assets.datasets import Exported, export_month, last_of_month
 from orchestration.datasets.observations import TELEMETRY_DATASET
+from orchestration.datasets.partition_range import PartitionRange
 from orchestration.metadata import code_version, dataset_schema, files_metadata
 from orchestration.partitions import first_day, months, months_of_run
 from orchestration.resources import Platform
@@ -30,13 +32,16 @@ MAX_MONTHS_A_TICK = 12
     " kept. The file is made again when late data changes one of its days.",
 )
 def telemetry_monthly(context: dg.AssetExecutionContext, platform: Platform) -> None:
-    """Write one file per device with telemetry in the month."""
+    """Write one file per device with telemetry in the month; a range of months is one run."""
     with platform.stores(context.run.run_id) as stores:
-        for month in months_of_run(context.run.tags):
-            device_ids = catalogue.devices_of_days(stores.session, month, last_of_month(month))
-            files = [export_month(stores, device_id, month.year, month.month) for device_id in device_ids]
-            metadata = month_metadata(stores, month, [file for file in files if file])
-            context.add_asset_metadata(metadata, partition_key=month.isoformat())
+        run = PartitionRange(context, stores, "month", months_of_run(context.run.tags))
+        with run.reported():
+            for month in run.partitions:
+                device_ids = catalogue.devices_of_days(stores.session, month, last_of_month(month))
+                export = partial(export_month, stores, year=month.year, month=month.month)
+                files = run.export(month, device_ids, export)
+                if run.is_whole(month):
+                    run.add(month, month_metadata(stores, month, files))
 
 
 def month_metadata(stores: Stores, month: date, files: list[Exported]) -> dict[str, Any]:

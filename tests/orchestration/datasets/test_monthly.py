@@ -1,9 +1,10 @@
 from datetime import UTC, date, datetime, timedelta
 
 import dagster as dg
+import pytest
 from sqlmodel import select
 
-from assets.datasets import export_day
+from assets.datasets import Exported, export_day, export_month
 from assets.datasets.files import read
 from orchestration.datasets import monthly
 from orchestration.datasets.backfill import compact
@@ -80,3 +81,33 @@ def test_a_month_becomes_one_file_and_is_made_again_after_late_data(
     stores.session.rollback()
     (month,) = catalogue.datasets_of(stores.session, "D1", kind="month")
     assert read(stores.objects, [month]).num_rows == 3
+
+
+def test_a_month_that_fails_in_a_range_does_not_hide_the_others(
+    stores: Stores, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    march = (MARCH - DAY).days
+    store(stores, reading(0), reading(0, "D2"), reading(march * DAY_MINUTES))
+    for day, device_id in ((DAY, "D1"), (DAY, "D2"), (MARCH, "D1")):
+        export_day(stores, device_id, day)
+
+    def fails_for_one_device(stores: Stores, device_id: str, year: int, month: int) -> Exported | None:
+        if device_id == "D2":
+            raise ValueError("cannot be read")
+        return export_month(stores, device_id, year, month)
+
+    monkeypatch.setattr(monthly, "export_month", fails_for_one_device)
+    run = defs().resolve_job_def("monthly_job").execute_in_process(
+        instance=instance, raise_on_error=False,
+        tags={"dagster/asset_partition_range_start": "2026-02-01", "dagster/asset_partition_range_end": "2026-03-01"},
+    )  # fmt: skip
+    (failure,) = (event.step_failure_data.user_failure_data for event in run.all_events if event.is_step_failure)
+    assert failure
+    assert failure.description == (
+        "1 month failed: 2026-02; the other months of 2 stand. 1 of 3 files could not be exported: D2 in 2026-02:"
+        " cannot be read"
+    )
+    assert instance.get_materialized_partitions(dg.AssetKey("telemetry_monthly")) == {"2026-03-01"}
+    stores.session.rollback()
+    rows = stores.session.exec(select(Dataset).where(Dataset.kind == "month"))
+    assert {(month.device_id, month.start_date) for month in rows} == {("D1", date(2026, 2, 1)), ("D1", MARCH)}
