@@ -53,9 +53,9 @@ class Watched(AlertRaiser):
         self.evaluating = time.perf_counter() - began
         return found
 
-    def raise_alerts(self, session: Session, evaluated: Evaluated) -> Outcome:
+    def raise_for_batch(self, session: Session, evaluated: Evaluated) -> Outcome:
         began = time.perf_counter()
-        found = super().raise_alerts(session, evaluated)
+        found = super().raise_for_batch(session, evaluated)
         self.raising = time.perf_counter() - began
         return found
 
