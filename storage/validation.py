@@ -22,8 +22,9 @@ def form(pattern: str, sentence: str) -> str:
 
 
 def shown(value: Any) -> str:
-    """The value as JSON, which is ASCII, cut off if it is long."""
-    text = json.dumps(value, default=str)
+    """The value as JSON, cut off if it is long. What cannot be seen, or be part of a text, is escaped."""
+    text = json.dumps(value, default=str, ensure_ascii=False)[: MAX_SHOWN + 1]
+    text = "".join(character if character.isprintable() else json.dumps(character)[1:-1] for character in text)
     return text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 1] + "…"
 
 

@@ -12,7 +12,7 @@ from pydantic_core.core_schema import ErrorType
 from assets.analyses import ANALYSES
 from serving import openapi
 from storage.devices import DeviceMetadata
-from storage.validation import sentence
+from storage.validation import sentence, shown
 
 JARGON = re.compile(
     r"[Ii]nput should|Value error|Field required|valid (dictionary|integer|number|string|boolean|list|tuple)|isoformat"
@@ -159,3 +159,19 @@ def test_every_kind_of_error_has_plain_words(kind: str) -> None:
     context |= dict.fromkeys(("min_length", "max_length", "gt", "ge", "lt", "le", "multiple_of"), 2)
     error = {"type": kind, "input": "abc", "ctx": context, "msg": "Value error, is wrong; leave it out"}
     assert not JARGON.search(re.sub('"abc"', "", sentence(error)))
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("Lüfter 3", '"Lüfter 3"'),
+        ("温度", '"温度"'),
+        ("a\x00\x7f\u202e\ud800", r'"a\u0000\u007f\u202e\ud800"'),
+        ({"größe": ["½"]}, '{"größe": ["½"]}'),
+        ("ü" * 100, '"' + "ü" * 58 + "…"),
+        ("\u202e" * 100, '"' + r"\u202e" * 9 + r"\u20…"),
+    ],
+)
+def test_a_value_is_shown_as_it_was_written_unless_nobody_could_see_it(value: Any, text: str) -> None:
+    assert shown(value) == text
+    shown(value).encode()
