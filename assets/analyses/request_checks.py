@@ -136,9 +136,11 @@ def _check_rows(rows: int, needed: int, purpose: str) -> None:
 
 
 def _check_hours(parameters: ForecastParameters, first: datetime, last: datetime) -> None:
-    hours = (last.replace(minute=0) - first.replace(minute=0)) // HOUR + 1
+    first, last = (moment.replace(minute=0, second=0, microsecond=0) for moment in (first, last))
+    hours = (last - first) // HOUR + 1
     needed = hours_needed(parameters.tested_hours)
-    if hours < needed:
+    # Where local hours begin at half past, the readings may lie in one hour more.
+    if hours + 1 < needed:
         there_are = "there is 1" if hours == 1 else f"there are {hours}"
         fewer = ", or a shorter horizon_hours" if "horizon_hours" in parameters.model_fields_set else ""
         raise WrongParameter(

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
-from sqlmodel import Session, select
+from sqlmodel import Session, col, select
 
 from storage.catalogue import Dataset
 from storage.devices import Device
@@ -101,6 +101,18 @@ def test_too_few_readings_are_refused(
     answer = run(client, *request_, end_date=f"{FIRST + timedelta(days=days - 1)}")
     assert (answer.status_code, answer.json()["errors"]) == (422, [])
     assert message in answer.json()["detail"]
+
+
+@pytest.mark.usefixtures("plant")
+def test_hours_that_began_late_and_ended_early_count(client: TestClient, session: Session) -> None:
+    rows = session.exec(select(Dataset).where(Dataset.device_id == "D1").order_by(col(Dataset.start_date))).all()
+    rows[0].first_at = datetime(2026, 2, 1, 6, 59, 59, tzinfo=UTC)
+    rows[4].last_at = datetime(2026, 2, 5, 15, 0, 1, tzinfo=UTC)  # in the 106th hour
+    session.commit()
+    assert run(client, "forecast", {}, end_date="2026-02-05").status_code == 202
+    rows[4].last_at = datetime(2026, 2, 5, 13, 59, 59, tzinfo=UTC)
+    session.commit()
+    assert "there are 104." in run(client, "forecast", {}, end_date="2026-02-05").json()["detail"]
 
 
 def test_a_prediction_needs_three_failures_of_the_device_or_its_type(
