@@ -84,8 +84,12 @@ class ServiceLog:
         self._is_interrupted = line.startswith(INTERRUPTED)
         self.last = line or self.last
         self._file.handle(logging.makeLogRecord({"name": self._name, "levelno": logging.INFO, "msg": line}))
-        if self._screen:
-            self._screen.show(self._name, line)
+        if screen := self._screen:  # which another thread may take away
+            screen.show(self._name, line)
+
+    def leave_screen(self) -> None:
+        """Write to the file alone from now on."""
+        self._screen = None
 
     def follow(self, output: IO[bytes]) -> None:
         """Write the lines of a process's output until it ends."""

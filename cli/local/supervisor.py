@@ -120,6 +120,9 @@ class Supervisor:
         """End every service, the stores last, and everything that they started."""
         with self._changing:
             self._stopping.set()
+        for running in self._running.values():
+            # Dagster's daemon prints a traceback for each tick that it drops. The files keep all of it.
+            running.log.leave_screen()
         for group in reaper.end_in_turn(self._groups(stage) for stage in (PROGRAMS, CODE, STORES)):
             name = next(n for n, r in self._running.items() if r.process and r.process.pid == group)
             self._say(f"{name} did not end in time and was killed")

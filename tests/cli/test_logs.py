@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
-from cli.local.logs import ServiceLog
+import pytest
+
+from cli.local.logs import Screen, ServiceLog
 
 PRINTED = """\
 dagster - ERROR - export_job - 1234 - export_device - STEP_FAILURE - Execution of step "export_device" failed.
@@ -29,3 +31,20 @@ def test_the_stack_of_a_cancelled_run_is_left_out(tmp_path: Path) -> None:
     kept = [line[24:] for line in log.path.read_text().splitlines()]
     lines = PRINTED.splitlines()
     assert kept == [*lines[:3], *lines[8:]]
+
+
+def test_what_a_service_prints_while_it_ends_is_in_its_file_alone(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    screen = Screen()
+    log = ServiceLog("daemon", tmp_path, screen)
+    log.write("works")
+    log.leave_screen()
+    log.write("Location energy does not exist in workspace")
+    log.close()
+    screen.close()
+    assert [line[24:] for line in log.path.read_text().splitlines()] == [
+        "works", "Location energy does not exist in workspace"
+    ]  # fmt: skip
+    (shown,) = capfd.readouterr().out.splitlines()
+    assert shown.endswith("| works")

@@ -157,6 +157,9 @@ def test_killed_it_leaves_no_orphan_the_next_start_finds_everything_and_ctrl_c_e
     process.send_signal(signal.SIGINT)
     assert process.wait(20) == 0
     assert platform.processes() == []
+    _, stopping, after = (platform.home / "up.log").read_text().rpartition("stopping")
+    assert stopping
+    assert "Traceback" not in after
 
 
 def test_a_newcomer_who_mistypes_is_told(platform: LocalPlatform) -> None:
