@@ -11,7 +11,7 @@ from storage.last_seen import DeviceLastSeen
 
 
 def known_ids(session: Session, typed: Sequence[str]) -> list[str]:
-    """The ids, each as the device writes it that has it but for capitals; an id stays if there is not exactly one."""
+    """The ids with the capitals that devices have; an id stays as it is if it may mean no device, or several."""
     columns = (col(Device.device_id), col(DeviceLastSeen.device_id))
     small = [device_id.lower() for device_id in typed]
     alike = defaultdict(set)

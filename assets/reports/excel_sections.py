@@ -80,7 +80,7 @@ def comparison(sheets: Sheets, content: ReportContent) -> None:
 def _note_left_out(sheets: Sheets, content: ReportContent, sheet: "Worksheet", rows: int) -> None:
     """Say below a table that readings that may be wrong are left out, if any are."""
     if content.readings_left_out:
-        sheets.note(sheet, rows + 1, sheets.language.say("excel.left_out_readings"))
+        sheets.note(sheet, rows, sheets.language.say("excel.left_out_readings"))
 
 
 def _compared(figure: Compared) -> tuple[Any, ...]:

@@ -124,9 +124,9 @@ class Sheets:
             sheet.write_string(1, 0, empty or self.language.say("list.none"), self.format("note"))
         return sheet
 
-    def note(self, sheet: "Worksheet", row: int, text: str) -> None:
-        """Write a note below a table whose last row is the one before the row above."""
-        sheet.write_string(row + 1, 0, text, self.format("note"))
+    def note(self, sheet: "Worksheet", rows: int, text: str) -> None:
+        """Write a note below a table of so many rows, with an empty row between them."""
+        sheet.write_string(rows + 2, 0, text, self.format("note"))
 
     def open_table(self, name: str, columns: Sequence[Column], rows: int) -> "Worksheet":
         """A new sheet with an Excel table of so many rows, which are not yet written."""

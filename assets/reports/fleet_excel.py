@@ -153,7 +153,7 @@ def _loads(sheets: Sheets, content: FleetContent) -> None:
     )
     sheet = sheets.table(say("excel.loads"), columns, rows)
     if content.totals.doubtful_kwh:
-        sheets.note(sheet, len(content.devices) + 1, say("excel.left_out_readings"))
+        sheets.note(sheet, len(content.devices), say("excel.left_out_readings"))
 
 
 def _types(sheets: Sheets, content: FleetContent) -> None:

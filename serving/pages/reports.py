@@ -139,7 +139,7 @@ def formats_of_form(request: Request) -> list[str]:
     """The formats that are ticked.
 
     Raises:
-        Invalid: None is.
+        Invalid: no format is ticked.
 
     """
     formats = fields_of(request, "formats")
