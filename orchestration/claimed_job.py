@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import dagster as dg
-from dagster._core.errors import DagsterExecutionInterruptedError
 from sqlmodel import Session
 
 from assets.analyses import CannotAnalyse
@@ -108,7 +107,7 @@ def claimed_job(
             claimed.fail(str(error))
             metadata: dict[str, str] = {"job": job_id, "device": job.device_id, "error": type(error).__name__}
             raise dg.Failure(str(error), metadata=metadata, allow_retries=False) from None
-        except DagsterExecutionInterruptedError as error:
+        except dg.DagsterExecutionInterruptedError as error:
             claimed.fail("its run was interrupted, or ended in Dagster")
             if job.status == "cancelled":
                 context.log.info(f"{job_id} was cancelled")

@@ -4,7 +4,6 @@ from typing import Any
 
 import dagster as dg
 import pytest
-from dagster._core.errors import DagsterExecutionInterruptedError
 from sqlmodel import Session, col, select, update
 
 from orchestration.analyses import results
@@ -30,7 +29,7 @@ def test_an_interrupted_job_says_so_and_a_cancelled_one_stays_cancelled(
         if is_cancelled:
             session.exec(update(AnalyticsJob).where(col(AnalyticsJob.job_id) == job_id).values(status="cancelled"))
             session.commit()
-        raise DagsterExecutionInterruptedError
+        raise dg.DagsterExecutionInterruptedError
 
     monkeypatch.setattr(results, "perform_analysis", interrupted)
     kept_instance.add_dynamic_partitions("devices", ["D1"])
@@ -42,7 +41,7 @@ def test_an_interrupted_job_says_so_and_a_cancelled_one_stays_cancelled(
         )
     )  # fmt: skip
     session.commit()
-    with pytest.raises(DagsterExecutionInterruptedError):
+    with pytest.raises(dg.DagsterExecutionInterruptedError):
         defs().resolve_job_def("anomaly_job").execute_in_process(
             partition_key="D1", instance=kept_instance, tags={JOB_ID_TAG: job_id}
         )
