@@ -140,13 +140,16 @@ def _occupied_partitions(instance: dg.DagsterInstance, now: datetime) -> set[tup
 @dg.sensor(
     minimum_interval_seconds=30,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Keeps the device partitions in step with the registry: adds new devices and deletes unknown ones.",
+    description="Keeps the device partitions in step with the registry: adds new devices, and deletes those that are"
+    " not registered and have sent nothing.",
 )
 def follow_registry(context: dg.SensorEvaluationContext, platform: Platform) -> dg.SensorResult | dg.SkipReason:
+    partitions = set(context.instance.get_dynamic_partitions(DEVICE_PARTITIONS))
     with platform.session() as session:
         registered = set(device_ids(session))
-    partitions = set(context.instance.get_dynamic_partitions(DEVICE_PARTITIONS))
-    new, deleted = sorted(registered - partitions), sorted(partitions - registered)
+        # A device that sends without being registered is analysed too: a run whose partition is deleted fails.
+        deleted = dirty_days.unknown_devices(session, sorted(partitions - registered))
+    new = sorted(registered - partitions)
     if new:
         # All at once: from a request the daemon looks each partition up by itself, which takes minutes for 10,000.
         context.instance.add_dynamic_partitions(DEVICE_PARTITIONS, new)

@@ -173,7 +173,8 @@ def test_telemetry_before_the_first_partition_is_not_asked_for(
 
 
 def test_the_registry_is_followed(stores: Stores, platform: Platform, instance: dg.DagsterInstance) -> None:
-    instance.add_dynamic_partitions("devices", ["gone", "D1"])
+    instance.add_dynamic_partitions("devices", ["gone", "D1", "unregistered"])
+    store(stores, reading(0, "unregistered"))
     stores.session.add(Device(device_id="D1", device_name="Pump", device_type="pump"))
     stores.session.add(Device(device_id="D2", device_name="Pump", device_type="pump"))
     stores.session.commit()
@@ -182,4 +183,4 @@ def test_the_registry_is_followed(stores: Stores, platform: Platform, instance: 
     assert isinstance(answer, dg.SensorResult)
     requests = [(type(r).__name__, list(r.partition_keys)) for r in answer.dynamic_partitions_requests or ()]
     assert requests == [("DeleteDynamicPartitionsRequest", ["gone"])]
-    assert set(instance.get_dynamic_partitions("devices")) == {"D1", "D2", "gone"}
+    assert set(instance.get_dynamic_partitions("devices")) == {"D1", "D2", "gone", "unregistered"}
