@@ -30,9 +30,7 @@ KINDS: dict[str, Literal["no_readings", "unfit", "unsuitable"]] = {
 
 
 def compute_missing(context: dg.AssetExecutionContext, platform: Platform, report: ReportJob) -> dict[str, Missing]:
-    """Make the analyses that the report asks for and that no completed job has as its data are now.
-
-    Returns why those could not be made that failed.
+    """Make the analyses that the report asks for and that are missing or outdated; return why some could not be made.
 
     Each is a job of its own, as if a client had asked for it.
     """

@@ -96,9 +96,9 @@ def days(start: datetime, end: datetime, zone: str = "UTC") -> str:
     """
     ends = [start, max(start, end - timedelta(microseconds=1))]
     shown: list[str] = [time(moment, "day") for moment in ends]
-    for of in (UTC, ZoneInfo(zone)):
-        if all(midnight(moment.astimezone(of).date(), of) == moment for moment in (start, end)):
-            dates = [moment.astimezone(of).date() for moment in ends]
+    for clock in (UTC, ZoneInfo(zone)):
+        if all(midnight(moment.astimezone(clock).date(), clock) == moment for moment in (start, end)):
+            dates = [moment.astimezone(clock).date() for moment in ends]
             shown = [Markup('<time datetime="{0}" data-time="date">{0}</time>').format(date) for date in dates]
             break
     return Markup(" \N{EN DASH} ").join(shown if shown[0] != shown[1] else shown[:1])
