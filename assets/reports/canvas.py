@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Of the largest value: an axis shows at least so much.
+# An axis spans at least this share of its largest value.
 MIN_SPAN = 0.004
 FONTS = Path(__file__).parent / "fonts"
 

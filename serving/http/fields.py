@@ -92,7 +92,7 @@ NotNull = Annotated[T | None, BeforeValidator(_not_null), _WithoutNull()]
 Text = Annotated[str, AfterValidator(_storable)]
 # For a text that people choose something by, such as a name. Stored ones may be blank since earlier releases took them.
 NOT_BLANK = AfterValidator(_not_blank)
-# For the name of something.
+# For a name: it is not blank, and stands on one line.
 NAME = AfterValidator(lambda text: _on_one_line(_not_blank(text)))
 # For whole numbers of a body (15.0 is one); those of a query are text. It stands after the bounds: before them, it
 # would hide them from the description.

@@ -54,7 +54,7 @@ def quantity(value: float | None, unit: str, *, digits: int = 3) -> str:
 
 
 def percent(share: float | None) -> str:
-    """A share of 0 to 1 in percent; what is next to nothing, or to all, is not rounded to it."""
+    """A share of 0 to 1 in percent. Nearly nothing is not rounded to 0 %, nor nearly all to 100 %."""
     if share is None:
         return NOTHING
     if 0 < share < 0.0005:

@@ -45,7 +45,7 @@ def body_of(model: type[Body], values: Mapping[str, Any]) -> Body:
 
 
 def with_known_id(session: Session, filters: Filters) -> Filters:
-    """The filters of a list, of which `device_id` means the machine that has it but for capitals."""
+    """The filters of a list; their `device_id` gets the capitals that the machine's id has."""
     typed: str | None = getattr(filters, "device_id", None)
     return filters.model_copy(update={"device_id": known_ids(session, [typed])[0]}) if typed else filters
 

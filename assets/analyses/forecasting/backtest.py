@@ -19,8 +19,8 @@ from storage.arrays import Floats, Indices, Mask
 MAX_ORIGINS = 48
 NEWEST_DAYS = 60
 EXPONENT = 8  # on the series of `energy evaluate` it was a little better than 4
-STEPS, RATE = 500, 0.2  # towards the weights with which the mean is least off
-PRIOR_ORIGINS = 10  # with as many origins, those weights and the ones by single errors count alike
+STEPS, RATE = 500, 0.2  # of the search for the weights with the least error
+PRIOR_ORIGINS = 10  # with so many origins, those weights and weights by 1/error⁸ count equally
 PARTS = 4  # a part's combined forecast is weighted by the errors of the others
 
 
@@ -82,8 +82,8 @@ def candidates_of(model_name: str, first_origin: int) -> tuple[list[str], dict[s
 def weights_of(test: Backtest, paths: Mapping[str, Floats], rows: Indices | None = None) -> dict[str, float]:
     """Weights that add up to 1, from the errors at all origins or at some (`rows`).
 
-    They lie between weights in proportion to 1/error⁸ and, the more of them the more origins there are, those with
-    which the mean of the models is least off: models whose errors differ help each other.
+    They blend weights in proportion to 1/error⁸ with the weights that minimise the error of the mean. The more origins
+    there are, the more the latter count: models whose errors differ help each other.
     """
     rows = np.arange(len(test.origins)) if rows is None else rows
     judged = test.judged[rows]
@@ -104,7 +104,7 @@ def _by_errors(maes: Floats) -> Floats:
 
 
 def _least_off(models: Floats, true: Floats, weights: Floats) -> Floats:
-    """The weights of the mean with the least mean absolute error, from given ones on.
+    """The weights that minimise the mean absolute error of the mean. The search begins with the given ones.
 
     Exponentiated gradient descent keeps them positive, with 1 as their sum: J. Kivinen, M. K. Warmuth: Exponentiated
     Gradient versus Gradient Descent for Linear Predictors (1997).
