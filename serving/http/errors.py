@@ -137,9 +137,12 @@ def field_errors(errors: Sequence[Any]) -> list[FieldError]:
     return [FieldError(field=_field(e["loc"]) or "body", message=sentence(e)) for e in errors[:MAX_ERRORS]]
 
 
-def query_errors(error: RequestValidationError) -> list[FieldError]:
-    """What is wrong with the parameters of a query."""
-    return [_field_error(e) for e in error.errors()[:MAX_NAMED] if e["loc"][0] == "query"]
+def named_errors(found: Sequence[Any]) -> tuple[str, list[FieldError]]:
+    """The detail and the fields of the answer to a wrong request; what is beyond the first errors is counted only."""
+    errors = [_field_error(e) for e in found[:MAX_ERRORS]]
+    detail = "; ".join(f"{e.field}: {e.message}" for e in errors[:MAX_NAMED])
+    more = len(found) - MAX_NAMED
+    return (f"{detail}; and {more} more" if more > 0 else detail), errors
 
 
 def answer_with_problems(
@@ -163,7 +166,7 @@ def answer_with_problems(
 
     @app.exception_handler(RequestValidationError)
     def _invalid(request: Request, error: RequestValidationError) -> Response:
-        return _answer(request, HTTPStatus.UNPROCESSABLE_ENTITY, *_named(error.errors()))
+        return _answer(request, HTTPStatus.UNPROCESSABLE_ENTITY, *named_errors(error.errors()))
 
     @app.exception_handler(HTTPException)
     def _http(request: Request, error: HTTPException) -> Response:
@@ -234,14 +237,6 @@ def _allowed(routes: Sequence[APIRoute], request: Request) -> str:
     matching = [route for route in routes if route.path_regex.match(path)]
     exact = [route for route in matching if route.path == path]
     return ", ".join(sorted({method for route in exact or matching for method in route.methods or ()}))
-
-
-def _named(found: Sequence[Any]) -> tuple[str, list[FieldError]]:
-    """The detail and the fields of an answer; what is beyond the first errors is counted only."""
-    errors = [_field_error(e) for e in found[:MAX_ERRORS]]
-    detail = "; ".join(f"{e.field}: {e.message}" for e in errors[:MAX_NAMED])
-    more = len(found) - MAX_NAMED
-    return (f"{detail}; and {more} more" if more > 0 else detail), errors
 
 
 def _field_error(error: dict[str, Any]) -> FieldError:

@@ -15,7 +15,7 @@ from starlette.types import Scope
 
 from serving.auth.identified import MAX_BODY_BYTES, identify
 from serving.auth.routes import stay_signed_in
-from serving.http.errors import ProblemDetails, Unauthenticated, query_errors
+from serving.http.errors import ProblemDetails, Unauthenticated, named_errors
 from serving.pages import csrf
 from serving.pages.recent import recent
 from serving.pages.render import LEFT_OUT_COOKIE, is_partial, problem_page, root_of, wants_json
@@ -88,7 +88,7 @@ def _without_wrong(request: Request, error: RequestValidationError) -> Response 
     right = {name: values for name, values in parse_qs(request.url.query).items() if name not in wrong}
     path = request.url.path.removeprefix(request.scope.get("root_path", "")).lstrip("/")
     response = to_page(request, f"{path}?{urlencode(right, doseq=True)}" if right else path)
-    said = "; ".join(f"{one.field}: {one.message}" for one in query_errors(error))[:MAX_LEFT_OUT]
+    said = named_errors(error.errors())[0][:MAX_LEFT_OUT]
     is_secure = request.url.scheme == "https"
     response.set_cookie(LEFT_OUT_COOKIE, quote(said), max_age=60, httponly=True, samesite="strict", secure=is_secure)
     return response
