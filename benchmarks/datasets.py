@@ -50,6 +50,11 @@ FROM unnest(%(devices)s::int[]) d, generate_series(%(first)s::date, %(last)s::da
 """
 
 
+def _answers(url: str) -> bool:
+    psycopg.connect(url, connect_timeout=1).close()
+    return True
+
+
 @contextmanager
 def database() -> Iterator[str]:
     """A migrated PostgreSQL, as the environment's settings have it from then on."""
@@ -62,7 +67,7 @@ def database() -> Iterator[str]:
                 server.command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/", **server.identity
             )
             try:
-                wait_until(lambda: psycopg.connect(settings.database_url, connect_timeout=1).close() is None, "up")
+                wait_until(lambda: _answers(settings.database_url), "PostgreSQL answers")
                 migrate(settings)
                 yield settings.database_url
             finally:

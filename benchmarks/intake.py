@@ -22,8 +22,8 @@ from influxdb_client.client.influxdb_client import InfluxDBClient
 
 from benchmarks.bare_consumer import BYTES
 from benchmarks.floors import say
-from benchmarks.load import Fleet, folder, populate, pour
-from tests.support.publisher import Publisher
+from benchmarks.load import folder, populate, pour
+from tests.support.publisher import Fleet, Publisher
 from tests.support.servers import program, wait_until
 from tests.support.stack import INFLUXDB_TOKEN, PLATFORM, SOURCE, Server, Stack
 
@@ -220,7 +220,7 @@ def telegraf(stack: Stack, place: Path) -> Server:
     port = stack.servers["broker"].port
     values = {"broker": port, "user": PLATFORM[0], "password": PLATFORM[1], "influxdb": url, "token": INFLUXDB_TOKEN}
     config.write_text(TELEGRAF.format(**values))
-    command = [program("telegraf"), "--config", config]
+    command: list[str | Path] = [program("telegraf"), "--config", config]
     return Server(command, port, place / "telegraf.log", lambda: subscribed(port), options={"start_new_session": True})
 
 

@@ -145,7 +145,7 @@ def _ask(client: httpx.Client, url: str, server: psutil.Process, now: datetime, 
             return lambda: connection.execute(query, values or None).fetchall()
 
         def files_alone(query: str) -> Callable[[], object]:
-            return lambda: duckdb.sql(query).fetchall()
+            return lambda: duckdb.execute(query).fetchall()
 
         questions: list[tuple[str, int, list[str], Callable[[], object]]] = [
             ("latest 1,000 readings", 50, latest, sql(LATEST, first, TODAY)),
