@@ -121,16 +121,13 @@ class Supervisor:
         with self._changing:
             self._stopping.set()
         for running in self._running.values():
-            # Dagster's daemon prints a traceback for each tick that it drops. The files keep all of it.
-            running.log.leave_screen()
+            running.log.leave_screen()  # Dagster's daemon prints a traceback for each tick that it drops
         for group in reaper.end_in_turn(self._groups(stage) for stage in (PROGRAMS, CODE, STORES)):
             name = next(n for n, r in self._running.items() if r.process and r.process.pid == group)
             self._say(f"{name} did not end in time and was killed")
         for thread in self._threads:
             thread.join(timeout=5)
-        if self._reaper.stdin:
-            self._reaper.stdin.close()
-        self._reaper.wait()
+        self._reaper.communicate()  # closes its standard input, and waits
         for running in self._running.values():
             running.log.close()
         (self._settings.energy_home / "state.json").unlink(missing_ok=True)
