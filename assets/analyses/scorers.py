@@ -98,10 +98,14 @@ class IsolationForest:
 
 
 class Autoencoder:
-    """The error, in usual spreads, with which a narrow neural network reproduces the course of the newest 20 rows."""
+    """The error, in usual spreads, with which a narrow neural network reproduces the course of the newest 20 rows.
+
+    It also reproduces their mean along directions that vary independently, as the forest sees it: an error there
+    counts by what is usual in that direction.
+    """
 
     OUTSIDE = 1.0
-    MARGIN = 1.1
+    MARGIN = 1.2
     MEANS, ROWS_OF_MEAN = 4, 5
     rows = MEANS * ROWS_OF_MEAN
     MAX_TRAINING_ROWS = 4_000  # more of them take longer, and the errors are hardly other ones
@@ -122,18 +126,28 @@ class Autoencoder:
         from sklearn.neural_network import MLPRegressor  # noqa: PLC0415
 
         windows = _sample(windows, self._random, self.MAX_TRAINING_ROWS)
-        width = windows.shape[1]
+        self._axes = _Axes.of(self._mean(windows))
+        seen = self._seen(windows)
+        width = seen.shape[1]
         self._network = MLPRegressor(
             hidden_layer_sizes=(width, max(2, width // 5), width), max_iter=60, random_state=self._seed
         )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # 60 rounds are enough for scores
-            self._network.fit(windows, windows)
+            self._network.fit(seen, seen)
 
     def score(self, windows: Floats) -> Floats:
-        reproduced = self._network.predict(windows).reshape(windows.shape)
-        errors: Floats = np.sqrt(np.mean((windows - reproduced) ** 2, axis=1))
+        seen = self._seen(windows)
+        reproduced = self._network.predict(seen).reshape(seen.shape)
+        errors: Floats = np.sqrt(np.mean((seen - reproduced) ** 2, axis=1))
         return errors
+
+    def _seen(self, windows: Floats) -> Floats:
+        return np.hstack([windows, np.clip(self._axes.along(self._mean(windows)), -CLIP, CLIP)])
+
+    def _mean(self, windows: Floats) -> Floats:
+        mean: Floats = np.mean(np.hsplit(windows, self.MEANS), axis=0)
+        return mean
 
 
 class Covariance:

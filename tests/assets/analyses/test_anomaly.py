@@ -463,3 +463,12 @@ def test_how_meters_round_is_no_event() -> None:
     current[5000:5010] *= 1.02
     result = anomalies(table(minutes(8000), columns | {"current": current.tolist()}))
     assert [event["start"] for event in result.results["events"]] == ["2026-01-04T11:20:00Z"]
+
+
+@pytest.mark.parametrize("model", ["autoencoder", "covariance"])
+def test_few_readings_suffice_to_find_a_small_shift(model: str) -> None:
+    """Half an hour off by one usual spread, after 400 readings: the windows of the first ones raise no threshold."""
+    columns = noisy(1500, "pressure", "flow")
+    columns["pressure"][1000:1030] = [value + 2 for value in columns["pressure"][1000:1030] if value]
+    result = anomalies(table(minutes(1500), columns), model, trained_until=START + timedelta(minutes=400))
+    assert any("2026-01-01T16:40" <= event["start"] < "2026-01-01T17:10" for event in result.results["events"])
