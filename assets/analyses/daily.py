@@ -35,7 +35,7 @@ def hourly_residual(
     values = column.to_numpy(float)
     days, of_training = np.unique(day[training], return_inverse=True)
     by_day = _hourly_means(values[training], of_training, time[training], len(days))
-    if (np.isfinite(by_day).sum(axis=0) >= min_days).mean() < MIN_SHARE:
+    if not _is_known(by_day, min_days):
         return None
     kinds = _kind(days)
 
@@ -48,14 +48,14 @@ def hourly_residual(
     usual = _usual(by_day, together[kinds])
     residual = residual_to(usual, together)
     from_all, from_kind = (
-        _daily_means(np.abs(found[training]), of_training, len(days))
+        _means(np.abs(found[training]), of_training, len(days))
         for found in (residual, residual_to(_usual(by_day, apart[kinds]), apart))
     )
     groups = together.copy()
     for kind in range(1, KINDS):
         of_kind = kinds == kind
         nearer = from_kind[of_kind] < MAX_SPREAD * from_all[of_kind]
-        if _is_known(by_day[of_kind]) and nearer.mean() >= MIN_SHARE:
+        if _is_known(by_day[of_kind], MIN_DAYS_OF_KIND) and nearer.mean() >= MIN_SHARE:
             groups[kind] = kind
     if groups.any():
         usual = _usual(by_day, groups[kinds])
@@ -77,18 +77,9 @@ def _kind(day: Indices) -> Indices:
     return kinds
 
 
-def _is_known(by_day: Floats) -> bool:
+def _is_known(by_day: Floats, min_days: int) -> bool:
     """Whether nearly every hour was measured on enough of these days."""
-    return bool((np.isfinite(by_day).sum(axis=0) >= MIN_DAYS_OF_KIND).mean() >= MIN_SHARE)
-
-
-def _daily_means(values: Floats, days: Indices, count: int) -> Floats:
-    """The mean of each day; NaN where nothing was measured."""
-    known = np.isfinite(values)
-    sums, sizes = (np.bincount(days[known], weights, count) for weights in (values[known], None))
-    with np.errstate(invalid="ignore"):
-        means: Floats = sums / sizes
-    return means
+    return bool((np.isfinite(by_day).sum(axis=0) >= min_days).mean() >= MIN_SHARE)
 
 
 def _usual(by_day: Floats, kinds: Indices) -> Floats:
@@ -112,11 +103,15 @@ def _local(column: pd.Series, zone: ZoneInfo) -> tuple[Indices, Floats]:
 
 def _hourly_means(values: Floats, days: Indices, time: Floats, count: int) -> Floats:
     """The mean of each hour of each day, of shape (days, hours); NaN where nothing was measured."""
+    return _means(values, days * HOURS + time.astype(np.intp), count * HOURS).reshape(count, HOURS)
+
+
+def _means(values: Floats, group: Indices, count: int) -> Floats:
+    """The mean of each of `count` groups; NaN where nothing was measured."""
     known = np.isfinite(values)
-    cell = (days * HOURS + time.astype(np.intp))[known]
-    sums, sizes = (np.bincount(cell, weights, count * HOURS) for weights in (values[known], None))
+    sums, sizes = (np.bincount(group[known], weights, count) for weights in (values[known], None))
     with np.errstate(invalid="ignore"):
-        means: Floats = (sums / sizes).reshape(count, HOURS)
+        means: Floats = sums / sizes
     return means
 
 

@@ -73,12 +73,12 @@ class IsolationForest:
         rows = np.clip(rows, -CLIP, CLIP)
         if self.rows == 1:
             return rows
-        return np.hstack([rows, pd.DataFrame(rows).rolling(self.rows, min_periods=1).mean().to_numpy()])
+        return np.hstack([rows, _means(rows, self.rows)])
 
     def fit(self, windows: Floats) -> None:
         windows = _sample(windows, self._random)
         if self.rows > 1:
-            self._axes = _Axes.of(windows[:, windows.shape[1] // 2 :])
+            self._axes = _Axes.of(np.hsplit(windows, 2)[1])
         rows = self._seen(windows)
         noise = self.NOISE if self._axes is None else self.NOISE_OF_MEANS
         noisy = rows + self._random.normal(0, noise, rows.shape)
@@ -94,7 +94,7 @@ class IsolationForest:
         if self._axes is None:
             return windows
         rows, means = np.hsplit(windows, 2)
-        return np.hstack([rows, np.clip(self._axes.along(means), -CLIP, CLIP)])
+        return np.hstack([rows, self._axes.clipped(means)])
 
 
 class Autoencoder:
@@ -117,7 +117,7 @@ class Autoencoder:
 
     def windows(self, rows: Floats) -> Floats:
         """Four means of five rows each, side by side."""
-        means = pd.DataFrame(np.clip(rows, -CLIP, CLIP)).rolling(self.ROWS_OF_MEAN, min_periods=1).mean().to_numpy()
+        means = _means(np.clip(rows, -CLIP, CLIP), self.ROWS_OF_MEAN)
         at = np.arange(len(means))
         return np.hstack([means[np.maximum(at - self.ROWS_OF_MEAN * back, 0)] for back in range(self.MEANS)])
 
@@ -143,7 +143,7 @@ class Autoencoder:
         return errors
 
     def _seen(self, windows: Floats) -> Floats:
-        return np.hstack([windows, np.clip(self._axes.along(self._mean(windows)), -CLIP, CLIP)])
+        return np.hstack([windows, self._axes.clipped(self._mean(windows))])
 
     def _mean(self, windows: Floats) -> Floats:
         mean: Floats = np.mean(np.hsplit(windows, self.MEANS), axis=0)
@@ -205,6 +205,10 @@ class _Axes:
     def along(self, windows: Floats) -> Floats:
         white: Floats = (windows - self.centre) @ self.whiten
         return white
+
+    def clipped(self, windows: Floats) -> Floats:
+        """The windows along the axes, with those too far away as near as `CLIP`."""
+        return np.clip(self.along(windows), -CLIP, CLIP)
 
 
 @dataclass(frozen=True)
@@ -276,6 +280,12 @@ def excess(usual: tuple[Floats, Floats], rows: Floats) -> Floats:
     units = np.clip(((high - low) / 4) ** 3, LEAST_UNIT, 1)
     distances: Floats = (np.maximum(np.maximum(low - rows, rows - high), 0) / units).max(axis=1)
     return np.minimum(distances, CLIP)
+
+
+def _means(rows: Floats, count: int) -> Floats:
+    """The mean of each row and those before it, `count` in all."""
+    means: Floats = pd.DataFrame(rows).rolling(count, min_periods=1).mean().to_numpy()
+    return means
 
 
 def _sample(rows: Floats, random: np.random.Generator, most: int = MAX_TRAINING_ROWS) -> Floats:
