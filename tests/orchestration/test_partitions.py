@@ -17,8 +17,6 @@ from storage.stores import Stores
 from storage.times import utc_now
 from tests.support.plant import reading, store
 
-TODAY = utc_now().date()
-TOMORROW = TODAY + timedelta(days=1)
 RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
 
 
@@ -32,9 +30,9 @@ def range_of(first: date, last: date) -> dict[str, str]:
         (telemetry_dataset, {}, "The run has no partition. Choose a day, or a range of days."),
         (telemetry_dataset, {PARTITION_TAG: "2999-01-01"}, "2999-01-01 is in the future."),
         (telemetry_dataset, {PARTITION_TAG: "1999-01-01"}, f"1999-01-01 is before {first_day}"),
-        (telemetry_dataset, range_of(TODAY, TODAY - timedelta(days=2)), "Give the earlier day first."),
+        (telemetry_dataset, range_of(date(2026, 2, 14), date(2026, 2, 12)), "Give the earlier day first."),
         (telemetry_monthly, {}, "The run has no partition. Choose a month, or a range of months."),
-        (telemetry_monthly, {PARTITION_TAG: f"{TODAY.replace(day=1)}"}, f"{TODAY:%Y-%m} is not over"),
+        (telemetry_monthly, {PARTITION_TAG: "2999-01-01"}, "2999-01 is not over"),
         (telemetry_monthly, {PARTITION_TAG: "1999-01-01"}, f"1999-01 is before {first_day:%Y-%m}"),
     ],
 )
@@ -77,7 +75,7 @@ def test_an_export_job_without_a_job_says_how_to_ask_for_one(stores: Stores, ins
 def test_a_night_is_launched_by_hand_with_the_launchpads_defaults(stores: Stores, instance: dg.DagsterInstance) -> None:
     night = defs().resolve_job_def("nightly_job")
     assert night.execute_in_process(instance=instance).success
-    for last, reason in ((f"{TOMORROW}", "has not closed"), ("12.02.2026", "is not a day")):
+    for last, reason in ((f"{utc_now().date() + timedelta(days=1)}", "has not closed"), ("12.02.2026", "is not a day")):
         with pytest.raises(dg.Failure, match=reason):
             night.execute_in_process(
                 instance=instance, run_config={"ops": {"analyse_shard": {"config": {"last": last}}}}

@@ -15,7 +15,6 @@ from storage.times import MINUTE, microseconds, midnight, rfc3339, utc_now
 PATH = "/api/v1/rules/preview"
 RULE: dict[str, Any] = {"rule_name": "Hot", "scope": "all_devices", "property": "temperature", "condition": ">",
                         "threshold": 60, "cooldown_minutes": 15}  # fmt: skip
-TODAY = midnight(utc_now().date())
 
 
 class Past:
@@ -24,12 +23,13 @@ class Past:
     def __init__(self, client: TestClient, session: Session) -> None:
         state = client.app.state  # type: ignore[attr-defined] # a FastAPI
         self.client = client
+        self.today = midnight(utc_now().date())
         self.stores = Stores(session, state.telemetry, state.objects, ZoneInfo("UTC"))
         client.post("/api/v1/devices", json={"device_id": "D1", "device_name": "n", "device_type": "t"})
 
     def day(self, days_ago: int, hot: dict[int, float], *, export: bool = True, minutes: int = 120) -> None:
         """A reading a minute, of 50 degrees but at the `hot` minutes."""
-        start = microseconds(TODAY - timedelta(days=days_ago))
+        start = microseconds(self.today - timedelta(days=days_ago))
         readings = [
             Reading(device_id="D1", time=start + m * MINUTE, metrics={"temperature": hot.get(m, 50.0)},
                     received_at=start)
@@ -39,15 +39,18 @@ class Past:
         dirty_days.mark_dirty(self.stores.session, (("D1", reading.time) for reading in readings))
         self.stores.session.commit()
         if export:
-            export_day(self.stores, "D1", TODAY.date() - timedelta(days=days_ago))
+            export_day(self.stores, "D1", self.today.date() - timedelta(days=days_ago))
 
     def preview(self, days: int = 3, **changes: Any) -> dict[str, Any]:
-        body = {"rule": RULE | changes, "start_time": (TODAY - timedelta(days=days)).isoformat(),
-                "end_time": (TODAY + timedelta(days=1)).isoformat()}  # fmt: skip
+        body = {"rule": RULE | changes, "start_time": (self.today - timedelta(days=days)).isoformat(),
+                "end_time": (self.today + timedelta(days=1)).isoformat()}  # fmt: skip
         answer = self.client.post(PATH, json=body)
         assert answer.status_code == 200, answer.text
         data: dict[str, Any] = answer.json()["data"]
         return data
+
+    def at(self, days_ago: int, minute: int) -> str:
+        return rfc3339(self.today - timedelta(days=days_ago) + timedelta(minutes=minute))
 
 
 @pytest.fixture
@@ -55,16 +58,16 @@ def past(client: TestClient, session: Session) -> Past:
     return Past(client, session)
 
 
-def at(days_ago: int, minute: int) -> str:
-    return rfc3339(TODAY - timedelta(days=days_ago) + timedelta(minutes=minute))
-
-
 def test_files_and_open_days_are_one(past: Past) -> None:
     past.day(2, {10: 70.0, 11: 71.0, 40: 72.0})
     past.day(1, {})
     past.day(0, {5: 73.0})
     found = past.preview()
-    assert [(e["time"], e["value"]) for e in found["items"]] == [(at(2, 10), 70.0), (at(2, 40), 72.0), (at(0, 5), 73.0)]
+    assert [(e["time"], e["value"]) for e in found["items"]] == [
+        (past.at(2, 10), 70.0),
+        (past.at(2, 40), 72.0),
+        (past.at(0, 5), 73.0),
+    ]
     assert (found["episodes"], found["truncated"]) == (3, False)
     assert found["devices"] == [{"device_id": "D1", "readings": 360, "episodes": 3, "held_back": 0}]
     assert past.preview(cooldown_minutes=0)["episodes"] == 4
@@ -75,7 +78,7 @@ def test_files_and_open_days_are_one(past: Past) -> None:
 def test_a_hold_crosses_midnight_and_files(past: Past) -> None:
     past.day(2, dict.fromkeys(range(1430, 1440), 70.0), minutes=1440)
     past.day(1, dict.fromkeys(range(5), 70.0))
-    assert [e["time"] for e in past.preview(for_seconds=720)["items"]] == [at(1, 2)]
+    assert [e["time"] for e in past.preview(for_seconds=720)["items"]] == [past.at(1, 2)]
     assert past.preview(for_seconds=900)["episodes"] == 0
 
 
@@ -92,22 +95,25 @@ def test_a_day_that_the_catalogue_rules_out_is_not_read(past: Past, monkeypatch:
 
     monkeypatch.setattr(type(past.stores.objects), "get", get)
     found = past.preview(for_seconds=600)
-    assert [key.split("/")[-1][:8] for key in read] == [f"{TODAY - timedelta(days=2):%Y%m%d}", f"{TODAY:%Y%m%d}"]
+    assert [key.split("/")[-1][:8] for key in read] == [
+        f"{past.today - timedelta(days=2):%Y%m%d}",
+        f"{past.today:%Y%m%d}",
+    ]
     assert (found["episodes"], found["devices"][0]["readings"]) == (0, 360)  # the day between ended the hold
 
 
 def test_late_readings_of_an_exported_day_count(past: Past) -> None:
     past.day(1, {})
     past.day(1, {7: 70.0}, export=False)
-    assert [e["time"] for e in past.preview()["items"]] == [at(1, 7)]
+    assert [e["time"] for e in past.preview()["items"]] == [past.at(1, 7)]
 
 
 def test_the_preview_counts_suppressed_alerts_too(past: Past) -> None:
     past.day(1, {10: 70.0, 60: 70.0})
-    window = {"device_id": "D1", "from": at(1, 0), "to": at(1, 30)}
+    window = {"device_id": "D1", "from": past.at(1, 0), "to": past.at(1, 30)}
     past.client.post("/api/v1/maintenance-windows", json=window)
     found = past.preview()
-    assert ([e["time"] for e in found["items"]], found["held_back"]) == ([at(1, 60)], 1)
+    assert ([e["time"] for e in found["items"]], found["held_back"]) == ([past.at(1, 60)], 1)
 
 
 def test_a_plant_without_devices_has_no_episodes(client: TestClient) -> None:
