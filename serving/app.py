@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 
-from fastapi import Depends, FastAPI
+from fastapi import APIRouter, Depends, FastAPI
 
 from assets.datasets import ColumnCache, DatasetReplaced, FigureCache
 from assets.energy import SiteSettings
@@ -103,6 +103,10 @@ ROUTERS = pages.ROUTERS + [
         quarantine,
     )
 ]
+# One for all apps of a process: FastAPI works out what each route needs at its first request, which takes a while.
+API = APIRouter(dependencies=[Depends(identify), Depends(expect_json)])
+for _router in ROUTERS:
+    API.include_router(_router)
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -140,7 +144,8 @@ def create_app(settings: Settings) -> FastAPI:
                 "live_stream": lambda: state.hub.check(),  # noqa: PLW0108 - the hub is opened later
             }
         )
-        yield
+        async with API.lifespan_context(app):
+            yield
         state.launcher.close()
         state.dagster.close()
         state.telemetry.close()
@@ -153,11 +158,9 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=stores,
         docs_url=None,
         redoc_url=None,
-        dependencies=[Depends(identify), Depends(expect_json)],
+        routes=API.routes,
     )
     answer_with_problems(app, ROUTERS, [StoreUnavailable, ObjectStoreUnavailable, DatasetReplaced])
-    for router in ROUTERS:
-        app.include_router(router)
     prefixes = [f"/backend/{service}" for service in SERVICES]
     app.add_middleware(Gateway, prefixes=prefixes, max_body=int(api_settings.api_max_body_mb * 1_000_000))
     describe(app, ROUTERS, tags=TAGS, security_schemes=SECURITY_SCHEMES, required_role=required_role)

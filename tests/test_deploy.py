@@ -99,6 +99,7 @@ def make_certificate(folder: Path) -> None:
     subprocess.run(make, cwd=folder, check=True, capture_output=True)
 
 
+@pytest.mark.slow
 def test_the_api_speaks_https(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_certificate(tmp_path)
     monkeypatch.setenv("API_TLS_CERT", str(tmp_path / "server.crt"))

@@ -280,6 +280,7 @@ def test_a_login_of_the_settings_closes_the_broker_to_others(
         source.stop()
 
 
+@pytest.mark.slow
 def test_what_waited_in_an_earlier_releases_session_is_taken_after_the_upgrade(settings: Settings) -> None:
     """Earlier releases had neither logins nor a secret in the ingester's client id."""
     program = nats.prepare(settings)[0]

@@ -56,6 +56,7 @@ def launch(instance: dg.DagsterInstance, job: ExportJob) -> None:
     instance.run_launcher.launch_run(LaunchRunContext(run, None))
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Task name")  # each launch defines its task anew
 def test_jobs_run_on_two_workers(celery: dg.DagsterInstance, stores: Stores, tmp_path: Path) -> None:
     store(stores, *(reading(0, f"D{i}") for i in range(6)))

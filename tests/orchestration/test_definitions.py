@@ -148,6 +148,7 @@ def test_the_limited_tags_are_those_of_runs(file: str) -> None:
     assert {limit["key"] for limit in limits} == {JOB_TAG, TENANT_TAG, LONG_TAG, NIGHT_TAG}
 
 
+@pytest.mark.slow
 def test_a_range_of_days_from_dagsters_command_line(stores: Stores, tmp_path: Path) -> None:
     store(stores, reading(0), reading(2 * DAY_MINUTES))
     made = subprocess.run(

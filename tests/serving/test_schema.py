@@ -68,6 +68,7 @@ def test_sequences_of_requests(server: str, with_a_key: list[str], tmp_path: Pat
     assert int(followed[1]) >= 5, said
 
 
+@pytest.mark.slow
 def test_without_a_key_where_one_is_needed(server: str, key: Callable[..., dict[str, str]], tmp_path: Path) -> None:
     key("admin")
     fuzz(server, tmp_path, "--exclude-checks", BEYOND_SCHEMAS, "--max-examples", "2", "--phases", "fuzzing")

@@ -76,6 +76,7 @@ def test_probability_rises_before_a_failure() -> None:
     assert result.results["as_of"] == "2026-02-07T07:00:00Z"
 
 
+@pytest.mark.slow
 def test_noise_predicts_nothing_and_the_result_says_so() -> None:
     """The canary: had the features or the split a leak, noise would look like a prediction."""
     random = np.random.default_rng(5)
@@ -86,6 +87,7 @@ def test_noise_predicts_nothing_and_the_result_says_so() -> None:
     assert accuracy["brier_skill"] < 0.1
 
 
+@pytest.mark.slow
 def test_a_label_among_the_columns_is_not_learnt_from() -> None:
     rows = worn()
     soon = [float(any(f - HORIZON <= t < f for f in failures())) for t in rows["timestamp"].to_pylist()]
@@ -250,6 +252,7 @@ def fleet(devices: int = 5, lives: int = 2) -> list[Peer]:
     return [Peer(f"P{n}", recorded(moments[n]), partial(rows, n)) for n in range(devices)]
 
 
+@pytest.mark.slow
 def test_a_device_without_failures_learns_from_its_fleet() -> None:
     context = DeviceContext(peers=fleet)
     quiet, late = (predict(worn().slice(0, hours), context=context) for hours in (90, LIFE - 4))
@@ -264,6 +267,7 @@ def test_a_device_without_failures_learns_from_its_fleet() -> None:
     assert quiet.accuracy_metrics["failures_tested"] >= 2
 
 
+@pytest.mark.slow
 def test_a_kept_model_judges_fresh_readings_until_the_device_fails_again(monkeypatch: pytest.MonkeyPatch) -> None:
     early, late = worn().slice(0, 5 * LIFE + 30), worn().slice(24, 6 * LIFE - 28)
     first = predict(early, context=DeviceContext(failures=recorded(failures(5))))
@@ -281,6 +285,7 @@ def test_a_kept_model_judges_fresh_readings_until_the_device_fails_again(monkeyp
     assert predict(worn(), context=failed).fitted is not None
 
 
+@pytest.mark.slow
 def test_a_model_of_the_fleet_holds_for_a_device_that_has_not_failed(monkeypatch: pytest.MonkeyPatch) -> None:
     first = predict(worn().slice(0, 90), context=DeviceContext(peers=fleet))
     assert first.is_fleet
@@ -292,6 +297,7 @@ def test_a_model_of_the_fleet_holds_for_a_device_that_has_not_failed(monkeypatch
     assert devices == ["D1", "P1", "P2", "P3", "P4"]
 
 
+@pytest.mark.slow
 def test_the_fleet_is_used_if_asked_for_or_if_there_are_too_few_failures() -> None:
     context = DeviceContext(failures=recorded(failures()), peers=fleet)
     assert predict(worn(), context=context).results["fleet"]["used"] is False
@@ -315,6 +321,7 @@ def test_one_failure_to_test_on_is_too_few_to_judge() -> None:
     assert 0.01 < min(values) < max(values) < 0.99
 
 
+@pytest.mark.slow
 def test_a_prediction_that_is_worse_than_chance_carries_a_warning() -> None:
     """In the newest lives what used to come before a failure comes long before it, and vanishes again."""
     random = np.random.default_rng(2)

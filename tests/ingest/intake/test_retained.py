@@ -24,6 +24,7 @@ def save_last_seen(ingester: Ingester) -> dict[str, int]:
         return last_seen_times(session)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("broker", BROKERS)
 def test_what_was_retained_is_taken_once(settings: Settings, engine: Engine, broker: str) -> None:
     with Session(engine) as session:

@@ -234,6 +234,7 @@ def test_large_messages_wait_at_the_broker(broker: Server, monkeypatch: pytest.M
     source.stop()
 
 
+@pytest.mark.slow
 def test_the_connection_stands_while_there_is_no_room(broker: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """The broker's answers to pings are then among what is not read; a store may be away for hours."""
     monkeypatch.setattr("ingest.mqtt.client.KEEPALIVE_SECONDS", 1)

@@ -89,6 +89,7 @@ def idle_until(source: Subscription, condition: object, what: str) -> list[bytes
     return came
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("impatient")
 def test_with_the_probes_topic_cut_off_the_session_is_renewed_until_it_comes_back(broker: Broker) -> None:
     source = opened()

@@ -197,6 +197,7 @@ def test_a_devices_history_shows_what_it_stands_for(
     assert (shown["devices"], shown["days"], shown["dagster/row_count"]) == (2, 3, 4)
 
 
+@pytest.mark.slow
 def test_telemetry_is_reported_once_for_each_change_and_makes_nothing_stale(
     stores: Stores, platform: Platform, kept_instance: dg.DagsterInstance
 ) -> None:

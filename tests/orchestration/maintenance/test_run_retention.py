@@ -13,6 +13,7 @@ from storage.times import utc_now
 from tests.support.plant import DAY_MINUTES, reading, store
 
 
+@pytest.mark.slow
 def test_old_runs_go_but_for_each_days_newest(
     stores: Stores, platform: Platform, kept_instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:

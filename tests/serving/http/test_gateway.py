@@ -123,6 +123,7 @@ def many(count: int, address: str, request: bytes) -> Iterator[list[socket.socke
         yield sockets
 
 
+@pytest.mark.slow
 def test_slow_clients_hold_no_worker(server: str) -> None:
     """More than there are threads (40) and database connections (40) together."""
     half = POST % 99 + b"{"
@@ -144,6 +145,7 @@ def silent(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("silent")
 def test_a_silent_telemetry_store_leaves_the_registry_at_work(server: str) -> None:
     """However many ask for telemetry, more than there are threads (40) here."""

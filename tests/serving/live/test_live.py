@@ -269,6 +269,7 @@ def test_heartbeats_come_between_frames(settings: Settings, monkeypatch: Any) ->
             assert [frame(client) for _ in range(3)] == [{"type": "heartbeat"}] * 3
 
 
+@pytest.mark.slow
 def test_a_lost_broker_closes_streams_and_lets_them_come_back(settings: Settings) -> None:
     with ingesting(settings, connected=False) as ingester, serving(settings), ExitStack() as stack:
         with nats_broker(settings):
