@@ -13,14 +13,13 @@ from sqlalchemy import Connection, text
 
 from storage.settings import APP_ROLE, Settings, read_settings
 
-_TELEMETRY = """
+# A change of the owner locks the table, also if nothing changes, and commands migrate beside a running platform.
+_NOT_YET_OWNED = """
 SELECT c.oid::regclass::text FROM pg_class c
-WHERE c.oid = 'device_telemetry'::regclass
-   OR c.oid IN (SELECT inhrelid FROM pg_inherits WHERE inhparent = 'device_telemetry'::regclass)
-"""
-_DAGSTER = """
-SELECT c.oid::regclass::text FROM pg_class c
-WHERE c.relnamespace = 'dagster'::regnamespace AND c.relkind IN ('r', 'p', 'v', 'm')
+WHERE pg_get_userbyid(c.relowner) <> :role
+  AND (c.oid = 'device_telemetry'::regclass
+       OR c.oid IN (SELECT inhrelid FROM pg_inherits WHERE inhparent = 'device_telemetry'::regclass)
+       OR c.relnamespace = 'dagster'::regnamespace AND c.relkind IN ('r', 'p', 'v', 'm'))
 """
 _GRANTS = (
     f"GRANT USAGE, CREATE ON SCHEMA public TO {APP_ROLE}",
@@ -51,7 +50,7 @@ def make_app_role(connection: Connection, settings: Settings) -> str | None:
     connection.exec_driver_sql(login.format(sql.Identifier(APP_ROLE), sql.Literal(password)).as_string())
     for grant in _GRANTS:
         connection.exec_driver_sql(grant)
-    for table in connection.exec_driver_sql(f"{_TELEMETRY} UNION {_DAGSTER}").scalars().all():
+    for table in connection.execute(text(_NOT_YET_OWNED), {"role": APP_ROLE}).scalars().all():
         connection.exec_driver_sql(f"ALTER TABLE {table} OWNER TO {APP_ROLE}")
     return password if settings.embeds_postgres else None
 

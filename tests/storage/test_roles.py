@@ -15,6 +15,7 @@ from cli.local import dagster_home
 from storage.access import AuditEntry
 from storage.database import migrate, open_engine
 from storage.devices import Device
+from storage.roles import make_app_role
 from storage.settings import APP_ROLE, Settings
 from storage.stores import open_telemetry_store
 from storage.telemetry import Reading
@@ -55,6 +56,21 @@ def test_it_is_no_superuser(app: Settings) -> None:
         ):
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 connection.execute(attack)
+
+
+def test_migrating_again_locks_no_table(app: Settings, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands such as `energy keys create` migrate while the platform writes: they must not wait for each other."""
+    monkeypatch.setenv("POSTGRES_APP_PASSWORD", PASSWORD)
+    engine = open_engine(settings, as_owner=True)
+    try:
+        with engine.connect() as connection:
+            make_app_role(connection, Settings.load().model_copy(update={"database_url": settings.database_url}))
+            locks = "SELECT relation::regclass::text, mode FROM pg_locks WHERE pid = pg_backend_pid() AND relation"
+            theirs = " IN (SELECT oid FROM pg_class WHERE relname LIKE 'device_telemetry%' AND relkind IN ('r', 'p'))"
+            held = connection.execute(text(f"{locks}{theirs} AND mode LIKE '%Exclusive%'")).all()
+            assert held == []
+    finally:
+        engine.dispose()
 
 
 def test_the_platform_can_work_with_it(app: Settings, tmp_path: Path) -> None:
