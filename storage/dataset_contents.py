@@ -1,7 +1,7 @@
 """What a device's datasets have, by the catalogue: their metrics and their times."""
 
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from sqlmodel import Session, col, func, select
@@ -34,6 +34,17 @@ def contents(session: Session, device_id: str, start: date, end: date, *, key: s
     figures = select(func.sum(Dataset.rows), func.min(Dataset.first_at), func.max(Dataset.last_at))
     rows, first, last = session.exec(figures.where(*which)).one()
     return Contents(frozenset(names), rows or 0, first, last)
+
+
+def max_rows_before(session: Session, device_id: str, start: date, moment: datetime) -> int:
+    """At most how many rows a device's day files from start on have before a moment, which is known to the hour."""
+    day = moment.date()
+    whole = select(func.sum(Dataset.rows)).where(*_days(device_id, start, day - timedelta(days=1)))
+    rows: int = session.exec(whole).one() or 0
+    counts = Dataset.hourly["timestamp"]["count"]  # type: ignore[index] # it is a column
+    for all_of_day, by_hour in session.exec(select(Dataset.rows, counts).where(*_days(device_id, day, day))):
+        rows += sum(by_hour[: moment.hour + 1]) if by_hour else all_of_day
+    return rows
 
 
 def _days(device_id: str, start: date, end: date) -> tuple[Any, ...]:

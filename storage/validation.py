@@ -5,8 +5,12 @@ answers of the API and for settings alike.
 """
 
 import json
-from collections.abc import Callable, Mapping
-from typing import Any
+import re
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator
 
 TIMESTAMPS = "2026-02-12T10:00:00Z or 2026-02-12T11:00:00+01:00"
 MAX_SHOWN = 60
@@ -37,6 +41,11 @@ def short_number(number: float) -> str:
     return text if float(text) == number else repr(number)
 
 
+def one_of(names: Sequence[str]) -> str:
+    """`a, b or c`."""
+    return " or ".join((", ".join(names[:-1]), names[-1])) if len(names) > 1 else names[0]
+
+
 def sentence(error: Mapping[str, Any]) -> str:
     """One of `ValidationError.errors()` in plain words, without the field's name."""
     context = error.get("ctx", {})
@@ -57,6 +66,27 @@ def first_error(errors: list[Any]) -> str:
     name, message = field_path(errors[0]["loc"]), sentence(errors[0])
     return f"{name}: {message}" if name else message
 
+
+def _timestamp_text(value: Any) -> Any:
+    """Pydantic also takes numbers and bare dates, and guesses what they mean."""
+    if isinstance(value, str):
+        # A plus that is not written as %2B in a URL arrives as a blank.
+        value = re.sub(r"^(\S+[Tt ][\d:.,]+) (\d\d:?\d\d)$", r"\1+\2", value)
+    if isinstance(value, str) and not re.match(r"\d{4}-\d\d-\d\d[Tt ]", value):
+        raise ValueError(f"{shown(value)} is not a timestamp; write it as {TIMESTAMPS}")
+    if not isinstance(value, str | datetime):
+        raise ValueError(f"{shown(value)} is not text; write the timestamp as {TIMESTAMPS}")  # noqa: TRY004 - a field's wrong value
+    return value
+
+
+def _utc(moment: datetime) -> datetime:
+    if not 1970 <= moment.year <= 2200:
+        raise ValueError("is outside the years 1970 to 2200")
+    return moment.astimezone(UTC)
+
+
+# In a request: a timestamp with its offset, turned into UTC.
+Instant = Annotated[AwareDatetime, BeforeValidator(_timestamp_text), AfterValidator(_utc)]
 
 Makes = Callable[[Any, Mapping[str, Any]], str]
 

@@ -91,7 +91,8 @@ def _needs_fleet(parameters: PredictionParameters, own: Unit) -> bool:
 
 def _informative(rows: pd.DataFrame, labels: Collection[str | None]) -> tuple[pd.DataFrame, dict[str, str]]:
     """The metrics that change and are not labels, and the others with the reason."""
-    left_out = {str(name): readings.IS_LABEL for name in rows if name in labels}
+    given = "it says when the device failed"
+    left_out = {str(n): readings.IS_LABEL if n in readings.LABELS else given for n in rows if n in labels}
     left_out |= {str(name): "constant" for name in rows if name not in labels and rows[name].nunique() < 2}
     rows = rows.drop(columns=list(left_out)).dropna(how="all")
     if not len(rows.columns):

@@ -2,7 +2,9 @@
 
 from typing import Annotated
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from storage.validation import Instant
 
 Seed = Annotated[
     int, Field(ge=0, lt=2**32, strict=True, description="Seeds every random choice: equal seeds give equal results")
@@ -15,6 +17,10 @@ MIN_TRAINING_ROWS = 100  # of an anomaly detection
 # Metrics that no device sends: they come from `assets.energy`.
 ENERGY_METRICS = ("energy", "energy_export")
 MetricName = Annotated[str, Field(min_length=1, max_length=64)]
+
+
+def _each_once(names: list[str]) -> list[str]:
+    return list(dict.fromkeys(names))
 
 
 class Parameters(BaseModel):
@@ -36,20 +42,22 @@ class AnomalyParameters(Parameters):
     """The parameters of an anomaly detection."""
 
     trained_until: Annotated[
-        AwareDatetime | None,
+        Instant | None,
         Field(
             description="Readings before this moment are known to be normal; the model learns from them only."
             " Without it, it learns from all readings"
         ),
     ] = None
     metrics: Annotated[
-        list[MetricName] | None, Field(min_length=1, max_length=50, description="The metrics to use; by default all")
+        Annotated[list[MetricName], AfterValidator(_each_once)] | None,
+        Field(min_length=1, max_length=50, description="The metrics to use; by default all"),
     ] = None
     false_events_a_week: Annotated[
         float,
         Field(
             ge=0.01,
             le=100.0,
+            strict=True,
             description="The alert budget: about how many events a week are accepted of a device that runs well",
         ),
     ] = 1.0
@@ -98,7 +106,7 @@ class PredictionParameters(Parameters):
     """The parameters of a failure prediction."""
 
     failures: Annotated[
-        list[AwareDatetime],
+        list[Instant],
         Field(
             max_length=10_000, description="The moments at which the device failed; by default the recorded failures"
         ),
@@ -129,6 +137,7 @@ class PredictionParameters(Parameters):
         Field(
             gt=0,
             le=100_000,
+            strict=True,
             description="Longer remaining lives are not told apart; by default 60 % of the median life",
         ),
     ] = None

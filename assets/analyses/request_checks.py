@@ -22,7 +22,7 @@ from assets.analyses.parameters import (
     PredictionParameters,
 )
 from assets.analyses.result import CannotAnalyse
-from storage.dataset_contents import Contents, contents
+from storage.dataset_contents import Contents, contents, max_rows_before
 from storage.devices import metadata_of
 from storage.failures import of_device
 from storage.fleet import failures_of_alike
@@ -69,6 +69,8 @@ def check_parameters(
             _refuse_unknown("metrics", parameters.metrics or (), known.metrics)
             if parameters.trained_until is not None:
                 _check_trained_until(parameters.trained_until, known.first_at or begin, known.last_at or until)
+                if key is None and known.first_at:
+                    _check_training_rows(session, device_id, start, parameters.trained_until)
             _check_rows(known.rows, MIN_TRAINING_ROWS, "to learn from")
         case ForecastParameters():
             _check_horizon(parameters.horizon_hours, until - begin)
@@ -115,6 +117,15 @@ def _check_trained_until(trained_until: datetime, first: datetime, last: datetim
             "trained_until",
             f"trained_until {rfc3339(trained_until)} is not after the first reading, {rfc3339(first)}, so there is"
             " nothing to learn from. Choose a later moment, or earlier days.",
+        )
+
+
+def _check_training_rows(session: Session, device_id: str, start: date, trained_until: datetime) -> None:
+    if max_rows_before(session, device_id, start, trained_until) < MIN_TRAINING_ROWS:
+        raise WrongParameter(
+            "trained_until",
+            f"Fewer than {MIN_TRAINING_ROWS} readings lie before trained_until {rfc3339(trained_until)}; at least"
+            f" {MIN_TRAINING_ROWS} are needed to learn from. Choose a later moment, or earlier days.",
         )
 
 

@@ -104,10 +104,12 @@ def delete_feedback(session: DatabaseSession, feedback_id: Annotated[int, Path(g
 
 def _event(job: AnalyticsJob, number: int) -> dict[str, Any]:
     if job.analysis_type != "anomaly" or job.status != "completed":
-        raise Conflict(f"{job.job_id} is a job of {job.analysis_type} that is {job.status}, so it has no events")
+        kind = "job" if job.analysis_type == "anomaly" else f"{job.analysis_type} job"
+        raise Conflict(f"{job.job_id} is a {job.status} {kind}; only completed anomaly jobs have events")
     events = (job.results or {}).get("events", [])
     if number > len(events):
-        raise NotFound(f"{job.job_id} has {len(events)} events, so it has no event {number}")
+        count = "1 event" if len(events) == 1 else f"{len(events)} events"
+        raise NotFound(f"{job.job_id} has {count}, so it has no event {number}")
     event: dict[str, Any] = events[number - 1]
     return event
 

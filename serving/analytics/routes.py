@@ -4,6 +4,7 @@ from datetime import date, timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import RedirectResponse
 from pydantic import ValidationError
 from sqlmodel import Session
@@ -37,7 +38,7 @@ from storage.dataset_contents import newest_day
 from storage.jobs import AnalyticsJob
 from storage.objects import LINK_VALIDITY
 from storage.times import midnight
-from storage.validation import field_path, sentence, shown
+from storage.validation import one_of, shown
 
 router = APIRouter(prefix="/api/v1/analytics", tags=["analytics"], route_class=IdentifiedRoute)
 
@@ -120,7 +121,10 @@ def download_scores(request: Request, session: DatabaseSession, objects: Objects
     job = lifecycle.get_job(session, AnalyticsJob, job_id)
     scores = (job.results or {}).get("scores")
     if job.status != "completed" or not scores:
-        raise Conflict(f"{job_id} is {job.status} and has no scores; those of anomaly and prediction jobs are kept")
+        raise Conflict(
+            f"{job_id} is {job.status} and has no scores. Completed anomaly and prediction jobs that a client requested"
+            " have them"
+        )
     return download_of(request, objects, job_id, scores["key"])
 
 
@@ -146,15 +150,14 @@ def _parameters(body: AnalysisRequest, model_name: str) -> Parameters:
     analysis = ANALYSES[body.analysis_type]
     if model_name not in analysis.models:
         raise Invalid(
-            f"there is no model {model_name} for {body.analysis_type}; choose {' or '.join(analysis.models)}",
+            f"there is no model {model_name} for {body.analysis_type}; choose {one_of(analysis.models)}",
             field="model_name",
         )
     try:
         return analysis.parameters.model_validate(body.parameters or {})
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        field = field_path(("parameters", *first["loc"]))
-        raise Invalid(f"{field}: {sentence(first)}", field=field) from None
+        wrong = [one | {"loc": ("body", "parameters", *one["loc"])} for one in error.errors(include_url=False)]
+        raise RequestValidationError(wrong) from None
 
 
 def _days(session: Session, body: AnalysisRequest) -> tuple[date, date, str | None]:

@@ -3,9 +3,9 @@
 from datetime import date
 from typing import Annotated, Any
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 
-from assets.analyses import AnalysisType
+from assets.analyses import ANALYSES, AnalysisType
 from serving.devices.schemas import DeviceId
 from serving.http.fields import Day, Moment, Optional, Text
 from serving.http.pagination import SORT, TimeRangeQuery
@@ -45,6 +45,9 @@ class DatasetList(BaseModel):
     datasets: list[DatasetPublic]
 
 
+_PARAMETER_NAMES = frozenset().union(*(analysis.parameters.model_fields for analysis in ANALYSES.values()))
+
+
 class AnalysisRequest(BaseModel):
     """An analysis of one dataset, or of the days from `start_date` to `end_date`, both included."""
 
@@ -64,6 +67,16 @@ class AnalysisRequest(BaseModel):
     start_date: Day | None = None
     end_date: Day | None = None
     parameters: dict[str, Any] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_parameter_is_ignored(cls, values: Any) -> Any:
+        """Other unknown fields are ignored, but a parameter in the wrong place would change the result in silence."""
+        misplaced = _PARAMETER_NAMES.intersection(values) if isinstance(values, dict) else set()
+        if misplaced:
+            names = sorted(misplaced)
+            raise ValueError(f'{" and ".join(names)} must be in "parameters", as {{"parameters": {{"{names[0]}": …}}}}')
+        return values
 
 
 class JobAccepted(BaseModel):

@@ -1,6 +1,8 @@
 """Who sends a request is asked before its body is read: a stranger's body costs nothing, and nobody's costs much."""
 
+import sys
 from collections.abc import Callable, Coroutine
+from json import JSONDecodeError
 from typing import Any, TypeVar
 
 from fastapi import Request, Response
@@ -61,7 +63,7 @@ async def _check_size(request: Request, max_values: int, max_keys: int) -> None:
 
     Raises:
         HTTPException: 413; it holds too many values. 400; the client has left.
-        Invalid: it is nested too deeply, or has too many keys.
+        Invalid: it is not UTF-8, is nested too deeply, or has too many keys or digits.
 
     """
     try:
@@ -74,8 +76,14 @@ async def _check_size(request: Request, max_values: int, max_keys: int) -> None:
         content = await request.json()  # the request keeps the result
     except RecursionError:
         raise Invalid("the JSON is nested too deeply") from None
-    except ValueError:
+    except UnicodeDecodeError as error:
+        raise Invalid(f"the body is not UTF-8; look at its byte {error.start}", field="body") from None
+    except JSONDecodeError:
         return  # FastAPI says where it is wrong
+    except ValueError:
+        raise Invalid(
+            f"the body has a number of more than {sys.get_int_max_str_digits()} digits", field="body"
+        ) from None
     if _count_keys(content) > max_keys:
         raise Invalid(f"the body has more than {max_keys} keys; send fewer")
 

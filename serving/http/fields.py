@@ -2,15 +2,16 @@
 
 import re
 import unicodedata
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, AwareDatetime, BeforeValidator, GetJsonSchemaHandler, PlainSerializer
+from pydantic import AfterValidator, BeforeValidator, GetJsonSchemaHandler, PlainSerializer
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
+from storage import validation
 from storage.times import rfc3339
-from storage.validation import TIMESTAMPS, shown
+from storage.validation import shown
 
 
 def _storable(text: str) -> str:
@@ -37,18 +38,6 @@ def _on_one_line(text: str) -> str:
     return text
 
 
-def _timestamp_text(value: Any) -> Any:
-    """Pydantic also takes numbers and bare dates, and guesses what they mean."""
-    if isinstance(value, str):
-        # A plus that is not written as %2B in a URL arrives as a blank.
-        value = re.sub(r"^(\S+[Tt ][\d:.,]+) (\d\d:?\d\d)$", r"\1+\2", value)
-    if isinstance(value, str) and not re.match(r"\d{4}-\d\d-\d\d[Tt ]", value):
-        raise ValueError(f"{shown(value)} is not a timestamp; write it as {TIMESTAMPS}")
-    if not isinstance(value, str | datetime):
-        raise ValueError(f"{shown(value)} is not text; write the timestamp as {TIMESTAMPS}")  # noqa: TRY004 - a field's wrong value
-    return value
-
-
 def _day_text(value: Any) -> Any:
     """Pydantic also takes numbers, as seconds since 1970."""
     if isinstance(value, str) and re.fullmatch(r"\d{4}-\d\d-\d\d", value):
@@ -67,12 +56,6 @@ def _not_null(value: Any) -> Any:
     if value is None:
         raise ValueError("cannot be null; leave it out to keep its value")
     return value
-
-
-def _utc(moment: datetime) -> datetime:
-    if not 1970 <= moment.year <= 2200:
-        raise ValueError("is outside the years 1970 to 2200")
-    return moment.astimezone(UTC)
 
 
 class _WithoutNull:
@@ -101,4 +84,4 @@ Day = Annotated[date, BeforeValidator(_day_text)]
 # In an answer: a timestamp as RFC 3339 in UTC.
 Moment = Annotated[datetime, PlainSerializer(rfc3339, return_type=str, when_used="json")]
 # In a request: a timestamp with its offset, turned into UTC.
-Instant = Annotated[AwareDatetime, BeforeValidator(_timestamp_text), AfterValidator(_utc)]
+Instant = validation.Instant

@@ -12,6 +12,7 @@ from sqlmodel import Session, col, select
 from storage.catalogue import Dataset
 from storage.devices import Device
 from storage.failures import Failure
+from storage.jobs import AnalyticsJob
 
 FIRST, DAYS = date(2026, 2, 1), 10
 LAST = FIRST + timedelta(days=DAYS - 1)
@@ -25,6 +26,7 @@ def dataset(device_id: str, day: date, *metrics: str) -> Dataset:
         start_date=day, end_date=day, first_at=begin + timedelta(hours=6), last_at=begin + timedelta(hours=18),
         rows=100, bytes=1, sha256=f"{device_id}{day}",
         metrics={name: {"count": 1, "min": 0, "max": 1, "sum": 1} for name in metrics},
+        hourly={"timestamp": {"count": [0] * 6 + [8] * 12 + [4] + [0] * 5}},
     )  # fmt: skip
 
 
@@ -60,6 +62,11 @@ def run(client: TestClient, analysis_type: str, parameters: dict[str, Any], **bo
         ("anomaly", {"strictness": math.nan}, "NaN is not a number"),
         ("anomaly", {"false_events_a_week": math.nan}, "NaN is not a number"),
         ("prediction", {"failures": ["2026-01-31T00:00:00Z"]}, "2026-01-31T00:00:00Z does not lie in the anal"),
+        ("anomaly", {"trained_until": "2026-02-01T17:30:00Z"}, "Fewer than 100 readings lie before trained_until"),
+        ("anomaly", {"trained_until": 1769950800}, "1769950800 is not text; write the timestamp as"),
+        ("anomaly", {"trained_until": "0001-01-01T00:00:00+14:00"}, "is outside the years 1970 to 2200"),
+        ("anomaly", {"false_events_a_week": "2"}, '2" is not a number; give it without quotes'),
+        ("prediction", {"max_remaining_hours": True}, "true is not a number"),
     ],
 )
 def test_what_cannot_succeed_is_refused(
@@ -157,6 +164,7 @@ def test_energy_needs_something_that_measures_it(plant: None, client: TestClient
     ("analysis_type", "parameters"),
     [
         ("anomaly", {"metrics": ["vibration"], "trained_until": "2026-02-10T18:00:00Z"}),
+        ("anomaly", {"trained_until": "2026-02-01T18:00:00Z"}),
         ("forecast", {"metric": "vibration"}),
         ("prediction", {}),
         ("prediction", {"label": "machine_failure"}),
@@ -167,6 +175,31 @@ def test_what_may_succeed_becomes_a_job(
     plant: None, client: TestClient, analysis_type: str, parameters: dict[str, Any]
 ) -> None:
     assert run(client, analysis_type, parameters).status_code == 202
+
+
+def test_every_wrong_parameter_is_named(plant: None, client: TestClient) -> None:
+    answer = run(client, "anomaly", {"seed": -1, "strictness": 0, "metrics": []})
+    assert [(error["field"], error["message"]) for error in answer.json()["errors"]] == [
+        ("parameters.seed", "-1 is out of range; give 0 or more"),
+        ("parameters.metrics", "is empty; give at least 1 item"),
+        ("parameters.strictness", "0 is out of range; give 0.5 or more"),
+    ]
+
+
+def test_a_parameter_in_the_wrong_place_is_not_ignored(plant: None, client: TestClient) -> None:
+    answer = run(client, "forecast", {}, metric="vibration", horizon_hours=48, client_version=3)
+    assert answer.status_code == 422
+    assert answer.json()["detail"] == (
+        'body: horizon_hours and metric must be in "parameters", as {"parameters": {"horizon_hours": …}}'
+    )
+    assert run(client, "forecast", {}, client_version=3).status_code == 202
+
+
+def test_a_metric_that_is_named_twice_counts_once(plant: None, client: TestClient, session: Session) -> None:
+    assert run(client, "anomaly", {"metrics": ["power", "vibration", "power"]}).status_code == 202
+    parameters = session.exec(select(AnalyticsJob.parameters)).one()
+    assert parameters is not None
+    assert parameters["metrics"] == ["power", "vibration"]
 
 
 def test_one_dataset_is_known_by_its_key(plant: None, client: TestClient, session: Session) -> None:
