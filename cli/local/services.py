@@ -110,8 +110,9 @@ def _dagster(settings: Settings, code_port: int) -> list[Service]:
     return [
         Service(
             "code",
-            lambda: start("dagster", "code-server", "start", "-m", "orchestration.definitions", "-h", "127.0.0.1",
-                          "-p", str(code_port), "--location-name", "energy", "--log-level", "warning"),
+            lambda: start("python", "-m", "orchestration.code_server", "-m", "orchestration.definitions",
+                          "-h", "127.0.0.1", "-p", str(code_port), "--location-name", "energy",
+                          "--log-level", "warning"),
             f"tcp://{code}", ("migrations",), stage=CODE, address=code,
         ),
         Service(
