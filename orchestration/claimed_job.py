@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import dagster as dg
+from sqlalchemy.exc import OperationalError
 from sqlmodel import Session
 
 from assets.analyses import CannotAnalyse
@@ -15,12 +16,17 @@ from orchestration.resources import Platform
 from storage import jobs
 from storage.job_runs import JOB_ID_TAG, PARTITION_TAG
 from storage.jobs import FLEET, Job, JobCancelled
+from storage.objects import ObjectStoreUnavailable
 from storage.stores import Stores
+from storage.telemetry import StoreUnavailable
 
 JobT = TypeVar("JobT", bound=Job)
 
 # Errors that a user can fix: the message alone is enough, without a traceback.
 EXPECTED_ERRORS = (CannotAnalyse, DatasetReplaced, NoTelemetry, ReportError, UnfitDatasets)
+
+
+STORE_ERRORS = (ObjectStoreUnavailable, OperationalError, StoreUnavailable)
 
 
 @dataclass(frozen=True)
@@ -112,6 +118,9 @@ def claimed_job(
             if job.status == "cancelled":
                 context.log.info(f"{job_id} was cancelled")
             raise error.with_traceback(None) from None
-        except BaseException as error:
-            claimed.fail(f"{type(error).__name__}: {error}")
+        except STORE_ERRORS:
+            claimed.fail("a store did not answer; request it again in a moment (GET /ready says which one is away)")
+            raise
+        except BaseException:
+            claimed.fail(f"an error in the platform ended it; the log of run {context.run.run_id} in Dagster says more")
             raise

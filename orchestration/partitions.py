@@ -53,10 +53,24 @@ months = dg.MonthlyPartitionsDefinition(start_date=first_day.replace(day=1).isof
 devices = dg.DynamicPartitionsDefinition(name=DEVICE_PARTITIONS)
 
 
-# Dagster itself launches a run of any day or month, or of none, if a program asks it to. Unknown devices it refuses.
+# Dagster itself launches a run of any day, month or device, or of none, if a program asks it to.
 def has_partition(tags: Mapping[str, str]) -> bool:
     """Whether a run with these tags is one of a partition, or of a range of them."""
     return PARTITION_TAG in tags or RANGE_TAGS[0] in tags
+
+
+def device_of_run(tags: Mapping[str, str]) -> str:
+    """The device of a run with these tags.
+
+    Raises:
+        dg.Failure: there is none, or there are several.
+
+    """
+    if RANGE_TAGS[0] in tags:
+        raise _refused("A run is for one device. Choose one, or launch a backfill, which makes a run of each device.")
+    if PARTITION_TAG not in tags:
+        raise _refused("The run has no partition. Choose a device.")
+    return tags[PARTITION_TAG]
 
 
 def days_of_run(tags: Mapping[str, str]) -> list[date]:

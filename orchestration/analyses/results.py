@@ -27,7 +27,7 @@ from orchestration.analyses.scores import store_scores
 from orchestration.claimed_job import ClaimedJob, claimed_job, job_of_run
 from orchestration.datasets.observations import DEVICE_HISTORY
 from orchestration.metadata import api_page, code_version, device_pages, files_metadata, picture
-from orchestration.partitions import devices
+from orchestration.partitions import device_of_run, devices
 from orchestration.resources import Platform
 from storage.analysis_retention import scores_key
 from storage.job_runs import dagster_job_name
@@ -55,7 +55,9 @@ def _asset(analysis_type: AnalysisType, name: str, description: str) -> dg.Asset
         config: config_class,
     ) -> Any:
         job_id = job_of_run(
-            context, platform, lambda session: config.add_job(session, context.partition_key, analysis_type)
+            context,
+            platform,
+            lambda session: config.add_job(session, device_of_run(context.run.tags), analysis_type),
         )
         with claimed_job(context, platform, AnalyticsJob, job_id) as claimed:
             if claimed:

@@ -3,6 +3,7 @@
 Each is written once for each change, with what there is now.
 """
 
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date, timedelta
@@ -16,6 +17,8 @@ from orchestration.metadata import api_page, device_pages, files_page
 from storage import catalogue
 from storage.catalogue import Totals
 from storage.times import microseconds, utc_now
+
+log = logging.getLogger(__name__)
 
 TELEMETRY = dg.AssetKey("telemetry")
 TELEMETRY_DATASET = dg.AssetKey("telemetry_dataset")
@@ -51,10 +54,19 @@ def observing(instance: dg.DagsterInstance | None, session: Session) -> Iterator
     observed = Observed()
     try:
         yield observed
-    finally:
-        if instance:
-            _observe_devices(instance, session, sorted(observed.devices))
-            _observe_telemetry(instance, session, at_once=observed.changed)
+    except BaseException:
+        try:
+            _report(observed, instance, session)
+        except Exception:
+            log.exception("what was exported before the error could not be reported to Dagster")
+        raise
+    _report(observed, instance, session)
+
+
+def _report(observed: Observed, instance: dg.DagsterInstance | None, session: Session) -> None:
+    if instance:
+        _observe_devices(instance, session, sorted(observed.devices))
+        _observe_telemetry(instance, session, at_once=observed.changed)
 
 
 def _observe_devices(instance: dg.DagsterInstance, session: Session, device_ids: Iterable[str]) -> None:

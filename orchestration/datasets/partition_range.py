@@ -7,6 +7,7 @@ from datetime import date
 from typing import Any, Literal
 
 import dagster as dg
+from sqlalchemy.exc import OperationalError
 
 from assets.datasets import Exported
 from storage.objects import ObjectStoreUnavailable
@@ -38,7 +39,7 @@ class PartitionRange:
             self._attempts += 1
             try:
                 file = export(device_id)
-            except (ObjectStoreUnavailable, StoreUnavailable):
+            except (ObjectStoreUnavailable, StoreUnavailable, OperationalError):
                 raise
             except Exception as error:
                 self.context.log.exception(f"{device_id} {self._on(partition)} could not be exported")
@@ -69,7 +70,10 @@ class PartitionRange:
         try:
             yield
         except Exception:
-            self._keep(also)
+            try:
+                self._keep(also)
+            except Exception:
+                self.context.log.exception("the days or months that were made could not be reported")
             raise
         if self._errors:
             self._keep(also)

@@ -12,7 +12,7 @@ from orchestration.jobs.missing_analyses import compute_missing
 from orchestration.jobs.report_config import ReportConfig
 from orchestration.jobs.report_files import make_file
 from orchestration.metadata import code_version, device_pages
-from orchestration.partitions import devices
+from orchestration.partitions import device_of_run, devices
 from orchestration.resources import Platform
 from storage.job_runs import dagster_job_name
 from storage.jobs import ReportJob
@@ -30,7 +30,7 @@ from storage.jobs import ReportJob
 )
 def device_report(context: dg.AssetExecutionContext, platform: Platform, config: ReportConfig) -> Any:
     """Make the report of the run's job, or of a job of its own."""
-    job_id = job_of_run(context, platform, lambda session: config.add_job(session, context.partition_key))
+    job_id = job_of_run(context, platform, lambda session: config.add_job(session, device_of_run(context.run.tags)))
     with claimed_job(context, platform, ReportJob, job_id) as claimed:
         if claimed:
             claimed.report_progress(1.0, "Looking for analyses")

@@ -24,6 +24,12 @@ LAUNCH_TIMEOUT = timedelta(seconds=30)
 # A run is dead if its lock is free for so long. A restarted database needs less to get the locks back.
 DEAD_AFTER = timedelta(seconds=8)
 PROCESS_GONE = "the process of the run is gone"
+# How Dagster's messages about the end of a run begin, and what they mean to who asked for the job.
+_ENDS = {
+    "This run has been marked as failed from outside": "its process was killed, perhaps for lack of memory",
+    "Execution of run for": "an error in the platform; its log in Dagster says more",
+}
+_CANCELED = "it was canceled in Dagster"
 
 
 @dg.sensor(
@@ -97,7 +103,14 @@ def _fail_jobs(session: Session, run_id: str, reason: str) -> None:
 
 def _note_end(context: dg.RunStatusSensorContext, platform: Platform) -> None:
     with platform.session() as session:
-        _fail_jobs(session, context.dagster_run.run_id, context.dagster_event.message or "no reason was given")
+        _fail_jobs(session, context.dagster_run.run_id, _reason(context.dagster_event))
+
+
+def _reason(end: dg.DagsterEvent) -> str:
+    if end.event_type is dg.DagsterEventType.RUN_CANCELED:
+        return _CANCELED
+    message = end.message or "no reason was given"
+    return next((meaning for begin, meaning in _ENDS.items() if message.startswith(begin)), message)
 
 
 @dg.run_status_sensor(

@@ -13,6 +13,7 @@ from assets.datasets.export import export_day
 from orchestration.analyses.results import ANALYSIS_ASSETS
 from orchestration.analyses.run_config import config_of
 from orchestration.definitions import defs
+from orchestration.partitions import RANGE_TAGS
 from storage import catalogue
 from storage.devices import Device
 from storage.failures import Failure
@@ -203,3 +204,21 @@ def test_the_launchpad_has_every_parameter_with_its_default() -> None:
         config = config_of(analysis_type)().model_dump()  # type: ignore[arg-type] # the keys are analysis types
         assert config["model_name"] == analysis.default
         assert analysis.parameters.model_validate(config["parameters"]) == analysis.parameters()
+
+
+@pytest.mark.parametrize("job", ["forecast_job", "report_job"])
+@pytest.mark.parametrize(
+    ("tags", "words"),
+    [
+        ({}, "The run has no partition. Choose a device."),
+        ({"dagster/partition": "NOPE"}, "There is no device NOPE"),
+        (dict.fromkeys(RANGE_TAGS, "D1"), "A run is for one device. Choose one, or launch a backfill"),
+    ],
+)
+def test_a_run_of_no_device_of_an_unknown_one_or_of_several_says_so(
+    plant: Stores, instance: dg.DagsterInstance, job: str, tags: dict[str, str], words: str
+) -> None:
+    """A program can launch such runs, though the pages of Dagster do not."""
+    run = defs().resolve_job_def(job).execute_in_process(instance=instance, raise_on_error=False, tags=tags)
+    assert reason(run).startswith(words)
+    assert jobs_of(plant.session) == []

@@ -10,6 +10,7 @@ import dagster as dg
 import pytest
 from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
 from dagster._core.loader import LoadingContextForTest
+from sqlalchemy.exc import OperationalError
 from sqlmodel import select
 
 from assets.datasets import Exported, export_day
@@ -325,6 +326,36 @@ def test_a_day_that_fails_in_a_range_does_not_hide_the_others(
     assert made == {f"{days[0]}", f"{days[2]}"}
     for day in (days[0], days[2]):
         assert shown_checks(kept_instance, day) == catalogued(stores, day)
+
+
+def test_a_database_that_fails_in_a_range_is_named_whatever_fails_after_it(
+    stores: Stores, kept_instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store(stores, *(reading(number * DAY_MINUTES) for number in range(3)))
+    days = [DAY + timedelta(days=number) for number in range(3)]
+    asked_for = []
+
+    def fails_from_the_second_day(stores: Stores, device_id: str, day: date) -> Exported | None:
+        asked_for.append(day)
+        if day > days[0]:
+            raise OperationalError("SELECT 1", {}, Exception("the first error"))
+        return export_day(stores, device_id, day)
+
+    def fails_too(*_: object, **__: object) -> str:
+        raise OperationalError("SELECT 2", {}, Exception("a later error"))
+
+    monkeypatch.setattr(daily, "export_day", fails_from_the_second_day)
+    monkeypatch.setattr(catalogue, "history_version", fails_too)
+    run = defs().resolve_job_def("dataset_job").execute_in_process(
+        instance=kept_instance, raise_on_error=False,
+        tags={"dagster/asset_partition_range_start": f"{days[0]}", "dagster/asset_partition_range_end": f"{days[2]}"},
+    )  # fmt: skip
+    (failure,) = (event.step_failure_data for event in run.all_events if event.is_step_failure)
+    assert failure.error is not None
+    assert failure.error.cause is not None
+    assert "the first error" in failure.error.cause.message
+    assert asked_for == days[:2]
+    assert kept_instance.get_materialized_partitions(TELEMETRY_DATASET) == {f"{days[0]}"}
 
 
 def test_a_store_that_is_away_fails_the_run_and_leaves_the_marks(

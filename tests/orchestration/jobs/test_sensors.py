@@ -1,6 +1,7 @@
 from datetime import timedelta
 
 import dagster as dg
+import pytest
 from sqlmodel import Session
 
 from orchestration.jobs import sensors
@@ -91,3 +92,27 @@ def test_a_job_is_told_that_its_run_died(stores: Stores, platform: Platform, ins
     assert job.status == "failed"
     assert job.error_message is not None
     assert job.error_message.startswith(f"its run {result.run_id} ended: ")
+
+
+@pytest.mark.parametrize(
+    ("is_canceled", "words"),
+    [(False, "its process was killed, perhaps for lack of"), (True, "it was canceled in Dagst")],
+)
+def test_the_end_of_a_run_is_told_in_our_words(
+    stores: Stores, platform: Platform, instance: dg.DagsterInstance, words: str, *, is_canceled: bool
+) -> None:
+    job = asked(stores.session, ExportJob(job_id=new_job_id(ExportJob), device_id="D1"))
+    run = instance.add_run(
+        dg.DagsterRun(job_name="export_job", status=dg.DagsterRunStatus.STARTED, tags={JOB_ID_TAG: job.job_id})
+    )
+    jobs.claim(stores.session, ExportJob, job.job_id, run.run_id)
+    stores.session.commit()
+    end = instance.report_run_canceled(run) if is_canceled else instance.report_run_failed(run)
+    sensor = sensors.note_canceled_runs if is_canceled else sensors.note_failed_runs
+    with dg.build_run_status_sensor_context(
+        sensor.name, end, instance, run, resources={"platform": platform}
+    ) as context:  # fmt: skip
+        sensor(context)
+    stores.session.refresh(job)
+    assert job.error_message is not None
+    assert job.error_message.startswith(f"its run {run.run_id} ended: {words}")
