@@ -50,11 +50,12 @@ def machines(
     offset: int = 0,
     limit: int = 20,
 ) -> tuple[list[MachineRow], int]:
-    """The registered machines of one page, and how many there are on all pages."""
-    matching = registered(search)
+    """The registered machines of one page, and how many there are on all pages; `removed` is a status of its own."""
+    is_removed = status == "removed"
+    matching = registered(search, deleted=is_removed)
     if device_type is not None:
         matching = matching.where(Device.device_type == device_type)
-    if status is not None:
+    if status is not None and not is_removed:
         matching = matching.where(Device.status == status)
     total = session.exec(select(func.count()).select_from(matching.subquery())).scalar_one()  # type: ignore[call-overload] # SQLModel types its own select
     alerts = (

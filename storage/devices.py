@@ -75,9 +75,9 @@ class Device(SQLModel, table=True):
     deleted_at: datetime | None = Timestamp(default=None)
 
 
-def registered(search: str | None = None) -> SelectOfScalar[Device]:
-    """Select the devices that are not deleted; with `search`, those with this text in id, name or location."""
-    statement = select(Device).where(col(Device.deleted_at).is_(None))
+def registered(search: str | None = None, *, deleted: bool = False) -> SelectOfScalar[Device]:
+    """Select the devices that are not deleted, or those that are; `search` is a text in id, name or location."""
+    statement = select(Device).where((col(Device.deleted_at).is_not if deleted else col(Device.deleted_at).is_)(None))
     if search:
         columns = (Device.device_id, Device.device_name, Device.location)
         statement = statement.where(or_(*(col(column).icontains(search, autoescape=True) for column in columns)))

@@ -72,8 +72,8 @@ def duration(seconds: float | None) -> str:
     return f"{round(seconds / size)}{BLANK}{name}"
 
 
-def time(moment: datetime | None, kind: str = "time") -> str:
-    """An element with a time; in the browser it becomes local time, with UTC on hover.
+def time(moment: datetime | None, kind: str = "time", zone: str = "") -> str:
+    """An element with a time; in the browser it becomes local time, or that of `zone`, with UTC on hover.
 
     `kind`: `time`, `day`, `age` for how long ago it is, or `since` for how long something has lasted so far.
     """
@@ -81,11 +81,14 @@ def time(moment: datetime | None, kind: str = "time") -> str:
         return NOTHING
     utc = moment.astimezone(UTC)
     text = f"{utc:%Y-%m-%d %H:%M}{BLANK}UTC"
-    if kind in AGES:
+    if zone:
+        text = f"{utc.astimezone(ZoneInfo(zone)):%Y-%m-%d %H:%M}"
+    elif kind in AGES:
         text = duration((utc_now() - utc).total_seconds()) + AGES[kind]
     title = f"{utc:%Y-%m-%d %H:%M:%S} UTC"
-    return Markup('<time datetime="{}" data-time="{}" title="{}">{}</time>').format(
-        f"{utc:%Y-%m-%dT%H:%M:%S.%fZ}", kind, title, text
+    in_zone = Markup(' data-zone="{}"').format(zone) if zone else ""
+    return Markup('<time datetime="{}" data-time="{}"{} title="{}">{}</time>').format(
+        f"{utc:%Y-%m-%dT%H:%M:%S.%fZ}", kind, in_zone, title, text
     )
 
 

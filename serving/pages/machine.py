@@ -73,11 +73,11 @@ def machine_context(session: Session, device_id: str, tab: str) -> dict[str, Any
     """What every tab shows above: the machine, as far as it is registered, and when it was last seen.
 
     Raises:
-        NotFound: It is neither registered nor has it sent anything.
+        NotFound: It was never registered, and has not sent anything.
 
     """
     device = session.get(Device, device_id)
-    if device is None or device.deleted_at:
+    if device is None:
         if (known := known_ids(session, [device_id])[0]) != device_id:
             raise NotFound(f"there is no machine {device_id}; did you mean {known}?")
         refuse_unknown(session, [device_id])

@@ -47,14 +47,24 @@ def change_machine(
     fields = {name: form.get(name, "") for name in ("device_name", "device_type", "status")}
     body = body_of(DeviceUpdate, fields | {name: form.get(name, "").strip() or None for name in OPTIONAL})
     devices.update_device(session, principal, settings, limits, device_id, body=body, if_match=form.get("version"))
-    return to_page(request, f"machines/{device_id}")
+    return to_page(request, f"machines/{device_id}", done="The machine is changed.")
 
 
 @router.post("/machines/{device_id}/delete")
 def remove_machine(request: Request, session: DatabaseSession, device_id: DevicePath) -> Response:
     """Remove the machine softly, as DELETE /api/v1/devices/{device_id} does, and go to those that are left."""
     devices.delete_device(session, device_id)
-    return to_page(request, "machines")
+    done = f"{device_id} is removed. The status “removed” above shows the machines that can be restored."
+    return to_page(request, "machines", done=done)
+
+
+@router.post("/machines/{device_id}/restore")
+def restore_machine(
+    request: Request, session: DatabaseSession, settings: PlatformSettings, device_id: DevicePath
+) -> Response:
+    """Restore a machine that was removed, as POST /api/v1/devices/{device_id}/restore does."""
+    devices.restore_device(session, settings, device_id)
+    return to_page(request, f"machines/{device_id}", done=f"{device_id} is restored.")
 
 
 def _indented(metadata_json: str | None) -> str:

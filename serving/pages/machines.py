@@ -22,6 +22,7 @@ from serving.telemetry.schemas import UnregisteredQuery
 from storage import attention
 from storage.attention import AttentionOrder
 from storage.devices import Device
+from storage.known_ids import known_ids
 
 router = pages()
 
@@ -32,7 +33,7 @@ class MachinesQuery(PageQuery):
     page_size: Annotated[int, Field(ge=1, le=100)] = 24
     search: Annotated[Text, Field(max_length=100)] | None = None
     device_type: Annotated[Text, Field(max_length=100)] | None = None
-    status: Status | None = None
+    status: Status | Literal["removed"] | None = None
     sort: AttentionOrder = "attention"
     view: Literal["cards", "table"] = "cards"
 
@@ -77,11 +78,13 @@ def register_machine(
     """Register a device, as POST /api/v1/devices does."""
     form = {name: value for name, value in form_of(request).items() if value.strip()}
     body = body_of(DeviceCreate, {"device_name": form.get("device_id"), "device_type": "machine", **form})
-    known = session.get(Device, body.device_id)
-    if known is not None and known.deleted_at is None:
+    if (known := session.get(Device, body.device_id)) is not None:
         request.state.problem_link = (f"machines/{body.device_id}", "Show the machine")
-        raise Conflict(f"{body.device_id} is already registered", field="device_id")
-    response = to_page(request, f"machines/{body.device_id}")
+        detail = "is already registered" if known.deleted_at is None else "was removed; restore it on its page"
+        raise Conflict(f"{body.device_id} {detail}", field="device_id")
+    alike = known_ids(session, [body.device_id])[0]
+    warning = "" if alike == body.device_id else f" Mind that {alike} differs from it in capitals only."
+    response = to_page(request, f"machines/{body.device_id}", done=f"{body.device_id} is registered.{warning}")
     devices.create_device(session, principal, settings, limits, request, response=Response(), body=body)
     return response
 

@@ -32,6 +32,9 @@ POLICY = (
 ROOT_HEADER = "X-Page-Root"
 # What was wrong in the address of a page, until the page that is shown instead has said it.
 LEFT_OUT_COOKIE = "energy_left_out"
+# What a write has done, until the page to which it leads has said it.
+DONE_COOKIE = "energy_done"
+SAID_ONCE = (LEFT_OUT_COOKIE, DONE_COOKIE)
 HEADERS = {
     "Content-Security-Policy": POLICY,
     "Referrer-Policy": "same-origin",
@@ -148,5 +151,6 @@ def _surroundings(request: Request) -> dict[str, Any]:
         "dagster": (state.api_settings.dagster_public_url or state.settings.dagster_address).rstrip("/"),
         "csrf_token": csrf.token(request),
         "left_out": unquote(request.cookies.get(LEFT_OUT_COOKIE, "")),
+        "done": unquote(request.cookies.get(DONE_COOKIE, "")),
         "is_partial": is_partial(request),
     }

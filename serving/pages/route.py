@@ -18,12 +18,20 @@ from serving.auth.routes import stay_signed_in
 from serving.http.errors import ProblemDetails, Unauthenticated, named_errors
 from serving.pages import csrf
 from serving.pages.recent import recent
-from serving.pages.render import LEFT_OUT_COOKIE, is_partial, problem_page, root_of, wants_json
+from serving.pages.render import (
+    DONE_COOKIE,
+    LEFT_OUT_COOKIE,
+    SAID_ONCE,
+    is_partial,
+    problem_page,
+    root_of,
+    wants_json,
+)
 from storage.access import SESSION_COOKIE, Principal, hash_of
 
 SEE_OTHER = 303
 EXTENDED_EVERY_SECONDS = 3600
-MAX_LEFT_OUT = 400
+MAX_SAID = 400
 
 
 class PageRoute(APIRoute):
@@ -52,8 +60,9 @@ class PageRoute(APIRoute):
                     raise
                 return right
             csrf.remember(request, response)
-            if LEFT_OUT_COOKIE in request.cookies and not is_partial(request):
-                response.delete_cookie(LEFT_OUT_COOKIE)
+            if request.method == "GET" and not is_partial(request) and not wants_json(request):
+                for name in request.cookies.keys() & set(SAID_ONCE):
+                    response.delete_cookie(name)
             await _stay_signed_in(request, response)
             return response
 
@@ -88,10 +97,14 @@ def _without_wrong(request: Request, error: RequestValidationError) -> Response 
     right = {name: values for name, values in parse_qs(request.url.query).items() if name not in wrong}
     path = request.url.path.removeprefix(request.scope.get("root_path", "")).lstrip("/")
     response = to_page(request, f"{path}?{urlencode(right, doseq=True)}" if right else path)
-    said = named_errors(error.errors())[0][:MAX_LEFT_OUT]
-    is_secure = request.url.scheme == "https"
-    response.set_cookie(LEFT_OUT_COOKIE, quote(said), max_age=60, httponly=True, samesite="strict", secure=is_secure)
+    _say_once(request, response, LEFT_OUT_COOKIE, named_errors(error.errors())[0])
     return response
+
+
+def _say_once(request: Request, response: Response, name: str, text: str) -> None:
+    """Let the page to which the response leads say the text."""
+    is_secure = request.url.scheme == "https"
+    response.set_cookie(name, quote(text[:MAX_SAID]), max_age=60, httponly=True, samesite="strict", secure=is_secure)
 
 
 class BrowserRoute(PageRoute):
@@ -120,12 +133,18 @@ def fields_of(request: Request, name: str) -> list[str]:
     return values
 
 
-def to_page(request: Request, path: str) -> Response:
-    """Lead the browser to a page after a write; `path` is without the slash at its front."""
+def to_page(request: Request, path: str, *, done: str = "") -> Response:
+    """Lead the browser to a page after a write; `path` is without the slash at its front.
+
+    The page says what was `done`, once.
+    """
     location = root_of(request) + path
+    response: Response = RedirectResponse(location, SEE_OTHER)
     if is_partial(request):
-        return Response(status_code=204, headers={"HX-Redirect": location})
-    return RedirectResponse(location, SEE_OTHER)
+        response = Response(status_code=204, headers={"HX-Redirect": location})
+    if done:
+        _say_once(request, response, DONE_COOKIE, done)
+    return response
 
 
 def to_login(request: Request) -> Response:

@@ -5,7 +5,7 @@ import { duration, setAge } from "./time.js";
 const FIRST_RETRY_MS = 1000, LONGEST_RETRY_MS = 30000, SILENT_MS = 45000;
 const NO_RETRY = new Set([4403, 4404, 4422]);
 const place = document.querySelector("[data-live]");
-let retryMs = FIRST_RETRY_MS, watch, newest = new Date(place.dataset.newest);
+let socket, retryMs = FIRST_RETRY_MS, watch, newest = new Date(place.dataset.newest);
 
 function say(text, isLive = false) {
   const element = place.querySelector("[data-stream]");
@@ -36,7 +36,7 @@ function show(reading) {
     if (time) setAge(time, new Date(reading.timestamp));
   }
   const seen = document.querySelector("[data-seen]");
-  if (seen && !seen.querySelector("time")) seen.replaceChildren(document.createElement("time"));
+  if (seen && !seen.querySelector("time")) seen.replaceChildren("seen ", document.createElement("time"));
   if (seen) setAge(seen.querySelector("time"), new Date());
   newest = new Date();
   sending(newest);
@@ -55,7 +55,7 @@ function sending(newest) {
 function connect() {
   const url = new URL(place.dataset.live, document.baseURI);
   url.protocol = url.protocol.replace("http", "ws");
-  const socket = new WebSocket(url);
+  socket = new WebSocket(url);
   // The stream has a heartbeat; without any frame the connection is dead, even if nobody has said so.
   const alive = () => { clearTimeout(watch); watch = setTimeout(() => socket.close(), SILENT_MS); };
   socket.addEventListener("open", () => { retryMs = FIRST_RETRY_MS; sending(newest); alive(); });
@@ -76,4 +76,7 @@ function connect() {
   });
 }
 
+// Where the platform does not answer nothing is live, also before the connection is known to be dead.
+document.addEventListener("energy:lost", () => { clearTimeout(fallsSilent); say("not live: the platform does not answer"); });
+document.addEventListener("energy:back", () => { if (socket.readyState === WebSocket.OPEN) sending(newest); });
 connect();

@@ -22,6 +22,15 @@ function unmark() {
   }
 }
 
+// A notice that this page makes itself; it stays as one of the platform does.
+export function tell(text) {
+  const place = document.createElement("div"), line = document.createElement("p");
+  place.className = "problem";
+  line.textContent = text;
+  place.append(line);
+  document.getElementById("notice").replaceChildren(place);
+}
+
 export function watchNotices() {
   document.addEventListener("htmx:after:request", (event) => {
     const { response, request, sourceElement: source } = event.detail.ctx;
@@ -37,6 +46,8 @@ export function watchNotices() {
     const { response, request, sourceElement: source } = event.detail.ctx;
     const form = source.closest("form");
     if (form && response.status === 422 && request.method !== "GET") mark(form);
+    // What was done is said where people look, also if the list in which it stands has become shorter.
+    if (response.status < 400 && request.method !== "GET") document.querySelector("main .done, main .problem[role]")?.scrollIntoView({ block: "nearest" });
   });
 }
 

@@ -35,7 +35,7 @@ def plant(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple
         body = {
             "device_id": "D1",
             "device_name": name,
-            "device_type": "press",
+            "device_type": ENDLESS * 2,
             "location": ENDLESS,
             "metadata_json": metadata,
         }
@@ -119,7 +119,11 @@ def test_values_follow_the_machine_and_a_lost_connection_heals(
             page = settled(open_page(f"{address(settings)}/machines/D1"))
             power = page.locator('[data-metric="power"] [data-value]')
             expect(power).to_have_text("100\N{NO-BREAK SPACE}W")
-            expect(page.locator("[data-stream]")).to_have_text("live")
+            stream = page.locator("[data-stream]")
+            expect(stream).to_have_text("live")
+            for event, said in (("lost", "not live: the platform does not answer"), ("back", "live")):
+                page.evaluate(f"document.dispatchEvent(new CustomEvent('energy:{event}'))")
+                expect(stream).to_have_text(said)
             wait_until(lambda: ingester.live.has_subscribers, "the ingester knows of watchers")
             machine.send("D1", reading(1234.0))
             expect(power).to_have_text("1.23\N{NO-BREAK SPACE}kW")

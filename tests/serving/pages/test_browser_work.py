@@ -79,8 +79,10 @@ def test_alerts_of_a_machine_are_resolved_at_once_without_a_reload(plant: str, o
     expect(page.locator("[data-chosen]")).to_have_text("2")
     page.get_by_label("Your name").fill("Ann")
     page.get_by_label("Note", exact=True).fill("New fan")
+    page.set_viewport_size({"width": 1280, "height": 300})
     page.get_by_role("button", name="Resolve").click()
-    expect(page.get_by_text("2 alerts changed")).to_be_visible()
+    expect(page.get_by_text("2 alerts changed")).to_be_in_viewport()
+    page.set_viewport_size({"width": 1280, "height": 900})
     expect(page.locator("[data-group]")).to_have_count(1)
     page.get_by_label("State", exact=True).select_option("resolved")
     expect(page.get_by_text("New fan")).to_have_count(2)
@@ -201,6 +203,20 @@ def test_a_platform_that_does_not_answer_in_time_is_said_to_be_away(plant: str, 
     expect(banner).to_be_hidden()
 
 
+def test_a_write_without_an_answer_is_said_to_be_unsure(plant: str, open_page: OpenPage) -> None:
+    page = settled(open_page(f"{plant}/alerts"))
+    page.evaluate("htmx.config.defaultTimeout = 300")
+    page.route("**/alerts/change?*", lambda _route: None)
+    page.locator("[data-alert] input").first.check()
+    page.get_by_label("Your name").fill("Ann")
+    page.get_by_label("Note").fill("New fan")
+    page.get_by_role("button", name="Acknowledge").click()
+    expect(page.locator("#connection")).to_be_hidden()
+    expect(page.get_by_text("it is not known whether this was done")).to_be_in_viewport()
+    expect(page.get_by_label("Note")).to_have_value("New fan")
+    expect(page.locator("[data-chosen]")).to_have_text("1")
+
+
 def test_an_analysis_is_followed_until_its_result(plant: str, session: Session, open_page: OpenPage) -> None:
     job_id = add_job(
         session, "anomaly", status="running", progress=10.0, message="Reading datasets", date_range_end=utc_now()
@@ -212,8 +228,11 @@ def test_an_analysis_is_followed_until_its_result(plant: str, session: Session, 
     jobs.complete(session, job, "Completed", results=RESULTS["anomaly"])
     session.commit()
     expect(page.get_by_role("heading", name="1 event")).to_be_visible()
+    when = page.locator("#event-1 time").inner_text()
+    assert "UTC" not in when
     page.get_by_role("button", name="Event 1 was a fault").click()
     expect(page.get_by_text("was a fault", exact=True)).to_be_visible()
+    expect(page.locator("#event-1 time")).to_have_text(when)
     expect(page.locator("figure[data-chart] canvas")).to_be_visible()
     assert has_stayed(page)
 

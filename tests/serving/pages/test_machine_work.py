@@ -52,6 +52,29 @@ def test_a_machine_is_removed_and_its_history_stays(client: TestClient, stores: 
     assert (removed.status_code, removed.headers["HX-Redirect"]) == (204, "../../machines")
     assert client.get("/api/v1/devices").json()["total"] == 0
     assert client.get("/api/v1/data/telemetry/D1").json()["data"]["items"]
+    assert "D1 is removed" in browser.page("/machines")
+    assert "D1 is removed" not in browser.page("/machines")
+    assert 'id="machine-D1"' not in browser.part("/machines")
+    assert 'id="machine-D1"' in browser.part("/machines?status=removed")
+
+
+def test_a_machine_that_was_removed_is_restored_on_its_page(client: TestClient) -> None:
+    register(client, "D1")
+    browser = Browser(client)
+    browser.send("/machines/D1/delete")
+    again = browser.send("/machines", device_id="D1")
+    assert (again.status_code, "D1 was removed" in again.text, "machines/D1" in again.text) == (409, True, True)
+    assert "machines/D1/restore" in browser.page("/machines/D1")
+    assert browser.send("/machines/D1/restore").status_code == 204
+    assert "D1 is restored." in browser.page("/machines/D1")
+    assert client.get("/api/v1/devices").json()["total"] == 1
+
+
+def test_an_id_that_differs_in_capitals_only_is_pointed_out(client: TestClient) -> None:
+    register(client, "FEEDER-1")
+    browser = Browser(client)
+    assert browser.send("/machines", device_id="feeder-1").status_code == 204
+    assert "FEEDER-1 differs from it in capitals only" in browser.page("/machines/feeder-1")
 
 
 def test_failures_are_recorded_in_the_machines_zone_and_deleted(client: TestClient) -> None:
@@ -62,11 +85,22 @@ def test_failures_are_recorded_in_the_machines_zone_and_deleted(client: TestClie
     assert browser.send(path, **fields).status_code == 204
     (failure,) = client.get("/api/v1/devices/D1/failures").json()["data"]
     assert (failure["failed_at"], failure["repaired_at"]) == ("2026-07-01T06:30:00Z", "2026-07-02T15:00:00Z")
-    assert "Bearing" in browser.page("/machines/D1/analyses")
-    for wrong in ({"failed_at": "yesterday"}, {"failed_at": "2999-01-01T00:00"}, {"failed_at": ""}, fields):
-        refused = browser.send(path, **wrong)
+    shown = browser.page("/machines/D1/analyses")
+    assert "The failure is recorded" in shown
+    assert "Bearing" in shown
+    # As it was typed, whatever the reader's zone is.
+    assert re.search(r'data-time="time" data-zone="Europe/Paris"[^>]*>2026-07-01 08:30<', shown)
+    for wrong, said in {
+        "yesterday": "&#34;yesterday&#34; is not a time",
+        "2199-01-01T00:00": "lies in the future",
+        "0001-01-01T00:00": "is outside the years",
+        "2026-03-29T02:30": "02:30 did not exist on that day in Europe/Paris",
+        "": "is missing",
+        fields["failed_at"]: "a failure at 2026-07-01 08:30 is recorded already",
+    }.items():
+        refused = browser.send(path, failed_at=wrong)
         assert refused.status_code in (409, 422), refused.text
-        assert "<p>Failed: " in refused.text or "has a failure at" in refused.text, refused.text
+        assert f"<p>Failed: {said}" in refused.text, refused.text
     assert browser.send(f"{path}/{failure['failure_id']}/delete").status_code == 204
     assert client.get("/api/v1/devices/D1/failures").json()["data"] == []
 
@@ -107,7 +141,7 @@ def test_a_machine_that_never_sent_is_not_called_live(client: TestClient, stores
     assert "badge-active" not in shown
     now = microseconds(utc_now())
     stores.telemetry.write([Reading(device_id="D1", time=now, metrics={"power": 1.0}, received_at=now)])
-    assert "never</span>" not in page(client, "/machines/D1")
+    assert "never seen" not in page(client, "/machines/D1")
     send(stores, "D1", 5)
     assert re.search(r'data-silent-after="180" data-newest="20', page(client, "/machines/D1"))
 

@@ -191,10 +191,19 @@ def test_a_finding_is_settled_on_the_page(client: TestClient, stores: Stores) ->
     shown = page(client, "/machines/D1/energy?days=3")
     form = dict(re.findall(r'<input type="hidden" name="(csrf_token|metric|from|to)" value="([^"]*)"', shown))
     assert form.get("metric") == "kwh", shown
+    ahead = client.post("/machines/D1/corrections/preview", data=form, headers=SAME_SITE | PART)
+    assert (ahead.status_code, ahead.text.count("<dt>")) == (200, 2), ahead.text
+    assert "kWh before, " in ahead.text
     sent = form | {"action": "exclude", "reason": "a bus hiccup"}
     done = client.post("/machines/D1/corrections", data=sent, headers=SAME_SITE, follow_redirects=False)
     assert done.status_code == 303, done.text
-    assert "a bus hiccup" in page(client, "/machines/D1/energy?days=3")
+    shown = page(client, "/machines/D1/energy?days=3")
+    assert "a bus hiccup" in shown
+    assert "It is left out. " in shown
+    (undo,) = re.findall(r'action="\.\./\.\.(/machines/D1/corrections/\d+/undo\?days=3)"', shown)
+    again = client.post(undo, data=form, headers=SAME_SITE, follow_redirects=False)
+    assert again.status_code == 303, again.text
+    assert "The correction is undone. " in page(client, "/machines/D1/energy?days=3")
     blank = client.post(
         "/machines/D1/corrections", data=form | {"action": "exclude", "reason": " "}, headers=SAME_SITE | PART
     )
