@@ -14,6 +14,7 @@ from sqlmodel import Session, col, delete, update
 from storage.anomaly_feedback import AnomalyFeedback
 from storage.catalogue import Dataset
 from storage.corrections import FORMER_OWNER
+from storage.failures import Failure
 from storage.jobs import AnalyticsJob, ExportJob, ReportJob
 from storage.kept_models import KeptModel
 from storage.maintenance import MaintenanceWindow
@@ -22,8 +23,11 @@ from storage.pending import RulePending
 GOES_ALONG: tuple[type[Any], ...] = (Dataset, AnalyticsJob, KeptModel, ExportJob, MaintenanceWindow)
 
 
-def move(session: Session, device_ids: Collection[str], tenant_id: str | None) -> None:
-    """Give what goes along with the devices to a tenant, or to none. The caller commits."""
+def move(session: Session, device_ids: Collection[str], tenant_id: str | None, *, had_owner: bool = True) -> None:
+    """Give what goes along with the devices to a tenant, or to none. The caller commits.
+
+    If another tenant may have had them (`had_owner`), its descriptions of their failures are removed.
+    """
     # On the connection: a request's session would leave out the rows of other tenants, and of none.
     connection = session.connection()
     owners: dict[type[Any], str | None] = {**dict.fromkeys(GOES_ALONG, tenant_id), ReportJob: None}
@@ -32,5 +36,8 @@ def move(session: Session, device_ids: Collection[str], tenant_id: str | None) -
     # What was said of anomalies goes along; who of the former owner said it, and the note, does not.
     said = {"tenant_id": tenant_id, "given_by": FORMER_OWNER, "note": None}
     connection.execute(update(AnomalyFeedback).where(col(AnomalyFeedback.device_id).in_(device_ids)).values(said))
+    if had_owner:
+        described = update(Failure).where(col(Failure.device_id).in_(device_ids))
+        connection.execute(described.values(description=None))
     # Since when a rule's condition has held says nothing once the rule has not watched for a while.
     connection.execute(delete(RulePending).where(col(RulePending.device_id).in_(device_ids)))

@@ -173,6 +173,7 @@ def update(session: Session, principal: Principal, device: Device, body: DeviceU
     if "status" in changes:
         failures.record_status(session, device.device_id, device.status, changes["status"])
     basis = basis_names(DeviceMetadata.parse(device.metadata_json))
+    had_owner = device.tenant_id is not None
     for name, value in changes.items():
         setattr(device, name, value)
     if changes:
@@ -180,7 +181,7 @@ def update(session: Session, principal: Principal, device: Device, body: DeviceU
     if basis_names(DeviceMetadata.parse(device.metadata_json)) != basis:
         day_figures.expire_energy(session, device.device_id)
     if "tenant_id" in changes:
-        moves.move(session, [device.device_id], device.tenant_id)
+        moves.move(session, [device.device_id], device.tenant_id, had_owner=had_owner)
     return bool(changes)
 
 

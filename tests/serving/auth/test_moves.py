@@ -71,6 +71,25 @@ def test_a_device_takes_its_files_along_and_leaves_nothing_behind(
         assert ("alpha" in api.get("/api/v1/audit", headers=headers).text) is seen
 
 
+def test_the_new_owner_does_not_read_how_the_former_one_described_failures(
+    alpha: None, api: TestClient, key: Key
+) -> None:
+    """What was written before the device had an owner stays."""
+    everybody, path = key("admin"), "/api/v1/devices/A1/failures"
+
+    def move(tenant_id: str | None) -> set[str]:
+        assert api.put("/api/v1/devices/A1", json={"tenant_id": tenant_id}, headers=everybody).status_code == 200
+        return {failure["description"] for failure in api.get(path, headers=everybody).json()["data"]} - {None}
+
+    failure = {"failed_at": "2026-01-05T08:30:00Z", "description": "Alpha's secret"}
+    assert api.post(path, json=failure, headers=key("admin", "alpha")).status_code == 201
+    assert move(None) == set()
+    failure = {"failed_at": "2026-01-04T08:30:00Z", "description": "Bearing worn"}
+    assert api.post(path, json=failure, headers=everybody).status_code == 201
+    assert move("beta") == {"Bearing worn"}
+    assert move("alpha") == set()
+
+
 def test_a_report_shows_the_alerts_of_the_present_owner(alpha: None, stores: Stores) -> None:
     session = stores.session
     session.exec(delete(Dataset))  # its file was never stored
