@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cli.days import day_option
 from storage.settings import Settings
 
 if TYPE_CHECKING:
@@ -22,8 +23,8 @@ class Asset(StrEnum):
 
 
 def backfill(
-    start: Annotated[datetime, typer.Option("--from", formats=["%Y-%m-%d"], help="The first UTC day.")],
-    end: Annotated[datetime, typer.Option("--to", formats=["%Y-%m-%d"], help="The last UTC day, inclusive.")],
+    first: Annotated[date, day_option("--from", "The first UTC day.")],
+    last: Annotated[date, day_option("--to", "The last UTC day, inclusive.")],
     device: Annotated[list[str] | None, typer.Option(help="Only this device. Repeat for several.")] = None,
     asset: Annotated[Asset, typer.Option(help="What to make.")] = Asset.telemetry_dataset,
 ) -> None:
@@ -34,7 +35,7 @@ def backfill(
     from storage.stores import open_stores
 
     settings = Settings.load()
-    first, last = _range(settings, start, end)
+    _check_range(settings, first, last)
     began = time.monotonic()
     with open_stores(settings) as stores, making.dagster_instance(settings) as instance:
         if unknown := dirty_days.unknown_devices(stores.session, device or ()):
@@ -72,8 +73,7 @@ def _report_window(first: date, last: date, done: "Backfilled") -> None:
         print(f"{first} to {last}: {counts}", file=sys.stderr, flush=True)
 
 
-def _range(settings: Settings, start: datetime, end: datetime) -> tuple[date, date]:
-    first, last = start.date(), end.date()
+def _check_range(settings: Settings, first: date, last: date) -> None:
     if first > last:
         raise typer.BadParameter(f"--from {first} is after --to {last}")
     if settings.dataset_start_date and first < settings.dataset_start_date:
@@ -83,4 +83,3 @@ def _range(settings: Settings, start: datetime, end: datetime) -> tuple[date, da
         )
     if last > datetime.now(UTC).date():
         raise typer.BadParameter(f"--to {last} is in the future")
-    return first, last

@@ -27,21 +27,22 @@ def evaluate(
 
     if not folder.is_dir():
         raise typer.BadParameter(f"{folder} is not a folder")
+    try:
+        evaluations = evaluate_models(folder, case or (), model or (), every)
+    except NoCases as error:
+        raise typer.BadParameter(str(error)) from None
     failed = 0
     if not as_json:
         print(f"{'case':28} {'model':18} {'seconds':>8} {'MB':>6}  figures", flush=True)
-    try:
-        for found in evaluate_models(folder, case or (), model or (), every):
-            failed += found.error is not None
-            if as_json:
-                line = {name: value for name, value in asdict(found).items() if name != "error" or value is not None}
-                print(json.dumps({**line, "seconds": round(found.seconds, 2), "peak_mb": round(found.peak_mb)}))
-            else:
-                figures = found.error or _words(found.figures)
-                print(f"{found.case:28} {found.model:18} {found.seconds:8.1f} {found.peak_mb:6.0f}  {figures}")
-            sys.stdout.flush()
-    except NoCases as error:
-        raise typer.BadParameter(str(error)) from None
+    for found in evaluations:
+        failed += found.error is not None
+        if as_json:
+            line = {name: value for name, value in asdict(found).items() if name != "error" or value is not None}
+            print(json.dumps({**line, "seconds": round(found.seconds, 2), "peak_mb": round(found.peak_mb)}))
+        else:
+            figures = found.error or _words(found.figures)
+            print(f"{found.case:28} {found.model:18} {found.seconds:8.1f} {found.peak_mb:6.0f}  {figures}")
+        sys.stdout.flush()
     if failed:
         raise typer.Exit(1)
 

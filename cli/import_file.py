@@ -129,7 +129,7 @@ def _reload(settings: Settings, start: date) -> None:
     from orchestration.reload import reload_definitions
 
     reloaded = reload_definitions(settings)
-    later = "" if reloaded else "; Dagster sees it when it starts next"
+    later = "" if reloaded else "; Dagster has not confirmed it, and shows it at its next start at the latest"
     print(f"energy: datasets now begin on {start}{later}", file=sys.stderr)
 
 

@@ -71,7 +71,7 @@ def delete(
             if not rows and unknown_devices(session, [device]):
                 raise typer.BadParameter(f"there is no device {device}", param_hint="--device")
         else:
-            rows = [_existing(session, model_id) for model_id in model_ids or ()]
+            rows = [_existing(session, model_id) for model_id in dict.fromkeys(model_ids or ())]
         for row in rows:
             objects.delete(row.object_key)
             session.delete(row)

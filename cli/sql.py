@@ -4,7 +4,7 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import date
 from decimal import Decimal
 from enum import StrEnum
 from importlib.abc import MetaPathFinder
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cli.days import day_option
 from storage.settings import Settings
 
 if TYPE_CHECKING:
@@ -32,12 +33,8 @@ def sql(
     query: Annotated[str, typer.Argument(help="One SELECT statement.")],
     *,
     device: Annotated[list[str] | None, typer.Option(help="Only files of this device. Repeat for several.")] = None,
-    start: Annotated[
-        datetime | None, typer.Option("--from", formats=["%Y-%m-%d"], help="Only files from this day on.")
-    ] = None,
-    end: Annotated[
-        datetime | None, typer.Option("--to", formats=["%Y-%m-%d"], help="Only files up to this day.")
-    ] = None,
+    start: Annotated[date | None, day_option("--from", "Only files from this day on.")] = None,
+    end: Annotated[date | None, day_option("--to", "Only files up to this day.")] = None,
     output: Annotated[
         Format, typer.Option("--format", help="table for people, csv for spreadsheets, json for programs.")
     ] = Format.table,
@@ -54,13 +51,12 @@ def sql(
     from storage.stores import open_stores
 
     if start and end and start > end:
-        raise typer.BadParameter(f"--from {start:%Y-%m-%d} is after --to {end:%Y-%m-%d}")
-    days = [day.date() if day else None for day in (start, end)]
+        raise typer.BadParameter(f"--from {start} is after --to {end}")
     with open_stores(Settings.load()) as stores:
         if unknown := dirty_days.unknown_devices(stores.session, device or ()):
             raise typer.BadParameter(f"device {unknown[0]} is not registered and has no telemetry")
         try:
-            rows = warehouse.query(stores, query, devices=device, start=days[0], end=days[1])
+            rows = warehouse.query(stores, query, devices=device, start=start, end=end)
         except warehouse.QueryRefused as error:
             print(f"energy: {error}", file=sys.stderr)
             raise typer.Exit(2) from None

@@ -106,6 +106,8 @@ def _number(value: Any, _: Mapping[str, Any]) -> str:
 
 def _whole_number(value: Any, context: Mapping[str, Any]) -> str:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if isinstance(value, float) and value.is_integer():
+        return f"{shown(value)} is not written as a whole number; write {shown(int(value))}"
     if is_number or (isinstance(value, str) and "." in value and _is_decimal(value)):
         return f"{shown(value)} is not a whole number; give one such as 12"
     return _number(value, context).replace("12.5", "12")

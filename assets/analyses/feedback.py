@@ -50,9 +50,12 @@ def pair_strengths(strengths: Floats) -> Floats:
 def judged(
     labels: Sequence[Label], index: pd.DatetimeIndex, strengths: Floats, frozen: Sequence[slice], model: str
 ) -> Judged:
-    """The labels whose strength is known: from these rows, or from the event that was judged, if of the same model."""
+    """The labels whose strength is known: from these rows, or from the event that was judged, if of the same model.
+
+    Of several labels of one period, given for the same event of several analyses, the first counts: the newest.
+    """
     known: list[tuple[Label, float]] = []
-    for label in labels:
+    for label in _of_each_period(labels):
         rows = _rows(index, label)
         if rows.stop <= rows.start:
             if label.exceeds is not None and label.model == model:
@@ -107,6 +110,21 @@ def accuracy(found: Judged) -> dict[str, Any]:
     elif not reported.any():
         figures["reason"] = NO_EVENT
     return figures
+
+
+def _of_each_period(labels: Sequence[Label]) -> list[Label]:
+    """The labels without those of a period that an earlier one has judged: more than half of both is common to them."""
+    kept: list[Label] = []
+    for label in labels:
+        if not any(_is_same_period(label, other) for other in kept):
+            kept.append(label)
+    return kept
+
+
+def _is_same_period(one: Label, other: Label) -> bool:
+    common = min(one.end, other.end) - max(one.start, other.start)
+    whole = max(one.end, other.end) - min(one.start, other.start)
+    return (one.start, one.end) == (other.start, other.end) or common > whole / 2
 
 
 def _rows(index: pd.DatetimeIndex, label: Label) -> slice:

@@ -85,7 +85,7 @@ class ForecastParameters(Parameters):
     ] = None
     horizon_hours: Annotated[
         int,
-        Field(ge=1, le=744, strict=True, description="How many hours ahead; more than 168 of energy only"),
+        Field(ge=1, le=744, strict=True, description="How many hours ahead: at most 168, and of energy 744"),
     ] = 24
 
     @property

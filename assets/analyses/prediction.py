@@ -116,9 +116,11 @@ def _curve(fitted: FittedPrediction, known: Features, probabilities: Floats, hou
 def _remaining_life(fitted: FittedPrediction, steps: Steps) -> dict[str, Any]:
     """The remaining life at the newest step, and whether the device's current life is unlike the known ones."""
     if fitted.life is None or fitted.ways is None:
+        ran = "1 life" if fitted.lives == 1 else f"{fitted.lives} lives"
+        more = "record more failures" if fitted.is_fleet else "let it learn from the fleet"
         reason = (
-            f"{fitted.lives} lives ran to failure, from a repair or the first reading on; at least"
-            f" {remaining_life.MIN_LIVES} are needed. Choose more days, or let it learn from the fleet."
+            f"{ran} ran to failure, from a repair or the first reading on; at least {remaining_life.MIN_LIVES} are"
+            f" needed. Choose more days, or {more}."
         )
         return {"hours": None, "lower": None, "upper": None, "lives": fitted.lives, "reason": reason}
     frame = features(steps, LIFE_FEATURES).frame

@@ -23,7 +23,7 @@ def find_cases(folder: Path, every: int = 1) -> list[Case]:
 def evaluate(
     folder: Path, cases: Sequence[str] = (), models: Sequence[str] = (), every: int = 1
 ) -> Iterator[Evaluation]:
-    """Judge models on the cases of a folder, one after the other.
+    """Judge models on the cases of a folder, one after the other, as the iterator is read.
 
     Args:
         folder: data laid out as docs/analytics.md describes.
@@ -41,17 +41,19 @@ def evaluate(
         for case in _of_protocol(protocol, folder, every)
         for model in case.models
     ]
+    if not pairs:
+        raise NoCases(f"{folder} has no data for any case. docs/analytics.md describes the files.")
     for kind, names, known in (
         ("case", cases, sorted({case for _, case, _ in pairs})),
         ("model", models, sorted({model for _, _, model in pairs})),
     ):
         if unknown := [name for name in names if not any(_is_of(item, name) for item in known)]:
-            raise NoCases(f"there is no {kind} {unknown[0]} in {folder}. There are: {', '.join(known) or 'none'}")
-    if not pairs:
-        raise NoCases(f"{folder} has no data for any case. docs/analytics.md describes the files.")
-    for protocol, case, model in pairs:
-        if (not cases or any(_is_of(case, name) for name in cases)) and (not models or model in models):
-            yield _in_a_process(protocol, folder, every, case, model)
+            raise NoCases(f"there is no {kind} {unknown[0]} in {folder}. There are: {', '.join(known)}")
+    return (
+        _in_a_process(protocol, folder, every, case, model)
+        for protocol, case, model in pairs
+        if (not cases or any(_is_of(case, name) for name in cases)) and (not models or model in models)
+    )
 
 
 def _is_of(case: str, name: str) -> bool:

@@ -93,8 +93,8 @@ def test_days_without_any_telemetry(stores: Stores) -> None:
         (("--from", "2019-02-12", "--to", "2026-02-11"), "is before DATASET_START_DATE=2020-01-01; set that variable"),
         (("--from", "2026-02-12", "--to", "2126-02-12"), "in the future"),
         (("--from", "2026-02-12", "--to", "2026-02-12", "--device", "nobody"), "device nobody is not registered"),
-        (("--from", "2026-13-01", "--to", "2026-12-31"), "'2026-13-01' does not match the format"),
-        (("--from", "yesterday", "--to", "2126-02-12"), "does not match the format"),
+        (("--from", "2026-13-01", "--to", "2026-12-31"), "'2026-13-01' is not a day; write it as"),
+        (("--from", "yesterday", "--to", "2126-02-12"), "'yesterday' is not a day; write"),
     ],
 )
 def test_what_cannot_be_asked_for(

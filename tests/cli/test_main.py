@@ -55,7 +55,8 @@ def test_a_database_that_does_not_answer(
         ("models delete 1 x", '"x" is not a number; give a number such as 12'),
         ("quarantine list --limit 0", '"0" is out of range; give 1 or more'),
         ("quarantine list --limit 1.5", '"1.5" is not a whole number; give one such as 12'),
-        ("backfill --from 2026-13-01 --to 2026-12-31", "'2026-13-01' does not match the formats '%Y-%m-%d'"),
+        ("backfill --from 2026-13-01 --to 2026-12-31", "'2026-13-01' is not a day; write it as 2026-02-12"),
+        ("sql select --to 12.02.2026", "'12.02.2026' is not a day; write it as 2026-02-12"),
         ("backfill --from 2026-02-01 --to 2026-02-02 --asset x", "'x' is not one of 'telemetry_dataset'"),
     ],
 )

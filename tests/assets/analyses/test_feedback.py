@@ -4,11 +4,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, strategies as st
 
 from assets.analyses import AnomalyParameters, DeviceContext, Result, analyse
-from assets.analyses.feedback import MAX_FACTOR, MIN_FACTOR, Judged, accuracy, learnt_factor
+from assets.analyses.feedback import MAX_FACTOR, MIN_FACTOR, Judged, accuracy, judged, learnt_factor
 from assets.analyses.label import Label
 from tests.assets.analyses.test_anomaly import START, minutes, noisy, table
 
@@ -36,12 +37,12 @@ def test_a_missed_fault_lowers_the_threshold_below_it() -> None:
 
 @given(st.lists(st.tuples(st.floats(-5, 50), st.sampled_from(("fault", "none"))), max_size=20))
 def test_the_threshold_stays_within_its_bounds_and_is_never_worse_than_before(found: list[tuple[float, Any]]) -> None:
-    judged = said(*found)
-    factor = learnt_factor(judged)
+    sayings = said(*found)
+    factor = learnt_factor(sayings)
     assert MIN_FACTOR <= factor <= MAX_FACTOR
 
     def wrong(at: float) -> int:
-        return int(((judged.strengths > at) != judged.is_fault).sum())
+        return int(((sayings.strengths > at) != sayings.is_fault).sum())
 
     assert wrong(factor) <= wrong(1)
 
@@ -61,6 +62,16 @@ def test_precision_and_recall_are_of_a_threshold_that_has_not_learnt_the_label_i
     assert figures["recall"] == pytest.approx(2 / 3)
     assert (figures["faults_judged"], figures["none_judged"]) == (3, 2)
     assert "reason" not in figures
+
+
+def test_what_was_said_of_one_event_of_several_analyses_counts_once_and_the_newest_counts() -> None:
+    def at(minute: int, until: int, verdict: Verdict) -> Label:
+        return Label(START + timedelta(minutes=minute), START + timedelta(minutes=until), verdict)
+
+    labels = [at(10, 20, "none"), at(11, 20, "fault"), at(10, 20, "fault"), at(18, 60, "fault"), at(5, 5, "none")]
+    index = pd.date_range(START, periods=100, freq="min")
+    found = judged(labels, index, np.ones(100), (), "covariance")
+    assert found.labels == (labels[0], labels[3], labels[4])
 
 
 def analysed(columns: dict[str, list[float | None]], *labels: Label) -> Result:
