@@ -22,6 +22,7 @@ MIN_OUTSIDE_BAND = 0.001  # of the readings
 COMPLETE = 0.98
 # The highest demand stands out if it is this much above what 1 % of the quarter hours exceed; of three days or more.
 STANDS_OUT, USUAL_SHARE, MIN_QUARTERS = 1.1, 0.99, 3 * 96
+MIN_FOR_ESTIMATE = 0.5  # of the period: what was measured in less says nothing of the rest
 MIN_FOR_A_YEAR = 0.95 * 28 * DAY  # of measured time: less says nothing of a year
 RANKS: tuple[Confidence, ...] = ("high", "medium", "low")
 
@@ -127,16 +128,22 @@ class Adviser:
         )
 
     def _data(self) -> Iterator[Advice]:
-        quality, mean = self.quality, self.measured.energy.mean_power
+        quality, energy = self.quality, self.measured.energy
+        if not quality.readings:
+            if not quality.absent_days:
+                yield self.words.one("data", None, "high", text="data_none", reason="missing")
+            return
+        # Of what was measured for a short time only, nobody can tell what was used in the rest.
+        mean = energy.mean_power if energy.coverage >= MIN_FOR_ESTIMATE else None
         effects = [f.effect for f in quality.findings if not f.counted and f.unit == "kWh"]
         left_out = sum(abs(effect) for effect in effects if effect is not None)
         if quality.completeness is None:  # too few readings to know their interval
             incomplete, missing = bool(quality.gaps), sum(gap.seconds for gap in quality.gaps)
         else:
             incomplete, missing = quality.completeness < COMPLETE, quality.missing_seconds or 0.0
-        if not quality.readings or not (incomplete or left_out):
+        if not (incomplete or left_out):
             return
-        lumps = self.measured.energy.lumps
+        lumps = energy.lumps
         counted = sum(amount for _, _, amount in lumps) / MILLIONTHS
         since_counted = sum(end - start for start, end, _ in lumps) / SECOND
         if incomplete and counted and not left_out and missing <= since_counted:
@@ -152,13 +159,13 @@ class Adviser:
             kind = "data_partly"
         is_unknown = incomplete and mean is None
         if is_unknown:
-            kind = "data_unknown"
+            kind = "data_unknown" if kind == "data_missing" else f"{kind}_unknown"
         yield self.words.one(
             "data",
             None if is_unknown else unknown + left_out,
-            "low",
+            "high" if is_unknown else "low",
             text=kind,
-            reason="estimate",
+            reason="missing" if is_unknown else "estimate",
             missing_seconds=missing,
             uncounted_seconds=uncounted_seconds,
             counted_kwh=counted,

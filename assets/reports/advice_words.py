@@ -79,4 +79,4 @@ class AdviceWords:
             return language.duration(value * (3600 if name.endswith("_hours") else 1))
         if name == "quarter_hours":
             return language.count(int(value), "quarter_hour")
-        return language.quantity(value, "h") if name == "hours" else language.plain(value)
+        return language.hours(value) if name == "hours" else language.plain(value)

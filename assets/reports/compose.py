@@ -64,7 +64,7 @@ def compose(measured: Measured, language: Language | None = None) -> ReportConte
             source=energy.source,
             export_source=energy.export_source,
             coverage=energy.coverage,
-            rule=energy_rule(energy, language, is_waiting=bool(data.unexported_days)),
+            rule=energy_rule(energy, language, is_waiting=measured.is_waiting),
         ),
         states=states,
         energy_by=energy_rows(days),

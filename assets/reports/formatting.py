@@ -1,5 +1,6 @@
 """How a report writes numbers, times and names in its language. The template has these methods as its filters."""
 
+import math
 import re
 from collections.abc import Mapping
 from datetime import date, datetime, timedelta
@@ -78,9 +79,11 @@ class Language:
             return DASH
         size = abs(value)
         digits = 0 if size >= 1000 or size == 0 else 1 if size >= 10 else 2 if size >= 1 else 3
-        if size >= 0.001 or size == 0:
-            return self.number(value, digits)
-        return f"{value:.2g}".translate(self._separators)
+        if 0 < size < 0.1:  # two digits that say something, and no more than people can read
+            digits = min(1 - math.floor(math.log10(size)), 6)
+        if size < 5e-7 and size:
+            return f"{value:.2g}".translate(self._separators)
+        return self.number(value, digits)
 
     def compact(self, value: float | None) -> str:
         """A measured number for a narrow column: `figure`, with millions as such from ten of them on."""
@@ -174,6 +177,10 @@ class Language:
             if number:
                 words.append(f"{self.plain(number)}{SPACE}{unit}")
         return " ".join(words)
+
+    def hours(self, hours: float) -> str:
+        """A number of hours: with its minutes below a day, else whole, since people add them up over days."""
+        return self.duration(hours * 3600) if hours < 24 else f"{self.number(hours, 0)}{SPACE}h"
 
     def interval(self, seconds: float) -> str:
         """How often something comes: `every minute`, `every 15 min`."""

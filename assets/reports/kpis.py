@@ -6,7 +6,7 @@ from datetime import datetime
 
 import numpy as np
 
-from assets.energy import EnergyFigures, StateFigures, standby
+from assets.energy import EnergyFigures, State, StateFigures, standby
 from assets.energy.meters import POWER
 from assets.reports.content import Kpi, WithoutDoubtful
 from assets.reports.doubtful import doubtful_readings, is_of_doubtful
@@ -16,6 +16,7 @@ from assets.reports.noticed import DataQuality
 from storage.times import HOUR, QUARTER, SECOND, moment
 
 VISIBLE = 0.002  # of the value
+KNOWN_STATES: tuple[State, ...] = ("off", "idle", "running", "unknown")
 RUNNING_SHARE = 0.1  # of the highest demand; the device runs while its power is above it
 
 
@@ -73,12 +74,14 @@ class _Kpi:
 
 
 def _no_power(measured: Measured) -> str:
-    return "waits" if measured.data.unexported_days and not len(measured.times) else "no_power"
+    return "waits" if measured.is_waiting else "no_power"
 
 
 def _energy(measured: Measured) -> Iterator[_Kpi]:
     energy = measured.energy
-    missing = _no_power(measured) if not energy.sources else "two_readings"
+    missing = "two_readings"
+    if not energy.sources:
+        missing = "no_source" if len(measured.times) and not energy.export_sources else _no_power(measured)
     if energy.sources and energy.sources != (POWER,):
         missing = "two_register_readings"
     note = None if energy.kwh is not None else missing
@@ -120,7 +123,7 @@ def _demand(energy: EnergyFigures, cadence_seconds: float | None, states: StateF
     factor, is_used = energy.load_factor, demand is not None and demand.watts > 0
     no_factor = no_demand if demand is None else "feeds_in" if is_used else "no_demand"
     yield _Kpi("load_factor", factor, "1", note=doubtful if factor is not None else no_factor)
-    if states is not None and states.end > states.start:  # the table of states has the same time
+    if states is not None and any(states.time.get(state) for state in KNOWN_STATES):  # the table has the same time
         yield _Kpi("running_hours", states.time.get("running", 0) / HOUR, "h", note="running_state")
     else:
         running = energy.hours_above(RUNNING_SHARE * demand.watts) if demand is not None and is_used else None

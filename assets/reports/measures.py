@@ -24,7 +24,7 @@ from assets.reports.period import midnights
 from assets.reports.quality import covered_within
 from storage.arrays import Floats, Indices, Times
 from storage.devices import NAMED_METRICS, UNITS, DeviceMetadata
-from storage.times import HOUR, SECOND, microseconds, moment
+from storage.times import DAY, HOUR, SECOND, microseconds, midnight, moment
 
 MAX_WINDOWS = 1000
 # Microseconds. None between three hours and a day: they would show neither the day's shape nor whole days.
@@ -55,6 +55,18 @@ class Measured:
     @cached_property
     def times(self) -> Times:
         return _times(self.table["timestamp"])
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether there are readings, but none of them is in a file yet."""
+        return bool(self.data.unexported_days) and not len(self.times)
+
+    @cached_property
+    def absent(self) -> int:
+        """The time (µs) of the period whose readings the report lacks, since they are in no file or were deleted."""
+        start, end = microseconds(self.data.start), microseconds(min(self.data.end, self.data.generated_at))
+        days = (microseconds(midnight(day)) for day in {*self.data.unexported_days, *self.data.removed_days})
+        return sum(max(min(day + DAY, end) - max(day, start), 0) for day in days)
 
     @cached_property
     def metrics(self) -> list[str]:
@@ -156,13 +168,16 @@ def days(measured: Measured, quality: DataQuality) -> list[Day]:
 
 
 def states(measured: Measured) -> Iterator[StateTotal]:
-    """The states that the machine was in."""
+    """The states that the machine was in, where the report has readings."""
     found = measured.data.states
     if found is None or found.end <= found.start:
         return
-    for state, time in found.time.items():
+    # Of days that the report lacks nothing is known; the machine was not silent.
+    lacking = min(found.time.get("silent", 0), measured.absent)
+    for state, length in found.time.items():
+        time = length - (lacking if state == "silent" else 0)
         if time:
-            share = time / (found.end - found.start)
+            share = time / (found.end - found.start - lacking)
             yield StateTotal(state=state, hours=time / HOUR, share=share, energy_kwh=found.kwh(state))
 
 

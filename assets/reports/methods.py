@@ -6,7 +6,7 @@ from assets.reports.formatting import Language
 
 
 def energy_rule(energy: EnergyFigures, language: Language, *, is_waiting: bool) -> str:
-    """The method behind the energy taken. `is_waiting`: readings are there, and their days' files are not yet made."""
+    """The method behind the energy taken. `is_waiting`: no reading is in a file yet."""
     say = language.say
     if not energy.sources:
         if energy.export_sources:

@@ -111,3 +111,8 @@ class DataQuality(Part):
     findings: list[Finding]
     findings_total: int
     corrections: list[Correction]
+
+    @property
+    def absent_days(self) -> list[date]:
+        """UTC days of which the report has no readings, although there were some."""
+        return sorted({*self.unexported_days, *self.removed_days})

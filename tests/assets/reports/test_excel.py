@@ -263,7 +263,9 @@ def test_what_to_do_how_it_compares_and_the_load(tmp_path: Path) -> None:
 def test_sheets_of_what_is_unknown_say_so(tmp_path: Path) -> None:
     book = Book.of(workbook(bare(NOON, NOON + DAY), tmp_path))
     unknown = "not analysed: no quarter hour was measured well enough"
-    assert book.rows("What to do")[1:] == [["not analysed: no readings in this period"]]
+    (advice,) = book.rows("What to do")[1:]
+    assert advice[1:3] == ["Repair the data", advice[2]]
+    assert str(advice[2]).startswith("No reading of this period has arrived.")
     assert book.rows("Comparison")[1:] == [["none: less than half of each earlier period was measured"]]
     assert book.rows("Load by hour")[1:] == book.rows("Load duration")[1:] == [[unknown]]
     assert book.rows("Findings")[1:] == book.rows("Corrections")[1:] == [["none"]]
