@@ -13,7 +13,7 @@ from assets.analyses import feedback, readings
 from assets.analyses.context import DeviceContext
 from assets.analyses.detector import Detector, fit_detector, times_of
 from assets.analyses.event_energy import event_energies
-from assets.analyses.events import Event, event_of, lasting, runs
+from assets.analyses.events import Event, closed, event_of, lasting, runs
 from assets.analyses.explanations import why
 from assets.analyses.features import MAX_HELD_ROWS, Features, features, features_by
 from assets.analyses.frozen import MIN_DURATION, frozen_runs
@@ -87,13 +87,14 @@ def detect(
     said = feedback.judged(context.labels, times, strengths, frozen, model_name)
     factor = feedback.learnt_factor(said)
     is_reported = judged & ~(of_none & ~of_faults)
-    flags = lasting((scores > factor) & is_reported & ~is_frozen & ~in_change)
+    may_be = is_reported & ~is_frozen & ~in_change
+    flags = closed(lasting((scores > factor) & may_be), prepared.window) & may_be
     frozen = [run for run in frozen if is_reported[run].any() and _is_longer(times, run, context.labels)]
     changes = [change for change in regimes.changes if is_reported[change].any()]
     relative = _from_0_to_1(scores, factor)
-    found = [event_of(run, scores, regimes.of(run.start).prepared.all) for run in runs(flags)]
+    found = [event_of(run, scores, regimes.of(run.start).prepared.shown) for run in runs(flags)]
     for change in changes:
-        found.append(event_of(change, scores, regimes.of(change.start).prepared.all, "level_change"))
+        found.append(event_of(change, scores, regimes.of(change.start).prepared.shown, "level_change"))
         flags[change] = True
     for run in frozen:
         found.append(Event(run.start, run.stop - 1, run.start, (), "frozen"))
@@ -122,7 +123,7 @@ def detect(
             "rows_of_false_alarms": int((of_none & ~of_faults).sum()),
         },
         "warning": UNLIKE_TRAINING if _is_unlike(flags & ~is_frozen & ~in_change, training) else None,
-        "looked_at": list(prepared.all.columns),
+        "looked_at": list(prepared.shown.columns),
         "left_out": prepared.left_out,
     }
     scored = pa.table({
@@ -229,7 +230,7 @@ def _drivers(event: Event, prepared: Features) -> list[dict[str, Any]]:
         {
             "metric": prepared.about[name].metric,
             "shown_by": name,
-            "usual_spreads": float(prepared.all[name].iloc[event.first : event.last + 1].abs().median()),
+            "usual_spreads": float(prepared.shown[name].iloc[event.first : event.last + 1].abs().median()),
         }
         for name in event.features[:MAX_DRIVERS]
     ]

@@ -7,7 +7,7 @@ from datetime import timedelta
 import numpy as np
 import pandas as pd
 
-from assets.analyses.events import BLOCKS, smoothed, threshold, without_tails
+from assets.analyses.events import BLOCKS, lasting, smoothed, threshold, without_tails
 from assets.analyses.features import Features, FittedFeatures
 from assets.analyses.parameters import AnomalyParameters
 from assets.analyses.result import Progress
@@ -51,15 +51,17 @@ class FittedScorer:
 class Detector:
     """What a detector learnt.
 
-    `limit`: the threshold by the alert budget. `usual`: the median score of the training rows. `grid`: the step of the
-    means if rows were averaged. `times` (µs), `scores` and `ahead`: the rows of the fit, each with the score of the
-    window that ends with it, and of the one that begins with it; training rows were scored by models without them.
+    `limit`: the threshold by the alert budget and the `strictness`. `usual`: the median score of the training rows.
+    `grid`: the step of the means if rows were averaged. `times` (µs), `scores` and `ahead`: the rows of the fit, each
+    with the score of the window that ends with it, and of the one that begins with it; training rows were scored by
+    models without them.
     """
 
     features: FittedFeatures
     scorers: dict[str, FittedScorer]
     limit: float
     usual: float
+    strictness: float
     grid: timedelta | None
     times: Times
     scores: Floats
@@ -81,7 +83,15 @@ class Detector:
             own = fitted.share_of(own, len(self.scorers))
             scores[fresh] += own
             ahead[fresh] += from_window(own, fitted.rows)
-        return without_tails(smoothed(scores, prepared.step), ahead, prepared.step, self.limit)
+        return self.combined(prepared, scores, ahead)
+
+    def combined(self, prepared: Features, scores: Floats, ahead: Floats) -> Floats:
+        """The smoothed scores without tails, or where those are stronger, scores as strong as the half-day means."""
+        own = without_tails(smoothed(scores, prepared.step), ahead, prepared.step, self.limit)
+        if prepared.half_days is None:
+            return own
+        reach = (self.limit - self.usual) / self.strictness
+        return np.maximum(own, self.usual + reach * prepared.half_days.strengths)
 
 
 def fit_detector(
@@ -93,8 +103,30 @@ def fit_detector(
     *,
     grid: timedelta | None = None,
 ) -> tuple[Detector, Floats]:
-    """A detector that is fitted on the training rows, and the smoothed scores of all rows."""
+    """A detector that is fitted on the training rows, and the smoothed scores of all rows.
+
+    Without `trained_until`, nobody says that the rows are normal: a large fault among them would hide small ones. So
+    rows that are strange to a first covariance are set aside, as in the reweighting step of robust estimators
+    (P. J. Rousseeuw, K. Van Driessen: A fast algorithm for the minimum covariance determinant estimator, 1999).
+    """
     names = AUTO if model_name == "auto" else (model_name,)
+    if parameters.trained_until is None and not any(SCORERS[name].LEARNS_STRANGE for name in names):
+        first = _fit(("covariance",), prepared, training, parameters, lambda _percent, _words: None)
+        training = training & ~lasting(smoothed(first.scores, prepared.step) > first.limit)
+    detector = _fit(names, prepared, training, parameters, progress, grid=grid)
+    return detector, detector.combined(prepared, detector.scores, detector.ahead)
+
+
+def _fit(
+    names: tuple[str, ...],
+    prepared: Features,
+    training: Mask,
+    parameters: AnomalyParameters,
+    progress: Progress,
+    *,
+    grid: timedelta | None = None,
+) -> Detector:
+    """A detector of these scorers, which learnt from the training rows that can be judged."""
     training = training & prepared.judged
     rows = {name: SCORERS[name](parameters.seed, prepared.step).rows for name in names}
     training[: max(rows.values()) - 1] = False  # windows that are not filled say too little
@@ -115,11 +147,10 @@ def fit_detector(
     span = prepared.step * int(training.sum())
     limit = threshold(smooth[training], span, parameters.false_events_a_week, trusted=trusted)
     usual = float(np.median(smooth[training]))
-    margin = max(SCORERS[name].MARGIN for name in names)
+    margin = float(np.mean([SCORERS[name].MARGIN for name in names]))
     limit = usual + parameters.strictness * margin * (limit - usual)
     times = times_of(prepared.all.index)
-    detector = Detector(prepared.fitted, scorers, limit, usual, grid, times, scores, ahead)
-    return detector, without_tails(smooth, ahead, prepared.step, limit)
+    return Detector(prepared.fitted, scorers, limit, usual, parameters.strictness, grid, times, scores, ahead)
 
 
 def from_window(scores: Floats, rows: int) -> Floats:

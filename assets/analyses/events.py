@@ -91,12 +91,12 @@ def threshold(held_out: Floats, span: timedelta, false_events_a_week: float, *, 
     return max(limit, float(np.quantile(held_out, min(QUANTILE, 1 - beyond / len(held_out)))))
 
 
-def runs(flags: Mask) -> list[slice]:
-    """The runs of flagged rows; those with at most five rows between them are one."""
+def runs(flags: Mask, between: int = MIN_ROWS_BETWEEN) -> list[slice]:
+    """The runs of flagged rows; those with at most so many rows between them are one."""
     flagged = np.flatnonzero(flags)
     if not len(flagged):
         return []
-    parts = np.split(flagged, np.flatnonzero(np.diff(flagged) > MIN_ROWS_BETWEEN) + 1)
+    parts = np.split(flagged, np.flatnonzero(np.diff(flagged) > between) + 1)
     return [slice(int(part[0]), int(part[-1]) + 1) for part in parts]
 
 
@@ -106,6 +106,14 @@ def lasting(flags: Mask) -> Mask:
     beside[1:] |= flags[:-1]
     beside[:-1] |= flags[1:]
     return flags & beside
+
+
+def closed(flags: Mask, window: int) -> Mask:
+    """The flags, with the rows between two that are at most a window apart."""
+    flags = flags.copy()
+    for run in runs(flags, window):
+        flags[run] = True
+    return flags
 
 
 def event_of(run: slice, scores: Floats, features: pd.DataFrame, kind: str = "unusual") -> Event:

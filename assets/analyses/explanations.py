@@ -30,7 +30,7 @@ def why(event: Event, rows: pd.DataFrame, prepared: Features) -> str:
 def _deviation(event: Event, name: str, rows: pd.DataFrame, prepared: Features) -> str:
     about, within = prepared.about[name], slice(event.first, event.last + 1)
     centre, spread = float(prepared.centre[name]), float(prepared.spread[name])
-    standard = prepared.all[name].iloc[within].to_numpy()
+    standard = prepared.shown[name].iloc[within].to_numpy()
     # A reading or two may be part of a short event only because of the one beside them.
     size = np.median(np.abs(standard)) if len(standard) > SHORT_ROWS else np.max(np.abs(standard))
     deviation = spread * float(np.sign(np.sum(standard)) * size)
@@ -38,6 +38,8 @@ def _deviation(event: Event, name: str, rows: pd.DataFrame, prepared: Features) 
     unit = UNITS.get(about.metric, "")
     if about.kind == "ratio":
         return f"power was {_percent(math.expm1(deviation))} {side} what {about.words}"
+    if about.kind == "mean":
+        return f"{about.words} was {_with_unit(abs(deviation), unit)} {side} what was usual before"
     if about.kind == "residual":
         expected = float(rows[about.metric].iloc[within].median()) - deviation
         amount = _with_unit(abs(deviation), unit)

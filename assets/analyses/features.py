@@ -3,7 +3,7 @@
 They leave out what is expected: the load, the mains' daily course, slow drifts.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Literal
 from zoneinfo import ZoneInfo
@@ -13,13 +13,13 @@ import pandas as pd
 
 from assets.analyses import readings
 from assets.analyses.daily import from_usual_hour, hourly_residual
+from assets.analyses.single_series import HALF_DAY_MEAN, LONG_ROWS, HalfDays, shapes
 from storage.arrays import Floats, Mask
 
 MIN_FILLED = 0.5  # a channel with fewer values says more about its sender than about the machine
 MAX_DRIFT = 1.0  # between blocks, in standard deviations within them
 MIN_RATIO_SPREAD = 0.001  # meters are not better than that: less is how they round
 MAX_HELD_ROWS = 5  # a device may send its metrics in turn: a value holds for so many rows
-SHORT_ROWS, LONG_ROWS = 6, 48
 MIN_DAYS = 4  # of training for a daily course; a drifting metric would be left out otherwise, so fewer do
 MIN_DAYS_IF_DRIFTING = 2
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
@@ -33,12 +33,12 @@ class Feature:
     """What a column of features shows.
 
     `metric`: the metric that it stands for. `kind`: `level`, a value to compare with the usual ones; `residual`, the
-    distance of the metric from what was expected; `ratio`, the logarithm of that ratio. `words`: what the level is of,
-    or what the expectation rests on.
+    distance of the metric from what was expected; `ratio`, the logarithm of that ratio; `mean`, the distance of a mean
+    from earlier ones. `words`: what the level or the mean is of, or what the expectation rests on.
     """
 
     metric: str
-    kind: Literal["level", "residual", "ratio"]
+    kind: Literal["level", "residual", "ratio", "mean"]
     words: str
 
 
@@ -50,10 +50,12 @@ Columns = dict[str, tuple[pd.Series, Feature]]
 class FittedFeatures:
     """What features learn from training rows: enough to compute those of other rows.
 
-    `metrics`: the metrics that features are made of. `by_hour`: what is usual at each hour of the day, by metric.
+    `metrics`: the metrics that features are made of. `since`: the first training row. `by_hour`: what is usual at each
+    hour of the day, by metric.
     """
 
     metrics: tuple[str, ...]
+    since: pd.Timestamp
     by_hour: dict[str, Floats]
     centre: pd.Series
     spread: pd.Series
@@ -76,7 +78,8 @@ class Features:
     `values`: features that may be unusual at any value. `sizes`: features that are unusual only beyond the training
     rows, such as a load. `centre` and `spread`: what each column was standardised by. `step`: the usual time between
     two rows. `about`: what each column shows. `left_out`: the channels without a feature, each with the reason.
-    `judged`: the rows whose features are complete; those before them warm up the rolling windows.
+    `judged`: the rows whose features are complete; those before them warm up the rolling windows. `half_days`: the
+    means of a single series, which no model learns.
     """
 
     values: pd.DataFrame
@@ -88,10 +91,23 @@ class Features:
     left_out: dict[str, str]
     judged: Mask
     fitted: FittedFeatures
+    half_days: HalfDays | None
 
     @property
     def all(self) -> pd.DataFrame:
         return pd.concat([part for part in (self.values, self.sizes) if len(part.columns)], axis=1)
+
+    @property
+    def shown(self) -> pd.DataFrame:
+        """What events are described by."""
+        if self.half_days is None:
+            return self.all
+        return self.all.assign(**{HALF_DAY_MEAN: self.half_days.distances / self.half_days.spread})
+
+    @property
+    def window(self) -> int:
+        """How many rows a feature looks back."""
+        return LONG_ROWS if len(self.fitted.metrics) == 1 else 1
 
 
 def features(rows: pd.DataFrame, training: Mask, zone: ZoneInfo = UTC) -> Features:
@@ -113,7 +129,8 @@ def features(rows: pd.DataFrame, training: Mask, zone: ZoneInfo = UTC) -> Featur
     about = {name: feature for name, (_, feature) in columns.items()}
     ratios = [name for name, feature in about.items() if feature.kind == "ratio"]
     spread[ratios] = spread[ratios].clip(lower=MIN_RATIO_SPREAD)
-    return _standardised(table, FittedFeatures(tuple(usable), by_hour, centre, spread, about, left_out))
+    since = rows.index[int(np.argmax(training))]
+    return _standardised(table, FittedFeatures(tuple(usable), since, by_hour, centre, spread, about, left_out))
 
 
 def features_by(rows: pd.DataFrame, fitted: FittedFeatures, zone: ZoneInfo = UTC) -> Features:
@@ -124,7 +141,7 @@ def features_by(rows: pd.DataFrame, fitted: FittedFeatures, zone: ZoneInfo = UTC
     columns = dict(usable)
     if len(usable) == 1:
         ((_, column),) = usable.items()
-        columns = {name: shape for name, (shape, _) in _shapes(column).items()}
+        columns = {name: shape for name, (shape, _) in shapes(column).items()}
     elif fitted.is_electrical:
         columns |= {name: column for name, (column, _) in _electrical(usable).items()}
     for metric, usual in fitted.by_hour.items():
@@ -136,10 +153,7 @@ def _standardised(columns: pd.DataFrame, fitted: FittedFeatures) -> Features:
     """The columns scaled by the training rows' centre and spread; missing values count as usual."""
     standard = ((columns - fitted.centre) / fitted.spread).fillna(0.0)
     sizes = [name for name in columns if fitted.is_size(str(name))]
-    judged = np.ones(len(columns), bool)
-    if len(fitted.metrics) == 1:
-        judged[: LONG_ROWS - 1] = False
-    return Features(
+    found = Features(
         values=standard.drop(columns=sizes),
         sizes=standard[sizes],
         centre=fitted.centre,
@@ -147,16 +161,29 @@ def _standardised(columns: pd.DataFrame, fitted: FittedFeatures) -> Features:
         step=readings.cadence(columns.index),
         about=fitted.about,
         left_out=fitted.left_out,
-        judged=judged,
+        judged=np.ones(len(columns), bool),
         fitted=fitted,
+        half_days=None,
+    )
+    if len(fitted.metrics) != 1:
+        return found
+    found.judged[: found.window - 1] = False
+    since = min(int(columns.index.searchsorted(fitted.since)), len(columns) - 1)
+    half_days = HalfDays.of(columns["value"], found.step, since)
+    mean = Feature(fitted.metrics[0], "mean", f"the {HALF_DAY_MEAN} of {fitted.metrics[0]}")
+    return replace(
+        found,
+        spread=pd.concat([fitted.spread, pd.Series({HALF_DAY_MEAN: half_days.spread})]),
+        centre=pd.concat([fitted.centre, pd.Series({HALF_DAY_MEAN: 0.0})]),
+        about=fitted.about | {HALF_DAY_MEAN: mean},
+        half_days=half_days,
     )
 
 
 def _lone_series(usable: dict[str, pd.Series], training: Mask, zone: ZoneInfo, by_hour: dict[str, Floats]) -> Columns:
     ((metric, column),) = usable.items()
     columns = {
-        name: (shape, Feature(metric, "level", words.format(metric)))
-        for name, (shape, words) in _shapes(column).items()
+        name: (shape, Feature(metric, "level", words.format(metric))) for name, (shape, words) in shapes(column).items()
     }
     return columns | _from_usual_hour(column.rename(metric), training, zone, MIN_DAYS, by_hour)
 
@@ -243,23 +270,6 @@ def _electrical(usable: dict[str, pd.Series]) -> Columns:
         feature = Feature("current", "residual", "this voltage and power explain")
         electrical["I - √(P²+Q²)/V"] = (current - expected, feature)
     return electrical
-
-
-def _shapes(column: pd.Series) -> dict[str, tuple[pd.Series, str]]:
-    """Six features of a single series, whose values alone say too little, each with its words."""
-    filled = column.interpolate(limit_direction="both")
-    short, long = filled.rolling(SHORT_ROWS, min_periods=1), filled.rolling(LONG_ROWS, min_periods=1)
-    return {
-        "value": (filled, "{}"),
-        "mean": (short.mean(), f"the mean of {{}} over {SHORT_ROWS} readings"),
-        "spread": (short.std().fillna(0.0), f"the spread of {{}} over {SHORT_ROWS} readings"),
-        "long spread": (long.std().fillna(0.0), f"the spread of {{}} over {LONG_ROWS} readings"),
-        "change": (filled.diff().abs().fillna(0.0), "the change of {} between two readings"),
-        "from its mean": (
-            filled - long.mean(),
-            f"the distance of {{}} from its mean over {LONG_ROWS} readings",
-        ),
-    }
 
 
 def _day_median(column: pd.Series) -> pd.Series:

@@ -12,8 +12,9 @@ import pandas as pd
 
 from assets.analyses.detector import Detector, fit_detector, times_of
 from assets.analyses.events import lasting, runs
-from assets.analyses.features import LONG_ROWS, Features
+from assets.analyses.features import Features
 from assets.analyses.parameters import AnomalyParameters
+from assets.analyses.single_series import LONG_ROWS
 from storage.arrays import Floats, Mask
 
 # A change: for a day more than half of the rows are anomalous, or in seven days 36 events begin, more than 30 rows

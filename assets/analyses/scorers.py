@@ -23,11 +23,13 @@ class Scorer(Protocol):
 
     `OUTSIDE` is added to a score for each usual spread by which a row lies beyond the training rows. `MARGIN`: how much
     further from the usual score the threshold lies than the tail of the scores says; windows share rows, so the tail
-    of long ones is known from few independent scores. `rows`: how many rows a window spans.
+    of long ones is known from few independent scores. `LEARNS_STRANGE`: whether it learns from strange rows too, if
+    nobody says which rows are normal. `rows`: how many rows a window spans.
     """
 
     OUTSIDE: float
     MARGIN: float
+    LEARNS_STRANGE: bool
     rows: int
 
     def __init__(self, seed: int, step: timedelta) -> None:
@@ -57,6 +59,7 @@ class IsolationForest:
 
     OUTSIDE = 0.1
     MARGIN = 1.0
+    LEARNS_STRANGE = True  # without them, it finds fewer of their kind
     SPAN, MAX_ROWS = timedelta(minutes=3), 15  # of a mean: a fault lasts
     NOISE, NOISE_OF_MEANS = 0.3, 0.5  # usual spreads, without and with means
 
@@ -105,7 +108,8 @@ class Autoencoder:
     """
 
     OUTSIDE = 1.0
-    MARGIN = 1.2
+    MARGIN = 1.3
+    LEARNS_STRANGE = False
     MEANS, ROWS_OF_MEAN = 4, 5
     rows = MEANS * ROWS_OF_MEAN
     MAX_TRAINING_ROWS = 4_000  # more of them take longer, and the errors are hardly other ones
@@ -160,7 +164,8 @@ class Covariance:
     """
 
     OUTSIDE = 1.0
-    MARGIN = 1.1
+    MARGIN = 1.3
+    LEARNS_STRANGE = False
     rows = 15
     SPANS, RECURRING = 20, 5
     FAR = 0.84  # of the training windows are nearer to the centre than those that may recur

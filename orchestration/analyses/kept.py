@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 # By how much the days of a job may differ from those that a model was fitted on.
 MAX_SHIFT = timedelta(days=8)
 # Raised when what the analyses keep of a fit changes: older files are then not read.
-LAYOUT = "6"
+LAYOUT = "7"
 LIBRARIES = ("numpy", "pandas", "scikit-learn", "statsmodels", "prophet")
 
 

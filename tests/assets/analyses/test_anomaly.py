@@ -472,3 +472,19 @@ def test_few_readings_suffice_to_find_a_small_shift(model: str) -> None:
     columns["pressure"][1000:1030] = [value + 2 for value in columns["pressure"][1000:1030] if value]
     result = anomalies(table(minutes(1500), columns), model, trained_until=START + timedelta(minutes=400))
     assert any("2026-01-01T16:40" <= event["start"] < "2026-01-01T17:10" for event in result.results["events"])
+
+
+@pytest.mark.parametrize("model", ["autoencoder", "covariance"])
+def test_a_large_fault_does_not_hide_a_small_one(model: str) -> None:
+    """A model of all readings would learn the large one, as nothing says that it is one."""
+    random, count = np.random.default_rng(6), 6000
+    load = random.normal(0, 1, count)
+    rows = {name: load + random.normal(0, 0.3, count) for name in ("pressure", "flow", "speed")}
+    small, large = slice(1500, 1560), slice(4000, 4500)
+    rows["flow"][small] += 1
+    rows["flow"][large] += 6
+    columns: dict[str, list[float | None]] = {name: [*map(float, values)] for name, values in rows.items()}
+    found = anomalies(table(minutes(count), columns), model).results["events"]
+    begun = [round((datetime.fromisoformat(event["start"]) - START) / timedelta(minutes=1)) for event in found]
+    assert any(small.start <= minute < small.stop for minute in begun)
+    assert any(large.start <= minute < large.stop for minute in begun)

@@ -89,7 +89,7 @@ def label(event: dict[str, Any], verdict: Verdict) -> Label:
 @pytest.fixture(scope="module")
 def columns() -> dict[str, list[float | None]]:
     columns = noisy(3000, "pressure", "flow")
-    for first, off in ((800, 6.0), (1500, 30.0)):
+    for first, off in ((800, 5.0), (1500, 30.0)):
         columns["pressure"][first : first + 15] = [50 + off] * 15
     return columns
 
