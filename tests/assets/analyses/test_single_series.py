@@ -23,7 +23,7 @@ def wandering(seed: int) -> Floats:
     """A temperature that strays from 85 °C by 8 °C, within half an hour."""
     random = np.random.default_rng(seed)
     strayed = pd.Series(random.normal(0, 1, DAYS * DAY_ROWS)).ewm(com=6).mean()
-    values: Floats = (85 + 8 * strayed / strayed.std()).to_numpy()
+    values: Floats = (85 + 8 * strayed / strayed.std()).to_numpy(copy=True)
     return values
 
 
