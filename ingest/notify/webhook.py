@@ -105,7 +105,8 @@ def post(
         connection.request("POST", path, body, headers)
         answer = connection.getresponse()
     except (OSError, http.client.HTTPException) as error:
-        raise WebhookFailed(f"{host}: {error or type(error).__name__}") from error
+        reason = getattr(error, "strerror", None) or error or type(error).__name__
+        raise WebhookFailed(f"{host}: {reason}") from error
     finally:
         connection.close()
     if not 200 <= answer.status < 300:

@@ -15,9 +15,14 @@ from storage.times import midnight, utc_now
 # Between a number and its unit, and between a number's thousands: a line never ends there.
 BLANK, THIN = "\N{NO-BREAK SPACE}", "\N{NARROW NO-BREAK SPACE}"
 NOTHING = "\N{EN DASH}"
-PREFIXED = {"W": ("W", "kW", "MW", "GW"), "kWh": ("Wh", "kWh", "MWh", "GWh"), "B": ("B", "kB", "MB", "GB", "TB")}
+PREFIXED = {
+    "W": ("W", "kW", "MW", "GW"),
+    "kWh": ("Wh", "kWh", "MWh", "GWh"),
+    "B": ("B", "kB", "MB", "GB", "TB"),
+    "s": ("ms", "s"),
+}
 # The prefix that a unit stands with in `PREFIXED`.
-OWN_PREFIX = {"kWh": 1}
+OWN_PREFIX = {"kWh": 1, "s": 1}
 MAX_DIGITS = 9
 # Datasets name no unit of the others, but the names leave no doubt.
 KNOWN_UNITS = {**UNITS, "reactive_power": "var", "apparent_power": "VA", "frequency": "Hz"}
@@ -122,6 +127,11 @@ def words(name: Any) -> str:
     return str(name).replace("_", " ").replace("-", " ")
 
 
+def analysis_name(kind: str) -> str:
+    """A kind of analysis as people call it."""
+    return {"anomaly": "unusual behaviour", "prediction": "risk of a failure"}.get(kind, kind)
+
+
 def format_name(name: str) -> str:
     """The format of a report as people write it: `PDF`, `Excel`."""
     return "Excel" if name == "excel" else name.upper()
@@ -204,6 +214,7 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "source": source,
     "moment": moment,
     "words": words,
+    "analysis_name": analysis_name,
     "format_name": format_name,
     "short": short,
     "sparkline": sparkline,

@@ -1,5 +1,6 @@
 """Forms become the bodies that the routes of the API take, and are refused in its words."""
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Any, TypeVar
@@ -25,9 +26,10 @@ def number_of(form: Mapping[str, str], name: str, default: float | None = None) 
     if re.fullmatch(r"[-+]?\d+,(\d{1,2}|\d{4,})", text):
         text = text.replace(",", ".")
     try:
-        return int(text) if text.lstrip("-").isdecimal() else float(text)
+        value = int(text) if text.lstrip("-").isdecimal() else float(text)
     except ValueError:
         return text
+    return value if math.isfinite(value) else text
 
 
 def body_of(model: type[Body], values: Mapping[str, Any]) -> Body:

@@ -4,7 +4,8 @@ import re
 
 from markupsafe import Markup, escape
 
-# The routes that errors name, each with the page that does the same, and what the page is called.
+# The routes that errors name, each with the page that does the same, and what the page is called; `{}` is a
+# machine's id.
 PAGES = {
     "POST /api/v1/devices": ("machines", "Machines"),
     "POST /api/v1/exports/run": ("data/exports", "Exports"),
@@ -14,6 +15,10 @@ PAGES = {
     "GET /api/v1/rules": ("rules", "Rules"),
     "GET /api/v1/keys": ("settings", "Settings"),
     "GET /api/reports/schedules": ("reports/schedules", "Schedules"),
+    "GET /api/v1/data/energy/{}": ("machines/{}/energy", "Energy"),
+    "GET /api/v1/devices/{}/corrections": ("machines/{}/energy", "Energy"),
+    "GET /api/v1/devices/{}/failures": ("machines/{}/analyses", "Analyses"),
+    "POST /api/v1/devices/{}/failures": ("machines/{}/analyses", "Analyses"),
 }
 # The fields that errors name, as the forms label them; of others the name is written as words.
 LABELS = {
@@ -39,7 +44,7 @@ LABELS = {
     "date_range_start": "From day",
     "date_range_end": "To day",
     "model_name": "Model",
-    "dataset_key": "or one dataset",
+    "dataset_key": "Dataset",
     "parameters.metric": "Metric",
     "parameters.horizon_hours": "Hours ahead",
     "parameters.trained_until": "The machine ran well until",
@@ -59,27 +64,39 @@ PHRASES = {
     "is missing; send it": "is missing; fill it in",
     "send a number without quotes": "give a number such as 12",
     "read it again, then change it": "load the page again, then change it",
+    "send dataset_key, or": "choose a dataset, or",
 }
 # In the middle of a sentence only a name that is no word of its own is a field's.
 _NAMES = sorted((name for name in LABELS if {"_", "."} & set(name)), key=len, reverse=True)
 _NAMED = re.compile(rf"(?<![\w./{{\"])({'|'.join(map(re.escape, _NAMES))})(?:\.\d+)?(?![\w/}}\"])")
 _FIELD = re.compile(r"(^|; )([a-z_]+(?:\.[a-z_]+)*(?:\.\d+)?): ")
-_ROUTE = re.compile(rf"({'|'.join(map(re.escape, PAGES))})(?=\s|$)")
+_ROUTES = [(re.compile(re.escape(route).replace(r"\{\}", r"([\w.-]+)")), page) for route, page in PAGES.items()]
+_ROUTE = re.compile(rf"(?:{'|'.join(f'(?:{pattern.pattern})' for pattern, _ in _ROUTES)})(?=\s|$)")
+# What a program would send.
+_EXAMPLE = re.compile(r", for example \{[^{}]*\}")
 
 
 def in_pages(detail: str, root: str) -> str:
     """The error's detail with links to pages; `root` is the way from the open page up to the first one."""
-    parts = []
-    for part in _ROUTE.split(in_labels(detail)):
-        path, name = PAGES.get(part, (None, part))
-        parts.append(escape(name) if path is None else Markup('<a href="{}{}">{}</a>').format(root, path, name))
-    return Markup("").join(parts)
+    text, parts, at = in_labels(detail), [], 0
+    for found in _ROUTE.finditer(text):
+        path, name = _page_of(found[0])
+        parts += [escape(text[at : found.start()]), Markup('<a href="{}{}">{}</a>').format(root, path, name)]
+        at = found.end()
+    return Markup("").join([*parts, escape(text[at:])])
+
+
+def _page_of(route: str) -> tuple[str, str]:
+    return next(
+        (path.format(*found.groups()), name) for pattern, (path, name) in _ROUTES if (found := pattern.fullmatch(route))
+    )
 
 
 def in_labels(detail: str) -> str:
     """The error's detail with the fields as the forms label them."""
     for phrase, of_people in PHRASES.items():
         detail = detail.replace(phrase, of_people)
+    detail = _EXAMPLE.sub("", detail)
     return _NAMED.sub(lambda found: label(found[1]), _FIELD.sub(_labelled, detail))
 
 

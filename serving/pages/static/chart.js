@@ -12,7 +12,7 @@
 import { localTime } from "./time.js";
 import { zone } from "./preferences.js";
 import { connectionLost } from "./connection.js";
-import { formatNumber, formatTicks } from "./number.js";
+import { formatNumber, formatTicks, inReadersUnit, readersUnit } from "./number.js";
 
 const ROWS_PER_PAGE = 50;
 const READ_AFTER_MS = 250, TIMEOUT_MS = 20000, LONGEST_SECONDS = 3660 * 86400;
@@ -98,8 +98,9 @@ class Chart {
   columns() {
     const columns = [this.data.time];
     for (const series of this.data.series) {
-      columns.push(series.values);
-      if (series.low) columns.push(series.high, series.low);
+      const drawn = (values) => values.map((value) => inReadersUnit(value, series.unit));
+      columns.push(drawn(series.values));
+      if (series.low) columns.push(drawn(series.high), drawn(series.low));
     }
     return columns;
   }
@@ -113,7 +114,7 @@ class Chart {
     const bands = [];
     this.data.series.forEach((one, i) => {
       const stroke = colour(`--chart-${(i % COLOURS) + 1}`);
-      const value = (_, v) => formatNumber(v, one.unit);
+      const value = (_, v) => formatNumber(v, readersUnit(one.unit));
       const bars = one.style === "bars" ? uPlot.paths.bars({ size: [0.8, 60] }) : undefined;
       const isPoints = one.style === "points";
       series.push({
@@ -128,9 +129,9 @@ class Chart {
       }
     });
     const line = colour("--line"), text = colour("--muted");
-    const unit = this.data.series[0]?.unit;
+    const own = this.data.series[0]?.unit, unit = readersUnit(own);
     const axis = { stroke: text, grid: { stroke: line, width: 1 }, ticks: { stroke: line, width: 1 } };
-    const limits = this.data.lines ?? [];
+    const limits = (this.data.lines ?? []).map((line) => ({ ...line, value: inReadersUnit(line.value, own) }));
     this.plot = new uPlot({
       ...this.size(),
       tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), this.zone()),

@@ -1,12 +1,17 @@
 // Figures as `serving/pages/display.py` writes them: three digits that matter, a prefix that fits.
 import { preference } from "./preferences.js";
 
-const PREFIXED = { W: ["W", "kW", "MW", "GW"], kWh: ["Wh", "kWh", "MWh", "GWh"], B: ["B", "kB", "MB", "GB"] };
-const OWN_PREFIX = { kWh: 1 };
+const PREFIXED = { W: ["W", "kW", "MW", "GW"], kWh: ["Wh", "kWh", "MWh", "GWh"], B: ["B", "kB", "MB", "GB"], s: ["ms", "s"] };
+const OWN_PREFIX = { kWh: 1, s: 1 };
+
+const isInFahrenheit = (unit) => unit === "°C" && preference("temperature") === "F";
+// The unit that the reader wants, and a value in it.
+export const readersUnit = (unit) => (isInFahrenheit(unit) ? "°F" : unit);
+export const inReadersUnit = (value, unit) => (value != null && isInFahrenheit(unit) ? value * 9 / 5 + 32 : value);
 
 export function formatNumber(value, unit = "", digits = 3) {
   if (value == null || !Number.isFinite(value)) return "–";
-  if (unit === "°C" && preference("temperature") === "F") { value = value * 9 / 5 + 32; unit = "°F"; }
+  value = inReadersUnit(value, unit); unit = readersUnit(unit);
   const [factor, name] = prefixed(value, unit), text = digitsOf(value * factor, digits);
   return withUnit(text, name);
 }
@@ -33,7 +38,6 @@ function digitsOf(value, digits) {
 
 // The marks of an axis: all with the same prefix, each with as many digits as it needs.
 export function formatTicks(values, unit = "") {
-  if (unit === "°C" && preference("temperature") === "F") return values.map((value) => formatNumber(value, unit));
   const [factor, name] = prefixed(Math.max(...values.map(Math.abs)), unit);
   return values.map((value) => withUnit(grouped(Number((value * factor).toPrecision(9))), name));
 }

@@ -6,6 +6,8 @@ let waiting;
 function ask() {
   clearTimeout(waiting);
   waiting = setTimeout(() => htmx.trigger("#preview", "rule-changed"), QUIET_MS);
+  const empty = document.querySelector("#preview > .empty p");
+  if (empty && form.threshold.value) empty.textContent = "The preview is being calculated …";
 }
 
 function shown() {

@@ -153,6 +153,16 @@ def test_every_page_and_tab_is_in_sight_on_a_phone(plant: str, open_page: OpenPa
         assert box["height"] >= 24
 
 
+@pytest.mark.parametrize(("path", "button"), [("/rules", "Pause"), ("/alerts", "Resolve")])
+def test_what_is_done_with_a_row_is_in_sight_on_a_phone(
+    plant: str, open_page: OpenPage, path: str, button: str
+) -> None:
+    page = settled(open_page(plant + path, size="phone"))
+    box = page.get_by_role("button", name=button).first.bounding_box()
+    assert box
+    assert box["x"] + box["width"] <= 390
+
+
 def test_the_first_command_is_copied(settings: Settings, open_page: OpenPage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("API_RATE_LIMIT", "0")
     with serving(settings):

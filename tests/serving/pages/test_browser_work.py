@@ -23,6 +23,11 @@ from tests.support.running import serving
 
 pytestmark = pytest.mark.slow
 
+# The newest value that the chart draws, on the axis of the chart.
+DRAWN_VALUE = """async () => {
+  const { chartOf } = await import(document.querySelector('script[src$="chart.js"]').src);
+  return chartOf(document.querySelector("figure[data-chart]")).plot.data[1].findLast((value) => value != null);
+}"""
 HOSTILE = f"{SCRIPT} {RIGHT_TO_LEFT} {ENDLESS}"
 PATHS = (
     "/alerts", "/alerts?status=all", "/rules", "/rules/new?device_id=D1", "/analytics?device_id=D1", "/reports",
@@ -249,6 +254,9 @@ def test_preferences_apply_at_once_and_are_kept(plant: str, open_page: OpenPage)
     page.get_by_label("Temperatures in").select_option("F")
     page.goto(f"{plant}/machines/D1")
     expect(page.get_by_text("122\N{NO-BREAK SPACE}°F").first).to_be_visible()
+    page.goto(f"{plant}/machines/D1/telemetry?metric=temperature")
+    expect(page.locator("figure[data-chart] canvas")).to_be_visible()
+    assert page.evaluate(DRAWN_VALUE) == pytest.approx(122)
     page.goto(f"{plant}/alerts")
     times: Any = page.locator('td time[data-time="time"]').first
     shown, utc = times.inner_text(), times.get_attribute("title") or ""

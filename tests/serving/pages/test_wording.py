@@ -8,9 +8,10 @@ import pytest
 from fastapi.testclient import TestClient
 
 from serving.http.errors import FieldError, ProblemDetails
-from serving.pages.display import days, percent
+from serving.pages.display import BLANK, days, number, percent
+from serving.pages.forms import number_of
 from serving.pages.render import FOLDER
-from serving.pages.wording import LABELS, in_labels, label
+from serving.pages.wording import LABELS, in_labels, in_pages, label
 from storage.stores import Stores
 from tests.serving.pages.test_analytics_and_reports import add_job
 from tests.serving.pages.test_machines import HTML, PART, page, register, send
@@ -38,11 +39,35 @@ def test_each_label_that_an_error_names_is_a_forms_own() -> None:
         ("counters.energy: is no counter", "counters.energy: is no counter"),
         ("set property; device_ids.3 is empty", "set property; Machines is empty"),
         ('"start_date" is not a day', '"start_date" is not a day'),
+        ("send dataset_key, or start_date and end_date", "choose a dataset, or From day and To day"),
+        ('give parameters.failures, for example {"failures": ["2026-01-05"]}.', "give When it failed."),
         ("GET /api/v1/devices/{device_id} lists it", "GET /api/v1/devices/{device_id} lists it"),
     ],
 )
 def test_fields_have_the_names_that_forms_give_them(detail: str, said: str) -> None:
     assert in_labels(detail) == said
+
+
+def test_routes_of_a_machine_lead_to_its_pages() -> None:
+    said = in_pages("D-1 has no correction 7; GET /api/v1/devices/D-1/corrections lists them", "../../")
+    assert said == 'D-1 has no correction 7; <a href="../../machines/D-1/energy">Energy</a> lists them'
+    assert in_pages("<b> POST /api/v1/devices makes one", "./") == (
+        '&lt;b&gt; <a href="./machines">Machines</a> makes one'
+    )
+
+
+@pytest.mark.parametrize("text", ["1e400", "-1e999", "NaN", "Infinity"])
+def test_a_number_that_is_none_stays_as_it_was_typed(text: str) -> None:
+    assert number_of({"threshold": text}, "threshold") == text
+
+
+def test_short_times_are_in_milliseconds() -> None:
+    assert [number(seconds, "s").replace(BLANK, " ") for seconds in (0.00494, 0.9, 1.24, 65.0)] == [
+        "4.94 ms",
+        "900 ms",
+        "1.24 s",
+        "65 s",
+    ]
 
 
 def test_a_chart_says_what_is_wrong_in_the_same_words(client: TestClient) -> None:
