@@ -76,6 +76,13 @@ local tables = {
   end,
 }
 
+-- The title and the place are names that people wrote, in large letters.
+local mastheads = {
+  Div = function(div)
+    if is_typst and div.classes[1] == "masthead" then return div:walk({ Str = breakable }) end
+  end,
+}
+
 -- Then the one function that takes many blocks, while they are still separate blocks.
 local key_figures = {
   Div = function(div)
@@ -148,4 +155,4 @@ local others = {
   end,
 }
 
-return { tables, key_figures, numbers, leads, others }
+return { tables, mastheads, key_figures, numbers, leads, others }

@@ -308,3 +308,18 @@ def test_a_missing_renderer_is_reported(tmp_path: Path) -> None:
     assert not os.access(tmp_path / "text", os.X_OK)
     with pytest.raises(ReportError, match="cannot be started: Permission denied"):
         pdf(EMPTY, tmp_path / "other", tmp_path / "text")
+
+
+def test_a_long_word_stays_on_the_page(tmp_path: Path) -> None:
+    word = "Transformatorenhauptverteilerstation" * 4
+    alerts = [{**house().alerts[0], "rule_name": "a_rule_without_a_blank_" * 4}]
+    named = replace(house(), device_name=word, location=word, alerts=alerts)
+    lines: list[tuple[float, float]] = []
+
+    def measure(text: str, _: Any, matrix: list[float], __: Any, size: float) -> None:
+        if text.strip():
+            lines.append((matrix[4], matrix[4] + 0.4 * size * max(map(len, text.split("\n")))))
+
+    for page in pypdf.PdfReader(io.BytesIO(pdf(named, tmp_path / "a").content)).pages:
+        page.extract_text(visitor_text=measure)
+    assert max(end for _, end in lines) < 595
