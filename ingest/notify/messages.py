@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from ingest.notify.report_words import report_words
 from storage.alerts import Alert, rule_shown
 from storage.jobs import FLEET, ReportJob
 from storage.objects import ObjectStore
@@ -73,13 +74,14 @@ def of_reports(
         ObjectStoreUnavailable: the files' store does not answer.
 
     """
-    title = f"{_line(schedule.name or _subject(schedule))}: {_period(run.period_start, run.period_end, zone)}"
     made = [job for job in reports if job.status == "completed" and job.results]
+    words = report_words(schedule, made)
+    title = f"{_line(schedule.name or words.subject(schedule))}: {words.period(run.period_start, run.period_end, zone)}"
     files = [_file(job, store, is_attached=schedule.delivery == "attachment") for job in made]
-    lines = [f"{schedule.frequency.capitalize()} report of {_subject(schedule)}."]
-    lines += [f"The {job.format} file could not be made: {job.error_message}" for job in reports if job not in made]
+    lines = [words.announced(schedule)]
+    lines += [words.not_made.format(format=job.format, reason=job.error_message) for job in reports if job not in made]
     if not reports and run.error_message:
-        lines.append(f"The report could not be made: {run.error_message}")
+        lines.append(words.nothing_made.format(reason=run.error_message))
     body = {
         "run_id": str(run.run_id),
         "schedule_id": str(schedule.schedule_id),
@@ -108,17 +110,6 @@ def _file(job: ReportJob, store: ReportFiles, *, is_attached: bool) -> File:
         link=link if "://" in link else store.address + link,
         content=store.objects.get(key) if is_attached else None,
     )
-
-
-def _subject(schedule: ReportSchedule) -> str:
-    if schedule.device_id != FLEET:
-        return schedule.device_id
-    return "all devices" if schedule.device_ids is None else f"{len(schedule.device_ids)} devices"
-
-
-def _period(start: datetime, end: datetime, zone: ZoneInfo) -> str:
-    first, last = start.astimezone(zone).date(), (end - timedelta(microseconds=1)).astimezone(zone).date()
-    return f"{first}" if first == last else f"{first} to {last}"
 
 
 def _line(text: object) -> str:

@@ -81,6 +81,21 @@ def test_a_report_is_attached_to_a_mail(
     assert (row.status, row.sent_at is not None) == ("sent", True)
 
 
+def test_a_mail_is_in_the_language_of_its_report(
+    session: Session,
+    engine: Engine,
+    objects: ObjectStore,
+    mailbox: Mailbox,  # noqa: F811
+) -> None:
+    finished(session, objects, language="de")
+    assert senders(engine).send_one()
+    ((_, mail),) = mailbox.mails
+    assert mail["subject"] == "D1: 12.02.2026"
+    text = mail.get_body(("plain",)).get_content()
+    assert "Täglicher Bericht: D1." in text
+    assert "Die Datei im Format json konnte nicht erstellt werden: it is too large" in text
+
+
 @pytest.mark.parametrize("why", ["asked for", "too large"])
 def test_a_link_in_place_of_the_file(
     why: str,
