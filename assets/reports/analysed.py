@@ -9,7 +9,10 @@ from assets.reports.noticed import Number, Part
 
 
 class Analysis(Part):
-    """A requested analysis. If it is missing, `reason` says why, and `detail` what the analysis itself said.
+    """A requested analysis.
+
+    If it is missing, `reason` says why, and `detail` what the analysis itself said. If it is completed, they say so of
+    a newer one that was to be made for the report and could not be.
 
     It covers readings from `covers_start` up to `covers_end`. Since it was made, the readings of `changed_days` of
     these days have changed; if there are any, it may not fit the other figures. `accuracy` (the quality of the model)

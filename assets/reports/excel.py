@@ -105,7 +105,7 @@ def _summary(sheets: Sheets, content: ReportContent) -> "Worksheet":
                 say("excel.analysis", analysis=language.name_of("analysis", a.type)),
                 say("excel.completed" if a.status == "completed" else "excel.missing"),
                 None,
-                a.reason or _how_made(sheets, a),
+                _how_made(sheets, a) if a.status == "completed" else a.reason,
             )
             for a in content.analyses
         ),
@@ -128,6 +128,8 @@ def _how_made(sheets: Sheets, analysis: Analysis) -> str | None:
     if made and analysis.covers_start and analysis.covers_end:
         start, end = (language.clock(moment, sheets.zone) for moment in (analysis.covers_start, analysis.covers_end))
         made = f"{made}; {language.say('excel.covers', start=start, end=end)}"
+    if analysis.reason:
+        made = f"{made or DASH}; {language.say('excel.not_renewed', reason=analysis.reason)}"
     if not analysis.changed_days:
         return made
     days = language.count(analysis.changed_days, "day_dative")

@@ -27,12 +27,13 @@ def _analysis(name: str, job: Mapping[str, Any], language: Language) -> Analysis
         why = job["missing"]
         if not isinstance(why, Missing):
             return Analysis(type=name, status="missing", reason=text(why or language.say("analysis.not_run")))
-        key = "no_failures" if name == "prediction" and why.kind == "unsuitable" else why.kind
-        return Analysis(type=name, status="missing", reason=language.say(f"analysis.{key}"), detail=text(why.detail))
-    results = job.get("results") or {}
+        return Analysis(type=name, status="missing", reason=_why(name, why, language), detail=text(why.detail))
+    results, tried = job.get("results") or {}, job.get("not_renewed")
     return Analysis(
         type=name,
         status="completed",
+        reason=_why(name, tried, language) if tried else None,
+        detail=text(tried.detail) if tried else None,
         job_id=optional_text(job.get("job_id")),
         model=optional_text(job.get("model_name")),
         dataset_key=optional_text(job.get("dataset_key")),
@@ -43,6 +44,12 @@ def _analysis(name: str, job: Mapping[str, Any], language: Language) -> Analysis
         accuracy=finite(job.get("accuracy_metrics") or {}),
         summary=finite(results.get("summary") or {}),
     )
+
+
+def _why(name: str, why: Missing, language: Language) -> str:
+    """Why an analysis could not be made, in words."""
+    key = "no_failures" if name == "prediction" and why.kind == "unsuitable" else why.kind
+    return language.say(f"analysis.{key}")
 
 
 def anomalies(data: ReportInput) -> tuple[list[Anomaly], int]:

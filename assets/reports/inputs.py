@@ -45,7 +45,8 @@ class ReportInput:
         readings: the columns of a dataset, in any order of time. It may be empty; rows outside the period are ignored.
         alerts: as the API returns them, the newest first. There may be more: see `alerts_total`.
         analyses: per requested type the completed job that suits the period best, with `changed_days` if the readings
-            of so many days that it was made from have changed since; or `{"missing": reason}`, in which the reason may
+            of so many days that it was made from have changed since, and `not_renewed`, a `Missing`, if a newer one
+            could not be made; or `{"missing": reason}`, in which the reason may
             be a `Missing`.
         datasets: the files that the readings were read from: `key`, `sha256` and `rows`.
         bands: the nominal band of each metric, from the device's metadata.

@@ -130,7 +130,8 @@ def _analysis(session: Session, job: ReportJob, analysis_type: str, tried: Missi
     analysis = analysis_of_period(session, job.device_id, analysis_type, job.date_range_start, job.date_range_end)
     if analysis is None:
         return {"missing": tried}
-    return {**analysis.model_dump(include=_OF_ANALYSIS), "changed_days": changed_days(session, analysis)}
+    made = {"changed_days": changed_days(session, analysis), "not_renewed": tried}
+    return {**analysis.model_dump(include=_OF_ANALYSIS), **made}
 
 
 def _utc_days(job: ReportJob) -> tuple[date, date]:

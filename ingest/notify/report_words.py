@@ -18,7 +18,7 @@ class ReportWords:
     not_made: str
     nothing_made: str
     span: str
-    date: str
+    day: str
 
     def subject(self, schedule: ReportSchedule) -> str:
         """What the reports of a schedule are about."""
@@ -35,10 +35,11 @@ class ReportWords:
     def period(self, start: datetime, end: datetime, zone: ZoneInfo) -> str:
         """The days of a half-open period in the zone."""
         first, last = start.astimezone(zone).date(), (end - timedelta(microseconds=1)).astimezone(zone).date()
-        return self._day(first) if first == last else self.span.format(first=self._day(first), last=self._day(last))
+        days = [self._written(day) for day in (first, last)]
+        return days[0] if first == last else self.span.format(first=days[0], last=days[1])
 
-    def _day(self, day: date) -> str:
-        return f"{day:{self.date}}"
+    def _written(self, day: date) -> str:
+        return f"{day:{self.day}}"
 
 
 _WORDS = {
@@ -53,7 +54,7 @@ _WORDS = {
         not_made="The {format} file could not be made: {reason}",
         nothing_made="The report could not be made: {reason}",
         span="{first} to {last}",
-        date="%Y-%m-%d",
+        day="%Y-%m-%d",
     ),
     "de": ReportWords(
         frequencies={
@@ -66,7 +67,7 @@ _WORDS = {
         not_made="Die Datei im Format {format} konnte nicht erstellt werden: {reason}",
         nothing_made="Der Bericht konnte nicht erstellt werden: {reason}",
         span="{first} bis {last}",
-        date="%d.%m.%Y",
+        day="%d.%m.%Y",
     ),
 }
 

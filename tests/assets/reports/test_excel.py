@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from assets.reports import Report, ReportError, ReportInput, build_report, excel
+from assets.reports import Missing, Report, ReportError, ReportInput, build_report, excel
 from tests.support.report_factories import DAY, HOUR, MINUTE, PARIS, START, bare, content_of, house, steady, table
 from tests.support.report_pictures import everything
 
@@ -278,3 +278,11 @@ def test_a_workbook_in_german(tmp_path: Path) -> None:
     assert book.rows("Messwerte")[0][0] == "Zeit (Europe/Paris)"
     assert "'Messwerte'" not in book.files["xl/charts/chart1.xml"]
     assert "Tage!" in book.files["xl/charts/chart1.xml"]
+
+
+def test_an_analysis_that_could_not_be_renewed_says_why(tmp_path: Path) -> None:
+    data = everything()
+    anomaly = {**data.analyses["anomaly"], "not_renewed": Missing("unfit", "It failed.")}
+    book = Book.of(workbook(replace(data, analyses={**data.analyses, "anomaly": anomaly}), tmp_path))
+    summary = {row[0]: row for row in book.rows("Summary") if row}
+    assert "a newer one could not be made: the readings of all its days failed" in str(summary["Analysis: anomaly"][3])

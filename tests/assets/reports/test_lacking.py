@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 
 from assets.energy import State, StateFigures
+from assets.reports import LanguageCode, Missing
 from assets.reports.compose import compose
 from assets.reports.content import ReportContent
 from assets.reports.document import markdown_of
@@ -123,3 +124,14 @@ def test_hours_are_written_as_people_say_them(hours: float, shown: str) -> None:
 )
 def test_small_numbers_have_digits_that_people_can_read(value: float, shown: str) -> None:
     assert language("en").figure(value) == shown
+
+
+@pytest.mark.parametrize(("code", "said"), [("en", "A newer one was to be made"), ("de", "sollte eine neuere")])
+def test_an_analysis_that_could_not_be_renewed_says_why(code: LanguageCode, said: str) -> None:
+    why = Missing("unfit", "Quality checks found errors in all days.")
+    data = everything()
+    data = replace(data, analyses={**data.analyses, "anomaly": {**data.analyses["anomaly"], "not_renewed": why}})
+    content = compose(Measured.of(data), language(code))
+    assert said in written(content)
+    (anomaly,) = [one for one in content.analyses if one.type == "anomaly"]
+    assert (anomaly.status, anomaly.detail) == ("completed", why.detail)

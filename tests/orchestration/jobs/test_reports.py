@@ -428,3 +428,19 @@ def test_analyses_that_are_outdated_or_cover_less_are_made_again(
     run(instance, report, session)
     (said,) = json_of(objects, report)["analyses"]
     assert (said["model"], said["changed_days"]) == ("isolation_forest", 0)
+
+
+@pytest.mark.usefixtures("device")
+def test_an_outdated_analysis_that_could_not_be_made_again_says_why(
+    instance: dg.DagsterInstance, session: Session, objects: ObjectStore, settings: Settings
+) -> None:
+    write(settings, session, objects, range(-1440, 0), varying=300)
+    as_it_was = {"key": dataset_key("D1", START.date(), START.date()), "sha256": "of an older file"}
+    analysed(session, "prediction", END, results={"provenance": {"datasets": [as_it_was]}})
+    report = asked(session, analysis_types=["prediction"], parameters={"compute_missing": True})
+    run(instance, report, session)
+    (said,) = json_of(objects, report)["analyses"]
+    assert (said["status"], said["changed_days"], said["model"]) == ("completed", 1, "prediction model")
+    assert said["reason"] == "there are too few recorded failures, or readings, to learn from"
+    failed = session.exec(select(AnalyticsJob).where(AnalyticsJob.status == "failed")).one()
+    assert said["detail"] == failed.error_message
