@@ -6,20 +6,17 @@ from uuid import UUID
 from fastapi import Query, Request, Response
 from sqlmodel import Session
 
-from assets.analyses import ANALYSES
-from assets.reports import LanguageCode
-from serving.auth.principal import CurrentPrincipal
+from serving.auth.principal import CurrentPrincipal, needs
 from serving.auth.tenancy import DatabaseSession
 from serving.channels import routes as channels
 from serving.dependencies import JobLauncher, NotificationOutbox, NotificationSettings, PlatformSettings
 from serving.http.pagination import PageQuery
 from serving.pages.forms import body_of
 from serving.pages.render import is_partial, show
-from serving.pages.reports import analyses_of_form, formats_of_form, subject_of_form
+from serving.pages.reports import CHOICES, USUAL, analyses_of_form, formats_of_form, subject_of_form
 from serving.pages.route import fields_of, form_of, pages, to_page
 from serving.reports import schedules
 from serving.reports.schedule_schemas import RunQuery, ScheduleFields, ScheduleQuery
-from serving.reports.schemas import Format
 from storage.access import Principal
 from storage.report_schedules import Frequency
 
@@ -42,14 +39,14 @@ def schedules_page(
     context: dict[str, Any] = {"found": schedules.list_schedules(session, principal, outbox, settings, query)}
     if is_partial(request):
         return show(request, "partials/schedule_list.html", context)
-    context |= {
-        "formats": get_args(Format),
-        "frequencies": get_args(Frequency),
-        "languages": get_args(LanguageCode),
-        "kinds": list(ANALYSES),
-        "channels": [channel.channel for channel in channels.list_channels(notify, principal).data],
-        "zone": settings.zone.key,
+    usual: dict[str, Any] = {
+        "name": None,
+        "frequency": "weekly",
+        "send_at": "06:00",
+        "recipients": [],
+        "delivery": "attachment",
     }
+    context |= _form(principal, settings, notify, USUAL | usual) | {"target": "reports/schedules", "version": None}
     return show(request, "report_schedules.html", context)
 
 
@@ -64,7 +61,47 @@ def create_schedule(
     """Create the schedule of the form."""
     body = body_of(ScheduleFields, _schedule_of(session, request))
     schedules.create_schedule(session, principal, outbox, settings, body)
-    return to_page(request, "reports/schedules")
+    return to_page(request, "reports/schedules", done="The schedule is created.")
+
+
+@router.get("/reports/schedules/{schedule_id}/edit")
+@needs("operate")
+def edit_page(
+    request: Request,
+    session: DatabaseSession,
+    principal: CurrentPrincipal,
+    outbox: NotificationOutbox,
+    settings: PlatformSettings,
+    *,
+    notify: NotificationSettings,
+    schedule_id: UUID,
+) -> Response:
+    """The form, filled in with what the schedule says."""
+    version = Response()
+    known = schedules.get_schedule(session, principal, outbox, settings, schedule_id, response=version)
+    values = known.model_dump()
+    values["device_ids"] = known.device_ids or ([known.device_id] if known.scope == "device" else [])
+    context = _form(principal, settings, notify, values)
+    context |= {"target": f"reports/schedules/{schedule_id}", "version": version.headers["ETag"]}
+    return show(request, "report_schedule.html", context)
+
+
+@router.post("/reports/schedules/{schedule_id}")
+def change_schedule(
+    request: Request,
+    session: DatabaseSession,
+    principal: CurrentPrincipal,
+    outbox: NotificationOutbox,
+    settings: PlatformSettings,
+    *,
+    schedule_id: UUID,
+) -> Response:
+    """Change the schedule, as PUT /api/reports/schedules/{schedule_id} does, unless somebody else did so meanwhile."""
+    form = form_of(request)
+    body = body_of(ScheduleFields, _schedule_of(session, request) | {"status": form.get("status", "active")})
+    version = form.get("version")
+    schedules.update_schedule(session, principal, outbox, settings, schedule_id, body=body, if_match=version)
+    return to_page(request, "reports/schedules", done="The schedule is changed.")
 
 
 @router.get("/reports/schedules/{schedule_id}")
@@ -134,6 +171,20 @@ def _shown(
 ) -> Response:
     found = schedules.list_schedules(session, principal, outbox, settings, ScheduleQuery())
     return show(request, "partials/schedule_list.html", {"found": found})
+
+
+def _form(
+    principal: Principal, settings: PlatformSettings, notify: NotificationSettings, values: dict[str, Any]
+) -> dict[str, Any]:
+    """What the form shows; a channel that lost its address can be left out."""
+    known = [channel.channel for channel in channels.list_channels(notify, principal).data]
+    return {
+        **CHOICES,
+        "frequencies": get_args(Frequency),
+        "channels": list(dict.fromkeys([*known, *values["recipients"]])),
+        "zone": settings.zone.key,
+        "values": values,
+    }
 
 
 def _schedule_of(session: Session, request: Request) -> dict[str, Any]:

@@ -31,6 +31,20 @@ from storage.times import midnight, utc_now
 router = pages()
 
 DAYS = 7
+# What the form of a report or of a schedule offers, and what is chosen in it at first.
+CHOICES: dict[str, Any] = {
+    "formats": get_args(Format),
+    "languages": get_args(LanguageCode),
+    "kinds": list(ANALYSES),
+}
+USUAL: dict[str, Any] = {
+    "scope": "device",
+    "device_ids": [],
+    "formats": ["pdf"],
+    "analysis_types": ["anomaly", "forecast"],
+    "compute_missing": False,
+    "language": None,
+}
 IN_PLACE = ("pdf", "html")
 # A report is shown in a frame of our own pages. It has its look within it, and runs no script.
 FRAMED = {
@@ -61,9 +75,8 @@ def reports_page(
         return show(request, "partials/report_list.html", context)
     today = utc_now().astimezone(settings.zone).date()
     form = {
-        "formats": get_args(Format),
-        "languages": get_args(LanguageCode),
-        "kinds": list(ANALYSES),
+        **CHOICES,
+        "values": {**USUAL, "device_ids": [query.device_id] if query.device_id else []},
         "start": today - timedelta(days=DAYS),
         "end": today - timedelta(days=1),
         "zone": settings.zone.key,
@@ -87,7 +100,8 @@ def ask_for_reports(
         for format_ in formats_of_form(request)
     ]
     accepted = [reports.generate_report(session, principal, launcher, body) for body in bodies]
-    return to_page(request, f"reports/{accepted[0].job_id}")
+    done = f"{len(accepted)} reports are being made; the list of reports has all of them." if accepted[1:] else ""
+    return to_page(request, f"reports/{accepted[0].job_id}", done=done)
 
 
 @router.get("/reports/{job_id}")

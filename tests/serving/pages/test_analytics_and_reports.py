@@ -1,5 +1,6 @@
 """The pages of analyses and reports."""
 
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -193,6 +194,17 @@ def test_a_schedule_is_created_paused_run_and_deleted(client: TestClient) -> Non
     assert browser.send("/reports/schedules", **fields).status_code == 204
     (schedule,) = client.get("/api/reports/schedules").json()["data"]
     path = f"/reports/schedules/{schedule['schedule_id']}"
+    assert "The schedule is created." in browser.page("/reports/schedules")
+    shown = browser.page(f"{path}/edit")
+    assert re.search(r'name="device_ids" value="D1".*name="send_at" type="time" value="06:00"', shown, re.DOTALL)
+    version = re.search(r'name="version" value="&#34;(\w+)&#34;"', shown)
+    assert version
+    other = fields | {"send_at": "07:30", "formats": ["pdf", "excel"], "version": f'"{version[1]}"'}
+    assert browser.send(path, **other).status_code == 204
+    (changed,) = client.get("/api/reports/schedules").json()["data"]
+    assert (changed["send_at"], changed["formats"], changed["name"]) == ("07:30", ["pdf", "excel"], "Weekly")
+    stale = browser.send(path, **other | {"send_at": "08:00"})
+    assert (stale.status_code, "it has changed since you read it" in stale.text) == (412, True)
     assert "Resume" in browser.send(f"{path}/status", status="paused").text
     assert "pending" in browser.send(f"{path}/run").text
     assert "pending" in browser.part(path)
