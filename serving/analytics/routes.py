@@ -1,7 +1,8 @@
 """Analyses: the models, the datasets to run them on, jobs and their results."""
 
+from collections.abc import Mapping
 from datetime import date, timedelta
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from fastapi.exceptions import RequestValidationError
@@ -156,8 +157,17 @@ def _parameters(body: AnalysisRequest, model_name: str) -> Parameters:
     try:
         return analysis.parameters.model_validate(body.parameters or {})
     except ValidationError as error:
-        wrong = [one | {"loc": ("body", "parameters", *one["loc"])} for one in error.errors(include_url=False)]
-        raise RequestValidationError(wrong) from None
+        raise RequestValidationError([_located(one) for one in error.errors(include_url=False)]) from None
+
+
+def _located(error: Mapping[str, Any]) -> dict[str, Any]:
+    """An error of the parameters as one of the body. An unknown one may be a parameter of another analysis."""
+    located = {**error, "loc": ("body", "parameters", *error["loc"])}
+    name = error["loc"][-1] if error["loc"] else None
+    of = [kind for kind, analysis in ANALYSES.items() if name in analysis.parameters.model_fields]
+    if error["type"] == "extra_forbidden" and of:
+        located |= {"type": "value_error", "msg": f"Value error, is a parameter of {one_of(of)} only; leave it out"}
+    return located
 
 
 def _days(session: Session, body: AnalysisRequest) -> tuple[date, date, str | None]:

@@ -67,6 +67,9 @@ def run(client: TestClient, analysis_type: str, parameters: dict[str, Any], **bo
         ("anomaly", {"trained_until": "0001-01-01T00:00:00+14:00"}, "is outside the years 1970 to 2200"),
         ("anomaly", {"false_events_a_week": "2"}, '2" is not a number; give it without quotes'),
         ("prediction", {"max_remaining_hours": True}, "true is not a number"),
+        ("forecast", {"trained_until": "2026-02-02T00:00:00Z"}, "is a parameter of anomaly only; leave it out"),
+        ("anomaly", {"horizon_hours": 24}, "is a parameter of prediction or forecast only; leave it out"),
+        ("anomaly", {"horizon": 24}, "is not a known field; check its spelling"),
     ],
 )
 def test_what_cannot_succeed_is_refused(
