@@ -42,12 +42,12 @@ def number(value: float | None, unit: str = "", *, digits: int = 3) -> str:
 
 def metric(value: float | None, name: str, apart_from: float | None = None) -> str:
     """A value of a metric, with the unit that the metric has, and with the digits that tell it from another value."""
-    unit, digits = KNOWN_UNITS.get(name, ""), 3
-    while value is not None and apart_from not in (None, value) and digits < MAX_DIGITS:
-        if f"{value:.{digits}g}" != f"{apart_from:.{digits}g}":
-            break
-        digits += 1
-    return quantity(value, unit, digits=digits)
+    return quantity(value, KNOWN_UNITS.get(name, ""), digits=_digits_apart(value, apart_from))
+
+
+def told_apart(value: float | None, other: float | None, unit: str) -> str:
+    """A number with as many digits as tell it from another one."""
+    return number(value, unit, digits=_digits_apart(value, other))
 
 
 def quantity(value: float | None, unit: str, *, digits: int = 3) -> str:
@@ -181,6 +181,15 @@ def strip(counts: Sequence[int], label: str) -> str:
         '<svg class="sparkline strip" viewBox="0 0 100 32" preserveAspectRatio="none" role="img" aria-label="{}">{}'
         "</svg>"
     ).format(label, bars)
+
+
+def _digits_apart(value: float | None, other: float | None) -> int:
+    digits = 3
+    while value is not None and other not in (None, value) and digits < MAX_DIGITS:
+        if f"{value:.{digits}g}" != f"{other:.{digits}g}":
+            break
+        digits += 1
+    return digits
 
 
 def _prefixed(value: float, unit: str) -> tuple[float, str]:

@@ -37,6 +37,7 @@ class MachineFigures:
     kwh_today: float | None
     coverage: float
     hours: Sequence[float | None]
+    fed_in_today: float | None = None
 
 
 NEVER_SEEN = MachineFigures("silent", None, None, None, None, 0.0, ())
@@ -76,7 +77,7 @@ def _figures(
     times = [microseconds(row["time"]) for row in rows]
     newest = max([microseconds(seen), *times[-1:]])
     state = state_now(session, reader, device, now, seen=newest, after=silent_after(metadata, times))
-    return MachineFigures(state, metric, value, at, of_today.kwh, of_today.coverage, hours)
+    return MachineFigures(state, metric, value, at, of_today.kwh, of_today.coverage, hours, of_today.export_kwh)
 
 
 def newest_value(rows: Sequence[Mapping[str, Any]]) -> tuple[str | None, float | None, datetime | None]:

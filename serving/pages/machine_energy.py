@@ -19,7 +19,7 @@ from serving.dependencies import PlatformSettings, Readings, WorkingSite
 from serving.devices.schemas import DevicePath
 from serving.http.errors import Problem
 from serving.pages.charts import ChartData, Series, Style
-from serving.pages.display import number
+from serving.pages.display import told_apart
 from serving.pages.forms import body_of
 from serving.pages.machine import machine_context
 from serving.pages.render import show
@@ -171,7 +171,7 @@ def _effect(answer: Response) -> str:
     found = json.loads(bytes(answer.body))["data"]
     names = {"energy_kwh": "Energy of these days", "energy_export_kwh": "Energy fed in on these days"}
     changes = [
-        f"{name}: {number(was, 'kWh')} before, {number(now, 'kWh')} now."
+        f"{name}: {told_apart(now, was, 'kWh')} instead of {told_apart(was, now, 'kWh')}."
         for key, name in names.items()
         if (was := found["before"][key]) != (now := found["after"][key])
     ]

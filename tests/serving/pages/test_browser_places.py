@@ -153,7 +153,7 @@ def test_every_page_and_tab_is_in_sight_on_a_phone(plant: str, open_page: OpenPa
         assert box["height"] >= 24
 
 
-@pytest.mark.parametrize(("path", "button"), [("/rules", "Pause"), ("/alerts", "Resolve")])
+@pytest.mark.parametrize(("path", "button"), [("/rules", "Archive"), ("/alerts", "Resolve")])
 def test_what_is_done_with_a_row_is_in_sight_on_a_phone(
     plant: str, open_page: OpenPage, path: str, button: str
 ) -> None:

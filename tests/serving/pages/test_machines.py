@@ -177,6 +177,19 @@ def test_who_may_only_read_sees_no_button_and_a_tenant_its_own(
     assert refused.status_code == 403
 
 
+@pytest.mark.parametrize("view", ["cards", "table"])
+def test_a_machine_that_feeds_in_shows_what_it_fed_in_today(
+    client: TestClient, stores: Stores, settings: Settings, monkeypatch: pytest.MonkeyPatch, view: str
+) -> None:
+    # The site's day is long enough also in the minutes after midnight.
+    monkeypatch.setattr(settings, "site_timezone", f"Etc/GMT{'+' if utc_now().hour > 12 else '-'}11")
+    register(client, "D1", metadata_json={"exports": True})
+    send(stores, "D1", 5, power=-1000.0)
+    shown = page(client, f"/machines-figures?view={view}", PART)
+    assert re.search(r"[>\s]\d[\d.]*\N{NO-BREAK SPACE}Wh fed in", shown)
+    assert "0\N{NO-BREAK SPACE}kWh" not in shown
+
+
 def test_a_finding_is_settled_on_the_page(client: TestClient, stores: Stores) -> None:
     register(client, "D1", metadata_json={"counters": {"kwh": {"unit": "kWh"}}, "timezone": "UTC"})
     now = microseconds(utc_now()) // MINUTE * MINUTE
@@ -193,7 +206,7 @@ def test_a_finding_is_settled_on_the_page(client: TestClient, stores: Stores) ->
     assert form.get("metric") == "kwh", shown
     ahead = client.post("/machines/D1/corrections/preview", data=form, headers=SAME_SITE | PART)
     assert (ahead.status_code, ahead.text.count("<dt>")) == (200, 2), ahead.text
-    assert "kWh before, " in ahead.text
+    assert "Wh instead of " in ahead.text
     sent = form | {"action": "exclude", "reason": "a bus hiccup"}
     done = client.post("/machines/D1/corrections", data=sent, headers=SAME_SITE, follow_redirects=False)
     assert done.status_code == 303, done.text
