@@ -66,7 +66,7 @@ def workbook(content: ReportContent, readings: pa.Table, folder: Path, budget: B
         excel_sections.load(sheets, content)
         excel_sections.registers(sheets, content)
         if content.daily:
-            summary.insert_chart("F2", energy_chart(sheets, len(content.daily), _without_doubtful(content)))
+            summary.insert_chart("F2", energy_chart(sheets, len(content.daily), _daily_columns(sheets, content)))
         for number, part in enumerate(_parts(readings), 1):
             _readings(sheets, content, part, number, budget)
         excel_analyses.anomalies(sheets, content)
@@ -149,9 +149,10 @@ def _states(sheets: Sheets, content: ReportContent) -> None:
         sheets.table(language.say("excel.states"), columns, rows)
 
 
-def _daily(sheets: Sheets, content: ReportContent) -> None:
+def _daily_columns(sheets: Sheets, content: ReportContent) -> list[Column]:
+    """The columns of the sheet of days. Two are there only if the device feeds in, or if readings may be wrong."""
     say = sheets.language.say
-    columns = [
+    return [
         Column(say("excel.day"), 12, DATE),
         Column(say("excel.energy"), 14, NUMBER),
         Column(say("excel.day_length"), 12, NUMBER),
@@ -160,28 +161,22 @@ def _daily(sheets: Sheets, content: ReportContent) -> None:
         sheets.time_column(say("excel.peak_at")),
         Column(say("excel.readings_count"), 12, COUNT),
         Column(say("excel.completeness"), 14, SHARE),
+        *([Column(say("excel.fed_in"), 14, NUMBER)] if content.kpi("energy_export").value else []),
+        *([Column(say("excel.without_doubtful"), 18, NUMBER)] if content.energy_by.total.doubtful_kwh else []),
     ]
-    feeds_in = bool(content.kpi("energy_export").value)
-    if feeds_in:
-        columns.append(Column(say("excel.fed_in"), 14, NUMBER))
-    if is_doubtful := _without_doubtful(content) is not None:
-        columns.append(Column(say("excel.without_doubtful"), 18, NUMBER))
+
+
+def _daily(sheets: Sheets, content: ReportContent) -> None:
+    columns = _daily_columns(sheets, content)
     rows = (
         (d.day, d.energy_kwh, d.hours, d.covered_hours, d.peak_power_w, d.peak_at, d.readings, d.completeness)
-        + ((d.energy_export_kwh,) if feeds_in else ())
-        + ((d.trusted_kwh,) if is_doubtful else ())
+        + ((d.energy_export_kwh,) if content.kpi("energy_export").value else ())
+        + ((d.trusted_kwh,) if content.energy_by.total.doubtful_kwh else ())
         for d in content.daily
     )
-    sheet = sheets.table(say("excel.daily"), columns, rows)
+    sheet = sheets.table(sheets.language.say("excel.daily"), columns, rows)
     if content.daily:
-        sheet.insert_chart("L2", energy_chart(sheets, len(content.daily), _without_doubtful(content)))
-
-
-def _without_doubtful(content: ReportContent) -> int | None:
-    """Which column of the sheet of days has their energy without doubtful readings; None if there are none."""
-    if not content.energy_by.total.doubtful_kwh:
-        return None
-    return 9 if content.kpi("energy_export").value else 8
+        sheet.insert_chart("L2", energy_chart(sheets, len(content.daily), columns))
 
 
 def _parts(readings: pa.Table) -> Iterator[pa.Table]:

@@ -3,22 +3,19 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from assets.reports.excel_sheets import Sheets
+    from collections.abc import Sequence
+
+    from assets.reports.excel_sheets import Column, Sheets
 
 ACCENT, PALE, LINE = "#2b6591", "#9db7ca", "#d9dfe4"
-# Where the sheet of devices has their energy.
-ENERGY_COLUMN = 3
+TITLES = {"daily": "excel.energy_per_day", "devices": "excel.ranked"}
 SIZE = {"width": 640, "height": 300}  # pixels
 
 
-def energy_chart(sheets: "Sheets", days: int, without_doubtful: int | None = None) -> Any:
-    """A column per day, from the second column of the sheet of days, or from that without doubtful readings."""
-    say = sheets.language.say
-    sheet = say("excel.daily")
+def energy_chart(sheets: "Sheets", days: int, columns: "Sequence[Column]") -> Any:
+    """A column per day, from the energy in the sheet of days, which has these columns."""
     chart = sheets.book.add_chart({"type": "column"})
-    chart.add_series(_energies(sheets, sheet, days, without_doubtful or 1))
-    title = "excel.energy_per_day" if without_doubtful is None else "excel.without_doubtful"
-    chart.set_title({"name": say(title), "name_font": {"size": 11}})
+    _add_energies(sheets, chart, days, columns, "daily")
     chart.set_legend({"none": True})
     chart.set_x_axis({"date_axis": True, "num_format": "d mmm"})
     chart.set_y_axis({"min": 0, "major_gridlines": {"visible": True, "line": {"color": LINE}}})
@@ -26,17 +23,10 @@ def energy_chart(sheets: "Sheets", days: int, without_doubtful: int | None = Non
     return chart
 
 
-def ranking_chart(sheets: "Sheets", devices: int, without_doubtful: int | None = None) -> Any:
-    """A bar for each of the first devices, from the first column of the sheet of devices and that of their energy.
-
-    That is the column without doubtful readings, if there is one.
-    """
-    say = sheets.language.say
-    sheet = say("excel.devices")
+def ranking_chart(sheets: "Sheets", devices: int, columns: "Sequence[Column]") -> Any:
+    """A bar for each of the first devices, from the energy in the sheet of devices, which has these columns."""
     chart = sheets.book.add_chart({"type": "bar"})
-    chart.add_series(_energies(sheets, sheet, devices, without_doubtful or ENERGY_COLUMN))
-    title = "excel.ranked" if without_doubtful is None else "excel.without_doubtful"
-    chart.set_title({"name": say(title), "name_font": {"size": 11}})
+    _add_energies(sheets, chart, devices, columns, "devices")
     chart.set_legend({"none": True})
     chart.set_y_axis({"reverse": True})
     chart.set_x_axis({"min": 0, "major_gridlines": {"visible": True, "line": {"color": LINE}}})
@@ -87,12 +77,19 @@ def forecast_chart(sheets: "Sheets", points: int, unit: str) -> Any:
     return chart
 
 
-def _energies(sheets: "Sheets", sheet: str, rows: int, column: int) -> dict[str, Any]:
-    """The energies in a column of a sheet, by what its first column names."""
-    return {
-        "name": sheets.language.say("excel.energy"),
-        "categories": [sheet, 1, 0, rows, 0],
-        "values": [sheet, 1, column, rows, column],
-        "fill": {"color": ACCENT},
-        "gap": 40,
-    }
+def _add_energies(sheets: "Sheets", chart: Any, rows: int, columns: "Sequence[Column]", of: str) -> None:
+    """Draw the energies of a sheet by what its first column names; without doubtful readings, if it has that column."""
+    say, titles = sheets.language.say, [column.title for column in columns]
+    sheet, trusted = say(f"excel.{of}"), say("excel.without_doubtful")
+    title = trusted if trusted in titles else say(TITLES[of])
+    column = titles.index(trusted if trusted in titles else say("excel.energy"))
+    chart.add_series(
+        {
+            "name": say("excel.energy"),
+            "categories": [sheet, 1, 0, rows, 0],
+            "values": [sheet, 1, column, rows, column],
+            "fill": {"color": ACCENT},
+            "gap": 40,
+        }
+    )
+    chart.set_title({"name": title, "name_font": {"size": 11}})

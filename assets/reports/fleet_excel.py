@@ -78,7 +78,7 @@ def _summary(sheets: Sheets, content: FleetContent) -> None:
         sheets.write_row(sheet, number, row)
     ranked = min(sum(device.energy_kwh is not None for device in content.devices), MAX_BARS)
     if ranked:
-        sheet.insert_chart("E2", ranking_chart(sheets, ranked, 10 if totals.doubtful_kwh else None))
+        sheet.insert_chart("E2", ranking_chart(sheets, ranked, _device_columns(sheets, content)))
 
 
 def _doubtful(language: Language, reading: FleetReading) -> str:
@@ -86,9 +86,10 @@ def _doubtful(language: Language, reading: FleetReading) -> str:
     return f"{reading.device_id}: {language.quantity(reading.value_w, 'W')}, {energy}"
 
 
-def _devices(sheets: Sheets, content: FleetContent) -> None:
+def _device_columns(sheets: Sheets, content: FleetContent) -> list[Column]:
+    """The columns of the sheet of devices."""
     say = sheets.language.say
-    columns = [
+    return [
         Column(say("excel.device_id"), 20, TEXT),
         Column(say("excel.device"), 24, TEXT),
         Column(say("excel.in_sum"), 16, TEXT),
@@ -101,6 +102,10 @@ def _devices(sheets: Sheets, content: FleetContent) -> None:
         Column(say("excel.location"), 18, TEXT),
         *_without_doubtful(sheets, content),
     ]
+
+
+def _devices(sheets: Sheets, content: FleetContent) -> None:
+    say = sheets.language.say
     rows = (
         (
             d.id,
@@ -117,7 +122,7 @@ def _devices(sheets: Sheets, content: FleetContent) -> None:
         )
         for d in content.devices
     )
-    sheets.table(say("excel.devices"), columns, rows)
+    sheets.table(say("excel.devices"), _device_columns(sheets, content), rows)
 
 
 def _loads(sheets: Sheets, content: FleetContent) -> None:
@@ -185,8 +190,9 @@ def _days(sheets: Sheets, content: FleetContent) -> None:
         + ((None if day.energy_kwh is None else day.energy_kwh - day.doubtful_kwh,) if more else ())
         for day in content.days
     )
-    sheet = sheets.table(say("excel.daily"), [day, energy, fed_in, *more], totals)
-    sheet.insert_chart("F2", energy_chart(sheets, len(content.days), 3 if more else None))
+    columns = [day, energy, fed_in, *more]
+    sheet = sheets.table(say("excel.daily"), columns, totals)
+    sheet.insert_chart("F2", energy_chart(sheets, len(content.days), columns))
     parts = (
         (day.day, device.id, kwh)
         for i, day in enumerate(content.days)

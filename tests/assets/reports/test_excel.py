@@ -8,6 +8,7 @@ from typing import Any
 from xml.etree import ElementTree
 from zoneinfo import ZoneInfo
 
+import pyarrow as pa
 import pytest
 
 from assets.reports import Missing, Report, ReportError, ReportInput, build_report, excel
@@ -286,3 +287,20 @@ def test_an_analysis_that_could_not_be_renewed_says_why(tmp_path: Path) -> None:
     book = Book.of(workbook(replace(data, analyses={**data.analyses, "anomaly": anomaly}), tmp_path))
     summary = {row[0]: row for row in book.rows("Summary") if row}
     assert "a newer one could not be made: the readings of all its days failed" in str(summary["Analysis: anomaly"][3])
+
+
+@pytest.mark.parametrize("watts", [5000.0, 250_000.0])
+def test_the_chart_of_energy_shows_the_column_that_its_title_names(watts: float, tmp_path: Path) -> None:
+    readings = steady(START, START + 3 * DAY, watts=2000.0)
+    power = readings["power"].to_pylist()
+    power[2000] = watts  # far above all others of its day, it may be wrong
+    index = readings.schema.get_field_index("power")
+    field = readings.schema.field(index)
+    data = bare(START, START + 3 * DAY, readings.set_column(index, field, pa.array(power, pa.float64())))
+    book = Book.of(workbook(data, tmp_path))
+    chart = next(text for name, text in book.files.items() if "charts/chart" in name and "Daily!" in text)
+    (column,) = set(re.findall(r"<c:val>.*?Daily!\$([A-Z])\$2", chart))
+    titles = dict(zip("ABCDEFGHIJ", book.rows("Daily")[0], strict=False))
+    expected = "Energy (kWh)" if watts == 5000.0 else "Energy without readings that may be wrong (kWh)"
+    assert titles[column] == expected
+    assert ("Energy without readings" in chart) == (watts > 5000.0)
