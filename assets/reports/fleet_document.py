@@ -9,10 +9,12 @@ from assets.reports.canvas import Paper, Pen
 from assets.reports.document import write_files
 from assets.reports.fleet_content import FleetContent, FleetDevice
 from assets.reports.fleet_highlights import FleetHighlights
+from assets.reports.formatting import Language
 from assets.reports.look import Look
 from assets.reports.markdown import environment, shorten
 
 TEMPLATE = "fleet.qmd"
+MAX_NAMES = 10
 
 
 def write(content: FleetContent, folder: Path, look: Look, paper: Paper) -> Path:
@@ -43,9 +45,16 @@ def markdown_of(content: FleetContent, drawn: Collection[str], look: Look | None
             language.say("fleet.part_measured", device=named[device.id], share=language.percent(device.coverage))
             for device in highlights.more_incomplete
         ],
+        waiting=_first_of([named[device.id] for device in highlights.waiting], language),
         silent=[named[device.id] for device in highlights.silent],
         unknown=[named[device.id] for device in highlights.unknown],
     )
+
+
+def _first_of(names: list[str], language: Language) -> list[str]:
+    """The first names, and how many others there are."""
+    more = len(names) - MAX_NAMES
+    return names if more <= 0 else [*names[:MAX_NAMES], language.count(more, "other_device")]
 
 
 def _named(device: FleetDevice) -> str:

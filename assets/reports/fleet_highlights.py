@@ -20,14 +20,15 @@ class FleetHighlights:
     """At most `MAX_NAMED` devices of each kind, and the fleet's energy by month if the period is long.
 
     `direction` says whether the fleet used `more`, `less` or the `same` as before. `incomplete` were measured for a
-    part of the period; `more_incomplete` are all others of these. `silent` sent nothing at all, and `unknown` nothing
-    of energy.
+    part of the period; `more_incomplete` are all others of these. Readings of `waiting` are not in the report yet.
+    `silent` sent nothing at all, and `unknown` nothing of energy.
     """
 
     changed: list[FleetDevice]
     outside_hours: list[FleetDevice]
     incomplete: list[FleetDevice]
     more_incomplete: list[FleetDevice]
+    waiting: list[FleetDevice]
     silent: list[FleetDevice]
     unknown: list[FleetDevice]
     months: list[tuple[date, float | None]] | None
@@ -43,6 +44,7 @@ class FleetHighlights:
             outside_hours=_first(content, _outside_kwh),
             incomplete=incomplete[:MAX_NAMED],
             more_incomplete=incomplete[MAX_NAMED:],
+            waiting=[device for device in content.devices if device.waiting_days],
             silent=[device for device in nothing if device.id not in sent],
             unknown=[device for device in nothing if device.id in sent],
             direction=direction_of(content.totals.change or 0.0),

@@ -25,6 +25,7 @@ FED_IN = ("energy_export", "peak_feed_in", "peak_feed_in_15min")
 OF_USE = ("load_factor", "running_hours", "base_load", "outside_working_hours")
 # With fewer days that can be compared, the highest and the lowest say nothing.
 MIN_COMPARED_DAYS = 3
+MAX_RULES = 5
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ class Highlights:
         all_days_are_whole: whether every day was measured well enough to be compared.
         severities: the number of listed alerts of each severity, the worst first.
         open_alerts: how many of the listed alerts are open.
+        rules: the number of listed alerts of each rule, the most first; at most `MAX_RULES` rules.
         busiest: the hour of the week with the highest mean load.
         comparisons: those with earlier periods.
         anomalies: the anomalies by score, the strongest first; those without a score come last.
@@ -80,6 +82,7 @@ class Highlights:
     all_days_are_whole: bool
     severities: dict[str, int]
     open_alerts: int
+    rules: dict[str | None, int]
     anomalies: list[Anomaly]
     busiest: Busiest | None
     comparisons: list[Comparison]
@@ -138,6 +141,7 @@ class Highlights:
                 (f for f in content.data_quality.findings if f.kind == "single_reading" and f.counted),
                 key=lambda finding: -abs(finding.effect or 0.0),
             ),
+            rules=dict(Counter(alert.rule for alert in content.alerts).most_common(MAX_RULES)),
             anomalies=sorted(content.anomalies, key=lambda anomaly: -(anomaly.score or 0)),
         )
 

@@ -16,7 +16,7 @@ from hypothesis import given, settings, strategies as st
 
 from assets.energy import EnergyFigures, standby
 from assets.energy.figures import energy_figures
-from assets.reports import FORMATS, FleetInput, FleetMember, Report, build_report, fleet_schema
+from assets.reports import FORMATS, FleetInput, FleetMember, LanguageCode, Report, build_report, fleet_schema
 from assets.reports.fleet import compose_fleet
 from assets.reports.fleet_content import FleetContent
 from assets.reports.fleet_document import markdown_of
@@ -238,3 +238,20 @@ def test_what_sent_nothing_does_not_hide_what_was_measured_in_part() -> None:
     assert "part1 wurde nur während 52" in text
     assert "nichts gesendet haben: silent0, silent1, silent2 und silent3." in text
     assert "aus denen sich Energie ergibt: odd." in text
+
+
+@pytest.mark.parametrize(("code", "used"), [("en", "pump used 106.5 kWh."), ("de", "pump hat 106,5 kWh verbraucht.")])
+def test_a_fleet_of_one_is_told_as_one_device(code: LanguageCode, used: str) -> None:
+    text = markdown_of(compose_fleet(fleet(member("pump", 1500)), code), set()).replace("\\", "").replace("\u00a0", " ")
+    assert used in text
+    assert not any(words in text for words in ("1 device in the sum", "had 100", "davon hatte", "(1 Gerät)"))
+
+
+def test_devices_whose_readings_are_in_no_file_yet_are_named() -> None:
+    some = [member(f"m{i:02}", 100 + i, waiting_days=1) for i in range(12)]
+    text = markdown_of(compose_fleet(fleet(*some, member("pump", 1500)), "en"), set()).replace("\\", "")
+    (line,) = [line for line in text.splitlines() if "not in a file yet" in line]
+    assert line.startswith("- Some readings of these devices")
+    assert line.count("m0") + line.count("m1") == 10
+    assert "and 2 others. A later report will include them." in line
+    assert "pump" not in line

@@ -135,3 +135,12 @@ def test_an_analysis_that_could_not_be_renewed_says_why(code: LanguageCode, said
     assert said in written(content)
     (anomaly,) = [one for one in content.analyses if one.type == "anomaly"]
     assert (anomaly.status, anomaly.detail) == ("completed", why.detail)
+
+
+def test_many_alerts_are_counted_by_rule() -> None:
+    alert = house().alerts[0]
+    names = ["Too | hot"] * 40 + ["Overcurrent"] * 3
+    alerts = [{**alert, "rule": {"rule_name": name}} for name in names]
+    text = written(content_of(replace(house(), alerts=alerts)))
+    assert "Alerts by rule: - Too | hot: 40 - Overcurrent: 3" in text
+    assert "Alerts by rule" not in written(content_of(replace(house(), alerts=alerts[-3:])))
