@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from assets.analyses import ANALYSES, ForecastParameters, analyse
-from assets.evaluation.cases import Case, Figures
+from assets.evaluation.cases import Case, Figures, NoCases
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,7 +58,10 @@ def _case(source: Source, every: int) -> Case:
 def _header(file: Path) -> list[str]:
     import pandas as pd  # noqa: PLC0415 - it also opens what is compressed
 
-    return [str(name) for name in pd.read_csv(file, nrows=0).columns]
+    try:
+        return [str(name) for name in pd.read_csv(file, nrows=0).columns]
+    except (EOFError, OSError, ValueError) as error:
+        raise NoCases(f"{file} cannot be read as CSV: {error}") from error
 
 
 def origins_of(hours: int, *, is_ett: bool) -> list[int]:

@@ -32,7 +32,7 @@ def evaluate(
         every: above 1, use every such origin or file only. Figures are then rough, and quick.
 
     Raises:
-        NoCases: the folder has none of the cases, or no case has one of the models.
+        NoCases: the folder has none of the cases, no case has one of the models, or a file cannot be read.
 
     """
     pairs = [
@@ -49,11 +49,12 @@ def evaluate(
     ):
         if unknown := [name for name in names if not any(_is_of(item, name) for item in known)]:
             raise NoCases(f"there is no {kind} {unknown[0]} in {folder}. There are: {', '.join(known)}")
-    return (
-        _in_a_process(protocol, folder, every, case, model)
-        for protocol, case, model in pairs
-        if (not cases or any(_is_of(case, name) for name in cases)) and (not models or model in models)
-    )
+    of_cases = [pair for pair in pairs if not cases or any(_is_of(pair[1], name) for name in cases)]
+    chosen = [pair for pair in of_cases if not models or pair[2] in models]
+    if not chosen:
+        there_are = ", ".join(sorted({model for _, _, model in of_cases}))
+        raise NoCases(f"the model {models[0]} is not one of {', '.join(cases)}. There are: {there_are}")
+    return (_in_a_process(protocol, folder, every, case, model) for protocol, case, model in chosen)
 
 
 def _is_of(case: str, name: str) -> bool:

@@ -1,3 +1,4 @@
+import gzip
 import json
 import shutil
 from math import gcd
@@ -79,6 +80,26 @@ def test_a_wrong_name_is_refused_with_those_that_exist(folder: Path, options: li
     assert done.exit_code == 2
     said = " ".join(done.output.replace("│", " ").split())
     assert message in said
+    assert "figures" not in said  # the head of the table
+
+
+def test_a_model_of_other_cases_is_refused_with_those_of_the_case(folder: Path) -> None:
+    (folder / "forecast").mkdir()
+    with gzip.open(folder / "forecast" / "plant.csv.gz", "wt") as file:
+        file.write("timestamp,power_kw\n2026-02-12T10:00:00Z,1\n")
+    options = ["--case", "household", "--model", "prophet"]
+    done = CliRunner().invoke(app, ["evaluate", str(folder), *options], env={"COLUMNS": "200"})
+    assert done.exit_code == 2
+    said = " ".join(done.output.replace("│", " ").split())
+    assert "the model prophet is not one of household. There are: auto, autoencoder, covariance, isolation_f" in said
+
+
+def test_a_file_that_cannot_be_read_is_named(folder: Path) -> None:
+    (folder / "forecast").mkdir()
+    (folder / "forecast" / "plant.csv.gz").write_bytes(b"")
+    done = CliRunner().invoke(app, ["evaluate", str(folder)], env={"COLUMNS": "300"})
+    assert done.exit_code == 2
+    assert "plant.csv.gz cannot be read as CSV" in " ".join(done.output.replace("│", " ").split())
 
 
 def test_a_folder_without_data_is_refused(tmp_path: Path) -> None:
