@@ -4,6 +4,7 @@ import re
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from zoneinfo import ZoneInfo
 
 import pytest
 from fastapi.testclient import TestClient
@@ -179,10 +180,11 @@ def test_who_may_only_read_sees_no_button_and_a_tenant_its_own(
 
 @pytest.mark.parametrize("view", ["cards", "table"])
 def test_a_machine_that_feeds_in_shows_what_it_fed_in_today(
-    client: TestClient, stores: Stores, settings: Settings, monkeypatch: pytest.MonkeyPatch, view: str
+    client: TestClient, stores: Stores, monkeypatch: pytest.MonkeyPatch, view: str
 ) -> None:
     # The site's day is long enough also in the minutes after midnight.
-    monkeypatch.setattr(settings, "site_timezone", f"Etc/GMT{'+' if utc_now().hour > 12 else '-'}11")
+    zone = ZoneInfo(f"Etc/GMT{'+' if utc_now().hour > 12 else '-'}11")
+    monkeypatch.setattr(Settings, "zone", property(lambda _: zone))
     register(client, "D1", metadata_json={"exports": True})
     send(stores, "D1", 5, power=-1000.0)
     shown = page(client, f"/machines-figures?view={view}", PART)
