@@ -82,9 +82,8 @@ def telemetry_dataset(context: dg.AssetExecutionContext, config: ExportConfig, p
     config.check()
     with platform.stores(context.run.run_id) as stores:
         if unknown := dirty_days.unknown_devices(stores.session, config.devices):
-            raise dg.Failure(
-                f"devices: {', '.join(unknown)} is not registered and has no telemetry.", allow_retries=False
-            )
+            are = "is not registered and has" if len(unknown) == 1 else "are not registered and have"
+            raise dg.Failure(f"devices: {', '.join(unknown)} {are} no telemetry.", allow_retries=False)
         run = PartitionRange(context, stores, "day", days_of_run(context.run.tags))
         with (
             run.reported(also=partial(record_checks, context.instance, stores.session)),
@@ -101,7 +100,7 @@ def telemetry_dataset(context: dg.AssetExecutionContext, config: ExportConfig, p
 def devices_to_export(session: Session, day: date, config: ExportConfig) -> list[str]:
     """The devices that a run with this configuration exports."""
     if config.devices:
-        return config.devices
+        return sorted(set(config.devices))
     device_ids = {row.device_id for row in dirty_days.waiting(session, day=day)}
     if not config.only_touched:
         device_ids.update(dirty_days.devices_of_day(session, day))

@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from orchestration.datasets.daily import ExportConfig, telemetry_dataset
+from orchestration.datasets.daily import ExportConfig, devices_to_export, telemetry_dataset
 from orchestration.datasets.monthly import telemetry_monthly
 from orchestration.datasets.observations import TELEMETRY_DATASET
 from orchestration.definitions import defs
@@ -15,7 +15,7 @@ from orchestration.partitions import first_day
 from storage.job_runs import PARTITION_TAG
 from storage.stores import Stores
 from storage.times import utc_now
-from tests.support.plant import reading, store
+from tests.support.plant import DAY, reading, store
 
 RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
 
@@ -56,6 +56,7 @@ def failure_of(asset: Any, instance: dg.DagsterInstance, tags: dict[str, str], c
     ("config", "reason"),
     [
         (ExportConfig(devices=["D1", "D-1"]), "devices: D-1 is not registered and has no telemetry."),
+        (ExportConfig(devices=["D-2", "D-1"]), "devices: D-2, D-1 are not registered and have no telemetry."),
         (ExportConfig(shard=5), "shard 5 of 1 shards does not exist."),
     ],
 )
@@ -65,6 +66,10 @@ def test_a_run_that_would_export_nothing_is_refused(
     store(stores, reading(0))
     assert reason in failure_of(telemetry_dataset, instance, {PARTITION_TAG: "2026-02-12"}, config)
     assert instance.get_latest_materialization_event(TELEMETRY_DATASET) is None
+
+
+def test_a_device_that_is_named_twice_is_exported_once(stores: Stores) -> None:
+    assert devices_to_export(stores.session, DAY, ExportConfig(devices=["D2", "D1", "D2"])) == ["D1", "D2"]
 
 
 def test_an_export_job_without_a_job_says_how_to_ask_for_one(stores: Stores, instance: dg.DagsterInstance) -> None:
