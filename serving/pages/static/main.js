@@ -1,6 +1,7 @@
 import { watchConnection } from "./connection.js";
 import { watchCopies } from "./copy.js";
 import { watchFocus } from "./focus.js";
+import { watchKept } from "./kept.js";
 import { watchDoubleClicks, watchNotices, watchRemembered } from "./notices.js";
 import { watchUnits } from "./number.js";
 import { watchTimes } from "./time.js";
@@ -13,5 +14,6 @@ watchFocus();
 watchCopies();
 watchDoubleClicks();
 watchRemembered();
+watchKept();
 // What is newest is in sight, also where a table is wider than the screen.
 for (const table of document.querySelectorAll(".heat")) table.parentElement.scrollLeft = table.parentElement.scrollWidth;

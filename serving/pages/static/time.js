@@ -40,14 +40,14 @@ export function setAge(element, date) {
 export function writeTimes(root = document) {
   if (root.matches?.("time[data-time]")) write(root);
   root.querySelectorAll?.("time[data-time]").forEach(write);
-  for (const place of root.querySelectorAll?.("[data-readers-zone]") ?? []) place.textContent = zone();
+  for (const place of root.querySelectorAll?.("[data-readers-zone]") ?? []) { if (place.textContent !== zone()) place.textContent = zone(); }
 }
 
 export function watchTimes() {
   writeTimes();
   new MutationObserver((changes) => {
     // A part that is morphed gets the server's texts in elements that stay.
-    for (const { target } of changes) writeTimes(target.nodeType === Node.TEXT_NODE ? target.parentElement ?? document : target);
+    for (const target of new Set(changes.map((change) => change.target))) writeTimes(target.parentElement && target.nodeType === Node.TEXT_NODE ? target.parentElement : target);
   }).observe(document.body, { childList: true, characterData: true, subtree: true });
   setInterval(() => document.querySelectorAll('time[data-time="age"], time[data-time="since"]').forEach(write), AGE_SECONDS * 1000);
   document.addEventListener("energy:preference", () => writeTimes());

@@ -4,6 +4,7 @@ import pytest
 from playwright.sync_api import Page, expect
 from sqlmodel import Session
 
+from storage import access
 from storage.settings import Settings
 from tests.serving.alerts.test_alerts import add_alert, add_rule
 from tests.serving.pages.conftest import OpenPage
@@ -161,6 +162,31 @@ def test_what_is_done_with_a_row_is_in_sight_on_a_phone(
     box = page.get_by_role("button", name=button).first.bounding_box()
     assert box
     assert box["x"] + box["width"] <= 390
+
+
+def test_what_was_typed_when_the_session_had_ended_is_there_again(
+    plant: str, session: Session, open_page: OpenPage
+) -> None:
+    secret = access.create_key(session, "shift", "operate", None)
+    session.commit()
+    page = open_page(f"{plant}/alerts")
+
+    def sign_in() -> None:
+        page.get_by_label("Key").fill(secret)
+        page.get_by_role("button", name="Sign in").click()
+        settled(page)
+
+    sign_in()
+    page.locator("[data-alert] input").first.check()
+    page.get_by_label("Note").fill("New fan")
+    page.context.clear_cookies()
+    page.get_by_role("button", name="Acknowledge").click()
+    sign_in()
+    expect(page.get_by_text("What you had typed is here again")).to_be_visible()
+    expect(page.get_by_label("Note")).to_have_value("New fan")
+    expect(page.locator("[data-chosen]")).to_have_text("1")
+    page.get_by_role("button", name="Acknowledge").click()
+    expect(page.get_by_text("1 alert changed")).to_be_visible()
 
 
 def test_the_first_command_is_copied(settings: Settings, open_page: OpenPage, monkeypatch: pytest.MonkeyPatch) -> None:
