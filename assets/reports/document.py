@@ -8,16 +8,13 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from jinja2 import TemplateError, TemplateSyntaxError
-
 from assets.reports import figures
 from assets.reports.canvas import Paper, Pen
 from assets.reports.content import ReportContent
-from assets.reports.errors import ReportError
 from assets.reports.highlights import Highlights
 from assets.reports.load_figures import load_figure
 from assets.reports.look import Look
-from assets.reports.markdown import environment
+from assets.reports.markdown import rendered
 from assets.reports.wording import Wording
 
 TEMPLATE = "report.qmd"
@@ -66,12 +63,7 @@ def markdown_of(content: ReportContent, drawn: Collection[str], look: Look | Non
         "table_only_metrics": other_metrics[2 * figures.MAX_PANELS :],
         "windows": {series.metric: series.window_seconds for series in content.series},
     }
-    try:
-        return environment(look, language).get_template(TEMPLATE).render(values)
-    except (TemplateError, LookupError, TypeError) as error:
-        if look.is_own:
-            raise
-        raise ReportError(_what_is_wrong(error)) from error
+    return rendered(look, language, TEMPLATE, values)
 
 
 def _others(content: ReportContent, pen: Pen) -> tuple[str | None, str | None]:
@@ -79,12 +71,6 @@ def _others(content: ReportContent, pen: Pen) -> tuple[str | None, str | None]:
     names, most = _other_metrics(content), figures.MAX_PANELS
     first, second = (figures.other_metrics(content, names[start : start + most], pen) for start in (0, most))
     return first, second
-
-
-def _what_is_wrong(error: Exception) -> str:
-    line = f", line {error.lineno}" if isinstance(error, TemplateSyntaxError) else ""
-    name = (error.name if isinstance(error, TemplateSyntaxError) else None) or TEMPLATE
-    return f"{name} of REPORT_TEMPLATE cannot be used{line}: {error}. Correct it, or take REPORT_TEMPLATE away."
 
 
 def _other_metrics(content: ReportContent) -> list[str]:

@@ -34,6 +34,7 @@ from assets.reports.excel_sheets import (
     array_pattern,
 )
 from assets.reports.formatting import DASH, Language
+from assets.reports.wording import Wording
 from storage.times import DAY
 
 if TYPE_CHECKING:
@@ -223,6 +224,7 @@ def _excel_days(times: pa.ChunkedArray, zone: str) -> Any:
 
 def _alerts(sheets: Sheets, content: ReportContent) -> None:
     language = sheets.language
+    wording = Wording(language, content.metrics)
     columns = [
         sheets.time_column(language.say("excel.time")),
         Column(language.say("excel.severity"), 11, TEXT),
@@ -239,7 +241,7 @@ def _alerts(sheets: Sheets, content: ReportContent) -> None:
             language.name_of("severity", a.severity),
             language.name_of("status", a.status),
             a.rule,
-            a.message,
+            wording.alert(a),
             a.actual_value,
             a.threshold_value,
             a.alert_id,

@@ -11,7 +11,7 @@ from assets.reports.fleet_content import FleetContent, FleetDevice
 from assets.reports.fleet_highlights import FleetHighlights
 from assets.reports.formatting import Language
 from assets.reports.look import Look
-from assets.reports.markdown import environment, shorten
+from assets.reports.markdown import rendered, shorten
 
 TEMPLATE = "fleet.qmd"
 MAX_NAMES = 10
@@ -33,22 +33,22 @@ def markdown_of(content: FleetContent, drawn: Collection[str], look: Look | None
     highlights = FleetHighlights.of(content)
     named = {device.id: _named(device) for device in content.devices}
     language = look.language(content.language)
-    template = environment(look, language).get_template(TEMPLATE)
-    return template.render(
-        report=content,
-        zone=ZoneInfo(content.period.tz),
-        drawn=drawn,
-        highlights=highlights,
-        named=named,
-        not_compared=[named[device_id] for device_id in content.totals.not_compared],
-        more_incomplete=[
+    values = {
+        "report": content,
+        "zone": ZoneInfo(content.period.tz),
+        "drawn": drawn,
+        "highlights": highlights,
+        "named": named,
+        "not_compared": [named[device_id] for device_id in content.totals.not_compared],
+        "more_incomplete": [
             language.say("fleet.part_measured", device=named[device.id], share=language.percent(device.coverage))
             for device in highlights.more_incomplete
         ],
-        waiting=_first_of([named[device.id] for device in highlights.waiting], language),
-        silent=[named[device.id] for device in highlights.silent],
-        unknown=[named[device.id] for device in highlights.unknown],
-    )
+        "waiting": _first_of([named[device.id] for device in highlights.waiting], language),
+        "silent": [named[device.id] for device in highlights.silent],
+        "unknown": [named[device.id] for device in highlights.unknown],
+    }
+    return rendered(look, language, TEMPLATE, values)
 
 
 def _first_of(names: list[str], language: Language) -> list[str]:

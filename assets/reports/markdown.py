@@ -5,12 +5,21 @@ value that it prints is escaped, whether or not its author thinks of it. No filt
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
-from jinja2 import ChoiceLoader, Environment, FileSystemLoader, PrefixLoader, StrictUndefined
+from jinja2 import (
+    ChoiceLoader,
+    Environment,
+    FileSystemLoader,
+    PrefixLoader,
+    StrictUndefined,
+    TemplateNotFound,
+    TemplateSyntaxError,
+)
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from assets.reports.content import Period
+from assets.reports.errors import ReportError
 from assets.reports.formatting import DASH, Language
 from assets.reports.look import TEMPLATES, Look
 
@@ -44,6 +53,34 @@ def without_shortcodes(rendered: str) -> str:
 def with_shortcodes(rendered: str) -> str:
     """The source without what `without_shortcodes` put in, for pandoc alone, which knows no shortcodes."""
     return rendered.replace("\\{\u2060", "\\{")
+
+
+def rendered(look: Look, language: Language, template: str, values: Mapping[str, object]) -> str:
+    """The template's Markdown.
+
+    Raises:
+        ReportError: a file of the look's own folder cannot be used.
+
+    """
+    try:
+        return environment(look, language).get_template(template).render(values)
+    except Exception as error:  # whatever a template of the plant's own does wrong, its author has to know
+        if look.is_own:
+            raise
+        raise ReportError(_what_is_wrong(error, template)) from error
+
+
+def _what_is_wrong(error: Exception, template: str) -> str:
+    name, line, what = template, "", str(error)
+    if isinstance(error, TemplateSyntaxError):
+        name, line = error.name or template, f", line {error.lineno}"
+    elif isinstance(error, TemplateNotFound):
+        what = f"there is no file {error.name} that it can include"
+    elif isinstance(error, RecursionError):
+        what = "it includes or extends itself"
+    return (
+        f"{name} of REPORT_TEMPLATE cannot be used{line}: {what.rstrip('.')}. Correct it, or take REPORT_TEMPLATE away."
+    )
 
 
 def environment(look: Look, language: Language) -> Environment:

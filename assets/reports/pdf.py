@@ -19,7 +19,13 @@ QUARTO_VERSION = ">=1.9"
 SUSPECTS = b"/Suspects false"
 FILES = ("pandoc-template.typ", "typst-template.typ", "typst-show.typ", "report.lua")
 # Typst cannot be interrupted, so it runs in a process of its own.
-_TYPST = "import sys, typst; typst.compile(sys.argv[1], output=sys.argv[2], root='.', font_paths=['fonts'])"
+_TYPST = """
+import sys, typst
+try:
+    typst.compile(sys.argv[1], output=sys.argv[2], root=".", font_paths=["fonts"])
+except typst.TypstError as error:
+    sys.exit(str(error))
+"""
 
 
 @dataclass(frozen=True)

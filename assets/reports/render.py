@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -42,7 +43,7 @@ def run(command: Sequence[str], folder: Path, variables: Mapping[str, str], budg
         ReportError: it cannot be started, it failed, or the time is over; `what` is what it should have made.
 
     """
-    name = Path(command[0]).name
+    name = "typst" if command[0] == sys.executable else Path(command[0]).name  # Typst is a Python package
     try:
         process = subprocess.Popen(
             command,

@@ -304,3 +304,11 @@ def test_the_chart_of_energy_shows_the_column_that_its_title_names(watts: float,
     expected = "Energy (kWh)" if watts == 5000.0 else "Energy without readings that may be wrong (kWh)"
     assert titles[column] == expected
     assert ("Energy without readings" in chart) == (watts > 5000.0)
+
+
+@pytest.mark.parametrize(("language", "message"), [("en", "Device HOUSE-A"), ("de", "Spannung")])
+def test_messages_of_alerts_are_those_of_the_other_formats(language: str, message: str, tmp_path: Path) -> None:
+    book = Book.of(workbook(house(), tmp_path, language=language))
+    rows = book.rows("Alerts" if language == "en" else "Alarme")[1:]
+    assert rows
+    assert all(any(str(cell).startswith(message) for cell in row) for row in rows), rows[0]

@@ -11,9 +11,12 @@ from assets.reports import LANGUAGES, ReportError, build_report, figures, write_
 from assets.reports.canvas import A4, SCREEN, Paper, Pen
 from assets.reports.compose import compose
 from assets.reports.document import DRAWINGS, markdown_of
+from assets.reports.fleet import compose_fleet
+from assets.reports.fleet_document import markdown_of as fleet_markdown
 from assets.reports.look import TEMPLATES, Look, language
 from assets.reports.measures import Measured
 from assets.reports.texts import Texts
+from tests.assets.reports.test_fleet import HALL, fleet
 from tests.assets.reports.test_html import LIMITS, Page
 from tests.assets.reports.test_markdown import unescaped
 from tests.assets.reports.test_pdf import EMPTY, HOSTILE
@@ -151,6 +154,10 @@ def test_names_stay_text_in_a_restyled_report(kind: str, tmp_path: Path) -> None
         ("report.qmd", "{{ report.__class__ }}", "report.qmd of REPORT_TEMPLATE cannot be used"),
         ("report.qmd", "{% if %}", "report.qmd of REPORT_TEMPLATE cannot be used, line 1"),
         ("report.qmd", "{{ say('no.such') }}", "there is no text no.such"),
+        ("report.qmd", "{{ 1 / 0 }}", "report.qmd of REPORT_TEMPLATE cannot be used: division by zero"),
+        ("report.qmd", "{% for i in range(10**9) %}{% endfor %}", "cannot be used: Range too big"),
+        ("report.qmd", "{% include '/etc/passwd' %}", "there is no file /etc/passwd that it can include. Correct"),
+        ("report.qmd", "{% include 'report.qmd' %}", "it includes or extends itself"),
     ],
 )
 def test_a_wrong_file_of_the_folder_is_named(name: str, content: str, message: str, tmp_path: Path) -> None:
@@ -160,6 +167,25 @@ def test_a_wrong_file_of_the_folder_is_named(name: str, content: str, message: s
     (tmp_path / "job").mkdir()
     with pytest.raises(ReportError, match=message):
         build_report(EMPTY, "html", folder=tmp_path / "job", quarto=None, template=look, **LIMITS)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("logo.png", "not a picture"), ("logo.svg", "<svg"), ("typst-template.typ", "#let x =")]
+)
+def test_what_typst_cannot_use_is_said_without_a_traceback(name: str, content: str, tmp_path: Path) -> None:
+    for folder in ("look", "job"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "look" / name).write_text(content)
+    with pytest.raises(ReportError, match="typst could not make the PDF") as error:
+        build_report(EMPTY, "pdf", folder=tmp_path / "job", quarto=None, template=tmp_path / "look", **LIMITS)
+    assert "Traceback" not in str(error.value)
+    assert 'File "' not in str(error.value)
+
+
+def test_a_wrong_layout_of_fleet_reports_is_named(tmp_path: Path) -> None:
+    (tmp_path / "fleet.qmd").write_text("{{ nobody.knows }}")
+    with pytest.raises(ReportError, match=r"fleet.qmd of REPORT_TEMPLATE cannot be used: 'nobody' is undefined"):
+        fleet_markdown(compose_fleet(fleet(*HALL), "en"), (), Look(tmp_path))
 
 
 def test_the_look_without_a_folder() -> None:
