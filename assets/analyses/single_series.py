@@ -15,6 +15,7 @@ HALF_DAY_MEAN = "half-day mean"
 SPAN = timedelta(hours=12)  # means of a whole day would hide how much the daily course varies
 HISTORY, MIN_ROWS = timedelta(days=7), 48  # less says too little about other half days
 LIMIT = 3.5  # usual spreads of the means before
+RECURRING, BEYOND = 0.03, 1.25  # a mean recurs if it is not this much farther away than 3 % of those before
 MIN_SPREAD = 0.25  # of the readings' usual spread: a shift that is lost among the readings is no event
 SHOWN = 0.5  # of the limit: what is nearer to the usual explains no event
 FILLED = 0.5  # of the rows of half a day
@@ -63,6 +64,8 @@ class HalfDays:
         low, median, high = (_so_far(means, share, before) for share in (0.16, 0.5, 0.84))
         lowest, highest = (_so_far(known, share, before) for share in (0.16, 0.84))
         spreads = np.maximum(high - low, MIN_SPREAD * (highest - lowest)) / 2
+        tails = [np.abs(_so_far(means, share, before) - median) for share in (RECURRING, 1 - RECURRING)]
+        spreads = np.maximum(spreads, BEYOND / LIMIT * np.maximum(*tails))
         spreads[(times < times[0] + HISTORY + SPAN) | ~(spreads > 0)] = np.nan
         newest = means.to_numpy() - median
         ahead = means.to_numpy()[times.searchsorted(times + SPAN, side="right") - 1] - median

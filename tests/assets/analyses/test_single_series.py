@@ -83,6 +83,13 @@ def test_a_shift_that_is_lost_among_the_readings_is_no_event() -> None:
     assert HalfDays.of(series(values), STEP).strengths.max() > 1
 
 
+def test_what_recurs_every_week_is_usual() -> None:
+    hours = np.arange(5 * 7 * DAY_ROWS) / 12
+    runs = (hours // 24 % 7 == 2) & (hours % 24 >= 8) & (hours % 24 < 16)
+    values = 100 + 20_000 * runs + np.random.default_rng(1).normal(0, 5, len(hours))
+    assert HalfDays.of(series(values), STEP).strengths.max() < 1
+
+
 def test_rows_between_anomalous_ones_less_than_a_window_apart_are_anomalous() -> None:
     flags = np.zeros(20, bool)
     flags[[2, 3, 7, 13]] = True
