@@ -24,6 +24,8 @@ PREFIXED = {
 # The prefix that a unit stands with in `PREFIXED`.
 OWN_PREFIX = {"kWh": 1, "s": 1}
 MAX_DIGITS = 9
+# Larger numbers are written with an exponent: nobody reads so many digits, and a float does not have them.
+MAX_WRITTEN_OUT = 1e12
 # Datasets name no unit of the others, but the names leave no doubt.
 KNOWN_UNITS = {**UNITS, "reactive_power": "var", "apparent_power": "VA", "frequency": "Hz"}
 AGES = {"age": " ago", "since": " so far"}
@@ -202,7 +204,9 @@ def _prefixed(value: float, unit: str) -> tuple[float, str]:
 
 
 def _digits(value: float, digits: int) -> str:
-    if value == int(value) and abs(value) < 1e15:
+    if abs(value) >= MAX_WRITTEN_OUT:
+        return f"{value:.{digits - 1}e}"
+    if value == int(value):
         return f"{int(value):,}".replace(",", THIN)
     if abs(value) >= 10**digits:
         return f"{round(value):,}".replace(",", THIN)

@@ -31,6 +31,7 @@ function prefixed(value, unit) {
 
 function digitsOf(value, digits) {
   const size = Math.abs(value);
+  if (size >= 1e12) return value.toExponential(digits - 1);
   if (Number.isInteger(value) || size >= 10 ** digits) return grouped(Math.round(value));
   if (size < 1e-4) return value.toExponential(digits - 1);
   return value.toFixed(Math.max(0, digits - 1 - Math.floor(Math.log10(size))));

@@ -61,6 +61,10 @@ def test_a_number_that_is_none_stays_as_it_was_typed(text: str) -> None:
     assert number_of({"threshold": text}, "threshold") == text
 
 
+def test_numbers_that_nobody_could_read_are_not_written_out() -> None:
+    assert number(1e26, "W").replace(BLANK, " ") == "1.00e+17 GW"
+
+
 def test_short_times_are_in_milliseconds() -> None:
     assert [number(seconds, "s").replace(BLANK, " ") for seconds in (0.00494, 0.9, 1.24, 65.0)] == [
         "4.94 ms",
