@@ -68,7 +68,7 @@ def test_a_meter_that_only_feeds_in_takes_nothing_that_is_known() -> None:
 
 def test_what_waits_for_its_export_is_not_said_to_be_missing() -> None:
     found = energy_figures(MemoryDays({}), DeviceMetadata(), START, START + DAY, START + DAY)
-    assert "sent neither" in energy_rule(found, language("en"), is_waiting=False)
+    assert "sent no power" in energy_rule(found, language("en"), is_waiting=False)
     assert "not in a file yet" in energy_rule(found, language("en"), is_waiting=True)
 
 
