@@ -17,7 +17,8 @@ from dagster._cli.code_server import code_server_cli
 # The inner process ends itself when it hears nothing from the outer one for so many seconds. Dagster's default of 30 is
 # over soon on a machine that is very busy, or that was suspended.
 INNER_TIMEOUT_SECONDS = "600"
-CHECK_SECONDS = 2.0
+# Looked for more often until it is there: it could end before it was seen.
+CHECK_SECONDS, FIRST_CHECK_SECONDS = 2.0, 0.1
 EXIT_WITHOUT_CODE = 1
 
 log = logging.getLogger("orchestration")
@@ -36,7 +37,7 @@ def _end_without_code() -> None:
     """End this process once there was an inner process and, at two checks in a row, there is none."""
     was_there, missing = False, 0
     while missing < 2:
-        time.sleep(CHECK_SECONDS)
+        time.sleep(CHECK_SECONDS if was_there else FIRST_CHECK_SECONDS)
         is_there = any(_runs(child) for child in psutil.Process().children())
         was_there |= is_there
         missing = missing + 1 if was_there and not is_there else 0
