@@ -185,6 +185,7 @@ def test_failures_too_close_for_a_split_give_null_with_the_reason() -> None:
     assert accuracy["reason"] in result.results["warning"]
 
 
+@pytest.mark.slow
 def test_the_same_job_twice_and_gaps() -> None:
     rows = worn()
     kept = np.ones(len(rows), bool)
@@ -195,6 +196,7 @@ def test_the_same_job_twice_and_gaps() -> None:
     assert json.dumps(first.accuracy_metrics, allow_nan=False) == json.dumps(second.accuracy_metrics, allow_nan=False)
 
 
+@pytest.mark.slow
 def test_labels_come_from_parameters_from_the_table_or_from_a_column() -> None:
     failed = np.zeros(len(worn()))
     for moment in failures():
@@ -345,6 +347,7 @@ def test_features_of_two_metrics_have_words() -> None:
     assert in_words("voltage, trend", ("voltage",)) == "voltage, trend"
 
 
+@pytest.mark.slow
 def test_a_result_shows_calibration_a_curve_and_the_direction_of_drivers() -> None:
     result = predict(worn(), failures=failures())
     reliability = result.results["reliability"]

@@ -108,6 +108,7 @@ def catalogued(stores: Stores, day: date) -> set[tuple[str, str]]:
     return {(kind, "FAILED" if kind in failed else "SUCCEEDED") for kind in QUALITY_CHECKS}
 
 
+@pytest.mark.slow
 def test_whatever_makes_a_day_shows_its_checks(stores: Stores, kept_instance: dg.DagsterInstance) -> None:
     store(stores, reading(0), reading(DAY_MINUTES), reading(2 * DAY_MINUTES, "D2"))
     days = [DAY + timedelta(days=number) for number in range(3)]
