@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import dagster as dg
-from sqlalchemy.exc import OperationalError
 from sqlmodel import Session
 
 from assets.analyses import CannotAnalyse
@@ -16,17 +15,12 @@ from orchestration.resources import Platform
 from storage import jobs
 from storage.job_runs import JOB_ID_TAG, PARTITION_TAG
 from storage.jobs import FLEET, Job, JobCancelled
-from storage.objects import ObjectStoreUnavailable
-from storage.stores import Stores
-from storage.telemetry import StoreUnavailable
+from storage.stores import STORE_ERRORS, Stores
 
 JobT = TypeVar("JobT", bound=Job)
 
 # Errors that a user can fix: the message alone is enough, without a traceback.
 EXPECTED_ERRORS = (CannotAnalyse, DatasetReplaced, NoTelemetry, ReportError, UnfitDatasets)
-
-
-STORE_ERRORS = (ObjectStoreUnavailable, OperationalError, StoreUnavailable)
 
 
 @dataclass(frozen=True)

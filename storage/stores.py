@@ -5,12 +5,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
+from sqlalchemy.exc import OperationalError
 from sqlmodel import Session
 
 from storage.database import open_engine
-from storage.objects import ObjectStore, open_object_store
+from storage.objects import ObjectStore, ObjectStoreUnavailable, open_object_store
 from storage.settings import Settings
-from storage.telemetry import TelemetryStore
+from storage.telemetry import StoreUnavailable, TelemetryStore
+
+# A store is away: nothing else of the work can succeed either.
+STORE_ERRORS = (ObjectStoreUnavailable, OperationalError, StoreUnavailable)
 
 
 @dataclass(frozen=True)

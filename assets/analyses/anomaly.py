@@ -13,7 +13,7 @@ from assets.analyses import feedback, readings
 from assets.analyses.context import DeviceContext
 from assets.analyses.detector import Detector, fit_detector, times_of
 from assets.analyses.event_energy import event_energies
-from assets.analyses.events import Event, closed, event_of, lasting, runs
+from assets.analyses.events import Event, anomalous, event_of, runs
 from assets.analyses.explanations import why
 from assets.analyses.features import MAX_HELD_ROWS, Features, features, features_by
 from assets.analyses.frozen import MIN_DURATION, frozen_runs
@@ -87,8 +87,7 @@ def detect(
     said = feedback.judged(context.labels, times, strengths, frozen, model_name)
     factor = feedback.learnt_factor(said)
     is_reported = judged & ~(of_none & ~of_faults)
-    may_be = is_reported & ~is_frozen & ~in_change
-    flags = closed(lasting((scores > factor) & may_be), prepared.window) & may_be
+    flags = anomalous(scores > factor, is_reported & ~is_frozen & ~in_change, prepared.window)
     frozen = [run for run in frozen if is_reported[run].any() and _is_longer(times, run, context.labels)]
     changes = [change for change in regimes.changes if is_reported[change].any()]
     relative = _from_0_to_1(scores, factor)

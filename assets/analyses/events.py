@@ -108,6 +108,11 @@ def lasting(flags: Mask) -> Mask:
     return flags & beside
 
 
+def anomalous(is_strange: Mask, may_be: Mask, window: int) -> Mask:
+    """The rows of events: strange ones of those that may be, and the others of these between two within a window."""
+    return closed(lasting(is_strange & may_be), window) & may_be
+
+
 def closed(flags: Mask, window: int) -> Mask:
     """The flags, with the rows between two that are at most a window apart."""
     flags = flags.copy()

@@ -5,7 +5,7 @@ import pandas as pd
 
 from assets.analyses import AnomalyParameters, readings
 from assets.analyses.detector import fit_detector
-from assets.analyses.events import closed, lasting
+from assets.analyses.events import anomalous
 from assets.analyses.features import features
 from assets.analyses.regimes import Fitting, Regime, follow_changes, strengths_of
 from assets.evaluation.tables import ignore_progress, table
@@ -24,7 +24,7 @@ def flags_and_scores(model: str, rows: pd.DataFrame, fitted: int, seed: int = 1)
     first = Regime(0, prepared, detector, None, None)
     regimes = follow_changes(first, strengths_of(detector, scores), training, nothing, fitting)
     scores = regimes.strengths
-    flags = closed(lasting((scores > 1) & prepared.judged & ~regimes.between), prepared.window) & ~regimes.between
+    flags = anomalous(scores > 1, prepared.judged & ~regimes.between, prepared.window)
     for change in regimes.changes:
         flags[change] = True
     if len(frame) < len(rows):  # a moment that is given twice is one

@@ -8,7 +8,6 @@ from typing import Annotated, Any
 
 import dagster as dg
 from pydantic import Field
-from sqlalchemy.exc import OperationalError
 from sqlmodel import Session
 
 from assets.analyses import (
@@ -30,8 +29,7 @@ from storage import jobs
 from storage.devices import device_ids
 from storage.fleet import failing_devices, longest_waiting
 from storage.jobs import AnalyticsJob
-from storage.objects import ObjectStoreUnavailable
-from storage.telemetry import StoreUnavailable
+from storage.stores import STORE_ERRORS
 from storage.times import midnight, utc_now
 
 
@@ -172,7 +170,7 @@ def _analyse(
                     dg.AssetMaterialization(asset.key, partition=job.device_id, metadata=metadata)
                 )
                 return "completed"
-    except (ObjectStoreUnavailable, StoreUnavailable, OperationalError):
+    except STORE_ERRORS:
         raise
     except dg.Failure as failure:
         # No client asked for this job, so it does not stay as a failed one every night.

@@ -7,12 +7,9 @@ from datetime import date
 from typing import Any, Literal
 
 import dagster as dg
-from sqlalchemy.exc import OperationalError
 
 from assets.datasets import Exported
-from storage.objects import ObjectStoreUnavailable
-from storage.stores import Stores
-from storage.telemetry import StoreUnavailable
+from storage.stores import STORE_ERRORS, Stores
 
 MAX_NAMED_ERRORS = 5
 NAMES = {"day": "%Y-%m-%d", "month": "%Y-%m"}
@@ -39,7 +36,7 @@ class PartitionRange:
             self._attempts += 1
             try:
                 file = export(device_id)
-            except (ObjectStoreUnavailable, StoreUnavailable, OperationalError):
+            except STORE_ERRORS:
                 raise
             except Exception as error:
                 self.context.log.exception(f"{device_id} {self._on(partition)} could not be exported")

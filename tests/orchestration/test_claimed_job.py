@@ -17,6 +17,20 @@ from storage.times import midnight
 from tests.support.plant import DAY
 
 
+def add_job(session: Session, instance: dg.DagsterInstance) -> str:
+    """A job of D1, which is a partition, and its id."""
+    instance.add_dynamic_partitions("devices", ["D1"])
+    job_id = new_job_id(AnalyticsJob)
+    session.add(
+        AnalyticsJob(
+            job_id=job_id, device_id="D1", analysis_type="anomaly", model_name="isolation_forest",
+            date_range_start=midnight(DAY), date_range_end=midnight(DAY),
+        )
+    )  # fmt: skip
+    session.commit()
+    return job_id
+
+
 @pytest.mark.parametrize("is_cancelled", [True, False])
 @pytest.mark.usefixtures("platform")
 def test_an_interrupted_job_says_so_and_a_cancelled_one_stays_cancelled(
@@ -34,15 +48,7 @@ def test_an_interrupted_job_says_so_and_a_cancelled_one_stays_cancelled(
         raise dg.DagsterExecutionInterruptedError
 
     monkeypatch.setattr(results, "perform_analysis", interrupted)
-    kept_instance.add_dynamic_partitions("devices", ["D1"])
-    job_id = new_job_id(AnalyticsJob)
-    session.add(
-        AnalyticsJob(
-            job_id=job_id, device_id="D1", analysis_type="anomaly", model_name="isolation_forest",
-            date_range_start=midnight(DAY), date_range_end=midnight(DAY),
-        )
-    )  # fmt: skip
-    session.commit()
+    job_id = add_job(session, kept_instance)
     with pytest.raises(dg.DagsterExecutionInterruptedError):
         defs().resolve_job_def("anomaly_job").execute_in_process(
             partition_key="D1", instance=kept_instance, tags={JOB_ID_TAG: job_id}
@@ -74,15 +80,7 @@ def test_an_error_that_nobody_expects_is_told_without_the_words_of_programs(
         raise error
 
     monkeypatch.setattr(results, "perform_analysis", fails)
-    kept_instance.add_dynamic_partitions("devices", ["D1"])
-    job_id = new_job_id(AnalyticsJob)
-    session.add(
-        AnalyticsJob(
-            job_id=job_id, device_id="D1", analysis_type="anomaly", model_name="isolation_forest",
-            date_range_start=midnight(DAY), date_range_end=midnight(DAY),
-        )
-    )  # fmt: skip
-    session.commit()
+    job_id = add_job(session, kept_instance)
     defs().resolve_job_def("anomaly_job").execute_in_process(
         partition_key="D1", instance=kept_instance, tags={JOB_ID_TAG: job_id}, raise_on_error=False
     )
